@@ -1,0 +1,115 @@
+# The layers of the library, and what each of them may include.
+#
+#   jaxmg_add_layer(<name> [USES <layer>...])
+#
+# makes up to three kinds of target out of the layer's folder, cpp/<name>:
+#
+#   jaxmg_<name>            what every device shares:  *.h, *.cc and all other sub-folders
+#   jaxmg_<name>_host       the host part:             host/, host_*
+#   jaxmg_<name>_cuda<N>    the CUDA part, per major:  cuda/, cuda_*, nccl_*
+#
+# A header is written `#include "<layer>/<file>.h"`. Each target has an include root of its own in
+# the build folder, which holds links to that target's headers and to nothing else. A target sees
+# its own root and those of the layers it USES, so an include that points the wrong way does not
+# compile: from a lower layer to a higher one, from shared code to one device's, or from one device's
+# to the other's.
+
+# What all our code is compiled with. (GCC 12 takes a std::optional that is tested before it is read for one
+# that may be uninitialized.)
+add_library(jaxmg_options INTERFACE)
+target_compile_options(
+  jaxmg_options INTERFACE -Wall -Wextra -Wpedantic $<$<BOOL:${JAXMG_WERROR}>:-Werror>
+                          $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> -fno-semantic-interposition)
+target_link_libraries(jaxmg_options INTERFACE Threads::Threads)
+if(JAXMG_SANITIZE)
+  target_compile_options(
+    jaxmg_options INTERFACE -fsanitize=${JAXMG_SANITIZE} -fno-sanitize-recover=all
+                            -fno-omit-frame-pointer -g)
+  target_link_options(jaxmg_options INTERFACE -fsanitize=${JAXMG_SANITIZE})
+  if(JAXMG_SANITIZE MATCHES "thread")
+    # GCC's std::atomic_thread_fence is not understood by ThreadSanitizer, and says so.
+    target_compile_options(jaxmg_options INTERFACE -Wno-tsan)
+  endif()
+endif()
+
+# Links `headers` (files and folders below `source`) into the include root `root` of layer `layer`.
+function(jaxmg_link_headers root layer source headers)
+  file(REMOVE_RECURSE "${root}")
+  file(MAKE_DIRECTORY "${root}/${layer}")
+  foreach(header IN LISTS headers)
+    file(CREATE_LINK "${source}/${header}" "${root}/${layer}/${header}" SYMBOLIC)
+  endforeach()
+endfunction()
+
+# One target out of sources and an include root; a layer without sources is an interface.
+function(jaxmg_add_part target root)
+  cmake_parse_arguments(PARSE_ARGV 2 part "" "" "SOURCES;LINKS")
+  if(part_SOURCES)
+    add_library(${target} STATIC ${part_SOURCES})
+    target_include_directories(${target} PUBLIC "${root}")
+    target_link_libraries(${target} PUBLIC ${part_LINKS} PRIVATE jaxmg_options)
+  else()
+    add_library(${target} INTERFACE)
+    target_include_directories(${target} INTERFACE "${root}")
+    target_link_libraries(${target} INTERFACE ${part_LINKS})
+  endif()
+endfunction()
+
+# Sets <prefix>_{shared,host,cuda} to the names below the folder `directory`, by the part they
+# belong to. (`all` is the pattern of the names that count; sub-folders of a part go with it.)
+macro(jaxmg_sort_by_part prefix)
+  set(${prefix}_shared)
+  set(${prefix}_host)
+  set(${prefix}_cuda)
+  foreach(entry ${ARGN})
+    if(entry MATCHES "^host(/|_|$)")
+      list(APPEND ${prefix}_host "${entry}")
+    elseif(entry MATCHES "^(cuda(/|_|$)|nccl_)")
+      list(APPEND ${prefix}_cuda "${entry}")
+    else()
+      list(APPEND ${prefix}_shared "${entry}")
+    endif()
+  endforeach()
+endmacro()
+
+function(jaxmg_add_layer layer)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "USES")
+  set(here "${CMAKE_CURRENT_SOURCE_DIR}")
+  set(roots "${PROJECT_BINARY_DIR}/include")
+
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS RELATIVE "${here}" "${here}/*.cc")
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE "${here}" "${here}/*.h")
+  # A sub-folder is linked as a whole.
+  list(TRANSFORM headers REPLACE "/.*" "")
+  list(REMOVE_DUPLICATES headers)
+  jaxmg_sort_by_part(source ${sources})
+  jaxmg_sort_by_part(header ${headers})
+
+  set(uses_shared)
+  set(uses_host)
+  foreach(used IN LISTS arg_USES)
+    list(APPEND uses_shared jaxmg_${used})
+    list(APPEND uses_host jaxmg_${used}_host)
+  endforeach()
+
+  jaxmg_link_headers("${roots}/${layer}" ${layer} "${here}" "${header_shared}")
+  jaxmg_add_part(jaxmg_${layer} "${roots}/${layer}" SOURCES ${source_shared} LINKS ${uses_shared})
+
+  jaxmg_link_headers("${roots}/${layer}_host" ${layer} "${here}" "${header_host}")
+  jaxmg_add_part(
+    jaxmg_${layer}_host "${roots}/${layer}_host"
+    SOURCES ${source_host}
+    LINKS jaxmg_${layer} ${uses_host})
+
+  jaxmg_link_headers("${roots}/${layer}_cuda" ${layer} "${here}" "${header_cuda}")
+  foreach(major IN LISTS JAXMG_CUDA_MAJORS)
+    set(uses_cuda)
+    foreach(used IN LISTS arg_USES)
+      list(APPEND uses_cuda jaxmg_${used}_cuda${major})
+    endforeach()
+    jaxmg_add_part(
+      jaxmg_${layer}_cuda${major} "${roots}/${layer}_cuda"
+      SOURCES ${source_cuda}
+      LINKS jaxmg_${layer} ${uses_cuda} jaxmg::cuda${major})
+  endforeach()
+endfunction()

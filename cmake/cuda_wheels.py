@@ -1,0 +1,74 @@
+"""Make a small CUDA toolkit out of NVIDIA's wheels on PyPI: headers, and libraries to link against.
+
+    python cmake/cuda_wheels.py 12|13 FOLDER
+
+FOLDER/include and FOLDER/lib then hold what a build for that CUDA major needs; no compiler is
+among it (the kernels are compiled by NVRTC). The releases are the oldest that JAX accepts, so that
+what is built runs beside every later one. About 0.8 GB are fetched, one wheel at a time.
+"""
+
+import platform
+import re
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from pip_download import download
+
+WHEELS = {
+    12: (
+        "nvidia-cuda-runtime-cu12==12.1.105",
+        "nvidia-cuda-nvcc-cu12==12.1.105",  # only for the headers in include/crt
+        "nvidia-cuda-nvrtc-cu12==12.1.105",
+        "nvidia-cublas-cu12==12.1.3.1",
+        "nvidia-cusolver-cu12==11.4.5.107",
+        "nvidia-nccl-cu12==2.18.1",
+    ),
+    13: (
+        "nvidia-cuda-runtime==13.0.48",
+        "nvidia-cuda-crt==13.0.48",
+        "nvidia-cuda-nvrtc==13.0.48",
+        "nvidia-cublas==13.0.0.19",
+        "nvidia-cusolver==12.0.3.29",
+        "nvidia-nccl-cu13==2.27.7",
+    ),
+}
+# What is linked or, for NVRTC, loaded. The rest, cuBLASLt above all, is large and not needed.
+LIBRARY = re.compile(r"lib(cudart|cublas|cusolver|nccl|nvrtc|nvrtc-builtins)\.so\.[0-9.]+$")
+PLATFORMS = ("manylinux1", "manylinux2014", "manylinux_2_17", "manylinux_2_18", "manylinux_2_27")
+
+
+def unpack(wheel, folder):
+    """Put the headers and the wanted libraries of one wheel into ``folder``."""
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.namelist():
+            place = re.fullmatch(r"nvidia/[^/]+/(include/.+|lib/[^/]+)", member)
+            if not place or member.endswith(("/", "__init__.py")):
+                continue
+            target = folder / place[1]
+            if target.parent.name == "lib" and not LIBRARY.match(target.name):
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(member) as source, open(target, "wb") as sink:
+                while chunk := source.read(1 << 20):
+                    sink.write(chunk)
+
+
+def main():
+    if len(sys.argv) != 3 or sys.argv[1] not in ("12", "13"):
+        sys.exit(__doc__)
+    wheels, folder = WHEELS[int(sys.argv[1])], Path(sys.argv[2])
+    done = folder / "wheels.txt"  # written last: says which releases lie here, whole
+    if done.exists() and done.read_text().split() == list(wheels):
+        return
+    for requirement in wheels:
+        print(f"Fetching {requirement}", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            options = [f"--platform={name}_{platform.machine()}" for name in PLATFORMS]
+            unpack(download(requirement, scratch, "--python-version=3.12", *options), folder)
+    done.write_text("\n".join(wheels) + "\n")
+
+
+if __name__ == "__main__":
+    main()
