@@ -1,0 +1,31 @@
+// Errors that stop a call. Numerical failure is not one of them: it is a value (LAPACK's info).
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+namespace jaxmg {
+
+enum class ErrorCode { invalid_argument, resource_exhausted, deadline_exceeded, aborted, internal };
+
+class Error : public std::runtime_error {
+ public:
+  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  ErrorCode code() const { return code_; }
+
+ private:
+  ErrorCode code_;
+};
+
+// BLAS and LAPACK take 32-bit sizes; a larger one must never be cut silently.
+inline int checked_int(std::int64_t value, const char* what) {
+  if (value < 0 || value > std::numeric_limits<int>::max()) {
+    throw Error(ErrorCode::invalid_argument,
+                std::string(what) + " = " + std::to_string(value) + " does not fit a 32-bit integer");
+  }
+  return static_cast<int>(value);
+}
+
+}  // namespace jaxmg

@@ -1,0 +1,39 @@
+// How to deal the full tiles of TileColumns in place: a permutation of equal slots, run as rounds of moves.
+//
+// First every tile goes to its rank. The tiles that go from each rank to each other make a regular bipartite
+// multigraph, which splits into perfect matchings (Koenig, 1916): in each, every rank sends one tile and receives
+// one. As many matchings as there are staging tiles are run at once: ranks save what they send to their staging
+// tiles, and send it from there to slots that others have so freed. All links are equally busy.
+//
+// Then every rank sorts its own tiles. A cycle of that permutation is cut into segments: the contents of the
+// slot at each cut are saved to a staging tile; every round then fills the free slot of each segment from the
+// slot its contents come from, and that slot becomes free.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "layout/tile_columns.h"
+
+namespace jaxmg {
+
+struct TilePlace {
+  int rank = 0;
+  std::int64_t slot = 0;
+  bool staged = false;  // slot counts staging tiles, not tiles of the shard
+
+  bool operator==(const TilePlace&) const = default;
+};
+
+struct TileMove {
+  TilePlace from, to;
+};
+
+// Moves of one round touch different places: they may run in any order, or at once.
+using RedistributionRound = std::vector<TileMove>;
+
+// Rounds, to be run in order, that bring block order to dealt order (or back, if `inverse`).
+std::vector<RedistributionRound> plan_redistribution(const TileColumns& layout, std::int64_t staging_tiles,
+                                                     bool inverse);
+
+}  // namespace jaxmg

@@ -1,0 +1,44 @@
+#include "layout/tile_columns.h"
+
+#include <algorithm>
+#include <string>
+
+#include "core/error.h"
+
+namespace jaxmg {
+
+TileColumns::TileColumns(std::int64_t n, std::int64_t shard, std::int64_t tile, int ranks)
+    : n_(n), shard_(shard), tile_(tile), ranks_(ranks), owned_(static_cast<std::size_t>(std::max(ranks, 0))) {
+  if (n < 0 || shard < 0 || tile < 1 || ranks < 1 || shard * ranks < n) {
+    throw Error(ErrorCode::invalid_argument,
+                "no tile layout for n = " + std::to_string(n) + ", shard = " + std::to_string(shard) +
+                    ", tile = " + std::to_string(tile) + ", ranks = " + std::to_string(ranks));
+  }
+  std::vector<std::int64_t> packed(owned_.size(), 0);
+  const auto add = [&](std::int64_t begin, std::int64_t width, int owner, std::int64_t local_offset) {
+    width = std::min(width, n_ - begin);
+    if (width <= 0) return;
+    std::int64_t& offset = packed[static_cast<std::size_t>(owner)];
+    owned_[static_cast<std::size_t>(owner)].push_back(count());
+    tiles_.push_back({begin, width, local_offset, offset, owner});
+    offset += width;
+  };
+  const std::int64_t full = full_slots();
+  const std::int64_t ragged = shard - full * tile;
+  for (int r = 0; r < ranks; ++r) {
+    for (std::int64_t slot = 0; slot < full; ++slot) {
+      const std::int64_t dealt = r * full + slot;
+      add(r * shard + slot * tile, tile, static_cast<int>(dealt % ranks), dealt / ranks * tile);
+    }
+    add(r * shard + full * tile, ragged, r, full * tile);
+  }
+}
+
+std::int64_t TileColumns::packed_before(int rank, std::int64_t t) const {
+  const auto& own = tiles_of(rank);
+  const auto next = std::lower_bound(own.begin(), own.end(), t);
+  if (next != own.end()) return packed_offset(*next);
+  return own.empty() ? 0 : packed_offset(own.back()) + width(own.back());
+}
+
+}  // namespace jaxmg

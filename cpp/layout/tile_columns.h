@@ -1,0 +1,60 @@
+// Which rank owns which tile column of a matrix whose columns were dealt in equal shards.
+//
+// Shard r holds columns [r * shard, (r + 1) * shard). It is cut into full tiles of `tile` columns and, where
+// `tile` does not divide `shard`, one ragged tile at its end. Full tiles are dealt to the ranks round-robin in
+// the order of the matrix; the ragged tile of shard r stays where it is, which is the same deal for the second
+// counter, since there is one a shard. Every rank so keeps exactly `shard` columns: full tiles first, in the
+// order of the matrix, then its ragged tile.
+//
+// The order n may end inside a shard (shard * ranks >= n): tiles that stick out are cut at n, tiles wholly
+// beyond it have no columns and are not counted.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace jaxmg {
+
+class TileColumns {
+ public:
+  TileColumns(std::int64_t n, std::int64_t shard, std::int64_t tile, int ranks);
+
+  std::int64_t order() const { return n_; }
+  std::int64_t shard() const { return shard_; }
+  std::int64_t tile() const { return tile_; }
+  int ranks() const { return ranks_; }
+
+  // Number of tiles that hold at least one column; tiles are numbered in the order of the matrix.
+  std::int64_t count() const { return static_cast<std::int64_t>(tiles_.size()); }
+  std::int64_t begin(std::int64_t t) const { return tiles_[index(t)].begin; }
+  std::int64_t width(std::int64_t t) const { return tiles_[index(t)].width; }
+  std::int64_t end(std::int64_t t) const { return begin(t) + width(t); }
+  int owner(std::int64_t t) const { return tiles_[index(t)].owner; }
+  // First column of tile t in its owner's shard.
+  std::int64_t local_offset(std::int64_t t) const { return tiles_[index(t)].local_offset; }
+  // Columns of the owner in tiles before t: the place of tile t among its owner's tiles packed in matrix order.
+  std::int64_t packed_offset(std::int64_t t) const { return tiles_[index(t)].packed_offset; }
+
+  // Tiles of one rank in matrix order.
+  const std::vector<std::int64_t>& tiles_of(int rank) const { return owned_[static_cast<std::size_t>(rank)]; }
+  // Columns of `rank` in tiles before t (t may be count()).
+  std::int64_t packed_before(int rank, std::int64_t t) const;
+  std::int64_t packed_total(int rank) const { return packed_before(rank, count()); }
+
+  // Full tiles in each shard, counted before the cut at n: the slots that redistribution permutes.
+  std::int64_t full_slots() const { return shard_ / tile_; }
+
+ private:
+  struct Tile {
+    std::int64_t begin, width, local_offset, packed_offset;
+    int owner;
+  };
+  static std::size_t index(std::int64_t t) { return static_cast<std::size_t>(t); }
+
+  std::int64_t n_, shard_, tile_;
+  int ranks_;
+  std::vector<Tile> tiles_;
+  std::vector<std::vector<std::int64_t>> owned_;
+};
+
+}  // namespace jaxmg
