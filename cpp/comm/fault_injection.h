@@ -1,0 +1,32 @@
+// Faults on demand, for tests: with JAXMG_INJECT_FAULT=<rank>:<exchange> in the environment, that rank fails at
+// that exchange (counted from 1) of every call.
+#pragma once
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "core/error.h"
+
+namespace jaxmg {
+
+class FaultInjection {
+ public:
+  explicit FaultInjection(int rank) {
+    const char* const fault = std::getenv("JAXMG_INJECT_FAULT");
+    int faulty_rank = -1, exchange = 0;
+    if (fault != nullptr && std::sscanf(fault, "%d:%d", &faulty_rank, &exchange) == 2 && faulty_rank == rank) {
+      left_ = exchange;
+    }
+  }
+
+  // To be called at every exchange.
+  void step() {
+    if (left_ > 0 && --left_ == 0) throw Error(ErrorCode::internal, "injected fault");
+  }
+
+ private:
+  int left_ = 0;
+};
+
+}  // namespace jaxmg

@@ -1,0 +1,106 @@
+// The meeting of one process's ranks for one call.
+//
+// Ranks of a process run in threads of their own. They join under a key that all of them compute alike, learn
+// each other's buffers, and pass barriers together. A rank that fails, or that is not there when the time is
+// up, makes every rank's next step throw: nobody waits for somebody who will not come.
+#pragma once
+
+#include <chrono>
+#include <compare>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "comm/block.h"
+
+namespace jaxmg {
+
+struct CallKey {
+  std::uint64_t process = 0;   // of rank 0
+  std::uint64_t roll = 0;      // rank 0's number of the roll call
+  std::int64_t call_site = 0;  // which call of the traced program
+
+  auto operator<=>(const CallKey&) const = default;
+};
+
+class Gathering {
+ public:
+  Gathering(std::vector<int> members, std::chrono::milliseconds timeout);
+
+ private:
+  friend class Attendance;
+
+  struct Seat {
+    MemoryRegions buffers;
+    std::uint64_t steps = 0;
+    bool joined = false;
+    bool left = false;
+  };
+  Seat& seat(int rank);
+  void step(int rank);
+  std::string late_message(const std::string& ranks) const;
+  void fail(const std::string& why) noexcept;
+  // Throws if a member has failed, or, if `late`, for rank `other`'s being late.
+  void check(bool late, int other);
+  void leave(int rank) noexcept;
+
+  std::vector<int> members_;
+  std::chrono::milliseconds timeout_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Seat> seats_;
+  std::string failure_;
+  std::shared_ptr<void> state_;
+};
+
+// One rank's part in a gathering, from joining to leaving. Leaving waits for the others that joined, since they
+// may still be reading this rank's buffers.
+class Attendance {
+ public:
+  // Returns once all of `members` (the ranks in this process) have joined. The n-th join of a rank under the
+  // same key meets the n-th join of the others.
+  Attendance(const CallKey& key, int rank, const std::vector<int>& members, MemoryRegions buffers,
+             std::chrono::milliseconds timeout);
+  ~Attendance() { gathering_->leave(rank_); }
+  Attendance(const Attendance&) = delete;
+  Attendance& operator=(const Attendance&) = delete;
+
+  int rank() const { return rank_; }
+  const std::vector<int>& members() const { return gathering_->members_; }
+  const MemoryRegions& buffers(int rank) const { return gathering_->seat(rank).buffers; }
+
+  // Returns once every member has passed as many barriers as this rank.
+  void barrier() { gathering_->step(rank_); }
+  // Returns once done() holds, which rank `other` is to bring about within microseconds; throws like a barrier.
+  template <class Done>
+  void spin_until(Done&& done, int other) {
+    const auto deadline = std::chrono::steady_clock::now() + gathering_->timeout_;
+    while (true) {
+      for (int i = 0; i < 1000; ++i) {
+        if (done()) return;
+      }
+      gathering_->check(std::chrono::steady_clock::now() > deadline, other);
+      std::this_thread::yield();
+    }
+  }
+  // Makes the next barrier of every member throw.
+  void fail(const std::string& why) noexcept { gathering_->fail(why); }
+
+  // State that the members share for the length of the call, made by the one who asks first.
+  template <class State, class Make>
+  std::shared_ptr<State> shared(Make&& make) {
+    std::lock_guard lock(gathering_->mutex_);
+    if (!gathering_->state_) gathering_->state_ = make();
+    return std::static_pointer_cast<State>(gathering_->state_);
+  }
+
+ private:
+  std::shared_ptr<Gathering> gathering_;
+  int rank_;
+};
+
+}  // namespace jaxmg

@@ -1,0 +1,45 @@
+// The roll of a call: who takes part, as gathered by XLA from the roll-call handler of every rank.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace jaxmg {
+
+// One rank's entry, as 32-bit words in an XLA buffer.
+struct RollEntry {
+  std::uint64_t process = 0;  // nonce of the process
+  std::uint32_t device = 0;   // ordinal of the device in its process
+  std::uint32_t reserved = 0;
+  std::uint64_t call = 0;  // fresh in every roll call of a process
+  std::array<std::uint8_t, 128> nccl_id{};
+  std::array<std::uint8_t, 8> padding{};
+};
+inline constexpr std::int64_t roll_words = 40;
+static_assert(sizeof(RollEntry) == roll_words * sizeof(std::uint32_t));
+
+class Roll {
+ public:
+  Roll(const void* words, std::int64_t ranks) : entries_(static_cast<std::size_t>(ranks)) {
+    std::memcpy(entries_.data(), words, entries_.size() * sizeof(RollEntry));
+  }
+
+  int ranks() const { return static_cast<int>(entries_.size()); }
+  const RollEntry& entry(int rank) const { return entries_[static_cast<std::size_t>(rank)]; }
+
+  // The rank of a device of this process, or -1.
+  int rank_of(std::uint64_t process, std::uint32_t device) const;
+  std::vector<int> ranks_of(std::uint64_t process) const;
+
+ private:
+  std::vector<RollEntry> entries_;
+};
+
+// A number that tells this process from all others.
+std::uint64_t process_nonce();
+// A number that no earlier roll call of this process had.
+std::uint64_t fresh_call();
+
+}  // namespace jaxmg
