@@ -1,0 +1,284 @@
+// Cholesky factorisation A = L L^H of a matrix dealt in tile columns, right-looking, by block pivots.
+//
+//   A11 = L11 L11^H            the pivot's K x K diagonal, on one rank, in turn
+//   L21 = A21 L11^-H           every rank solves its share of the rows
+//   A22 = A22 - L21 L21^H      every rank updates its own tile columns
+//
+// The rows a rank solves are those with the numbers of its own columns. What it keeps of them is the right
+// operand of its updates, so that only the left one, the whole panel L21, is sent around. Block pivots give the
+// updates depth K, which is what their speed depends on.
+//
+// Diagonal blocks form a chain that the updates must not hold up, so work is done in the order in which the
+// chain will need it. The rows of a panel fall into three parts:
+//   near   rows of the next pivot: the next diagonal block waits for them
+//   mid    rows of the pivot after it: the near rows of the next panel wait for them
+//   far    all others, with a whole step of the chain to spare
+// and so do the updates: the next pivot's columns, part by part; the columns of the pivot after it (`ahead`);
+// all others (`bulk`).
+//
+// Right-hand sides may go along: with Y1 = L11^-1 B1 and B2 = B2 - L21 Y1 the factorisation leaves Y = L^-1 B.
+//
+// Only the lower triangle is read. After it, tile columns hold L from their diagonal downwards; above the
+// diagonal nothing is promised. The panel is solved with L11 itself, never with an inverse of it: the explicit
+// inverse costs two digits on ill-conditioned matrices (Higham, Accuracy and Stability of Numerical Algorithms,
+// 2nd ed., section 8.2).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "algorithms/panel.h"
+#include "core/arena.h"
+#include "core/matrix_view.h"
+#include "engine/engine.h"
+#include "layout/pivots.h"
+#include "layout/tile_columns.h"
+
+namespace jaxmg {
+
+// Pivots alternate between `slots` sets of buffers.
+template <class T>
+struct PotrfWorkspace {
+  std::int32_t* failed;                  // potrf's info
+  std::vector<MatrixView<T>> diagonals;  // L11, lower triangle
+  std::vector<MatrixView<T>> own_rows;   // this rank's rows of L21, packed
+  std::vector<Panel<T>> panels;          // all rows of L21
+
+  PotrfWorkspace(Arena& arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots) {
+    failed = arena.take<std::int32_t>(slots);
+    if (layout.ranks() == 1) return;
+    for (std::int64_t i = 0; i < slots; ++i) {
+      diagonals.push_back(arena.matrix<T>(depth, depth));
+      own_rows.push_back(arena.matrix<T>(layout.shard(), depth));
+      panels.emplace_back(arena, layout.order(), depth);
+    }
+  }
+};
+
+template <class T, class E>
+  requires Engine<E, T>
+class Potrf {
+ public:
+  // `rhs` may be empty; else every rank holds all of B (n rows) in it, and Y on return.
+  Potrf(E& engine, const TileColumns& layout, std::int64_t depth, MatrixView<T> a, MatrixView<T> rhs,
+        PotrfWorkspace<T>& workspace, std::int32_t* info)
+      : e_(engine),
+        layout_(layout),
+        a_(a),
+        rhs_(rhs),
+        w_(workspace),
+        info_(info),
+        pivots_(join_pivots(layout, depth)) {}
+
+  void run() {
+    if (e_.size() == 1) {
+      const auto a = a_.block(0, 0, layout_.order(), layout_.order());
+      e_.potrf(Lane::panel, a, w_.failed);
+      e_.check_factor(Lane::panel, a, w_.failed, 0, info_);
+      e_.trsm(Lane::panel, Side::left, Op::none, a, rhs_);
+    } else {
+      steps_.resize(pivots_.size());
+      for (std::size_t o = 0; o < pivots_.size(); ++o) {
+        factor_diagonal(o);
+        solve_near(o);
+        solve_mid(o);
+        solve_far(o);
+        write_back(o);
+        update_others(o);
+        solve_rhs(o);
+      }
+    }
+    e_.join();
+  }
+
+ private:
+  using Event = typename E::Event;
+  struct Step {
+    Event factored;  // L11 is on every rank
+    // Rows of L21 are on every rank: near, near and mid, all.
+    Event near_here, mid_here, rows_here;
+    // The next pivot's columns are updated: its diagonal block, the near and mid rows, what the mid rows of the
+    // next panel are made from, all.
+    Event diagonal_updated, mid_updated, next_mid_updated, far_updated;
+    Event ahead_updated;
+    Event front_updated, bulk_updated;  // of the bulk, the columns that `ahead` turns to next; all
+    Event written, rhs_updated;
+  };
+
+  std::size_t slot(std::size_t o) const { return o % w_.panels.size(); }
+  bool own(std::int64_t t) const { return layout_.owner(t) == e_.rank(); }
+  // Tiles of the pivots before o begin here, o = pivots_.size() and beyond included.
+  std::int64_t first_tile(std::size_t o) const { return o < pivots_.size() ? pivots_[o].first_tile : layout_.count(); }
+  std::int64_t first_row(std::size_t o) const { return o < pivots_.size() ? pivots_[o].begin : layout_.order(); }
+
+  // Rows [begin, end) of tile column t, where they lie in its owner's shard.
+  MatrixView<T> in_place(std::int64_t t, std::int64_t begin, std::int64_t end) const {
+    return a_.block(begin, layout_.local_offset(t), end - begin, layout_.width(t));
+  }
+  MatrixView<T> diagonal(std::size_t o) const {
+    return w_.diagonals[slot(o)].block(0, 0, pivots_[o].width(), pivots_[o].width());
+  }
+
+  template <class Visit>
+  void own_tiles(std::size_t o, Visit&& visit) {
+    for (std::int64_t t = first_tile(o); t < first_tile(o + 1); ++t) {
+      if (own(t)) visit(t);
+    }
+  }
+
+  // Before a lane writes to the buffers of a slot, what other lanes did with them must be done.
+  void await_slot(Lane lane, std::size_t o) {
+    if (o < w_.panels.size()) return;
+    const Step& last = steps_[o - w_.panels.size()];
+    for (const Event& use :
+         {last.mid_updated, last.far_updated, last.ahead_updated, last.bulk_updated, last.written, last.rhs_updated}) {
+      e_.wait(lane, use);
+    }
+  }
+
+  // A11 comes together on the pivot's master; L11 goes to all.
+  void factor_diagonal(std::size_t o) {
+    const Pivot& pivot = pivots_[o];
+    const int master = static_cast<int>(o) % e_.size();
+    if (o > 0) e_.wait(Lane::diagonal, steps_[o - 1].diagonal_updated);
+    await_slot(Lane::diagonal, o);
+    std::vector<Block> collect;
+    for (std::int64_t t = pivot.first_tile; t < pivot.last_tile; ++t) {
+      const std::int64_t at = layout_.begin(t) - pivot.begin;
+      collect.push_back(make_block(layout_.owner(t), master, in_place(t, layout_.begin(t), pivot.end),
+                                   diagonal(o).block(at, at, pivot.width() - at, layout_.width(t))));
+    }
+    e_.exchange(Lane::diagonal, collect);
+    std::int32_t* const failed = w_.failed + slot(o);
+    if (e_.rank() == master) e_.potrf(Lane::diagonal, diagonal(o), failed);
+    // The whole square, where it is one run of bytes, travels faster than its lower triangle.
+    e_.exchange(Lane::diagonal, {make_block(master, all_ranks, diagonal(o), diagonal(o))});
+    steps_[o].factored = e_.record(Lane::diagonal);
+    if (e_.rank() == master) {
+      e_.wait(Lane::rhs, steps_[o].factored);
+      e_.check_factor(Lane::rhs, diagonal(o), failed, pivot.begin, info_);
+    }
+  }
+
+  // L21 = A21 L11^-H in the rows of tiles [first, last): every rank collects its own rows from the owners of the
+  // pivot's columns, solves, and sends them to all.
+  void solve_tiles(Lane lane, std::size_t o, std::int64_t first, std::int64_t last) {
+    const Pivot& pivot = pivots_[o];
+    const MatrixView<T> own_rows = w_.own_rows[slot(o)];
+    std::vector<Block> collect, spread;
+    for (std::int64_t t = first; t < last; ++t) {
+      for (std::int64_t c = pivot.first_tile; c < pivot.last_tile; ++c) {
+        const auto to = own_rows.block(layout_.packed_offset(t), layout_.begin(c) - pivot.begin, layout_.width(t),
+                                       layout_.width(c));
+        collect.push_back(
+            make_block(layout_.owner(c), layout_.owner(t), in_place(c, layout_.begin(t), layout_.end(t)), to));
+      }
+      w_.panels[slot(o)].pieces(
+          layout_.begin(t), layout_.end(t), 0, pivot.width(), [&](std::int64_t row, MatrixView<T> to) {
+            const std::int64_t from = layout_.packed_offset(t) + row - layout_.begin(t);
+            spread.push_back(make_block(layout_.owner(t), all_ranks, own_rows.block(from, 0, to.rows, to.columns), to));
+          });
+    }
+    e_.exchange(lane, collect);
+    e_.wait(lane, steps_[o].factored);
+    const std::int64_t begin = layout_.packed_before(e_.rank(), first);
+    const std::int64_t end = layout_.packed_before(e_.rank(), last);
+    e_.trsm(lane, Side::right, Op::conj_transpose, diagonal(o), own_rows.block(begin, 0, end - begin, pivot.width()));
+    e_.exchange(lane, spread);
+  }
+
+  // A22 = A22 - L21 L21^H in rows [begin, end) of own tile columns of pivot `target`, from the diagonal down.
+  void update(Lane lane, std::size_t o, std::size_t target, std::int64_t begin, std::int64_t end) {
+    const std::int64_t depth = pivots_[o].width();
+    own_tiles(target, [&](std::int64_t t) {
+      const auto right = w_.own_rows[slot(o)].block(layout_.packed_offset(t), 0, layout_.width(t), depth);
+      w_.panels[slot(o)].pieces(
+          std::max(begin, layout_.begin(t)), end, 0, depth, [&](std::int64_t row, MatrixView<T> left) {
+            e_.gemm(lane, Op::none, Op::conj_transpose, T(-1), left, right, in_place(t, row, row + left.rows));
+          });
+    });
+  }
+
+  void solve_near(std::size_t o) {
+    await_slot(Lane::panel, o);
+    solve_tiles(Lane::panel, o, first_tile(o + 1), first_tile(o + 2));
+    steps_[o].near_here = e_.record(Lane::panel);
+    if (o > 0) e_.wait(Lane::panel, steps_[o - 1].ahead_updated);
+    update(Lane::panel, o, o + 1, first_row(o + 1), first_row(o + 2));
+    steps_[o].diagonal_updated = e_.record(Lane::panel);
+  }
+
+  void solve_mid(std::size_t o) {
+    if (o > 0) e_.wait(Lane::panel, steps_[o - 1].next_mid_updated);
+    solve_tiles(Lane::panel, o, first_tile(o + 2), first_tile(o + 3));
+    steps_[o].mid_here = e_.record(Lane::panel);
+    update(Lane::panel, o, o + 1, first_row(o + 2), first_row(o + 3));
+    steps_[o].mid_updated = e_.record(Lane::panel);
+  }
+
+  void solve_far(std::size_t o) {
+    await_slot(Lane::rows, o);
+    solve_tiles(Lane::rows, o, first_tile(o + 3), layout_.count());
+    e_.wait(Lane::rows, steps_[o].mid_here);
+    steps_[o].rows_here = e_.record(Lane::rows);
+    if (o > 0) e_.wait(Lane::rows, steps_[o - 1].ahead_updated);
+    update(Lane::rows, o, o + 1, first_row(o + 3), first_row(o + 4));
+    steps_[o].next_mid_updated = e_.record(Lane::rows);
+    update(Lane::rows, o, o + 1, first_row(o + 4), layout_.order());
+    steps_[o].far_updated = e_.record(Lane::rows);
+  }
+
+  // L11 and L21 return to the pivot's columns, which nobody needs any more.
+  void write_back(std::size_t o) {
+    const Pivot& pivot = pivots_[o];
+    own_tiles(o, [&](std::int64_t t) {
+      const std::int64_t at = layout_.begin(t) - pivot.begin;
+      e_.copy(Lane::rows, w_.diagonals[slot(o)].block(at, at, pivot.width() - at, layout_.width(t)),
+              in_place(t, layout_.begin(t), pivot.end));
+      w_.panels[slot(o)].pieces(
+          pivot.end, layout_.order(), at, layout_.width(t),
+          [&](std::int64_t row, MatrixView<T> from) { e_.copy(Lane::rows, from, in_place(t, row, row + from.rows)); });
+    });
+    steps_[o].written = e_.record(Lane::rows);
+  }
+
+  void update_others(std::size_t o) {
+    e_.wait(Lane::ahead, steps_[o].rows_here);
+    if (o > 0) e_.wait(Lane::ahead, steps_[o - 1].front_updated);
+    update(Lane::ahead, o, o + 2, first_row(o + 2), layout_.order());
+    steps_[o].ahead_updated = e_.record(Lane::ahead);
+
+    e_.wait(Lane::bulk, steps_[o].rows_here);
+    update(Lane::bulk, o, o + 3, first_row(o + 3), layout_.order());
+    steps_[o].front_updated = e_.record(Lane::bulk);
+    for (std::size_t target = o + 4; target < pivots_.size(); ++target) {
+      update(Lane::bulk, o, target, first_row(target), layout_.order());
+    }
+    steps_[o].bulk_updated = e_.record(Lane::bulk);
+  }
+
+  // Y1 = L11^-1 B1, B2 = B2 - L21 Y1, on every rank.
+  void solve_rhs(std::size_t o) {
+    const Pivot& pivot = pivots_[o];
+    if (!rhs_.empty()) {
+      const auto y = rhs_.block(pivot.begin, 0, pivot.width(), rhs_.columns);
+      e_.wait(Lane::rhs, steps_[o].rows_here);
+      e_.trsm(Lane::rhs, Side::left, Op::none, diagonal(o), y);
+      w_.panels[slot(o)].pieces(pivot.end, layout_.order(), 0, pivot.width(), [&](std::int64_t row, MatrixView<T> l) {
+        e_.gemm(Lane::rhs, Op::none, Op::none, T(-1), l, y, rhs_.block(row, 0, l.rows, rhs_.columns));
+      });
+    }
+    steps_[o].rhs_updated = e_.record(Lane::rhs);
+  }
+
+  E& e_;
+  const TileColumns& layout_;
+  MatrixView<T> a_, rhs_;
+  PotrfWorkspace<T>& w_;
+  std::int32_t* info_;  // this rank's entry
+  std::vector<Pivot> pivots_;
+  std::vector<Step> steps_;
+};
+
+}  // namespace jaxmg

@@ -1,0 +1,142 @@
+#include "backends/plan.h"
+
+#include <algorithm>
+#include <string>
+#include <thread>
+
+#include "backends/tiled_cholesky.h"
+#include "engine/engine.h"
+
+namespace jaxmg {
+namespace {
+
+// What the estimates and choices are made from. Measured on H200 (see benchmarks/results) and on two x86 cores.
+struct Machine {
+  double flops;          // sustained GEMM rate of one rank, f64
+  double pivot_seconds;  // one column of the chain of diagonal blocks
+  double step_seconds;   // one step of the chain of a solve
+  double link_bytes;     // per second and rank, all ranks sending
+  double memory_bytes;   // per second and rank
+};
+
+Machine machine(const PlanRequest& q) {
+  const double single = q.type == ScalarType::f32 || q.type == ScalarType::c64 ? 2.0 : 1.0;
+  if (q.platform == Platform::cuda) {
+    const double f64 = 50e12;
+    return {f64 * (q.type == ScalarType::f32 || q.type == ScalarType::c64 ? 0.9 : 1.0), 1.2e-6, 65e-6, 300e9, 3e12};
+  }
+  const double cores = std::max(1u, std::thread::hardware_concurrency());
+  const double ranks = static_cast<double>(q.ranks);
+  return {25e9 * single * cores / ranks, 0, 20e-6 * ranks, 5e9, 5e9};
+}
+
+std::int64_t shard_of(const PlanRequest& q) { return (q.n + q.ranks - 1) / q.ranks; }
+
+// Neither so narrow that a solve has thousands of chain steps, nor wider than a pivot should be.
+std::int64_t choose_tile(const PlanRequest& q) {
+  const std::int64_t shard = shard_of(q);
+  if (q.ranks == 1) return std::max<std::int64_t>(1, q.n);
+  if (q.routine == Routine::redistribute) return std::max<std::int64_t>(1, std::min(q.tile, shard));
+  const std::int64_t least = (q.n + 1023) / 1024;
+  if (q.tile > 0) return std::max(least, std::min({q.tile, shard, std::int64_t{2048}}));
+  const std::int64_t widest = q.platform == Platform::cuda ? 512 : 256;
+  const std::int64_t narrowest = q.platform == Platform::cuda ? 128 : 64;
+  const std::int64_t wanted = std::clamp((shard + 3) / 4, narrowest, widest);
+  if (shard <= wanted) return std::max<std::int64_t>(1, shard);
+  // A width that divides the shard leaves no ragged tiles.
+  for (std::int64_t tile = wanted; tile > wanted / 2; --tile) {
+    if (shard % tile == 0) return tile;
+  }
+  return wanted;
+}
+
+std::int64_t preferred_depth(const PlanRequest& q, std::int64_t tile) {
+  if (q.platform == Platform::cpu) return tile;
+  const std::int64_t depth = q.n > 98304 ? 4096 : q.n > 49152 ? 2048 : q.n > 4096 ? 1024 : 512;
+  return std::max(tile, depth / tile * tile);
+}
+
+std::int64_t workspace(const PlanRequest& q, const TileColumns& layout, const Plan& plan) {
+  const std::int64_t largest = q.ranks == 1 ? q.n : plan.pivot;
+  const std::int64_t nrhs = plan.distributed_rhs != 0 ? (q.nrhs + q.ranks - 1) / q.ranks : q.nrhs;
+  const std::int64_t carved = dispatch(q.type, [&]<class T>() {
+    return TiledPotrsWorkspace<T>(Arena(), layout, plan.pivot, plan.slots, nrhs, plan.distributed_rhs != 0).bytes;
+  });
+  return carved + engine_scratch_bytes(q.platform, largest, q.processes);
+}
+
+double estimate(const PlanRequest& q, const Plan& plan) {
+  const Machine m = machine(q);
+  const double n = static_cast<double>(q.n), ranks = static_cast<double>(q.ranks);
+  const double nrhs = static_cast<double>(q.nrhs), fma = flops_per_fma(q.type) / 2;
+  double seconds = 0;
+  if (q.ranks > 1) seconds += static_cast<double>(plan.shard_bytes) / m.link_bytes;
+  // Each pivot takes the longer of its updates, spread over the ranks, and its part of the chain.
+  const double depth = static_cast<double>(std::min(plan.pivot, q.n));
+  const double chain = q.ranks > 1 ? depth * m.pivot_seconds : 0;
+  for (double done = 0; done < n; done += depth) {
+    const double left = n - done;
+    seconds += std::max(fma * left * left * depth / (ranks * m.flops), chain);
+  }
+  const double sweeps = 2 * fma * n * n * nrhs / (plan.distributed_rhs != 0 ? ranks * m.flops : m.flops);
+  const double reads = 2 * static_cast<double>(plan.shard_bytes) / m.memory_bytes;
+  const double steps = q.ranks > 1 ? 2 * n / static_cast<double>(plan.tile) * m.step_seconds : 0;
+  return seconds + std::max({sweeps, reads, steps});
+}
+
+void check(const PlanRequest& q) {
+  const auto require = [](bool holds, const std::string& what) {
+    if (!holds) throw Error(ErrorCode::invalid_argument, what);
+  };
+  require(q.n >= 1, "n must be at least 1, got " + std::to_string(q.n));
+  require(q.nrhs >= 1, "nrhs must be at least 1, got " + std::to_string(q.nrhs));
+  require(q.ranks >= 1, "the number of devices must be at least 1, got " + std::to_string(q.ranks));
+  require(q.tile >= 0, "the tile size must be at least 1, got " + std::to_string(q.tile));
+  require(q.n < (std::int64_t{1} << 29), "n = " + std::to_string(q.n) + " exceeds what 32-bit sizes of BLAS allow");
+}
+
+}  // namespace
+
+Plan make_plan(const PlanRequest& q) {
+  check(q);
+  const std::int64_t size = size_of(q.type), shard = shard_of(q);
+  Plan plan{};
+  plan.tile = choose_tile(q);
+  plan.shard_bytes = shard * (q.routine == Routine::redistribute ? q.nrhs : q.n) * size;
+  const TileColumns layout(q.n, shard, plan.tile, static_cast<int>(q.ranks));
+  if (q.routine == Routine::redistribute) {
+    plan.pivot = plan.tile;
+    plan.slots = 1;
+    plan.workspace_bytes =
+        q.ranks == 1 ? Arena::alignment : plan.tile * q.nrhs * size * useful_staging_tiles(layout) + Arena::alignment;
+    plan.workspace_bytes += engine_scratch_bytes(q.platform, 0, q.processes);
+    plan.seconds = 2 * static_cast<double>(plan.shard_bytes) / machine(q).link_bytes;
+    return plan;
+  }
+  // Up to this many right-hand sides a chain of small steps beats sending the factor around.
+  plan.distributed_rhs = q.ranks > 1 && q.nrhs > 64 ? 1 : 0;
+  plan.rhs_bytes = (plan.distributed_rhs != 0 ? (q.nrhs + q.ranks - 1) / q.ranks : q.nrhs) * q.n * size;
+  plan.slots = q.ranks == 1 || q.platform == Platform::cpu ? 1 : 3;
+  plan.pivot = preferred_depth(q, plan.tile);
+  // Small matrices cannot keep to half a shard, and need not.
+  const std::int64_t limit =
+      q.workspace_limit > 0 ? q.workspace_limit : std::max(plan.shard_bytes / 2, std::int64_t{256} << 20);
+  const auto measure = [&] { return plan.workspace_bytes = workspace(q, layout, plan); };
+  while (measure() > limit && plan.pivot > plan.tile) {
+    plan.pivot = std::max(plan.tile, plan.pivot / 2 / plan.tile * plan.tile);
+  }
+  while (plan.workspace_bytes > limit && plan.slots > (q.workspace_limit > 0 ? 1 : 2)) {
+    --plan.slots;
+    measure();
+  }
+  if (q.workspace_limit > 0 && plan.workspace_bytes > q.workspace_limit) {
+    throw Error(ErrorCode::resource_exhausted,
+                "the least workspace for n = " + std::to_string(q.n) + " with tiles of " + std::to_string(plan.tile) +
+                    " columns is " + std::to_string(plan.workspace_bytes) + " bytes per device, the limit is " +
+                    std::to_string(q.workspace_limit));
+  }
+  plan.seconds = estimate(q, plan);
+  return plan;
+}
+
+}  // namespace jaxmg

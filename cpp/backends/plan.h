@@ -1,0 +1,40 @@
+// The planner: all that is decided before a call runs, from sizes alone.
+#pragma once
+
+#include <cstdint>
+
+#include "core/scalar.h"
+#include "engine/scratch.h"
+#include "layout/tile_columns.h"
+
+namespace jaxmg {
+
+enum class Routine : std::int64_t { potrs = 0, redistribute = 1 };
+
+struct PlanRequest {
+  Routine routine;
+  std::int64_t n;
+  std::int64_t nrhs;  // redistribute: elements of a row
+  ScalarType type;
+  std::int64_t ranks;
+  std::int64_t tile;  // 0: the planner chooses
+  Platform platform;
+  std::int64_t processes;
+  std::int64_t workspace_limit;  // bytes per device; 0: half the shard where that is possible
+};
+
+struct Plan {
+  std::int64_t tile;             // columns of a tile
+  std::int64_t pivot;            // columns of a block pivot, the depth of the updates
+  std::int64_t slots;            // sets of panel buffers
+  std::int64_t distributed_rhs;  // 1: each rank solves its own right-hand sides, 0: all ranks solve all
+  std::int64_t workspace_bytes;  // per device
+  std::int64_t shard_bytes;      // of the matrix, per device
+  std::int64_t rhs_bytes;        // per device
+  double seconds;                // estimate
+};
+
+// Throws Error where the request cannot be met (sizes out of range, a limit below the least workspace).
+Plan make_plan(const PlanRequest& request);
+
+}  // namespace jaxmg

@@ -1,0 +1,25 @@
+// BLAS and LAPACK of the host, as function pointers given at run time: SciPy's inside Python (the routines
+// behind scipy.linalg.cython_blas and cython_lapack), OpenBLAS in the C++ tests.
+#pragma once
+
+#include <complex>
+#include <string>
+
+namespace jaxmg {
+
+template <class T>
+struct Blas {
+  // Fortran calling convention: every argument by address.
+  void (*gemm)(const char* transa, const char* transb, const int* m, const int* n, const int* k, const T* alpha,
+               const T* a, const int* lda, const T* b, const int* ldb, const T* beta, T* c, const int* ldc) = nullptr;
+  void (*trsm)(const char* side, const char* uplo, const char* transa, const char* diag, const int* m, const int* n,
+               const T* alpha, const T* a, const int* lda, T* b, const int* ldb) = nullptr;
+  void (*potrf)(const char* uplo, const int* n, T* a, const int* lda, int* info) = nullptr;
+
+  static Blas& instance();
+};
+
+// Stores the routine `name` ("dgemm", "zpotrf", ...). Returns false for a name that is not used.
+bool set_blas(const std::string& name, void* function);
+
+}  // namespace jaxmg

@@ -1,0 +1,46 @@
+// Device memory an engine needs of its own, beside what the algorithms carve. The engine takes its pieces with
+// the lines the planner counts them with.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "core/arena.h"
+#include "engine/engine.h"
+
+namespace jaxmg {
+
+enum class Platform : std::int64_t { cpu = 0, cuda = 1 };
+
+// Workspace of cuSOLVER's potrf: n^2 / 256 bytes and a little, for every scalar type (measured with
+// cusolverDn*potrf_bufferSize of CUDA 13.0, n = 32 ... 65536). The engine checks it.
+inline std::int64_t cusolver_potrf_bytes(std::int64_t n) { return (n + 128) * (n + 128) / 256 + 4096; }
+
+// Workspace cuBLAS gets for each lane.
+inline constexpr std::int64_t cublas_workspace_bytes = std::int64_t{1} << 20;
+
+// Between processes blocks travel packed, through one buffer of this size for sending and one for receiving,
+// shared by the peers.
+inline constexpr std::int64_t packed_bytes = std::int64_t{32} << 20;
+
+struct CudaScratch {
+  std::array<std::byte*, lane_count> blas{};
+  std::byte* potrf;
+  std::byte* packed = nullptr;
+
+  // For a call whose largest diagonal block has order `largest_potrf`.
+  CudaScratch(Arena& arena, std::int64_t largest_potrf, std::int64_t processes) {
+    for (std::byte*& lane : blas) lane = arena.take<std::byte>(cublas_workspace_bytes);
+    potrf = arena.take<std::byte>(cusolver_potrf_bytes(largest_potrf));
+    if (processes > 1) packed = arena.take<std::byte>(2 * packed_bytes);
+  }
+};
+
+inline std::int64_t engine_scratch_bytes(Platform platform, std::int64_t largest_potrf, std::int64_t processes) {
+  Arena measure;
+  if (platform == Platform::cuda) CudaScratch(measure, largest_potrf, processes);
+  return measure.used();
+}
+
+}  // namespace jaxmg
