@@ -1,0 +1,84 @@
+// cuBLAS and cuSOLVERDn by scalar type. Triangular matrices are lower, with their diagonal stored.
+#pragma once
+
+#include <cublas_v2.h>
+#include <cusolverDn.h>
+
+#include <complex>
+
+#include "core/matrix_view.h"
+
+namespace jaxmg::cuda {
+
+inline cublasOperation_t operation(Op op) { return op == Op::none ? CUBLAS_OP_N : CUBLAS_OP_C; }
+inline cublasSideMode_t side_mode(Side side) { return side == Side::left ? CUBLAS_SIDE_LEFT : CUBLAS_SIDE_RIGHT; }
+
+// The routines of one scalar type, as the libraries name and type them.
+template <class T>
+struct Routines;
+
+#define JAXMG_CUDA_ROUTINES(scalar, native, letter)                                 \
+  template <>                                                                       \
+  struct Routines<scalar> {                                                         \
+    using Native = native;                                                          \
+    static constexpr auto gemm = cublas##letter##gemm;                              \
+    static constexpr auto gemv = cublas##letter##gemv;                              \
+    static constexpr auto trsm = cublas##letter##trsm;                              \
+    static constexpr auto trsv = cublas##letter##trsv;                              \
+    static constexpr auto potrf = cusolverDn##letter##potrf;                        \
+    static constexpr auto potrf_buffer_size = cusolverDn##letter##potrf_bufferSize; \
+  };
+JAXMG_CUDA_ROUTINES(float, float, S)
+JAXMG_CUDA_ROUTINES(double, double, D)
+JAXMG_CUDA_ROUTINES(std::complex<float>, cuComplex, C)
+JAXMG_CUDA_ROUTINES(std::complex<double>, cuDoubleComplex, Z)
+#undef JAXMG_CUDA_ROUTINES
+
+template <class T>
+auto* native(T* scalars) {
+  return reinterpret_cast<typename Routines<T>::Native*>(scalars);
+}
+template <class T>
+const auto* native(const T* scalars) {
+  return reinterpret_cast<const typename Routines<T>::Native*>(scalars);
+}
+
+template <class T>
+cublasStatus_t gemm(cublasHandle_t blas, Op opa, Op opb, int m, int n, int k, const T* alpha, const T* a, int lda,
+                    const T* b, int ldb, const T* beta, T* c, int ldc) {
+  return Routines<T>::gemm(blas, operation(opa), operation(opb), m, n, k, native(alpha), native(a), lda, native(b), ldb,
+                           native(beta), native(c), ldc);
+}
+
+// y = beta y + alpha op(A) x for an m x n matrix A.
+template <class T>
+cublasStatus_t gemv(cublasHandle_t blas, Op op, int m, int n, const T* alpha, const T* a, int lda, const T* x,
+                    const T* beta, T* y) {
+  return Routines<T>::gemv(blas, operation(op), m, n, native(alpha), native(a), lda, native(x), 1, native(beta),
+                           native(y), 1);
+}
+
+template <class T>
+cublasStatus_t trsm(cublasHandle_t blas, Side side, Op op, int m, int n, const T* l, int ldl, T* x, int ldx) {
+  const T one = 1;
+  return Routines<T>::trsm(blas, side_mode(side), CUBLAS_FILL_MODE_LOWER, operation(op), CUBLAS_DIAG_NON_UNIT, m, n,
+                           native(&one), native(l), ldl, native(x), ldx);
+}
+
+template <class T>
+cublasStatus_t trsv(cublasHandle_t blas, Op op, int n, const T* l, int ldl, T* x) {
+  return Routines<T>::trsv(blas, CUBLAS_FILL_MODE_LOWER, operation(op), CUBLAS_DIAG_NON_UNIT, n, native(l), ldl,
+                           native(x), 1);
+}
+
+template <class T>
+cusolverStatus_t potrf_buffer_size(cusolverDnHandle_t solver, int n, T* a, int lda, int* elements) {
+  return Routines<T>::potrf_buffer_size(solver, CUBLAS_FILL_MODE_LOWER, n, native(a), lda, elements);
+}
+
+template <class T>
+cusolverStatus_t potrf(cusolverDnHandle_t solver, int n, T* a, int lda, T* work, int elements, int* info) {
+  return Routines<T>::potrf(solver, CUBLAS_FILL_MODE_LOWER, n, native(a), lda, native(work), elements, info);
+}
+
+}  // namespace jaxmg::cuda

@@ -1,0 +1,39 @@
+#include "engine/cuda/driver.h"
+
+#include "engine/cuda/check.h"
+
+namespace jaxmg::cuda {
+namespace {
+
+template <class Function>
+void find(const char* name, Function& function) {
+  void* found = nullptr;
+  cudaDriverEntryPointQueryResult result{};
+#if CUDART_VERSION >= 13000
+  JAXMG_CHECK(cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault, &result));
+#else
+  JAXMG_CHECK(cudaGetDriverEntryPoint(name, &found, cudaEnableDefault, &result));
+#endif
+  if (result != cudaDriverEntryPointSuccess || found == nullptr) {
+    fail(name, "the CUDA driver of this machine does not have it; CUDA 12.0 or newer is needed");
+  }
+  function = reinterpret_cast<Function>(found);
+}
+
+Driver load() {
+  Driver driver{};
+  find("cuLibraryLoadData", driver.library_load);
+  find("cuLibraryGetKernel", driver.library_get_kernel);
+  find("cuLaunchKernel", driver.launch_kernel);
+  find("cuStreamBatchMemOp", driver.stream_batch_mem_op);
+  return driver;
+}
+
+}  // namespace
+
+const Driver& Driver::instance() {
+  static const Driver driver = load();
+  return driver;
+}
+
+}  // namespace jaxmg::cuda

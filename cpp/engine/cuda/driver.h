@@ -1,0 +1,19 @@
+// The functions of the CUDA driver we use, found at run time: nothing links libcuda.
+#pragma once
+
+#include <cuda.h>
+
+namespace jaxmg::cuda {
+
+struct Driver {
+  CUresult (*library_load)(CUlibrary*, const void*, CUjit_option*, void**, unsigned, CUlibraryOption*, void**,
+                           unsigned);
+  CUresult (*library_get_kernel)(CUkernel*, CUlibrary, const char*);
+  CUresult (*launch_kernel)(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, CUstream,
+                            void**, void**);
+  CUresult (*stream_batch_mem_op)(CUstream, unsigned, CUstreamBatchMemOpParams*, unsigned);
+
+  static const Driver& instance();
+};
+
+}  // namespace jaxmg::cuda

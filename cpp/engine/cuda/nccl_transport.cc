@@ -1,0 +1,177 @@
+#include "engine/cuda/nccl_transport.h"
+
+#include <algorithm>
+#include <string>
+#include <thread>
+
+#include "engine/cuda/check.h"
+#include "engine/cuda/copy_batches.h"
+#include "engine/scratch.h"
+
+namespace jaxmg::cuda {
+namespace {
+
+// What goes one way between this rank and one peer: blocks, cut into slices that each fit a packing buffer.
+// Both sides cut the same blocks in the same order, so slice k sent is slice k received.
+class Traffic {
+ public:
+  explicit Traffic(std::int64_t slice_bytes) : slice_bytes_(slice_bytes) {}
+
+  void add(Block block) {
+    // Columns longer than a buffer are cut into shorter ones, then blocks between columns.
+    for (std::int64_t row = 0; row < block.column_bytes; row += slice_bytes_) {
+      Block rows = block;
+      rows.from += row;
+      rows.to += row;
+      rows.column_bytes = std::min(slice_bytes_, block.column_bytes - row);
+      add_columns(rows);
+    }
+  }
+  std::size_t slices() const { return slices_.size(); }
+  const std::vector<Block>& slice(std::size_t k) const { return slices_[k]; }
+  std::int64_t bytes(std::size_t k) const {
+    std::int64_t sum = 0;
+    for (const Block& block : slices_[k]) sum += block.bytes();
+    return sum;
+  }
+
+ private:
+  void add_columns(Block block) {
+    while (block.columns > 0) {
+      std::int64_t fit = left_ / block.column_bytes;
+      if (fit == 0) {
+        slices_.emplace_back();
+        left_ = slice_bytes_;
+        fit = left_ / block.column_bytes;
+      }
+      Block part = block;
+      part.columns = std::min(fit, block.columns);
+      slices_.back().push_back(part);
+      left_ -= part.bytes();
+      block.columns -= part.columns;
+      block.from += part.columns * block.from_pitch;
+      block.to += part.columns * block.to_pitch;
+    }
+  }
+
+  std::int64_t slice_bytes_;
+  std::int64_t left_ = 0;
+  std::vector<std::vector<Block>> slices_;
+};
+
+// Packs (or unpacks) the blocks of a slice one behind the other.
+void pack(std::vector<Block>& copies, const std::vector<Block>& slice, std::byte* buffer, bool unpack) {
+  for (Block block : slice) {
+    std::byte* const packed = buffer;
+    buffer += block.bytes();
+    if (unpack) {
+      block.from = packed;
+      block.from_pitch = block.column_bytes;
+    } else {
+      block.to = packed;
+      block.to_pitch = block.column_bytes;
+    }
+    copies.push_back(block);
+  }
+}
+
+}  // namespace
+
+NcclTransport::NcclTransport(int rank, int ranks, const ncclUniqueId& id) : rank_(rank), ranks_(ranks) {
+  JAXMG_CHECK(cudaStreamCreateWithFlags(&network_, cudaStreamNonBlocking));
+  JAXMG_CHECK(cudaEventCreateWithFlags(&reached_, cudaEventDisableTiming));
+  JAXMG_CHECK(cudaEventCreateWithFlags(&arrived_, cudaEventDisableTiming));
+  JAXMG_CHECK(ncclCommInitRank(&communicator_, ranks, id, rank));
+}
+
+NcclTransport::~NcclTransport() {
+  if (communicator_ != nullptr) ncclCommAbort(communicator_);
+  cudaFree(own_scratch_);
+  cudaEventDestroy(arrived_);
+  cudaEventDestroy(reached_);
+  cudaStreamDestroy(network_);
+}
+
+void NcclTransport::begin(const Call& call) {
+  if (call.packing == nullptr && own_scratch_ == nullptr) JAXMG_CHECK(cudaMalloc(&own_scratch_, 2 * packed_bytes));
+  scratch_ = call.packing != nullptr ? call.packing : own_scratch_;
+  lockstep_ = call.first_of_its_kind;
+  timeout_ = call.timeout;
+}
+
+void NcclTransport::exchange(Lane, cudaStream_t stream, const std::vector<Block>& blocks) {
+  const std::int64_t slice_bytes = packed_bytes / ranks_ / 256 * 256;
+  const auto peers = static_cast<std::size_t>(ranks_);
+  std::vector<Traffic> out(peers, Traffic(slice_bytes)), in(peers, Traffic(slice_bytes));
+  std::vector<Block> local;
+  for (const Block& block : blocks) {
+    if (block.bytes() == 0) continue;
+    if (block.source == rank_) {
+      for (int r = 0; r < ranks_; ++r) {
+        if (block.reaches(r) && r != rank_) out[static_cast<std::size_t>(r)].add(block);
+      }
+      if (block.reaches(rank_) && block.from != block.to) local.push_back(block);
+    } else if (block.reaches(rank_)) {
+      in[static_cast<std::size_t>(block.source)].add(block);
+    }
+  }
+  std::size_t rounds = 0;
+  for (std::size_t p = 0; p < peers; ++p) rounds = std::max({rounds, out[p].slices(), in[p].slices()});
+  if (rounds == 0 && local.empty()) return;
+
+  JAXMG_CHECK(cudaEventRecord(reached_, stream));
+  JAXMG_CHECK(cudaStreamWaitEvent(network_, reached_, 0));
+  const auto send_buffer = [&](std::size_t p) { return scratch_ + static_cast<std::int64_t>(p) * slice_bytes; };
+  const auto receive_buffer = [&](std::size_t p) { return send_buffer(p) + packed_bytes; };
+  for (std::size_t k = 0; k < rounds; ++k) {
+    std::vector<Block> packing, unpacking;
+    for (std::size_t p = 0; p < peers; ++p) {
+      if (k < out[p].slices()) pack(packing, out[p].slice(k), send_buffer(p), false);
+      if (k < in[p].slices()) pack(unpacking, in[p].slice(k), receive_buffer(p), true);
+    }
+    copy_locally(network_, packing);
+    JAXMG_CHECK(ncclGroupStart());
+    for (std::size_t p = 0; p < peers; ++p) {
+      const int peer = static_cast<int>(p);
+      if (k < out[p].slices()) {
+        JAXMG_CHECK(ncclSend(send_buffer(p), static_cast<std::size_t>(out[p].bytes(k)), ncclInt8, peer, communicator_,
+                             network_));
+      }
+      if (k < in[p].slices()) {
+        JAXMG_CHECK(ncclRecv(receive_buffer(p), static_cast<std::size_t>(in[p].bytes(k)), ncclInt8, peer, communicator_,
+                             network_));
+      }
+    }
+    JAXMG_CHECK(ncclGroupEnd());
+    copy_locally(network_, unpacking);
+  }
+  copy_locally(network_, local);
+  JAXMG_CHECK(cudaEventRecord(arrived_, network_));
+  JAXMG_CHECK(cudaStreamWaitEvent(stream, arrived_, 0));
+  if (lockstep_) complete(network_);
+}
+
+void NcclTransport::complete(cudaStream_t stream) {
+  JAXMG_CHECK(cudaEventRecord(reached_, stream));
+  const auto deadline = std::chrono::steady_clock::now() + timeout_;
+  for (cudaError_t state = cudaEventQuery(reached_); state != cudaSuccess; state = cudaEventQuery(reached_)) {
+    if (state != cudaErrorNotReady) JAXMG_CHECK(state);
+    ncclResult_t network = ncclSuccess;
+    JAXMG_CHECK(ncclCommGetAsyncError(communicator_, &network));
+    JAXMG_CHECK(network);
+    if (std::chrono::steady_clock::now() > deadline) {
+      throw Error(ErrorCode::deadline_exceeded,
+                  "a rank in another process did not go on within " + std::to_string(timeout_.count()) +
+                      " ms (the environment variable JAXMG_TIMEOUT_SECONDS sets this limit)");
+    }
+    std::this_thread::yield();
+  }
+}
+
+void NcclTransport::abandon() noexcept {
+  if (communicator_ == nullptr) return;
+  ncclCommAbort(communicator_);
+  communicator_ = nullptr;
+}
+
+}  // namespace jaxmg::cuda

@@ -1,0 +1,41 @@
+// Ranks in several processes, or on GPUs that do not see each other's memory: blocks travel packed, by NCCL's
+// send and receive. One communicator serves all lanes, in the order in which the algorithm makes its exchanges.
+#pragma once
+
+#include <nccl.h>
+
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+#include "engine/cuda/transport.h"
+
+namespace jaxmg::cuda {
+
+class NcclTransport final : public Transport {
+ public:
+  // Returns once all ranks have called it with the same id.
+  NcclTransport(int rank, int ranks, const ncclUniqueId& id);
+  ~NcclTransport() override;
+  NcclTransport(const NcclTransport&) = delete;
+  NcclTransport& operator=(const NcclTransport&) = delete;
+
+  void begin(const Call& call) override;
+  void exchange(Lane lane, cudaStream_t stream, const std::vector<Block>& blocks) override;
+  void complete(cudaStream_t stream) override;
+  void abandon() noexcept override;
+
+ private:
+  int rank_, ranks_;
+  std::byte* scratch_ = nullptr;
+  // The host waits for each exchange: while NCCL's kernels wait for other ranks no kernel can be loaded here, and
+  // the others may be waiting likewise.
+  bool lockstep_ = false;
+  std::chrono::milliseconds timeout_{};
+  std::byte* own_scratch_ = nullptr;  // in a process whose GPUs do not reach each other, which no plan foresees
+  cudaStream_t network_{};
+  cudaEvent_t reached_{}, arrived_{};
+  ncclComm_t communicator_{};
+};
+
+}  // namespace jaxmg::cuda

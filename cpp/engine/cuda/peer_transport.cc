@@ -1,0 +1,102 @@
+#include "engine/cuda/peer_transport.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/cuda/check.h"
+#include "engine/cuda/copy_batches.h"
+#include "engine/cuda/driver.h"
+
+namespace jaxmg::cuda {
+namespace {
+
+// Writes to flags and waits for flags, put into a stream together.
+class FlagOperations {
+ public:
+  void write(std::uint32_t* flag, std::uint32_t value) {
+    CUstreamBatchMemOpParams& op = operations_.emplace_back();
+    op.writeValue.operation = CU_STREAM_MEM_OP_WRITE_VALUE_32;
+    op.writeValue.address = reinterpret_cast<CUdeviceptr>(flag);
+    op.writeValue.value = value;
+    op.writeValue.flags = CU_STREAM_WRITE_VALUE_DEFAULT;  // what the stream did before is visible first
+  }
+  // Until flag - value, as a signed number, is not negative.
+  void wait(std::uint32_t* flag, std::uint32_t value) {
+    CUstreamBatchMemOpParams& op = operations_.emplace_back();
+    op.waitValue.operation = CU_STREAM_MEM_OP_WAIT_VALUE_32;
+    op.waitValue.address = reinterpret_cast<CUdeviceptr>(flag);
+    op.waitValue.value = value;
+    op.waitValue.flags = CU_STREAM_WAIT_VALUE_GEQ;
+  }
+  void enqueue(cudaStream_t stream) {
+    constexpr std::size_t most = 256;
+    for (std::size_t first = 0; first < operations_.size(); first += most) {
+      const auto count = static_cast<unsigned>(std::min(most, operations_.size() - first));
+      JAXMG_CHECK(Driver::instance().stream_batch_mem_op(stream, count, &operations_[first], 0));
+    }
+  }
+
+ private:
+  std::vector<CUstreamBatchMemOpParams> operations_;
+};
+
+}  // namespace
+
+PeerFlags::PeerFlags(int ranks) : ranks_(ranks) {
+  const auto bytes = static_cast<std::size_t>(lane_count * 2 * ranks) * sizeof(std::uint32_t);
+  JAXMG_CHECK(cudaMalloc(&flags_, bytes));
+  JAXMG_CHECK(cudaMemset(flags_, 0, bytes));
+  JAXMG_CHECK(cudaDeviceSynchronize());
+}
+
+PeerFlags::~PeerFlags() { cudaFree(flags_); }
+
+void PeerTransport::begin(const Call& call) {
+  buffers_ = call.buffers;
+  attendance_ = &call.attendance;
+}
+
+void PeerTransport::exchange(Lane lane, cudaStream_t stream, const std::vector<Block>& blocks) {
+  const std::uint32_t number = ++count_[static_cast<std::size_t>(lane)];
+  const int ranks = static_cast<int>(flags_.size());
+  std::vector<bool> is_target(flags_.size(), false), is_source(flags_.size(), false);
+  for (const Block& block : blocks) {
+    if (block.bytes() == 0) continue;
+    if (block.reaches(rank_)) is_source[static_cast<std::size_t>(block.source)] = true;
+    for (int r = 0; block.source == rank_ && r < ranks; ++r) {
+      if (block.reaches(r)) is_target[static_cast<std::size_t>(r)] = true;
+    }
+  }
+  std::vector<int> targets, sources;
+  for (int r = 0; r < ranks; ++r) {
+    if (r != rank_ && is_target[static_cast<std::size_t>(r)]) targets.push_back(r);
+    if (r != rank_ && is_source[static_cast<std::size_t>(r)]) sources.push_back(r);
+  }
+  const auto flags = [&](int r) -> PeerFlags& { return *flags_[static_cast<std::size_t>(r)]; };
+  const auto await_post = [&](int r, PeerFlags::Kind kind) {
+    attendance_->spin_until([&] { return flags(r).has_posted(lane, kind, number); }, r);
+  };
+
+  FlagOperations say_ready, await_ready, say_done, await_done;
+  for (const int r : sources) say_ready.write(flags(r).at(lane, PeerFlags::ready, rank_), number);
+  say_ready.enqueue(stream);
+  flags(rank_).post(lane, PeerFlags::ready, number);
+
+  for (const int r : targets) {
+    await_post(r, PeerFlags::ready);
+    await_ready.wait(flags(rank_).at(lane, PeerFlags::ready, r), number);
+    say_done.write(flags(r).at(lane, PeerFlags::done, rank_), number);
+  }
+  await_ready.enqueue(stream);
+  copy_to_targets(stream, rank_, buffers_, blocks, targets.empty() ? local_blocks : link_blocks);
+  say_done.enqueue(stream);
+  flags(rank_).post(lane, PeerFlags::done, number);
+
+  for (const int r : sources) {
+    await_post(r, PeerFlags::done);
+    await_done.wait(flags(rank_).at(lane, PeerFlags::done, r), number);
+  }
+  await_done.enqueue(stream);
+}
+
+}  // namespace jaxmg::cuda

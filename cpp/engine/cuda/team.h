@@ -1,0 +1,56 @@
+// What the ranks of a mesh keep between calls: streams and handles, and the means to reach each other.
+#pragma once
+
+#include <nccl.h>
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "comm/gathering.h"
+#include "comm/roll.h"
+#include "engine/cuda/lanes.h"
+#include "engine/cuda/peer_transport.h"
+#include "engine/cuda/transport.h"
+
+namespace jaxmg::cuda {
+
+// One rank's place in a team.
+struct Seat {
+  int device = -1;  // CUDA ordinal
+  bool reaches_peers = false;
+  std::unique_ptr<PeerFlags> flags;
+  std::unique_ptr<Lanes> lanes;
+  std::unique_ptr<Transport> transport;
+  std::set<std::string> kinds;  // of calls made so far: what decides which kernels they launch
+};
+
+// The ranks of one process on one mesh. A team serves one call at a time; a mesh has as many teams as it has
+// calls at once.
+class Team {
+ public:
+  Team(const Roll& roll, bool one_process);
+
+  Seat& seat(int rank) { return seats_[static_cast<std::size_t>(rank)]; }
+  int ranks() const { return static_cast<int>(seats_.size()); }
+
+  // Makes the seat of a rank on the current device; all ranks of the process call it together.
+  void take_seat(Attendance& attendance);
+
+  // After an error nothing is known about the order of what is in flight: the team is not used again.
+  void retire() { retired_ = true; }
+  bool retired() const { return retired_; }
+
+  // An idle team of the roll's devices, or a new one. It is idle again when the last copy is dropped.
+  static std::shared_ptr<Team> acquire(const Roll& roll);
+
+ private:
+  bool one_process_;
+  bool retired_ = false;
+  ncclUniqueId nccl_id_{};
+  std::vector<Seat> seats_;
+};
+
+}  // namespace jaxmg::cuda
