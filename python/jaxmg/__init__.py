@@ -1,0 +1,43 @@
+"""Multi-device dense linear algebra for JAX.
+
+`jaxmg.linalg` has the names of ``jax.numpy.linalg``, for arrays sharded over a mesh; `jaxmg.plan`
+tells what a call will need. The other names are those of JAXMg 0.0.x.
+"""
+
+__version__ = "0.1.0"
+
+from jaxmg import _native, linalg, utils
+from jaxmg.compat import (
+    calculate_padding,
+    cyclic_1d,
+    get_cols_cyclic,
+    pad_rows,
+    plot_block_to_cyclic,
+    potrs,
+    potrs_shardmap_ctx,
+    unpad_rows,
+    verify_cyclic,
+)
+from jaxmg.plan import Plan, plan
+from jaxmg.utils import JaxMgWarning, get_mesh_and_spec_from_array, random_psd
+
+__all__ = [
+    "JaxMgWarning",
+    "Plan",
+    "calculate_padding",
+    "cyclic_1d",
+    "get_cols_cyclic",
+    "get_mesh_and_spec_from_array",
+    "linalg",
+    "pad_rows",
+    "plan",
+    "plot_block_to_cyclic",
+    "potrs",
+    "potrs_shardmap_ctx",
+    "random_psd",
+    "unpad_rows",
+    "utils",
+    "verify_cyclic",
+]
+
+_native.warn_if_gpu_is_unusable()

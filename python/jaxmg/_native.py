@@ -1,0 +1,257 @@
+"""Loading the native libraries: the only place that knows ctypes and the C interface.
+
+Nothing is loaded on import. The first call that needs a platform loads its library, registers its
+XLA FFI handlers and, for CUDA, preloads the NVIDIA libraries from wherever JAX's own come.
+"""
+
+import ctypes
+import functools
+import importlib.util
+import os
+import threading
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxmg.utils import JaxMgWarning
+
+HANDLERS = ("roll_call", "potrs", "redistribute")
+ROUTINES = {"potrs": 0, "redistribute": 1}
+DTYPES = {
+    np.dtype(name): code
+    for code, name in enumerate(("float32", "float64", "complex64", "complex128"))
+}
+PLATFORMS = {"cpu": 0, "gpu": 1}
+
+_CUDA_MAJORS = (13, 12)
+_NVIDIA_LIBRARIES = ("cudart", "cublas", "cusolver", "nccl")
+_loading = threading.RLock()
+
+
+class _PlanRequest(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_int64)
+        for name in (
+            "routine",
+            "n",
+            "nrhs",
+            "dtype",
+            "ranks",
+            "tile",
+            "platform",
+            "processes",
+            "workspace_limit",
+        )
+    ]
+
+
+class _PlanResult(ctypes.Structure):
+    _fields_ = [
+        ("tile", ctypes.c_int64),
+        ("pivot", ctypes.c_int64),
+        ("slots", ctypes.c_int64),
+        ("distributed_rhs", ctypes.c_int64),
+        ("workspace_bytes", ctypes.c_int64),
+        ("shard_bytes", ctypes.c_int64),
+        ("rhs_bytes", ctypes.c_int64),
+        ("seconds", ctypes.c_double),
+    ]
+
+
+class CallPlan(NamedTuple):
+    """What the native planner decided for one call, per device."""
+
+    tile: int
+    pivot: int
+    slots: int
+    distributed_rhs: bool
+    workspace_bytes: int
+    shard_bytes: int
+    rhs_bytes: int
+    seconds: float
+
+
+def library_dir() -> Path:
+    """Return the folder of the native libraries: ``JAXMG_LIBRARY_DIR``, or the package's own."""
+    override = os.environ.get("JAXMG_LIBRARY_DIR")
+    return Path(override) if override else Path(__file__).parent / "lib"
+
+
+def require(platform: str) -> None:
+    """Load what a call on `platform` ("cpu" or "gpu") needs, or raise RuntimeError with why not."""
+    _host_library()
+    if platform == "gpu":
+        reason = _load_cuda()
+        if reason is not None:
+            raise RuntimeError(f"jaxmg cannot run on GPUs: {reason}")
+    elif platform != "cpu":
+        raise RuntimeError(f"jaxmg runs on CPUs and NVIDIA GPUs, not on platform {platform!r}")
+
+
+@functools.lru_cache(maxsize=4096)
+def plan(
+    routine: str,
+    n: int,
+    nrhs: int,
+    dtype: np.dtype,
+    *,
+    ranks: int,
+    tile: int,
+    platform: str,
+    processes: int,
+    workspace_limit: int,
+) -> CallPlan:
+    """Ask the native planner; 0 for `tile` or `workspace_limit` leaves the choice to it.
+
+    For "redistribute", `n` is the number of rows on all ranks together, `nrhs` their length.
+    """
+    request = _PlanRequest(
+        ROUTINES[routine],
+        n,
+        nrhs,
+        DTYPES[dtype],
+        ranks,
+        tile,
+        PLATFORMS[platform],
+        processes,
+        workspace_limit,
+    )
+    result = _PlanResult()
+    message = ctypes.create_string_buffer(1024)
+    status = _host_library().jaxmg_plan(
+        ctypes.byref(request), ctypes.byref(result), message, ctypes.c_int64(len(message))
+    )
+    if status != 0:
+        raise ValueError(message.value.decode())
+    return CallPlan(
+        result.tile,
+        result.pivot,
+        result.slots,
+        bool(result.distributed_rhs),
+        result.workspace_bytes,
+        result.shard_bytes,
+        result.rhs_bytes,
+        result.seconds,
+    )
+
+
+def warn_if_gpu_is_unusable() -> None:
+    """Warn when a GPU is present but this installation has no CUDA library for it."""
+    platforms = jax.config.jax_platforms
+    if platforms and not {"cuda", "gpu"} & set(platforms.split(",")):
+        return
+    if _gpu_present() and isinstance(found := _find_cuda_library(), str):
+        warnings.warn(f"jaxmg will run on CPU only: {found}", JaxMgWarning, stacklevel=3)
+
+
+def _host_library() -> ctypes.CDLL:
+    with _loading:
+        return _load_host_library()
+
+
+@functools.cache
+def _load_host_library() -> ctypes.CDLL:
+    path = library_dir() / "libjaxmg_host.so"
+    if not path.exists():
+        raise RuntimeError(
+            f"jaxmg's host library {path} does not exist: reinstall jaxmg, or set "
+            "JAXMG_LIBRARY_DIR to the folder of a build"
+        )
+    library = ctypes.CDLL(str(path))
+    library.jaxmg_plan.restype = ctypes.c_int
+    library.jaxmg_set_blas.restype = None
+    library.jaxmg_set_blas.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
+    _hand_over_blas(library)
+    _register(library, "host", "cpu")
+    return library
+
+
+def _hand_over_blas(library: ctypes.CDLL) -> None:
+    """Give the host engine SciPy's BLAS and LAPACK, as raw function pointers."""
+    from scipy.linalg import cython_blas, cython_lapack
+
+    sources = {"gemm": cython_blas, "trsm": cython_blas, "potrf": cython_lapack}
+    for routine, module in sources.items():
+        for prefix in "sdcz":
+            name = prefix + routine
+            library.jaxmg_set_blas(name.encode(), _capsule_pointer(module.__pyx_capi__[name]))
+
+
+def _capsule_pointer(capsule) -> int:
+    get_name = ctypes.pythonapi.PyCapsule_GetName
+    get_name.restype, get_name.argtypes = ctypes.c_char_p, (ctypes.py_object,)
+    get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    get_pointer.restype = ctypes.c_void_p
+    get_pointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
+    return get_pointer(capsule, get_name(capsule))
+
+
+def _register(library: ctypes.CDLL, prefix: str, platform: str) -> None:
+    for name in HANDLERS:
+        handler = jax.ffi.pycapsule(getattr(library, f"jaxmg_{prefix}_{name}"))
+        jax.ffi.register_ffi_target(f"jaxmg_{name}", handler, platform=platform, api_version=1)
+
+
+def _load_cuda() -> str | None:
+    """Load and register the CUDA library; return None, or the reason why there is none."""
+    with _loading:
+        return _load_cuda_once()
+
+
+@functools.cache
+def _load_cuda_once() -> str | None:
+    found = _find_cuda_library()
+    if isinstance(found, str):
+        return found
+    missing = _preload_nvidia_libraries()
+    try:
+        library = ctypes.CDLL(str(found))
+    except OSError as error:
+        return f"loading {found} failed: {error}{missing}"
+    _register(library, "cuda", "CUDA")
+    return None
+
+
+def _find_cuda_library() -> Path | str:
+    """Return the CUDA library that fits JAX's installed plugin, or why there is none."""
+    majors = [
+        major for major in _CUDA_MAJORS if importlib.util.find_spec(f"jax_cuda{major}_plugin")
+    ]
+    if not majors:
+        return (
+            "JAX has no CUDA plugin; install jaxmg[cuda13] or jaxmg[cuda12] (with -local if the "
+            "CUDA toolkit is installed already)"
+        )
+    paths = [library_dir() / f"libjaxmg_cuda{major}.so" for major in majors]
+    for path in paths:
+        if path.exists():
+            return path
+    return (
+        f"JAX's plugin is for CUDA {majors[0]}, but this installation of jaxmg has no "
+        f"{paths[0]}; install a jaxmg wheel with CUDA libraries, or build it with "
+        f"JAXMG_CUDA={majors[0]} pip install ."
+    )
+
+
+def _preload_nvidia_libraries() -> str:
+    """Load what the CUDA library links from where JAX's own libraries come; return complaints."""
+    try:
+        from cuda.pathfinder import load_nvidia_dynamic_lib
+    except ImportError:
+        return " (cuda-pathfinder is not installed, so only the system's libraries were searched)"
+    complaints = []
+    for name in _NVIDIA_LIBRARIES:
+        try:
+            load_nvidia_dynamic_lib(name)
+        except Exception as error:  # Whatever pathfinder raises, loading decides what is missing.
+            complaints.append(f"; {name}: {error}")
+    return "".join(complaints)
+
+
+def _gpu_present() -> bool:
+    if any(os.path.exists(path) for path in ("/proc/driver/nvidia/version", "/dev/nvidia0")):
+        return True
+    return any(importlib.util.find_spec(f"jax_cuda{major}_plugin") for major in _CUDA_MAJORS)

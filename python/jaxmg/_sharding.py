@@ -1,0 +1,349 @@
+"""Who takes part in a call: (arrays, mesh, specs) -> the ranks, and the one use of ``shard_map``.
+
+A matrix is always worked on in row shards, ``P(axes, None)``. Arrays that come otherwise are moved
+by XLA inside the program. Explicit mesh axes are made Auto for the duration of a call
+(``auto_axes``), so only one kind of mesh is dealt with below.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+
+try:
+    from jax.sharding import auto_axes
+except ImportError:  # JAX < 0.7
+    from jax.experimental.shard import auto_axes
+
+_set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The devices of one call: rank r is the r-th device along `axes` of `mesh`.
+
+    `mesh` is None on a single device outside any mesh; `axes` are then empty. The devices along
+    the other axes of the mesh do the same work on copies.
+    """
+
+    mesh: Mesh | AbstractMesh | None
+    axes: tuple[str, ...]
+    platform: str
+    processes: int
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.mesh.shape[axis] for axis in self.axes)
+
+    @property
+    def rows(self) -> PartitionSpec:
+        """The spec of a matrix whose rows are dealt to the ranks in blocks."""
+        return PartitionSpec(self.axes or None, None)
+
+    def shard_rows(self, n: int) -> int:
+        """Rows of each rank's block of an n-row matrix (the last blocks end in padding)."""
+        return -(-n // self.size)
+
+
+def is_traced(*arrays) -> bool:
+    return any(isinstance(array, jax.core.Tracer) for array in arrays)
+
+
+def is_committed(array) -> bool:
+    """Say whether a (concrete) array was put on its devices on purpose."""
+    return isinstance(array, jax.Array) and not is_traced(array) and array.committed
+
+
+def on_one_device(array) -> bool:
+    """Say whether a concrete array is on one device, or on the host still."""
+    if is_traced(array):
+        return False
+    return not isinstance(array, jax.Array) or len(array.sharding.device_set) == 1
+
+
+# --- from arrays, meshes and specs to ranks ---------------------------------------------------
+
+
+def ranks_of(*arrays) -> Ranks:
+    """Read the ranks off the arrays; the first one that says where it lives decides."""
+    for array in arrays:
+        mesh, spec = _mesh_and_spec(array)
+        if mesh is not None:
+            return make_ranks(mesh, _spread_axes(mesh, spec), arrays)
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.manual_axes:
+        return make_ranks(None, (), arrays)
+    if is_committed(arrays[0]):
+        mesh = Mesh(np.array(list(arrays[0].sharding.device_set)), ("ranks",))
+    return make_ranks(mesh, tuple(mesh.axis_names), arrays)
+
+
+def ranks_on(mesh, axes: tuple[str, ...], arrays: Sequence) -> Ranks:
+    """Return the ranks along `axes` of a mesh that the caller named."""
+    if isinstance(mesh, AbstractMesh) and not is_traced(*arrays):
+        mesh = _concrete(mesh, arrays)
+    if isinstance(mesh, Mesh) and is_traced(*arrays) and _on_no_mesh(arrays):
+        # With Auto axes, XLA learns the devices from the mesh; with Explicit ones, only from
+        # arguments or a mesh that was entered, and there is neither.
+        mesh = Mesh(mesh.devices, mesh.axis_names)
+    return make_ranks(mesh, axes, arrays)
+
+
+def make_ranks(mesh, axes: tuple[str, ...], arrays: Sequence) -> Ranks:
+    platform = _platform(mesh, arrays)
+    processes = _processes(mesh)
+    if processes > 1 and platform == "cpu":
+        raise NotImplementedError(
+            f"the mesh spans {processes} processes of CPU devices; on CPU, jaxmg works on the "
+            "devices of one process only"
+        )
+    return Ranks(mesh, axes, platform, processes)
+
+
+def given_mesh(mesh, arrays: Sequence):
+    """Return the mesh an argument names, or the arrays' own for None and for an empty mesh."""
+    if mesh is not None and not isinstance(mesh, (Mesh, AbstractMesh)):
+        raise TypeError(f"mesh must be a jax.sharding.Mesh or AbstractMesh, got {type(mesh)}")
+    if mesh is None or mesh.empty:
+        mesh = ranks_of(*arrays).mesh
+        if mesh is None:
+            raise ValueError(
+                "no mesh: pass mesh=, put the arrays on one with a NamedSharding, or enter one "
+                "with jax.set_mesh"
+            )
+    return mesh
+
+
+def row_axes(mesh, spec: PartitionSpec) -> tuple[str, ...] | None:
+    """Return the axes of a spec ``P(axis, None)``, None if the spec is of another form."""
+    entries = tuple(spec) + (None,) * (2 - len(spec))
+    if len(entries) != 2 or entries[0] is None or entries[1] is not None:
+        return None
+    axes = _names(entries[0])
+    for axis in axes:
+        if axis not in mesh.axis_names:
+            raise ValueError(
+                f"in_specs names the axis {axis!r}, but the mesh has the axes {mesh.axis_names}"
+            )
+    return axes
+
+
+def manual_axes(n: int, shard: int, axis_name=None) -> tuple[str, ...]:
+    """Return the axes of the enclosing ``shard_map`` over which `n` rows are dealt by `shard`."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if not mesh.manual_axes:
+        raise ValueError("this function must be called inside jax.shard_map")
+    if axis_name is not None:
+        return _names(axis_name)
+    candidates = [(axis,) for axis in mesh.manual_axes] + [tuple(mesh.manual_axes)]
+    sizes = {axes: math.prod(mesh.shape[axis] for axis in axes) for axes in candidates}
+    fitting = [axes for axes, size in sizes.items() if -(-n // size) == shard]
+    single = [axes for axes in fitting if len(axes) == 1]
+    if len(fitting) == 1 or len(single) == 1:
+        return (single or fitting)[0]
+    raise ValueError(
+        f"a has local shape {(shard, n)}; "
+        + ("several axes" if fitting else "no axis")
+        + f" of the mesh {dict(mesh.shape)} can deal {n} rows in shards of {shard}"
+        + ("; say which one with axis_name=" if fitting else "")
+    )
+
+
+def spec_on(array, mesh) -> PartitionSpec | None:
+    """Return the spec of an array that lives on `mesh`, None where it is not known."""
+    if mesh is None:
+        return None
+    if not is_traced(array):
+        sharding = getattr(array, "sharding", None)
+        on_mesh = isinstance(sharding, NamedSharding) and sharding.mesh == mesh
+        return sharding.spec if on_mesh else None
+    sharding = jax.typeof(array).sharding
+    if not sharding.mesh.empty and sharding.mesh.explicit_axes:
+        return sharding.spec
+    return None
+
+
+def _mesh_and_spec(array):
+    """Return (mesh, spec) of an array; (None, None) if it says nothing about a mesh."""
+    sharding = getattr(array, "sharding", None) if not is_traced(array) else None
+    if isinstance(sharding, NamedSharding) and isinstance(sharding.mesh, Mesh):
+        return sharding.mesh, sharding.spec
+    if sharding is not None and len(sharding.device_set) > 1:
+        devices = sorted(sharding.device_set, key=lambda device: device.id)
+        return Mesh(np.array(devices), ("ranks",)), PartitionSpec("ranks", None)
+    if is_traced(array):
+        sharding = jax.typeof(array).sharding
+        if not sharding.mesh.empty and not sharding.mesh.manual_axes:
+            known = sharding.spec if sharding.mesh.explicit_axes else PartitionSpec()
+            return sharding.mesh, known
+    return None, None
+
+
+def _spread_axes(mesh, spec: PartitionSpec) -> tuple[str, ...]:
+    """Return the axes a matrix is spread over: those that shard it, rows first; else all."""
+    axes = tuple(axis for entry in spec for axis in _names(entry))
+    return axes or tuple(mesh.axis_names)
+
+
+def _names(entry) -> tuple[str, ...]:
+    if entry is None or entry is PartitionSpec.UNCONSTRAINED:
+        return ()
+    return tuple(entry) if isinstance(entry, (tuple, list)) else (entry,)
+
+
+def _on_no_mesh(arrays) -> bool:
+    """Say whether neither the (traced) arrays nor the context are on a mesh."""
+    meshes = [jax.typeof(array).sharding.mesh for array in arrays]
+    return all(mesh.empty for mesh in [*meshes, jax.sharding.get_abstract_mesh()])
+
+
+def _concrete(mesh: AbstractMesh, arrays: Sequence):
+    """Find the concrete mesh behind an abstract one; the abstract one serves if none is known."""
+    for array in arrays:
+        found, _ = _mesh_and_spec(array)
+        if isinstance(found, Mesh) and found.abstract_mesh == mesh:
+            return found
+    get_mesh = getattr(jax.sharding, "get_mesh", None)
+    if get_mesh is not None:
+        with contextlib.suppress(ValueError):  # Raised while tracing.
+            found = get_mesh()
+            if isinstance(found, Mesh) and found.abstract_mesh == mesh:
+                return found
+    return mesh
+
+
+def _platform(mesh, arrays: Sequence) -> str:
+    if isinstance(mesh, Mesh):
+        return mesh.devices.flat[0].platform
+    abstract = jax.sharding.get_abstract_mesh() if mesh is None else mesh
+    device = getattr(abstract, "abstract_device", None)  # Since JAX 0.7.
+    if device is not None:
+        return device.platform
+    for array in arrays:
+        if not is_traced(array) and isinstance(array, jax.Array):
+            return next(iter(array.sharding.device_set)).platform
+    return jax.default_backend()
+
+
+def _processes(mesh) -> int:
+    """Return the number of processes of a mesh (of an abstract one: an upper bound)."""
+    if mesh is None:
+        return 1
+    if isinstance(mesh, Mesh):
+        return len({device.process_index for device in mesh.devices.flat})
+    return jax.process_count()
+
+
+# --- moving concrete arrays -------------------------------------------------------------------
+
+
+def place(array, name: str, ranks: Ranks, spec: PartitionSpec) -> jax.Array:
+    """Bring a concrete array to the devices of `ranks`, laid out as `spec` if it has to move."""
+    if not isinstance(ranks.mesh, Mesh) or is_traced(array):
+        return jnp.asarray(array)
+    if not isinstance(array, jax.Array):
+        return jax.device_put(array, NamedSharding(ranks.mesh, spec))
+    sharding = array.sharding
+    if isinstance(sharding, NamedSharding) and sharding.mesh == ranks.mesh:
+        return array
+    devices = set(ranks.mesh.devices.flat)
+    if len(sharding.device_set) > 1 and sharding.device_set != devices:
+        raise ValueError(
+            f"{name} lives on the devices {_device_ids(sharding.device_set)}, but the mesh has "
+            f"the devices {_device_ids(devices)}: put {name} on the mesh, or pass its own mesh"
+        )
+    return jax.device_put(array, NamedSharding(ranks.mesh, spec))
+
+
+def keep_sharding(x: jax.Array, like) -> jax.Array:
+    """Move a concrete result to where `like` was committed to."""
+    if is_traced(x) or not is_committed(like):
+        return x
+    if x.sharding.is_equivalent_to(like.sharding, x.ndim):
+        return x
+    return jax.device_put(x, like.sharding)
+
+
+def entered(ranks: Ranks):
+    """Return a context in which `ranks.mesh` does not contradict the mesh the caller has set."""
+    current = jax.sharding.get_abstract_mesh()
+    if current.empty or not isinstance(ranks.mesh, Mesh) or current == ranks.mesh.abstract_mesh:
+        return contextlib.nullcontext()
+    return _set_mesh(ranks.mesh)
+
+
+def _device_ids(devices) -> list[int]:
+    return sorted(device.id for device in devices)
+
+
+# --- programs over the ranks ------------------------------------------------------------------
+
+
+def auto(function: Callable, ranks: Ranks, out_specs) -> Callable:
+    """Let `function` (global view) see Auto axes only; its results have `out_specs`.
+
+    A spec of None leaves the sharding of that result to XLA where it may choose.
+    """
+    mesh = _tracing_mesh(ranks.mesh)
+    if mesh is None:
+        return function
+    if mesh.explicit_axes:
+        mesh = mesh.abstract_mesh if isinstance(mesh, Mesh) else mesh
+        shardings = _shardings(mesh, out_specs, default=PartitionSpec())
+        return auto_axes(function, out_sharding=shardings)
+    shardings = _shardings(mesh, out_specs, default=None)
+
+    def constrained(*operands):
+        return jax.tree.map(
+            lambda sharding, x: (
+                x if sharding is None else jax.lax.with_sharding_constraint(x, sharding)
+            ),
+            shardings,
+            function(*operands),
+            is_leaf=lambda leaf: leaf is None,
+        )
+
+    return constrained
+
+
+def over_ranks(function: Callable, ranks: Ranks, in_specs, out_specs) -> Callable:
+    """Return `function`, which is written for one rank's blocks, for global arrays."""
+    if ranks.mesh is None:
+        return function
+    return jax.shard_map(
+        function,
+        mesh=_tracing_mesh(ranks.mesh),
+        in_specs=in_specs,
+        out_specs=out_specs,
+        check_vma=False,
+    )
+
+
+def pad_rows_to(array, rows: int):
+    """Append zero rows until there are `rows`; a NumPy array stays one."""
+    pad = jnp.pad if isinstance(array, jax.Array) else np.pad
+    missing = rows - array.shape[0]
+    return pad(array, ((0, missing), (0, 0))) if missing else array
+
+
+def _tracing_mesh(mesh):
+    """Return the context's version of `mesh`: the axis types may have changed on the way here."""
+    current = jax.sharding.get_abstract_mesh()
+    if mesh is None or current.empty or current.shape_tuple != mesh.shape_tuple:
+        return mesh
+    return current
+
+
+def _shardings(mesh, specs, default):
+    def sharding(spec):
+        spec = default if spec is None else spec
+        return None if spec is None else NamedSharding(mesh, spec)
+
+    return jax.tree.map(
+        sharding, specs, is_leaf=lambda leaf: leaf is None or isinstance(leaf, PartitionSpec)
+    )

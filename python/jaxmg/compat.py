@@ -1,0 +1,256 @@
+"""The functions of JAXMg 0.0.x, with the arguments, results and errors existing code relies on.
+
+New code should use `jaxmg.linalg`.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+
+from jaxmg import _ffi, _native, _potrs, _sharding
+from jaxmg._arguments import (
+    ArgumentError,
+    as_array,
+    check_right_hand_side,
+    check_square,
+    positive_int,
+)
+from jaxmg._sharding import Ranks
+from jaxmg.layout import (
+    calculate_padding,
+    get_cols_cyclic,
+    pad_rows,
+    plot_block_to_cyclic,
+    unpad_rows,
+    verify_cyclic,
+)
+
+__all__ = [
+    "calculate_padding",
+    "cyclic_1d",
+    "get_cols_cyclic",
+    "pad_rows",
+    "plot_block_to_cyclic",
+    "potrs",
+    "potrs_shardmap_ctx",
+    "unpad_rows",
+    "verify_cyclic",
+]
+
+_FAILED = 7
+
+
+def potrs(a, b, T_A=None, mesh=None, in_specs=None, return_status=False, pad=True):
+    """Solve ``a @ x = b`` for a Hermitian positive definite `a`, by Cholesky factorisation.
+
+    Parameters
+    ----------
+    a : (N, N) array
+        float32, float64, complex64 or complex128. Only the upper triangle, the elements
+        ``a[i, j]`` with ``j >= i``, is read. Wherever it lives, it is moved to where `in_specs`
+        says.
+    b : (N,) or (N, nrhs) array
+        Right-hand sides, with the dtype of `a`.
+    T_A : int, optional
+        Tile size, a hint: any value from 1 up, without effect on the result beyond rounding.
+    mesh : Mesh or AbstractMesh, optional
+        The devices; by default those of the arrays.
+    in_specs : PartitionSpec or sequence of one or two, optional
+        ``P(axis, None)`` for `a`, and a replicated spec for `b`; by default read off `a`.
+    return_status : bool
+        Append the status to the result.
+    pad : bool
+        Accepted and ignored: nothing is ever padded to the tile size.
+
+    Returns
+    -------
+    x : (N, nrhs) array
+        Fully replicated, with the dtype of `b`; (N, 1) for a 1-D b. All NaN on failure.
+    status : () int32 array
+        Only with ``return_status=True``: 0, or 7 if `a` is not positive definite.
+
+    Raises
+    ------
+    ValueError
+        If a shape, `T_A`, `mesh` or a spec is wrong. Wrong shapes are AssertionErrors as well.
+    TypeError
+        If a dtype or the type of `in_specs` or `mesh` is wrong.
+
+    See Also
+    --------
+    jaxmg.linalg.solve : the same algorithm; its docstring names the source.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, jaxmg
+    >>> from jax.sharding import PartitionSpec as P
+    >>> mesh = jax.make_mesh((len(jax.devices()),), ("x",))
+    >>> n = 4 * len(jax.devices())
+    >>> x = jaxmg.potrs(2 * jnp.eye(n), jnp.ones(n), 4, mesh, P("x", None))
+    >>> x.shape == (n, 1)
+    True
+    """
+    del pad
+    a, b = as_array(a, "a"), as_array(b, "b")
+    check_square(a)
+    check_right_hand_side(a, b)
+    tile = positive_int(T_A, "T_A")
+    ranks = _ranks(mesh, in_specs, (a, b), most_specs=2)
+    x, info = _potrs.solve(a, b, ranks, x_ndim=2, x_spec=PartitionSpec(None, None), tile=tile)
+    return (x, _status(info)) if return_status else x
+
+
+def potrs_shardmap_ctx(a, b, T_A=None, pad=True, *, axis_name=None):
+    """Solve ``A @ x = b`` from inside the caller's ``shard_map`` (with ``check_vma=False``).
+
+    Parameters
+    ----------
+    a : (N / P, N) array
+        This rank's rows of the matrix; see `potrs`.
+    b : (N, nrhs) array
+        All right-hand sides, the same on every rank.
+    T_A : int, optional
+        Tile size, a hint.
+    pad : bool
+        Accepted and ignored.
+    axis_name : str or tuple of str, optional
+        The axis over which the rows are dealt. Needed only on a mesh where the shape of `a` fits
+        several axes.
+
+    Returns
+    -------
+    x : (N, nrhs) array
+        The same on every rank; all NaN on failure.
+    status : (1,) int32 array
+        0, or 7 if the matrix is not positive definite; the same on every rank.
+
+    Raises
+    ------
+    ValueError
+        If a shape or `T_A` is wrong, no axis of the mesh fits the shape of `a`, or there is no
+        enclosing ``shard_map``. Wrong shapes are AssertionErrors as well.
+    TypeError
+        If a dtype is wrong.
+    """
+    del pad
+    a, b = as_array(a, "a"), as_array(b, "b")
+    if a.ndim != 2:
+        raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
+    if b.ndim != 2:
+        raise ArgumentError(f"b must be a 2D array inside shard_map, got shape {b.shape}")
+    check_right_hand_side(a, b)
+    tile = positive_int(T_A, "T_A")
+    axes = _sharding.manual_axes(a.shape[1], a.shape[0], axis_name)
+    ranks = _sharding.make_ranks(jax.sharding.get_abstract_mesh(), axes, (a, b))
+    x, info = _potrs.solve_on_shards(a, b, ranks, tile=tile)
+    return x, _status(info)[None]
+
+
+def cyclic_1d(a, T_A, mesh=None, in_specs=None, pad=True):
+    """Deal the rows of a row-sharded matrix to the devices in tiles, round robin.
+
+    Parameters
+    ----------
+    a : (N, M) array
+        float32, float64, complex64 or complex128.
+    T_A : int
+        Rows of a tile, at least 1.
+    mesh, in_specs
+        As for `potrs`; `in_specs` is a single spec.
+    pad : bool
+        Append zero rows so that all tiles are full; otherwise a ragged tile stays at the end of
+        its shard.
+
+    Returns
+    -------
+    (P * (s + padding), M) array
+        Sharded ``P(axis, None)``, with s = ceil(N / P) and padding = ``calculate_padding(s, T_A)``,
+        or 0 with ``pad=False``. Tile t is on device t mod P. Values are copied bit for bit.
+
+    Raises
+    ------
+    ValueError
+        If the shape of `a`, `T_A`, `mesh` or `in_specs` is wrong.
+    TypeError
+        If the dtype of `a` or the type of `in_specs` or `mesh` is wrong.
+    """
+    a = as_array(a, "a")
+    if a.ndim != 2:
+        raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
+    tile = positive_int(T_A, "T_A")
+    ranks = _ranks(mesh, in_specs, (a,), most_specs=1)
+    if a.size == 0:
+        return jnp.asarray(a)
+    _native.require(ranks.platform)
+    run = _cyclic_program if _sharding.is_traced(a) else _cyclic_compiled
+    spec = ranks.rows if a.shape[0] % ranks.size == 0 else PartitionSpec()
+    a = _sharding.place(a, "a", ranks, spec)
+    with _sharding.entered(ranks):
+        return run(a, ranks=ranks, tile=tile, pad=bool(pad))
+
+
+def _cyclic_program(a, *, ranks: Ranks, tile: int, pad: bool):
+    shard = ranks.shard_rows(a.shape[0])
+    shard += calculate_padding(shard, tile) if pad else 0
+    n_rows = ranks.size * shard
+    call = _native.plan(
+        "redistribute",
+        n_rows,
+        a.shape[1],
+        np.dtype(a.dtype),
+        ranks=ranks.size,
+        tile=tile,
+        platform=ranks.platform,
+        processes=ranks.processes,
+        workspace_limit=0,
+    )
+
+    def one_rank(a):
+        return _ffi.redistribute(a, n_rows=n_rows, call=call, inverse=False, ranks=ranks)
+
+    def all_ranks(a):
+        a = _sharding.pad_rows_to(a, n_rows)
+        return _sharding.over_ranks(one_rank, ranks, (ranks.rows,), ranks.rows)(a)
+
+    return _sharding.auto(all_ranks, ranks, ranks.rows)(a)
+
+
+_cyclic_compiled = jax.jit(_cyclic_program, static_argnames=("ranks", "tile", "pad"))
+
+
+def _ranks(mesh, in_specs, arrays, *, most_specs: int) -> Ranks:
+    """Return the ranks that `mesh` and `in_specs` name; what is left out is read off the arrays."""
+    if in_specs is None and mesh is None:
+        return _sharding.ranks_of(*arrays)
+    mesh = _sharding.given_mesh(mesh, arrays)
+    if in_specs is None:
+        return _sharding.ranks_on(mesh, tuple(mesh.axis_names), arrays)
+    a_spec, *b_specs = _specs(in_specs, most_specs)
+    axes = _sharding.row_axes(mesh, a_spec)
+    if axes is None:
+        raise ValueError(
+            f"A must be sharded along the rows, with in_specs P(axis, None); got {a_spec}"
+        )
+    if any(entry is not None for spec in b_specs for entry in spec):
+        raise ValueError(f"b must be replicated, with the spec P(None, None); got {b_specs[0]}")
+    return _sharding.ranks_on(mesh, axes, arrays)
+
+
+def _specs(in_specs, most: int) -> list[PartitionSpec]:
+    # A PartitionSpec is a tuple in older JAX, so it is recognised first.
+    specs = [in_specs] if isinstance(in_specs, PartitionSpec) else in_specs
+    if not isinstance(specs, (tuple, list)) or not all(
+        isinstance(spec, PartitionSpec) for spec in specs
+    ):
+        raise TypeError(
+            f"in_specs must be a PartitionSpec, or a tuple or list of them; got {in_specs!r}"
+        )
+    if not 1 <= len(specs) <= most:
+        more = " (or two: for a and b)" if most == 2 else ""
+        raise ValueError(f"in_specs must be a single PartitionSpec{more}, got {len(specs)} of them")
+    return list(specs)
+
+
+def _status(info):
+    return jnp.where(info == 0, 0, _FAILED).astype(np.int32)

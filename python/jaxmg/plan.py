@@ -1,0 +1,143 @@
+"""What a call will need, before it is made: does it fit, and how long will it take?"""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxmg import _native
+from jaxmg._arguments import ArgumentError, positive_int
+
+__all__ = ["Plan", "plan"]
+
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Memory and time of one call.
+
+    Attributes
+    ----------
+    routine, shape, dtype, nrhs
+        The call that was planned.
+    ranks : int
+        Number of devices.
+    tile : int
+        Width of the tile columns.
+    shard_bytes, rhs_bytes, workspace_bytes : int
+        Bytes on each device: its part of the matrix, the right-hand sides, the workspace.
+    total_bytes : int
+        Their sum: the most that a call with a donated matrix needs.
+    seconds : float
+        Estimated time.
+    """
+
+    routine: str
+    shape: tuple[int, int]
+    dtype: str
+    nrhs: int
+    ranks: int
+    tile: int
+    shard_bytes: int
+    rhs_bytes: int
+    workspace_bytes: int
+    seconds: float
+
+    @property
+    def total_bytes(self) -> int:
+        return self.shard_bytes + self.rhs_bytes + self.workspace_bytes
+
+    def __str__(self) -> str:
+        return (
+            f"{self.routine} of {self.shape[0]} x {self.shape[1]} {self.dtype}, "
+            f"{self.nrhs} right-hand sides, on {self.ranks} devices: tile {self.tile}; per device "
+            f"{self.total_bytes / _GIB:.3g} GiB (matrix {self.shard_bytes / _GIB:.3g}, right-hand "
+            f"sides {self.rhs_bytes / _GIB:.3g}, workspace {self.workspace_bytes / _GIB:.3g}); "
+            f"about {self.seconds:.3g} s"
+        )
+
+
+def plan(routine, shape, dtype, devices, *, nrhs=1, tile=None, workspace_limit=None) -> Plan:
+    """Plan a call without making it.
+
+    Parameters
+    ----------
+    routine : {"potrs"}
+        "potrs" is the Cholesky solve: `jaxmg.linalg.solve` with ``assume_a="pos"`` and
+        `jaxmg.potrs`.
+    shape : (int, int)
+        Shape of the matrix.
+    dtype : dtype
+        float32, float64, complex64 or complex128.
+    devices : int, Mesh, or list or tuple of devices
+        An int is a number of devices of JAX's default backend.
+    nrhs : int
+        Number of right-hand sides.
+    tile, workspace_limit : int, optional
+        As for `jaxmg.linalg.solve`.
+
+    Returns
+    -------
+    Plan
+        Frozen; prints as one readable line.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or no plan keeps to `workspace_limit`.
+    TypeError
+        If the dtype is not supported, or `devices` is of another type.
+
+    Examples
+    --------
+    >>> jaxmg.plan("potrs", (1000, 1000), "float64", 4).ranks
+    4
+    """
+    if routine != "potrs":
+        raise ValueError(f"routine must be 'potrs', got {routine!r}")
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise ArgumentError(f"shape must be that of a square matrix, got {tuple(shape)}")
+    n = positive_int(shape[0], "shape")
+    dtype = np.dtype(dtype)
+    if dtype not in _native.DTYPES:
+        expected = ", ".join(str(supported) for supported in _native.DTYPES)
+        raise TypeError(f"dtype must be one of {expected}; got {dtype}")
+    ranks, platform, processes = _count(devices)
+    nrhs = positive_int(nrhs, "nrhs")
+    call = _native.plan(
+        routine,
+        n,
+        nrhs,
+        dtype,
+        ranks=ranks,
+        tile=positive_int(tile, "tile") or 0,
+        platform=platform,
+        processes=processes,
+        workspace_limit=positive_int(workspace_limit, "workspace_limit") or 0,
+    )
+    return Plan(
+        routine=routine,
+        shape=(n, n),
+        dtype=str(dtype),
+        nrhs=nrhs,
+        ranks=ranks,
+        tile=call.tile,
+        shard_bytes=call.shard_bytes,
+        rhs_bytes=call.rhs_bytes,
+        workspace_bytes=call.workspace_bytes,
+        seconds=call.seconds,
+    )
+
+
+def _count(devices) -> tuple[int, str, int]:
+    """Return the number of devices, their platform and the number of their processes."""
+    if isinstance(devices, Mesh):
+        devices = list(devices.devices.flat)
+    if isinstance(devices, (list, tuple)):
+        if not devices:
+            raise ValueError("devices must not be empty")
+        processes = len({device.process_index for device in devices})
+        return len(devices), devices[0].platform, processes
+    return positive_int(devices, "devices"), jax.default_backend(), 1
