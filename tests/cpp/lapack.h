@@ -1,0 +1,54 @@
+// The BLAS and LAPACK that the tests are linked with: given to the host engine before any test runs, and asked for
+// the answers that ours are compared with.
+#pragma once
+
+#include <algorithm>
+
+#include "engine/host/blas.h"
+#include "matrices.h"
+
+// Only their addresses are taken.
+extern "C" {
+void sgemm_();
+void dgemm_();
+void cgemm_();
+void zgemm_();
+void strsm_();
+void dtrsm_();
+void ctrsm_();
+void ztrsm_();
+void spotrf_();
+void dpotrf_();
+void cpotrf_();
+void zpotrf_();
+}
+
+namespace jaxmg::testing {
+
+inline const bool lapack_is_set = [] {
+  const auto set = [](const char* name, void (*routine)()) { return set_blas(name, reinterpret_cast<void*>(routine)); };
+  return set("sgemm", sgemm_) && set("dgemm", dgemm_) && set("cgemm", cgemm_) && set("zgemm", zgemm_) &&
+         set("strsm", strsm_) && set("dtrsm", dtrsm_) && set("ctrsm", ctrsm_) && set("ztrsm", ztrsm_) &&
+         set("spotrf", spotrf_) && set("dpotrf", dpotrf_) && set("cpotrf", cpotrf_) && set("zpotrf", zpotrf_);
+}();
+
+// LAPACK's own answers, for whole matrices.
+template <class T>
+int lapack_potrf(Matrix<T>& a) {
+  const int n = static_cast<int>(a.rows()), lda = std::max(1, n);
+  int info = 0;
+  Blas<T>::instance().potrf("L", &n, a.data(), &lda, &info);
+  return info;
+}
+
+// L L^H X = B, as LAPACK's potrs does it.
+template <class T>
+void lapack_potrs(const Matrix<T>& l, Matrix<T>& x) {
+  const int n = static_cast<int>(x.rows()), nrhs = static_cast<int>(x.columns()), ld = std::max(1, n);
+  const T one = 1;
+  for (const char* op : {"N", "C"}) {
+    Blas<T>::instance().trsm("L", "L", op, "N", &n, &nrhs, &one, l.data(), &ld, x.data(), &ld);
+  }
+}
+
+}  // namespace jaxmg::testing

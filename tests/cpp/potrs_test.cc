@@ -1,0 +1,8 @@
+#include "potrs_checks.h"
+#include "ranks.h"
+
+namespace jaxmg::testing {
+
+INSTANTIATE_TYPED_TEST_SUITE_P(Host, Potrs, OnAllScalars<HostRanks>);
+
+}  // namespace jaxmg::testing

@@ -1,0 +1,101 @@
+// Ranks that are threads of the test, each with a host engine.
+//
+// What a test of an algorithm needs of ranks, here and on devices (cuda/ has the same interface):
+//   Ranks::Engine                       the engine of one rank
+//   Ranks::most                         no test asks for more ranks; a device may have fewer, see available()
+//   Ranks::available(ranks)             whether that many ranks can be had
+//   ranks.size()
+//   ranks.matrix<T>(rows, columns)      one matrix on every rank, with view(rank), upload(rank, matrix) and
+//                                       download(rank); all of them are made before run() and start as NaN
+//   ranks.run(body)                     calls body(engine) for every rank, which puts work into its lanes and
+//                                       reads no results; returns when all work is done, throws if a rank failed
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+#include "comm/gathering.h"
+#include "comm/thread_communicator.h"
+#include "engine/host/host_engine.h"
+#include "host_memory.h"
+#include "lapack.h"
+
+namespace jaxmg::testing {
+
+inline constexpr std::chrono::milliseconds patience{60'000};  // sanitizers are slow
+
+// A key that no other call has.
+inline CallKey fresh_key() {
+  static std::atomic<std::uint64_t> last{0};
+  return {1, ++last, 0};
+}
+
+inline std::vector<int> all_members(int ranks) {
+  std::vector<int> members(static_cast<std::size_t>(ranks));
+  std::iota(members.begin(), members.end(), 0);
+  return members;
+}
+
+// Calls body(rank) for every rank, each in a thread of its own. Returns what each threw, if anything.
+template <class Body>
+std::vector<std::exception_ptr> on_threads(int ranks, Body&& body) {
+  std::vector<std::exception_ptr> thrown(static_cast<std::size_t>(ranks));
+  std::vector<std::thread> threads;
+  for (int r = 0; r < ranks; ++r) {
+    threads.emplace_back([&, r] {
+      try {
+        body(r);
+      } catch (...) {
+        thrown[static_cast<std::size_t>(r)] = std::current_exception();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return thrown;
+}
+
+class HostRanks {
+ public:
+  using Engine = HostEngine;
+  static constexpr int most = 8;
+  static bool available(int) { return true; }
+
+  explicit HostRanks(int ranks) : size_(ranks), memory_(ranks) {}
+
+  int size() const { return size_; }
+
+  template <class T>
+  OnHostRanks<T> matrix(std::int64_t rows, std::int64_t columns) {
+    return memory_.matrix<T>(rows, columns);
+  }
+
+  template <class Body>
+  void run(Body&& body) {
+    const CallKey key = fresh_key();
+    const auto thrown = on_threads(size_, [&](int rank) {
+      Attendance attendance(key, rank, all_members(size_), memory_.regions(rank), patience);
+      try {
+        ThreadCommunicator communicator(attendance);
+        HostEngine engine(communicator);
+        body(engine);
+      } catch (const std::exception& error) {
+        attendance.fail(error.what());
+        throw;
+      }
+    });
+    for (const std::exception_ptr& error : thrown) {
+      if (error) std::rethrow_exception(error);
+    }
+  }
+
+ private:
+  int size_;
+  HostMemory memory_;
+};
+
+}  // namespace jaxmg::testing

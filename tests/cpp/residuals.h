@@ -1,0 +1,78 @@
+// What factors and solutions are judged by, computed in at least double precision.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "core/scalar.h"
+#include "engine/host/blas.h"
+#include "lapack.h"
+#include "matrices.h"
+
+namespace jaxmg::testing {
+
+template <class T>
+using Wide = std::conditional_t<is_complex<T>, std::complex<double>, double>;
+
+template <class T>
+Matrix<Wide<T>> widened(const Matrix<T>& a) {
+  Matrix<Wide<T>> wide(a.rows(), a.columns());
+  std::copy_n(a.data(), a.rows() * a.columns(), wide.data());
+  return wide;
+}
+
+// C = C + alpha A op(B).
+template <class T>
+void gemm(T alpha, const Matrix<T>& a, Op op, const Matrix<T>& b, Matrix<T>& c) {
+  const int m = static_cast<int>(c.rows()), n = static_cast<int>(c.columns()), k = static_cast<int>(a.columns());
+  const int lda = std::max(1, m), ldb = std::max(1, static_cast<int>(b.rows()));
+  const T one = 1;
+  Blas<T>::instance().gemm("N", op == Op::none ? "N" : "C", &m, &n, &k, &alpha, a.data(), &lda, b.data(), &ldb, &one,
+                           c.data(), &lda);
+}
+
+template <class T>
+double frobenius(const Matrix<T>& a) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < a.rows() * a.columns(); ++i) sum += static_cast<double>(std::norm(a.data()[i]));
+  return std::sqrt(sum);
+}
+
+// n eps of T's precision: what backward errors are measured in.
+template <class T>
+double n_eps(std::int64_t n) {
+  return static_cast<double>(n) * static_cast<double>(std::numeric_limits<Real<T>>::epsilon());
+}
+
+// ||A - L L^H|| / (n eps ||A||). Below (n + 1) / n in exact analysis of |A - L L^H| <= (n + 1) eps |L| |L^H|, whose
+// right side may have a norm n times that of A; in practice far below 1 (Higham, Accuracy and Stability of
+// Numerical Algorithms, 2nd ed., theorem 10.3).
+template <class T>
+double factor_error(const Matrix<T>& a, const Matrix<T>& l) {
+  const auto wide = widened(l);
+  auto difference = widened(a);
+  gemm<Wide<T>>(-1.0, wide, Op::conj_transpose, wide, difference);
+  return frobenius(difference) / (n_eps<T>(a.rows()) * frobenius(a));
+}
+
+// ||B - A X|| / (n eps ||A|| ||X||): the normwise backward error of X.
+template <class T>
+double solve_error(const Matrix<T>& a, const Matrix<T>& x, const Matrix<T>& b) {
+  auto difference = widened(b);
+  gemm<Wide<T>>(-1.0, widened(a), Op::none, widened(x), difference);
+  return frobenius(difference) / (n_eps<T>(a.rows()) * frobenius(a) * frobenius(x));
+}
+
+// ||X - Y|| / (n eps ||Y||).
+template <class T>
+double difference(const Matrix<T>& x, const Matrix<T>& y) {
+  Matrix<Wide<T>> d = widened(x);
+  for (std::int64_t i = 0; i < d.rows() * d.columns(); ++i) d.data()[i] -= Wide<T>(y.data()[i]);
+  return frobenius(d) / (n_eps<T>(y.rows()) * frobenius(y));
+}
+
+}  // namespace jaxmg::testing

@@ -1,0 +1,221 @@
+// Algorithms order their lanes: whatever a device runs first, the result is the host engine's, bit for bit, and
+// no two accesses to the same memory are left unordered.
+#include <complex>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "matrices.h"
+#include "random_order_engine.h"
+#include "ranks.h"
+#include "solves.h"
+
+namespace jaxmg::testing {
+namespace {
+
+constexpr std::uint64_t orders = 2;  // of each shape; races show in any of them
+
+std::vector<Shape> schedules() {
+  std::vector<Shape> all;
+  for (const std::int64_t slots : {1, 2, 3}) {
+    for (const int ranks : {2, 3, 4}) {
+      all.push_back({41, ranks, 3, 3, slots});    // ragged tiles, one a pivot
+      all.push_back({41, ranks, 3, 7, slots});    // two tiles a pivot, or a full and a ragged one
+      all.push_back({36, ranks, 2, 6, slots});    // whole pivots
+      all.push_back({25, ranks, 64, 64, slots});  // nothing but ragged tiles
+      all.push_back({10, ranks, 1, 1, slots});
+    }
+    all.push_back({26, 8, 1, 3, slots});  // a rank without columns
+  }
+  return all;
+}
+
+// Calls check(shape, seed) for several orders of every shape.
+template <class Check>
+void for_orders(Check&& check) {
+  for (const Shape& shape : schedules()) {
+    for (std::uint64_t seed = 0; seed < orders; ++seed) {
+      SCOPED_TRACE(::testing::Message() << shape << ", seed " << seed);
+      ASSERT_NO_THROW(check(shape, seed));
+      if (::testing::Test::HasFailure()) return;
+    }
+  }
+}
+
+template <class T>
+void expect_potrf_in_any_order() {
+  for_orders([](const Shape& shape, std::uint64_t seed) {
+    const Matrix<T> a = lower_only(positive_definite<T>(shape.n, 1));
+    HostRanks host(shape.ranks);
+    RandomOrderRanks chance(shape.ranks, seed);
+    const Matrix<T> b = random_matrix<T>(shape.n, static_cast<std::int64_t>(seed), 2);  // none in the first order
+    const Factorization<T> expected = factor(host, a, shape, b), found = factor(chance, a, shape, b);
+    EXPECT_EQ(found.info, 0);
+    EXPECT_EQ(found.l, expected.l);
+    EXPECT_EQ(found.y, expected.y);
+  });
+}
+
+TEST(Schedule, PotrfReal) { expect_potrf_in_any_order<double>(); }
+TEST(Schedule, PotrfComplex) { expect_potrf_in_any_order<std::complex<float>>(); }
+
+TEST(Schedule, PotrfFindsTheSameFailingMinor) {
+  for_orders([](const Shape& shape, std::uint64_t seed) {
+    const std::int64_t minor = 1 + (13 * shape.ranks + 7 * shape.slots + 5 * static_cast<int>(seed)) % shape.n;
+    RandomOrderRanks chance(shape.ranks, seed);
+    EXPECT_EQ(factor(chance, indefinite_from<double>(shape.n, minor, 2), shape).info, minor);
+  });
+}
+
+TEST(Schedule, PotrsFew) {
+  for_orders([](const Shape& shape, std::uint64_t seed) {
+    const auto l = lower_only(positive_definite<double>(shape.n, 3));  // any lower triangle with a safe diagonal
+    const auto b = random_matrix<double>(shape.n, 1 + static_cast<std::int64_t>(seed % 2), 4);
+    HostRanks host(shape.ranks);
+    RandomOrderRanks chance(shape.ranks, seed);
+    EXPECT_EQ(solve_few(chance, l, b, shape), solve_few(host, l, b, shape));
+  });
+}
+
+TEST(Schedule, PotrsMany) {
+  for_orders([](const Shape& shape, std::uint64_t seed) {
+    const auto l = lower_only(positive_definite<double>(shape.n, 5));
+    const auto b = random_matrix<double>(shape.n, 7, 6);
+    HostRanks host(shape.ranks);
+    RandomOrderRanks chance(shape.ranks, seed);
+    EXPECT_EQ(solve_many(chance, l, b, shape), solve_many(host, l, b, shape));
+  });
+}
+
+TEST(Schedule, Redistribute) {
+  for_orders([](const Shape& shape, std::uint64_t seed) {
+    const TileColumns layout(shape.layout().shard() * shape.ranks, shape.layout().shard(), shape.tile, shape.ranks);
+    const auto a = random_matrix<double>(5, layout.order(), 7);
+    for (const std::int64_t staging : {1, 3}) {
+      RandomOrderRanks there(shape.ranks, seed), back(shape.ranks, seed + orders);
+      EXPECT_EQ(deal(there, in_blocks(a, layout), layout, staging, false), dealt(a, layout));
+      EXPECT_EQ(deal(back, dealt(a, layout), layout, staging, true), in_blocks(a, layout));
+    }
+  });
+}
+
+TEST(Schedule, Solve) {
+  for_orders([](const Shape& shape, std::uint64_t seed) {
+    const auto a = lower_only(positive_definite<double>(shape.n, 8));
+    for (const bool distributed_rhs : {false, true}) {
+      const auto b = random_matrix<double>(shape.n, distributed_rhs ? 5 : 2, 9);
+      HostRanks host(shape.ranks);
+      RandomOrderRanks chance(shape.ranks, seed);
+      const auto expected = solve(host, a, b, shape, distributed_rhs);
+      const auto found = solve(chance, a, b, shape, distributed_rhs);
+      EXPECT_EQ(found.info, expected.info);
+      EXPECT_EQ(found.x, expected.x);
+    }
+  });
+}
+
+// The engine itself: it must find what it is there to find.
+
+TEST(RandomOrder, FindsAReadThatDoesNotWait) {
+  RandomOrderRanks ranks(1, 0);
+  auto a = ranks.matrix<double>(2, 2), b = ranks.matrix<double>(2, 2);
+  const auto body = [&](bool waits) {
+    return [&, waits](RandomOrderEngine& e) {
+      e.zero(Lane::panel, a.view(0));
+      if (waits) e.wait(Lane::bulk, e.record(Lane::panel));
+      e.copy(Lane::bulk, a.view(0), b.view(0));
+    };
+  };
+  EXPECT_THROW(ranks.run(body(false)), Race);
+  EXPECT_NO_THROW(ranks.run(body(true)));
+  EXPECT_EQ(b.download(0), Matrix<double>(2, 2));
+}
+
+TEST(RandomOrder, FindsAWriteThatDoesNotWaitForReaders) {
+  RandomOrderRanks ranks(1, 0);
+  auto a = ranks.matrix<float>(3, 1), b = ranks.matrix<float>(3, 1);
+  const auto body = [&](bool waits) {
+    return [&, waits](RandomOrderEngine& e) {
+      e.zero(Lane::panel, a.view(0));
+      e.join();
+      e.copy(Lane::bulk, a.view(0), b.view(0));
+      if (waits) e.wait(Lane::panel, e.record(Lane::bulk));
+      e.zero(Lane::panel, a.view(0));
+    };
+  };
+  EXPECT_THROW(ranks.run(body(false)), Race);
+  EXPECT_NO_THROW(ranks.run(body(true)));
+}
+
+TEST(RandomOrder, NeighboursDoNotRace) {
+  RandomOrderRanks ranks(1, 0);
+  auto a = ranks.matrix<float>(4, 4);
+  EXPECT_NO_THROW(ranks.run([&](RandomOrderEngine& e) {
+    e.zero(Lane::panel, a.view(0).block(0, 0, 2, 4));
+    e.zero(Lane::bulk, a.view(0).block(2, 0, 2, 4));
+  }));
+}
+
+// A rank that has got a block knows what its source did before, and nothing of what other ranks did.
+TEST(RandomOrder, AnExchangeOrdersTargetsAfterSources) {
+  RandomOrderRanks ranks(3, 0);
+  auto a = ranks.matrix<double>(1, 3);
+  EXPECT_NO_THROW(ranks.run([&](RandomOrderEngine& e) {
+    const auto own = a.view(e.rank());
+    *own.data = e.rank();
+    e.exchange(Lane::panel, {make_block(0, 1, own.block(0, 0, 1, 1), own.block(0, 1, 1, 1))});
+    e.exchange(Lane::panel, {make_block(1, 2, own.block(0, 1, 1, 1), own.block(0, 2, 1, 1))});
+  }));
+  EXPECT_EQ(a.download(2)(0, 2), 0.0);
+}
+
+TEST(RandomOrder, FindsABlockThatLeavesBeforeItIsReady) {
+  RandomOrderRanks ranks(2, 0);
+  auto a = ranks.matrix<double>(1, 2);
+  EXPECT_THROW(ranks.run([&](RandomOrderEngine& e) {
+    const auto own = a.view(e.rank());
+    e.zero(Lane::bulk, own);
+    e.exchange(Lane::panel, {make_block(0, 1, own.block(0, 0, 1, 1), own.block(0, 1, 1, 1))});
+  }),
+               Race);
+}
+
+TEST(RandomOrder, FindsBlocksThatOverwriteEachOther) {
+  RandomOrderRanks ranks(2, 0);
+  auto a = ranks.matrix<double>(1, 3);
+  EXPECT_THROW(ranks.run([&](RandomOrderEngine& e) {
+    const auto own = a.view(e.rank());
+    e.exchange(Lane::panel, {make_block(0, 1, own.block(0, 0, 1, 1), own.block(0, 1, 1, 1)),
+                             make_block(1, 0, own.block(0, 1, 1, 1), own.block(0, 2, 1, 1))});
+  }),
+               Race);
+}
+
+TEST(RandomOrder, FindsExchangesThatWaitForEachOther) {
+  RandomOrderRanks ranks(2, 0);
+  auto a = ranks.matrix<double>(1, 2);
+  EXPECT_THROW(ranks.run([&](RandomOrderEngine& e) {
+    const auto own = a.view(e.rank());
+    const std::vector<Block> blocks{make_block(0, 1, own.block(0, 0, 1, 1), own.block(0, 1, 1, 1))};
+    const Lane first = e.rank() == 0 ? Lane::panel : Lane::bulk, second = e.rank() == 0 ? Lane::bulk : Lane::panel;
+    e.exchange(first, blocks);
+    e.wait(second, e.record(first));
+    e.exchange(second, blocks);
+  }),
+               Stuck);
+}
+
+TEST(RandomOrder, FindsRanksThatDisagreeAboutAnExchange) {
+  RandomOrderRanks ranks(2, 0);
+  auto a = ranks.matrix<double>(2, 2);
+  EXPECT_THROW(ranks.run([&](RandomOrderEngine& e) {
+    const auto own = a.view(e.rank());
+    e.exchange(Lane::panel, {make_block(0, 1, own.block(e.rank(), 0, 1, 1), own.block(0, 1, 1, 1))});
+  }),
+               std::logic_error);
+}
+
+}  // namespace
+}  // namespace jaxmg::testing

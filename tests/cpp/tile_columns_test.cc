@@ -1,0 +1,166 @@
+#include "layout/tile_columns.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+#include "gtest/gtest.h"
+
+namespace jaxmg {
+namespace {
+
+// Orders that fill their shards and that end inside one, tiles that divide a shard, that do not, that exceed it.
+template <class Check>
+void for_layouts(Check&& check) {
+  for (const int ranks : {1, 2, 3, 4, 5, 8}) {
+    for (const std::int64_t shard : {1, 2, 3, 7, 12, 30}) {
+      for (const std::int64_t tile : {1, 2, 3, 5, 12, 30, 31, 100}) {
+        std::set<std::int64_t> orders{
+            0, 1, shard, shard * ranks, shard * ranks - 1, shard * ranks - ranks, shard * ranks / 2 + 1};
+        for (const std::int64_t n : orders) {
+          if (n < 0 || n > shard * ranks) continue;
+          SCOPED_TRACE(::testing::Message()
+                       << "n = " << n << ", shard " << shard << ", tile " << tile << ", " << ranks << " ranks");
+          check(TileColumns(n, shard, tile, ranks));
+          if (::testing::Test::HasFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST(TileColumns, TilesFollowEachOtherFromTheFirstColumnToTheLast) {
+  for_layouts([](const TileColumns& layout) {
+    std::int64_t next = 0;
+    for (std::int64_t t = 0; t < layout.count(); ++t) {
+      EXPECT_EQ(layout.begin(t), next);
+      EXPECT_GE(layout.width(t), 1);
+      EXPECT_LE(layout.width(t), layout.tile());
+      EXPECT_EQ(layout.end(t), layout.begin(t) + layout.width(t));
+      next = layout.end(t);
+    }
+    EXPECT_EQ(next, layout.order());
+  });
+}
+
+TEST(TileColumns, NoTileReachesOverTheEndOfAShard) {
+  for_layouts([](const TileColumns& layout) {
+    for (std::int64_t t = 0; t < layout.count(); ++t) {
+      EXPECT_EQ(layout.begin(t) / layout.shard(), (layout.end(t) - 1) / layout.shard());
+    }
+  });
+}
+
+TEST(TileColumns, NoTwoColumnsShareAPlace) {
+  for_layouts([](const TileColumns& layout) {
+    std::set<std::pair<int, std::int64_t>> places;
+    for (std::int64_t t = 0; t < layout.count(); ++t) {
+      EXPECT_GE(layout.owner(t), 0);
+      EXPECT_LT(layout.owner(t), layout.ranks());
+      EXPECT_GE(layout.local_offset(t), 0);
+      EXPECT_LE(layout.local_offset(t) + layout.width(t), layout.shard());
+      for (std::int64_t j = 0; j < layout.width(t); ++j) {
+        EXPECT_TRUE(places.emplace(layout.owner(t), layout.local_offset(t) + j).second);
+      }
+    }
+  });
+}
+
+// The deal moves whole tiles between the places of whole tiles: it is a permutation in place.
+TEST(TileColumns, EveryPlaceIsTheBlockOrderPlaceOfATileOfThatKind) {
+  for_layouts([](const TileColumns& layout) {
+    const std::int64_t full = layout.full_slots() * layout.tile();
+    for (std::int64_t t = 0; t < layout.count(); ++t) {
+      const std::int64_t in_shard = layout.begin(t) % layout.shard();
+      if (in_shard < full) {
+        EXPECT_EQ(layout.local_offset(t) % layout.tile(), 0);
+        EXPECT_LT(layout.local_offset(t), full);
+      } else {
+        EXPECT_EQ(layout.owner(t), layout.begin(t) / layout.shard());
+        EXPECT_EQ(layout.local_offset(t), in_shard);
+      }
+    }
+  });
+}
+
+TEST(TileColumns, FullTilesGoRoundTheRanks) {
+  for_layouts([](const TileColumns& layout) {
+    std::int64_t dealt = 0;
+    for (std::int64_t t = 0; t < layout.count(); ++t) {
+      if (layout.begin(t) % layout.shard() >= layout.full_slots() * layout.tile()) continue;
+      EXPECT_EQ(layout.owner(t), dealt % layout.ranks());
+      EXPECT_EQ(layout.local_offset(t), dealt / layout.ranks() * layout.tile());
+      ++dealt;
+    }
+  });
+}
+
+TEST(TileColumns, AMatrixThatFillsItsShardsIsDealtEvenly) {
+  for_layouts([](const TileColumns& layout) {
+    if (layout.order() != layout.shard() * layout.ranks()) return;
+    for (int r = 0; r < layout.ranks(); ++r) EXPECT_EQ(layout.packed_total(r), layout.shard());
+  });
+}
+
+TEST(TileColumns, TilesOfARankAreThoseItOwns) {
+  for_layouts([](const TileColumns& layout) {
+    std::int64_t owned = 0;
+    for (int r = 0; r < layout.ranks(); ++r) {
+      const auto& tiles = layout.tiles_of(r);
+      EXPECT_TRUE(std::is_sorted(tiles.begin(), tiles.end()));
+      for (const std::int64_t t : tiles) EXPECT_EQ(layout.owner(t), r);
+      owned += static_cast<std::int64_t>(tiles.size());
+    }
+    EXPECT_EQ(owned, layout.count());
+  });
+}
+
+TEST(TileColumns, PackedOffsetsCountTheColumnsOfTheRankBefore) {
+  for_layouts([](const TileColumns& layout) {
+    std::vector<std::int64_t> before(static_cast<std::size_t>(layout.ranks()), 0);
+    for (std::int64_t t = 0; t <= layout.count(); ++t) {
+      for (int r = 0; r < layout.ranks(); ++r) {
+        EXPECT_EQ(layout.packed_before(r, t), before[static_cast<std::size_t>(r)]);
+      }
+      if (t == layout.count()) break;
+      std::int64_t& own = before[static_cast<std::size_t>(layout.owner(t))];
+      EXPECT_EQ(layout.packed_offset(t), own);
+      own += layout.width(t);
+    }
+    for (int r = 0; r < layout.ranks(); ++r) {
+      EXPECT_EQ(layout.packed_total(r), before[static_cast<std::size_t>(r)]);
+      EXPECT_LE(layout.packed_total(r), layout.shard());
+    }
+  });
+}
+
+TEST(TileColumns, OneRankKeepsTheOrderOfTheMatrix) {
+  for_layouts([](const TileColumns& layout) {
+    if (layout.ranks() > 1) return;
+    for (std::int64_t t = 0; t < layout.count(); ++t) EXPECT_EQ(layout.local_offset(t), layout.begin(t));
+  });
+}
+
+// 32 bits do not hold the number of columns before a shard.
+TEST(TileColumns, HoldsOrdersBeyond32Bits) {
+  const std::int64_t shard = std::int64_t{1} << 40, tile = shard / 4;
+  const TileColumns layout(4 * shard, shard, tile, 4);
+  EXPECT_EQ(layout.count(), 16);
+  EXPECT_EQ(layout.end(15), 4 * shard);
+  EXPECT_EQ(layout.local_offset(15), 3 * tile);
+}
+
+TEST(TileColumns, RefusesWhatIsNoLayout) {
+  EXPECT_THROW(TileColumns(9, 2, 1, 4), Error);  // more columns than shards hold
+  EXPECT_THROW(TileColumns(8, 2, 0, 4), Error);
+  EXPECT_THROW(TileColumns(8, 2, -1, 4), Error);
+  EXPECT_THROW(TileColumns(8, 8, 1, 0), Error);
+  EXPECT_THROW(TileColumns(-1, 2, 1, 4), Error);
+  EXPECT_THROW(TileColumns(0, -1, 1, 4), Error);
+}
+
+}  // namespace
+}  // namespace jaxmg

@@ -1,0 +1,46 @@
+"""Linear systems, where to put them, and when a solution is right."""
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+ROWS = P("x", None)
+DTYPES = ("float32", "float64", "complex64", "complex128")
+
+# jax.set_mesh is the name since JAX 0.7.
+set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh
+
+
+def gaussian(shape, dtype="float64", seed=0):
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal(shape)
+    if np.issubdtype(dtype, np.complexfloating):
+        values = values + 1j * rng.standard_normal(shape)
+    return values.astype(dtype)
+
+
+def positive_definite(n, dtype="float64", seed=0):
+    g = gaussian((n, n), dtype, seed)
+    return (g @ g.conj().T / max(n, 1) + np.eye(n)).astype(dtype)
+
+
+def put(array, mesh, *spec):
+    """Put an array on a mesh; replicated if its shape does not divide as the spec asks."""
+    sharding = NamedSharding(mesh, P(*spec))
+    try:
+        sharding.shard_shape(array.shape)
+    except ValueError:
+        sharding = NamedSharding(mesh, P())
+    return jax.device_put(array, sharding)
+
+
+def assert_solves(a, x, b):
+    """Check ||A x - b|| <= c n eps ||A|| ||x|| for every column: x is backward stable."""
+    a, x, b = (np.asarray(array) for array in (a, x, b))
+    assert x.dtype == b.dtype
+    x, b = x.reshape(len(a), -1), b.reshape(len(a), -1)
+    wide = np.result_type(a.dtype, np.float64)
+    residual = np.linalg.norm(a.astype(wide) @ x - b, axis=0)
+    bound = 10 * len(a) * np.finfo(a.dtype).eps * np.linalg.norm(a, 2) * np.linalg.norm(x, axis=0)
+    assert (residual <= bound).all(), f"residuals {residual} exceed {bound}"

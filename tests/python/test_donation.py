@@ -1,0 +1,52 @@
+"""Donation spares the copy of the matrix; without it, nothing is overwritten."""
+
+import jax
+import numpy as np
+import pytest
+from jaxmg import linalg, potrs
+from systems import ROWS, assert_solves, gaussian, positive_definite, put
+
+N = 32
+A = positive_definite(N)
+B = gaussian((N,))
+
+
+def test_donate(make_mesh, axis_type):
+    mesh = make_mesh(4, axis_type=axis_type)
+    a, b = put(A, mesh, "x", None), put(B, mesh)
+    assert_solves(A, linalg.solve(a, b, assume_a="pos", donate=True), B)
+    assert a.is_deleted()
+    np.testing.assert_array_equal(b, B)
+
+
+def test_without_donation_a_lives_on(make_mesh, axis_type):
+    mesh = make_mesh(4, axis_type=axis_type)
+    a = put(A, mesh, "x", None)
+    for _ in range(2):
+        assert_solves(A, linalg.solve(a, put(B, mesh), assume_a="pos"), B)
+    np.testing.assert_array_equal(a, A)
+
+
+@pytest.mark.filterwarnings("ignore:Some donated buffers were not usable")
+def test_donation_to_an_outer_jit(make_mesh, axis_type):
+    mesh = make_mesh(4, axis_type=axis_type)
+    run = jax.jit(lambda a, b: potrs(a, b, 4, mesh, ROWS), donate_argnums=0)
+    for _ in range(2):
+        assert_solves(A, run(put(A, mesh, "x", None), put(B, mesh)), B)
+
+
+@pytest.mark.gpu
+def test_peak_memory_is_what_the_plan_says(devices):
+    import jaxmg
+
+    n, size = 8192, len(devices)
+    mesh = jax.make_mesh((size,), ("x",))
+    a = jax.jit(
+        lambda: jax.numpy.eye(n) * 2, out_shardings=jax.sharding.NamedSharding(mesh, ROWS)
+    )()
+    b = put(np.ones(n), mesh)
+    plan = jaxmg.plan("potrs", (n, n), "float64", mesh)
+    before = devices[0].memory_stats()["peak_bytes_in_use"]
+    linalg.solve(a, b, assume_a="pos", donate=True).block_until_ready()
+    peak = devices[0].memory_stats()["peak_bytes_in_use"]
+    assert peak <= max(before, 1.01 * plan.total_bytes)

@@ -1,0 +1,112 @@
+"""Importing has no side effects; what is missing is said once, and clearly."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jaxmg
+import pytest
+from jaxmg import _native
+from jaxmg.utils import JaxMgWarning
+
+
+def run(program, **environment):
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_import_starts_no_backend_and_changes_no_configuration():
+    out = run(
+        """
+        import jax
+        before = dict(jax.config.values)
+        import jaxmg
+        assert dict(jax.config.values) == before
+        import socket
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        jax.distributed.initialize(f"localhost:{port}", 1, 0)  # Refuses once a backend runs.
+        print("fine")
+        """,
+        JAX_PLATFORMS="cpu",
+    )
+    assert "fine" in out
+
+
+def test_import_does_not_need_the_native_library(tmp_path):
+    out = run(
+        """
+        import jaxmg
+        try:
+            jaxmg.linalg.solve([[1.0]], [1.0], assume_a="pos")
+        except RuntimeError as error:
+            print(error)
+        """,
+        JAX_PLATFORMS="cpu",
+        JAXMG_LIBRARY_DIR=str(tmp_path),
+    )
+    assert f"host library {tmp_path}" in out and "reinstall jaxmg" in out
+
+
+def test_version():
+    assert jaxmg.__version__.startswith("0.1.")
+
+
+@pytest.fixture
+def gpu_machine(monkeypatch, tmp_path):
+    """A machine with a GPU, JAX's plugin for CUDA 13, and jaxmg without CUDA libraries."""
+    monkeypatch.setenv("JAXMG_LIBRARY_DIR", str(tmp_path))
+    monkeypatch.setattr(_native, "_gpu_present", lambda: True)
+    monkeypatch.setattr(
+        _native.importlib.util,
+        "find_spec",
+        lambda name: object() if name == "jax_cuda13_plugin" else None,
+    )
+    jax_platforms = jax.config.jax_platforms
+    jax.config.update("jax_platforms", None)
+    _native._load_cuda_once.cache_clear()
+    yield tmp_path
+    _native._load_cuda_once.cache_clear()
+    jax.config.update("jax_platforms", jax_platforms)
+
+
+def test_warning_on_a_gpu_machine_without_cuda_library(gpu_machine):
+    with pytest.warns(JaxMgWarning, match="CPU only.*CUDA 13.*libjaxmg_cuda13.so"):
+        _native.warn_if_gpu_is_unusable()
+
+
+def test_warning_without_plugin(gpu_machine, monkeypatch):
+    monkeypatch.setattr(_native.importlib.util, "find_spec", lambda name: None)
+    with pytest.warns(JaxMgWarning, match=r"install jaxmg\[cuda13\]"):
+        _native.warn_if_gpu_is_unusable()
+
+
+def test_no_warning_where_jax_is_told_to_use_the_cpu(gpu_machine, recwarn):
+    jax.config.update("jax_platforms", "cpu")
+    _native.warn_if_gpu_is_unusable()
+    assert not recwarn.list
+
+
+def test_a_call_for_gpus_says_why_it_cannot_run(gpu_machine, monkeypatch):
+    monkeypatch.setattr(_native, "_host_library", lambda: None)
+    with pytest.raises(RuntimeError, match="cannot run on GPUs: .*libjaxmg_cuda13.so"):
+        _native.require("gpu")
+    (gpu_machine / "libjaxmg_cuda13.so").write_text("not a library")
+    _native._load_cuda_once.cache_clear()
+    with pytest.raises(RuntimeError, match="cannot run on GPUs: loading .* failed"):
+        _native.require("gpu")
+
+
+def test_an_unknown_platform():
+    with pytest.raises(RuntimeError, match="not on platform 'tpu'"):
+        _native.require("tpu")

@@ -1,0 +1,66 @@
+"""jaxmg.plan: bytes and seconds of a call before it is made."""
+
+import dataclasses
+
+import jaxmg
+import numpy as np
+import pytest
+
+
+def test_what_it_says(make_mesh, devices):
+    plan = jaxmg.plan("potrs", (1000, 1000), "float64", 4)
+    assert plan.ranks == 4
+    assert plan.shard_bytes == 250 * 1000 * 8
+    assert 1 <= plan.tile <= 250
+    assert plan.total_bytes == plan.shard_bytes + plan.rhs_bytes + plan.workspace_bytes
+    assert plan.seconds > 0
+    text = str(plan)
+    assert "1000 x 1000 float64" in text and "4 devices" in text and f"tile {plan.tile}" in text
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plan.tile = 3
+
+
+def test_forms_of_devices(make_mesh, devices):
+    mesh = make_mesh(2)
+    plans = [jaxmg.plan("potrs", (64, 64), np.complex64, d) for d in (2, devices[:2], mesh)]
+    assert plans[0] == plans[1] == plans[2]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4, 8])
+def test_grows_with_the_problem(dtype, ranks):
+    plans = [jaxmg.plan("potrs", (n, n), dtype, ranks) for n in (512, 2048, 8192)]
+    for small, large in zip(plans, plans[1:], strict=False):
+        assert small.seconds < large.seconds
+        assert small.shard_bytes < large.shard_bytes
+
+
+def test_many_right_hand_sides_are_shared_out():
+    few = jaxmg.plan("potrs", (1024, 1024), "float64", 4, nrhs=1)
+    many = jaxmg.plan("potrs", (1024, 1024), "float64", 4, nrhs=1024)
+    assert few.rhs_bytes == 1024 * 8
+    assert many.rhs_bytes == 256 * 1024 * 8
+
+
+def test_limit_of_workspace():
+    free = jaxmg.plan("potrs", (8192, 8192), "float64", 4)
+    limited = jaxmg.plan("potrs", (8192, 8192), "float64", 4, workspace_limit=free.workspace_bytes)
+    assert limited.workspace_bytes <= free.workspace_bytes
+    with pytest.raises(ValueError, match="workspace"):
+        jaxmg.plan("potrs", (8192, 8192), "float64", 4, workspace_limit=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("getrf", (4, 4), "float64", 2), ValueError, "routine must be"),
+        (("potrs", (4, 5), "float64", 2), ValueError, "square"),
+        (("potrs", (4, 4), "int32", 2), TypeError, "dtype must be one of"),
+        (("potrs", (4, 4), "float64", 0), ValueError, "devices must be at least 1"),
+        (("potrs", (4, 4), "float64", []), ValueError, "devices must not be empty"),
+        (("potrs", (4, 4), "float64", "x"), TypeError, "devices"),
+    ],
+)
+def test_wrong_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        jaxmg.plan(*arguments)
