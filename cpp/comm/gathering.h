@@ -87,6 +87,8 @@ class Attendance {
       std::this_thread::yield();
     }
   }
+  // Throws if a member has failed.
+  void check() { gathering_->check(false, rank_); }
   // Makes the next barrier of every member throw.
   void fail(const std::string& why) noexcept { gathering_->fail(why); }
 

@@ -1,9 +1,11 @@
 // XLA FFI handlers of the CPU.
 #include <cstring>
+#include <optional>
 
 #include "backends/tiled_cholesky.h"
 #include "comm/thread_communicator.h"
 #include "engine/host/host_engine.h"
+#include "engine/host/single_threaded_blas.h"
 #include "ffi/call.h"
 
 namespace jaxmg {
@@ -28,13 +30,15 @@ void with_engine(const xffi::Dictionary& attributes, std::int32_t device, xffi::
   }
   Attendance attendance(members.key, members.rank, members.local_ranks, std::move(buffers), members.timeout);
   try {
+    // Made once all ranks are here, so that waiting for one keeps no other user of BLAS from its threads.
+    std::optional<SingleThreadedBlas> single_threaded;
+    if (members.roll.ranks() > 1) single_threaded.emplace();
     ThreadCommunicator communicator(attendance);
     HostEngine engine(communicator);
     body(engine, members);
     attendance.barrier();  // a rank that fails fails all
   } catch (const std::exception& error) {
-    attendance.fail("rank " + std::to_string(members.rank) + " failed: " + error.what());
-    throw;
+    fail_call(attendance, error);
   }
 }
 
