@@ -37,17 +37,19 @@
 
 namespace jaxmg {
 
-// Pivots alternate between `slots` sets of buffers.
+// Pivots alternate between `slots` sets of buffers; `nrhs` right-hand sides go along.
 template <class T>
 struct PotrfWorkspace {
   std::int32_t* failed;                  // potrf's info
   std::vector<MatrixView<T>> diagonals;  // L11, lower triangle
   std::vector<MatrixView<T>> own_rows;   // this rank's rows of L21, packed
   std::vector<Panel<T>> panels;          // all rows of L21
+  MatrixView<T> own_rhs;                 // this rank\'s rows of the right-hand sides, packed
 
-  PotrfWorkspace(Arena& arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots) {
+  PotrfWorkspace(Arena& arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots, std::int64_t nrhs) {
     failed = arena.take<std::int32_t>(slots);
     if (layout.ranks() == 1) return;
+    if (nrhs > 0) own_rhs = arena.matrix<T>(layout.shard(), nrhs);
     for (std::int64_t i = 0; i < slots; ++i) {
       diagonals.push_back(arena.matrix<T>(depth, depth));
       own_rows.push_back(arena.matrix<T>(layout.shard(), depth));
@@ -258,16 +260,31 @@ class Potrf {
     steps_[o].bulk_updated = e_.record(Lane::bulk);
   }
 
-  // Y1 = L11^-1 B1, B2 = B2 - L21 Y1, on every rank.
+  // Y1 = L11^-1 B1 on every rank; B2 = B2 - L21 Y1 in own rows, which go to all when their pivot comes.
   void solve_rhs(std::size_t o) {
     const Pivot& pivot = pivots_[o];
     if (!rhs_.empty()) {
-      const auto y = rhs_.block(pivot.begin, 0, pivot.width(), rhs_.columns);
-      e_.wait(Lane::rhs, steps_[o].rows_here);
+      const std::int64_t nrhs = rhs_.columns;
+      const auto in_own = [&](std::int64_t t) {
+        return w_.own_rhs.block(layout_.packed_offset(t), 0, layout_.width(t), nrhs);
+      };
+      const auto in_all = [&](std::int64_t t) { return rhs_.block(layout_.begin(t), 0, layout_.width(t), nrhs); };
+      if (o == 0) {
+        for (const std::int64_t t : layout_.tiles_of(e_.rank())) e_.copy(Lane::rhs, in_all(t), in_own(t));
+      }
+      std::vector<Block> blocks;
+      for (std::int64_t t = pivot.first_tile; t < pivot.last_tile; ++t) {
+        blocks.push_back(make_block(layout_.owner(t), all_ranks, in_own(t), in_all(t)));
+      }
+      e_.exchange(Lane::rhs, blocks);
+      const auto y = rhs_.block(pivot.begin, 0, pivot.width(), nrhs);
+      e_.wait(Lane::rhs, steps_[o].factored);
       e_.trsm(Lane::rhs, Side::left, Op::none, diagonal(o), y);
-      w_.panels[slot(o)].pieces(pivot.end, layout_.order(), 0, pivot.width(), [&](std::int64_t row, MatrixView<T> l) {
-        e_.gemm(Lane::rhs, Op::none, Op::none, T(-1), l, y, rhs_.block(row, 0, l.rows, rhs_.columns));
-      });
+      e_.wait(Lane::rhs, steps_[o].rows_here);
+      const std::int64_t done = layout_.packed_before(e_.rank(), pivot.last_tile);
+      const std::int64_t left = layout_.packed_total(e_.rank()) - done;
+      e_.gemm(Lane::rhs, Op::none, Op::none, T(-1), w_.own_rows[slot(o)].block(done, 0, left, pivot.width()), y,
+              w_.own_rhs.block(done, 0, left, nrhs));
     }
     steps_[o].rhs_updated = e_.record(Lane::rhs);
   }

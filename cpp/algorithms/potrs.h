@@ -185,7 +185,6 @@ struct PotrsManyWorkspace {
   std::vector<MatrixView<T>> block_rows;
 
   PotrsManyWorkspace(Arena& arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots) {
-    if (layout.ranks() == 1) return;
     for (std::int64_t i = 0; i < slots; ++i) {
       diagonals.push_back(arena.matrix<T>(depth, depth));
       Arena same = arena;  // the two sweeps use the same memory in turn

@@ -39,7 +39,7 @@ std::int64_t choose_tile(const PlanRequest& q) {
   if (q.routine == Routine::redistribute) return std::max<std::int64_t>(1, std::min(q.tile, shard));
   const std::int64_t least = (q.n + 1023) / 1024;
   if (q.tile > 0) return std::max(least, std::min({q.tile, shard, std::int64_t{2048}}));
-  const std::int64_t widest = q.platform == Platform::cuda ? 512 : 256;
+  const std::int64_t widest = q.platform == Platform::cuda ? 512 : 128;
   const std::int64_t narrowest = q.platform == Platform::cuda ? 128 : 64;
   const std::int64_t wanted = std::clamp((shard + 3) / 4, narrowest, widest);
   if (shard <= wanted) return std::max<std::int64_t>(1, shard);

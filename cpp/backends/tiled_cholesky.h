@@ -27,7 +27,7 @@ struct TiledPotrsWorkspace {
     info = arena.take<std::int32_t>(layout.ranks());
     shared = arena;
     Arena factor = arena, solve = arena, deal = arena;
-    potrf.emplace(factor, layout, depth, slots);
+    potrf.emplace(factor, layout, depth, slots, distributed_rhs ? 0 : nrhs);
     if (distributed_rhs) {
       many.emplace(solve, layout, depth, slots);
     } else {

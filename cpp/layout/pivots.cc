@@ -1,16 +1,23 @@
 #include "layout/pivots.h"
 
+#include <algorithm>
+
 namespace jaxmg {
 
 std::vector<Pivot> join_pivots(const TileColumns& layout, std::int64_t depth) {
   std::vector<Pivot> pivots;
+  std::int64_t room = 0;  // columns that still fit into the last pivot
   for (std::int64_t t = 0; t < layout.count(); ++t) {
-    if (!pivots.empty() && pivots.back().width() + layout.width(t) <= depth) {
+    if (layout.width(t) <= room) {
       pivots.back().last_tile = t + 1;
       pivots.back().end = layout.end(t);
     } else {
       pivots.push_back({t, t + 1, layout.begin(t), layout.end(t)});
+      const std::int64_t left = layout.order() - layout.begin(t);
+      room = depth;
+      while (room > std::max(layout.tile(), shallow) && room * 16 > left) room /= 2;
     }
+    room -= layout.width(t);
   }
   return pivots;
 }

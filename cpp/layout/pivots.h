@@ -15,7 +15,10 @@ struct Pivot {
   std::int64_t width() const { return end - begin; }
 };
 
-// Joins as many tiles as fit into `depth` columns (at least one) to each pivot.
+// Joins tiles to pivots of at most `depth` columns, and at least one tile. Towards the end, where few updates are
+// left to hide the chain of pivots, shallower ones are faster: a pivot deeper than `shallow` has no more than a
+// sixteenth of the columns left. (n = 16384 on four H200, f64: depth 512 takes 0.029 s, 1024 0.032 s.)
+inline constexpr std::int64_t shallow = 512;
 std::vector<Pivot> join_pivots(const TileColumns& layout, std::int64_t depth);
 
 }  // namespace jaxmg

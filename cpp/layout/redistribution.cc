@@ -120,11 +120,13 @@ class Planner {
       save.push_back({s.from, saved.back()});
       freed[at(s.from.rank)].push_back(s.from.slot);
     }
-    // Where its last slot is free a tile goes there, else to any free slot.
+    // Where its last slot is free a tile goes there, else to any free slot. Moves keep the order of the matchings:
+    // ranks that run them one by one then never send to the same rank at the same time.
+    move.resize(together.size());
     std::vector<std::size_t> homeless;
     const auto put = [&](std::size_t i, std::vector<std::int64_t>::iterator slot) {
       auto& free = freed[at(together[i].target.rank)];
-      move.push_back({saved[i], {together[i].target.rank, *slot, false}});
+      move[i] = {saved[i], {together[i].target.rank, *slot, false}};
       target_[at(together[i].target.rank)][at(*slot)] = together[i].target;
       free.erase(slot);
     };

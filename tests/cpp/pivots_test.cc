@@ -54,6 +54,17 @@ TEST(Pivots, HoldAsManyTilesAsFit) {
   });
 }
 
+TEST(Pivots, GetShallowerTowardsTheEnd) {
+  const std::int64_t n = 65536, depth = 2048;
+  const auto pivots = join_pivots(TileColumns(n, n / 4, shallow, 4), depth);
+  EXPECT_EQ(pivots.front().width(), depth);
+  EXPECT_EQ(pivots.back().width(), shallow);
+  for (const Pivot& pivot : pivots) {
+    if (pivot.width() <= shallow) continue;
+    EXPECT_LE(16 * pivot.width(), n - pivot.begin);
+  }
+}
+
 TEST(Pivots, HoldATileEvenIfItIsWiderThanTheDepth) {
   const auto pivots = join_pivots(TileColumns(8, 4, 4, 2), 3);
   ASSERT_EQ(pivots.size(), 2u);
