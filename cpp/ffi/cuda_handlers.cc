@@ -79,7 +79,7 @@ void with_engine(const xffi::Dictionary& attributes, std::int32_t device, cudaSt
   cuda::Seat* seat = nullptr;
   try {
     team = attendance.shared<Team>([&] { return Team::acquire(members.roll); });
-    team->take_seat(attendance);
+    team->take_seat(attendance, members.timeout);
     seat = &team->seat(members.rank);
     if (members.rank == 0 && members.processes > 1) OfferedIds::instance().used(static_cast<std::uint32_t>(device));
     std::vector<MemoryRegions> all(static_cast<std::size_t>(members.roll.ranks()));
@@ -93,14 +93,15 @@ void with_engine(const xffi::Dictionary& attributes, std::int32_t device, cudaSt
     attendance.barrier();  // all ranks have enqueued all of their work, or all fail
     engine.finish();
   } catch (const std::exception& error) {
+    // The others must know before this rank waits for what it shares with them. Nothing of it may run any more
+    // when its buffers are given up.
     attendance.fail("rank " + std::to_string(members.rank) + " failed: " + error.what());
     if (team) team->retire();
-    // Nothing of this rank may run any more when its buffers are given up.
-    if (seat != nullptr) {
+    if (seat != nullptr && seat->transport) {
       seat->transport->abandon();
       seat->lanes->drain();
     }
-    throw;
+    fail_call(attendance, error);
   }
 }
 

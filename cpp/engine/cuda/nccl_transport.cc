@@ -59,6 +59,11 @@ class Traffic {
   std::vector<std::vector<Block>> slices_;
 };
 
+// Checks what a call within a group returned: the group's end is where it has to be settled.
+void added(ncclResult_t result) {
+  if (result != ncclInProgress) JAXMG_CHECK(result);
+}
+
 // Packs (or unpacks) the blocks of a slice one behind the other.
 void pack(std::vector<Block>& copies, const std::vector<Block>& slice, std::byte* buffer, bool unpack) {
   for (Block block : slice) {
@@ -77,15 +82,52 @@ void pack(std::vector<Block>& copies, const std::vector<Block>& slice, std::byte
 
 }  // namespace
 
-NcclTransport::NcclTransport(int rank, int ranks, const ncclUniqueId& id) : rank_(rank), ranks_(ranks) {
+NcclTransport::NcclTransport(Attendance& attendance, int ranks, const ncclUniqueId& id,
+                             std::chrono::milliseconds timeout)
+    : attendance_(&attendance), rank_(attendance.rank()), ranks_(ranks), timeout_(timeout) {
   JAXMG_CHECK(cudaStreamCreateWithFlags(&network_, cudaStreamNonBlocking));
   JAXMG_CHECK(cudaEventCreateWithFlags(&reached_, cudaEventDisableTiming));
   JAXMG_CHECK(cudaEventCreateWithFlags(&arrived_, cudaEventDisableTiming));
-  JAXMG_CHECK(ncclCommInitRank(&communicator_, ranks, id, rank));
+  // Without blocking, so that a rank of another process that never comes does not keep this one for ever.
+  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  config.blocking = 0;
+  try {
+    settle(ncclCommInitRankConfig(&communicator_, ranks_, id, rank_, &config), "ncclCommInitRankConfig");
+  } catch (...) {
+    release();
+    throw;
+  }
 }
 
-NcclTransport::~NcclTransport() {
-  if (communicator_ != nullptr) ncclCommAbort(communicator_);
+void NcclTransport::settle(ncclResult_t result, const char* what) {
+  wait_until([&] {
+    if (result == ncclInProgress) {
+      const ncclResult_t asked = ncclCommGetAsyncError(communicator_, &result);
+      if (asked != ncclSuccess) result = asked;
+    }
+    return result != ncclInProgress;
+  });
+  check(result, what);
+}
+
+template <class Done>
+void NcclTransport::wait_until(Done&& done) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout_;
+  while (!done()) {
+    attendance_->check();
+    if (std::chrono::steady_clock::now() > deadline) {
+      throw Error(ErrorCode::deadline_exceeded,
+                  "a rank in another process did not go on within " + std::to_string(timeout_.count()) +
+                      " ms (the environment variable JAXMG_TIMEOUT_SECONDS sets this limit)");
+    }
+    std::this_thread::yield();
+  }
+}
+
+NcclTransport::~NcclTransport() { release(); }
+
+void NcclTransport::release() noexcept {
+  abandon();
   cudaFree(own_scratch_);
   cudaEventDestroy(arrived_);
   cudaEventDestroy(reached_);
@@ -95,6 +137,7 @@ NcclTransport::~NcclTransport() {
 void NcclTransport::begin(const Call& call) {
   if (call.packing == nullptr && own_scratch_ == nullptr) JAXMG_CHECK(cudaMalloc(&own_scratch_, 2 * packed_bytes));
   scratch_ = call.packing != nullptr ? call.packing : own_scratch_;
+  attendance_ = &call.attendance;
   lockstep_ = call.first_of_its_kind;
   timeout_ = call.timeout;
 }
@@ -134,15 +177,15 @@ void NcclTransport::exchange(Lane, cudaStream_t stream, const std::vector<Block>
     for (std::size_t p = 0; p < peers; ++p) {
       const int peer = static_cast<int>(p);
       if (k < out[p].slices()) {
-        JAXMG_CHECK(ncclSend(send_buffer(p), static_cast<std::size_t>(out[p].bytes(k)), ncclInt8, peer, communicator_,
-                             network_));
+        added(ncclSend(send_buffer(p), static_cast<std::size_t>(out[p].bytes(k)), ncclInt8, peer, communicator_,
+                       network_));
       }
       if (k < in[p].slices()) {
-        JAXMG_CHECK(ncclRecv(receive_buffer(p), static_cast<std::size_t>(in[p].bytes(k)), ncclInt8, peer, communicator_,
-                             network_));
+        added(ncclRecv(receive_buffer(p), static_cast<std::size_t>(in[p].bytes(k)), ncclInt8, peer, communicator_,
+                       network_));
       }
     }
-    JAXMG_CHECK(ncclGroupEnd());
+    settle(ncclGroupEnd(), "ncclGroupEnd");
     copy_locally(network_, unpacking);
   }
   copy_locally(network_, local);
@@ -153,19 +196,14 @@ void NcclTransport::exchange(Lane, cudaStream_t stream, const std::vector<Block>
 
 void NcclTransport::complete(cudaStream_t stream) {
   JAXMG_CHECK(cudaEventRecord(reached_, stream));
-  const auto deadline = std::chrono::steady_clock::now() + timeout_;
-  for (cudaError_t state = cudaEventQuery(reached_); state != cudaSuccess; state = cudaEventQuery(reached_)) {
-    if (state != cudaErrorNotReady) JAXMG_CHECK(state);
+  wait_until([&] {
     ncclResult_t network = ncclSuccess;
     JAXMG_CHECK(ncclCommGetAsyncError(communicator_, &network));
     JAXMG_CHECK(network);
-    if (std::chrono::steady_clock::now() > deadline) {
-      throw Error(ErrorCode::deadline_exceeded,
-                  "a rank in another process did not go on within " + std::to_string(timeout_.count()) +
-                      " ms (the environment variable JAXMG_TIMEOUT_SECONDS sets this limit)");
-    }
-    std::this_thread::yield();
-  }
+    const cudaError_t state = cudaEventQuery(reached_);
+    if (state != cudaErrorNotReady) JAXMG_CHECK(state);
+    return state == cudaSuccess;
+  });
 }
 
 void NcclTransport::abandon() noexcept {

@@ -14,8 +14,8 @@ namespace jaxmg::cuda {
 
 class NcclTransport final : public Transport {
  public:
-  // Returns once all ranks have called it with the same id.
-  NcclTransport(int rank, int ranks, const ncclUniqueId& id);
+  // Returns once all ranks have called it with the same id; throws if they have not when the time is up.
+  NcclTransport(Attendance& attendance, int ranks, const ncclUniqueId& id, std::chrono::milliseconds timeout);
   ~NcclTransport() override;
   NcclTransport(const NcclTransport&) = delete;
   NcclTransport& operator=(const NcclTransport&) = delete;
@@ -26,12 +26,20 @@ class NcclTransport final : public Transport {
   void abandon() noexcept override;
 
  private:
+  // Waits until a call of NCCL is no longer in progress, and checks it.
+  void settle(ncclResult_t result, const char* what);
+  // Throws if another rank of this process fails, or when the time is up.
+  template <class Done>
+  void wait_until(Done&& done);
+  void release() noexcept;
+
+  Attendance* attendance_;
   int rank_, ranks_;
+  std::chrono::milliseconds timeout_;
   std::byte* scratch_ = nullptr;
   // The host waits for each exchange: while NCCL's kernels wait for other ranks no kernel can be loaded here, and
   // the others may be waiting likewise.
   bool lockstep_ = false;
-  std::chrono::milliseconds timeout_{};
   std::byte* own_scratch_ = nullptr;  // in a process whose GPUs do not reach each other, which no plan foresees
   cudaStream_t network_{};
   cudaEvent_t reached_{}, arrived_{};

@@ -3,6 +3,7 @@
 
 #include <nccl.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -31,23 +32,26 @@ struct Seat {
 // calls at once.
 class Team {
  public:
-  Team(const Roll& roll, bool one_process);
+  Team(const Roll& roll, bool one_process, bool peers);
 
   Seat& seat(int rank) { return seats_[static_cast<std::size_t>(rank)]; }
   int ranks() const { return static_cast<int>(seats_.size()); }
 
   // Makes the seat of a rank on the current device; all ranks of the process call it together.
-  void take_seat(Attendance& attendance);
+  void take_seat(Attendance& attendance, std::chrono::milliseconds timeout);
 
   // After an error nothing is known about the order of what is in flight: the team is not used again.
   void retire() { retired_ = true; }
   bool retired() const { return retired_; }
 
   // An idle team of the roll's devices, or a new one. It is idle again when the last copy is dropped.
+  // With JAXMG_TRANSPORT=nccl in the environment the ranks of one process do not use each other's memory either:
+  // a way round peer access that is broken, and for tests.
   static std::shared_ptr<Team> acquire(const Roll& roll);
 
  private:
   bool one_process_;
+  bool peers_;  // of one process, to write to each other's memory where they can
   bool retired_ = false;
   ncclUniqueId nccl_id_{};
   std::vector<Seat> seats_;
