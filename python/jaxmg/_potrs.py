@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from jaxmg import _ffi, _native, _sharding
+from jaxmg import _ffi, _memory, _native, _sharding
 from jaxmg._sharding import Ranks
 
 _REPLICATED = PartitionSpec(None, None)
@@ -108,16 +108,22 @@ _compiled_donating = jax.jit(_program, static_argnames=_STATIC, donate_argnums=0
 
 def _plan(b, ranks: Ranks, tile, workspace_limit) -> _native.CallPlan:
     n, nrhs = b.shape
-    return _native.plan(
-        "potrs",
-        n,
-        nrhs,
-        np.dtype(b.dtype),
-        ranks=ranks.size,
-        tile=tile or 0,
-        platform=ranks.platform,
-        processes=ranks.processes,
-        workspace_limit=workspace_limit or 0,
+
+    def plan_for(limit):
+        return _native.plan(
+            "potrs",
+            n,
+            nrhs,
+            np.dtype(b.dtype),
+            ranks=ranks.size,
+            tile=tile or 0,
+            platform=ranks.platform,
+            processes=ranks.processes,
+            workspace_limit=limit,
+        )
+
+    return (
+        plan_for(workspace_limit) if workspace_limit else _memory.fitted(plan_for, ranks.platform)
     )
 
 

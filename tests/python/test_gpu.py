@@ -1,0 +1,94 @@
+"""What only GPUs have: two ways to reach each other, and work that is still running on return."""
+
+import threading
+
+import jax
+import numpy as np
+import pytest
+from jax.errors import JaxRuntimeError
+from jax.sharding import Mesh
+from jaxmg import linalg
+from systems import DTYPES, assert_solves, gaussian, positive_definite, put
+
+pytestmark = pytest.mark.gpu
+
+
+def solve(a, b, **options):
+    return linalg.solve(a, b, assume_a="pos", **options)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sizes_of_several_tiles(make_mesh, ranks, dtype):
+    mesh = make_mesh(ranks)
+    for n, nrhs in ((1000, 1), (1537, 7), (2048, 260)):
+        a, b = positive_definite(n, dtype), gaussian((n, nrhs), dtype)
+        assert_solves(a, solve(put(a, mesh, "x", None), put(b, mesh)), b)
+
+
+def test_agrees_with_the_cpu(make_mesh, ranks):
+    mesh = make_mesh(ranks)
+    a, b = positive_definite(700), gaussian((700, 3))
+    x = solve(put(a, mesh, "x", None), put(b, mesh))
+    cpu = Mesh(np.array(jax.devices("cpu")[:ranks]), ("x",))
+    expected = solve(put(a, cpu, "x", None), put(b, cpu))
+    np.testing.assert_allclose(x, np.asarray(expected), rtol=1e-9, atol=1e-9)
+
+
+def test_the_same_bits_every_time(make_mesh, ranks):
+    """The first call keeps its ranks in step, the others do not."""
+    mesh = make_mesh(ranks)
+    a, b = put(positive_definite(900), mesh, "x", None), put(gaussian((900, 2)), mesh)
+    calls = [solve(a, b, tile=50) for _ in range(12)]
+    for x in calls[1:]:
+        np.testing.assert_array_equal(x, calls[0])
+
+
+def test_devices_in_any_order(devices):
+    if len(devices) < 2:
+        pytest.skip("needs 2 GPUs")
+    a, b = positive_definite(300), gaussian((300, 2))
+    for order in (devices[::-1], devices[1:] + devices[:1], devices[1:2]):
+        mesh = Mesh(np.array(order), ("x",))
+        assert_solves(a, solve(put(a, mesh, "x", None), put(b, mesh)), b)
+
+
+def test_two_threads_with_large_systems(make_mesh):
+    mesh = make_mesh(2)
+    errors = []
+
+    def work(n):
+        try:
+            a, b = positive_definite(n, seed=n), gaussian((n, 2))
+            operands = put(a, mesh, "x", None), put(b, mesh)
+            for _ in range(8):
+                assert_solves(a, solve(*operands), b)
+        except BaseException as error:  # Handed to the main thread.
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in (1200, 1700)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+
+
+def test_without_access_to_each_others_memory(make_mesh, ranks, monkeypatch):
+    """NCCL carries the blocks within one process, too."""
+    mesh = make_mesh(ranks)
+    monkeypatch.setenv("JAXMG_TRANSPORT", "nccl")
+    for n, nrhs in ((24, 1), (700, 3), (513, 150)):
+        a, b = positive_definite(n), gaussian((n, nrhs))
+        operands = put(a, mesh, "x", None), put(b, mesh)
+        for _ in range(3):
+            assert_solves(a, solve(*operands), b)
+    monkeypatch.delenv("JAXMG_TRANSPORT")
+    assert_solves(a, solve(*operands), b)
+
+
+def test_an_unknown_transport(make_mesh, monkeypatch):
+    mesh = make_mesh(2)
+    a, b = put(positive_definite(24), mesh, "x", None), put(gaussian((24,)), mesh)
+    monkeypatch.setenv("JAXMG_TRANSPORT", "pigeons")
+    with pytest.raises(JaxRuntimeError, match="JAXMG_TRANSPORT must be 'auto' or 'nccl'"):
+        jax.block_until_ready(solve(a, b))

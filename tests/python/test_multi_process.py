@@ -1,0 +1,106 @@
+"""Programs of several processes: one for each GPU, or some CPU devices in each."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import pytest
+
+WORKER = Path(__file__).parent / "multi_process_worker.py"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a function that runs a task in processes and returns (exit status, output) of each.
+
+    Nothing outlasts the test. Once a process fails the others get a few seconds, for they may be
+    waiting for it.
+    """
+    running = []
+
+    def start(task, processes, *, limit, **environment):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        environment = {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # This process has most of the memory.
+            **environment,
+        }
+        logs = [tmp_path / f"process{i}.log" for i in range(processes)]
+        for i, log in enumerate(logs):
+            with log.open("w") as out:
+                arguments = [WORKER, task, port, processes, i]
+                running.append(
+                    subprocess.Popen(
+                        [sys.executable, *map(str, arguments)],
+                        env=environment,
+                        stdout=out,
+                        stderr=subprocess.STDOUT,
+                    )
+                )
+        deadline = time.monotonic() + limit
+        while time.monotonic() < deadline:
+            states = [process.poll() for process in running]
+            if all(state is not None for state in states):
+                break
+            if any(states):
+                deadline = min(deadline, time.monotonic() + 5)
+            time.sleep(0.1)
+        for process in running:
+            process.kill()
+            process.wait()
+        states = [process.returncode for process in running]
+        return list(zip(states, [log.read_text() for log in logs], strict=True))
+
+    yield start
+    for process in running:
+        process.kill()
+
+
+def assert_fine(results):
+    text = "\n".join(f"--- process {i}: {r[0]}\n{r[1][-4000:]}" for i, r in enumerate(results))
+    for state, output in results:
+        assert state == 0 and "\nfine\n" in "\n" + output, text
+    return text
+
+
+@pytest.fixture(params=[2, 4], ids="G={}".format)
+def gpus(request):
+    if len(jax.devices()) < request.param:
+        pytest.skip(f"needs {request.param} GPUs, JAX finds {len(jax.devices())}")
+    return request.param
+
+
+def test_cpu_devices_of_several_processes_are_refused_and_those_of_one_work(start):
+    results = start(
+        "cpu",
+        2,
+        limit=120,
+        JAX_PLATFORMS="cpu",
+        XLA_FLAGS="--xla_force_host_platform_device_count=2",
+    )
+    assert_fine(results)
+
+
+@pytest.mark.gpu
+def test_one_process_for_each_gpu(start, gpus):
+    assert_fine(start("gpu", gpus, limit=180, JAXMG_TIMEOUT_SECONDS="60"))
+
+
+@pytest.mark.gpu
+def test_a_fault_in_one_process(start, gpus):
+    print(assert_fine(start("fault", gpus, limit=120, JAXMG_TIMEOUT_SECONDS="4")))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif("JAXMG_TEST_TIMINGS" not in os.environ, reason="JAXMG_TEST_TIMINGS is not set")
+def test_timings(start, gpus, capsys):
+    text = assert_fine(start("timings", gpus, limit=150))
+    with capsys.disabled():
+        print("\n" + "\n".join(line for line in text.splitlines() if line.startswith("TIMING")))
