@@ -1,0 +1,136 @@
+"""NVIDIA's solvers, in small C++ programs that are compiled when they are first measured."""
+
+import functools
+import importlib.util
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from jobs import Job, Record
+from processes import Failed, run_program
+
+_HERE = Path(__file__).parent
+_REPEATS = 3
+
+
+class CudaProgram:
+    """A program of this folder: N DTYPE NRHS DEVICES REPEATS in, one line of JSON out."""
+
+    def __init__(self, machine: dict, name: str, program: str, libraries, most_devices=None):
+        self.name = name
+        self._platform = machine["platform"]
+        self._program = program
+        self._libraries = ["cudart", *libraries]
+        self._most_devices = most_devices
+
+    def available(self) -> str | None:
+        if self._platform != "gpu":
+            return "needs GPUs"
+        if shutil.which(_compiler()) is None:
+            return f"no C++ compiler {_compiler()}"
+        for header in ["cuda_runtime.h", *self._headers()]:
+            if _find("include", header) is None:
+                return f"not installed: {header} is in none of {_roots_text()}"
+        for library in self._libraries:
+            if _library(library) is None:
+                return f"not installed: lib{library}.so is in none of {_roots_text()}"
+        return None
+
+    def job_for(self, job: Job) -> Job | None:
+        if self._most_devices is not None:
+            return replace(job, devices=min(job.devices, self._most_devices))
+        # On one device, what is made for one is the better comparison.
+        return job if job.devices > 1 else None
+
+    def run(self, job: Job, seconds: float) -> Record:
+        program = _build(self._program, tuple(self._libraries))
+        command = [program, job.n, job.dtype, job.nrhs, job.devices, _REPEATS]
+        output = run_program([str(word) for word in command], seconds, _loader_path())
+        answer = json.loads(output.splitlines()[-1])
+        samples = [sum(pair) for pair in zip(answer["potrf"], answer["potrs"], strict=True)]
+        potrf, potrs = statistics.median(answer["potrf"]), statistics.median(answer["potrs"])
+        return Record(
+            self.name,
+            job,
+            statistics.median(samples),
+            samples,
+            first_call=answer["first_call"],
+            residual=answer["residual"],
+            note=f"potrf {potrf:.4f} + potrs {potrs:.4f} s, tile {answer['tile']}",
+            details={name: answer[name] for name in ("potrf", "potrs", "tile")},
+        )
+
+    def stop(self):
+        pass
+
+    def _headers(self) -> list[str]:
+        return [f"{name}.h" for name in self._libraries if name not in ("cudart", "cusolver")]
+
+
+@functools.cache
+def _build(program: str, libraries: tuple[str, ...]) -> Path:
+    """Compile a program into a folder that is left to the system's cleaning, and return it."""
+    target = Path(tempfile.mkdtemp(prefix="jaxmg-bench-")) / program
+    includes = [root / "include" for root in _roots() if (root / "include").is_dir()]
+    files = [str(_library(name)) for name in libraries]
+    folders = {str(Path(file).parent) for file in files}
+    command = [_compiler(), "-std=c++20", "-O2", "-w", str(_HERE / f"{program}.cc"), "-o", target]
+    command += [f"-I{folder}" for folder in includes]
+    command += [*files, *(f"-Wl,-rpath,{folder}" for folder in sorted(folders))]
+    command += ["-Wl,--allow-shlib-undefined", "-pthread"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        errors = [line for line in done.stderr.splitlines() if "error" in line]
+        raise Failed(f"compiling {program}.cc failed: {' '.join(errors[:1]) or done.stderr[-200:]}")
+    return target
+
+
+def _compiler() -> str:
+    return os.environ.get("CXX", "g++")
+
+
+@functools.cache
+def _roots() -> list[Path]:
+    """Return where CUDA may be: NVIDIA's wheels (newest layout and the older one), toolkits."""
+    roots = []
+    spec = importlib.util.find_spec("nvidia")
+    for folder in spec.submodule_search_locations if spec else ():
+        roots += sorted(path.parent for path in Path(folder).glob("*/include"))
+        roots += sorted(path.parent for path in Path(folder).glob("*/lib"))
+    toolkits = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
+    roots += [Path(toolkit) for toolkit in toolkits if toolkit]
+    roots += [Path("/usr")]
+    return list(dict.fromkeys(root for root in roots if root.is_dir()))
+
+
+def _roots_text() -> str:
+    return "NVIDIA's wheels, CUDA_HOME, /usr/local/cuda and /usr"
+
+
+def _find(folder: str, pattern: str) -> Path | None:
+    for root in _roots():
+        found = sorted(root.glob(f"{folder}/{pattern}"))
+        if found:
+            return found[-1]
+    return None
+
+
+def _library(name: str) -> Path | None:
+    """Return lib<name>.so.<major>; wheels have no plain .so."""
+    for folder in ("lib", "lib64", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu"):
+        found = _find(folder, f"lib{name}.so*")
+        if found is not None:
+            return found
+    return None
+
+
+def _loader_path() -> dict:
+    folders = [root / lib for root in _roots() for lib in ("lib", "lib64") if root != Path("/usr")]
+    folders = [str(folder) for folder in folders if folder.is_dir()]
+    earlier = os.environ.get("LD_LIBRARY_PATH")
+    return {"LD_LIBRARY_PATH": ":".join([*folders, *([earlier] if earlier else [])])}

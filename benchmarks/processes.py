@@ -1,0 +1,134 @@
+"""Processes that measure: with a time limit, and their last words where they fail."""
+
+import contextlib
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from worker import ANSWER
+
+_WORKER = Path(__file__).with_name("worker.py")
+
+
+# Results are read elsewhere, where the folders of this machine say nothing.
+_FOLDERS = re.compile(r"(?<!\S)(/[\w.+-]+)+/")
+
+
+class Failed(Exception):
+    """A job came to nothing; the text says why."""
+
+
+class JaxWorker:
+    """A worker.py that is started when it is first asked, and again after it has failed."""
+
+    def __init__(self, platform: str, cpu_devices: int = 1):
+        self._arguments = [platform, str(cpu_devices)]
+        self._process = None
+
+    def ask(self, task: str, seconds: float, **question):
+        """Return the answer to a question, waiting at most so many seconds for it."""
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        line = json.dumps({"task": task} | question) + "\n"
+        self._errors.seek(0, os.SEEK_END)
+        silent_until = self._errors.tell()
+        with contextlib.suppress(BrokenPipeError):  # The worker's end is seen below.
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                answer = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                self.stop()
+                raise Failed(f"no result within {seconds:.0f} s") from None
+            if answer is None:
+                why = _ending(self._process.wait(), self._errors, silent_until)
+                self.stop()
+                raise Failed(why)
+            if answer.startswith(ANSWER):
+                break
+        answer = json.loads(answer[len(ANSWER) :])
+        if "error" in answer:
+            raise Failed(_shortened(answer["error"]))
+        return answer["answer"]
+
+    def stop(self):
+        """End the process: its devices' memory is free afterwards."""
+        if self._process is not None:
+            _end(self._process)
+            self._errors.close()
+        self._process = None
+
+    def _start(self):
+        environment = dict(os.environ)
+        environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
+        environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        self._errors = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            [sys.executable, str(_WORKER), *self._arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+        self._lines = queue.SimpleQueue()
+        threading.Thread(target=_read, args=(self._process, self._lines), daemon=True).start()
+
+
+def run_program(command: list[str], seconds: float, environment: dict) -> str:
+    """Return what a program prints."""
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | environment,
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"no result within {seconds:.0f} s") from None
+        finally:
+            _end(process)
+        if process.returncode != 0:
+            raise Failed(_ending(process.returncode, errors))
+    return output
+
+
+def _read(process, lines):
+    for line in process.stdout:
+        lines.put(line)
+    lines.put(None)
+
+
+def _end(process):
+    """End a process and those it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _ending(status: int, errors, begin: int = 0) -> str:
+    """Say how a process ended, with the last line that it wrote to `errors` after `begin`."""
+    how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+    errors.seek(begin)
+    lines = [line.strip() for line in errors if line.strip()]
+    return _shortened(f"the process ended {how}" + (f": {lines[-1]}" if lines else ""))
+
+
+def _shortened(text: str, most: int = 300) -> str:
+    text = " ".join(_FOLDERS.sub("", text).split())
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -1,0 +1,226 @@
+"""The results as a table, as JSON and as a plot. Written anew after every job."""
+
+import json
+from pathlib import Path
+
+from jobs import ITEMSIZE, Record
+
+_GIB = 2**30
+
+
+class Report:
+    """Everything that one run found, and the files that tell it."""
+
+    def __init__(self, folder: Path, name: str, head: dict):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / name
+        self._head = head
+        on_gpu = head["platform"] == "gpu"
+        self.unit, self._scale = ("TFLOP/s", 1e12) if on_gpu else ("GFLOP/s", 1e9)
+        self._gemm: dict[tuple[str, int], dict] = {}  # (dtype, devices) -> the measurement
+        self._records: list[Record] = []
+        self.overhead: dict = {}
+        self.absent: dict[str, str] = {}  # solver -> why it was not measured
+
+    def add_gemm(self, dtype: str, devices: int, measured: dict):
+        self._gemm[dtype, devices] = measured
+
+    def add(self, record: Record):
+        self._records.append(record)
+        self.save()
+
+    def rate(self, flops_per_second: float) -> str:
+        """Return a rate in the unit of this report."""
+        return f"{flops_per_second / self._scale:.3g}"
+
+    def fraction(self, record: Record) -> float | None:
+        """Return the rate of a job as a fraction of GEMM's on as many devices."""
+        roofline = self._gemm.get((record.job.dtype, record.job.devices))
+        if roofline is None or record.flops_per_second is None:
+            return None
+        return record.flops_per_second / roofline["flops_per_second"]
+
+    def save(self):
+        self.path.with_suffix(".json").write_text(json.dumps(self._as_dict(), indent=1) + "\n")
+        self.path.with_suffix(".md").write_text(self.markdown())
+
+    def _as_dict(self) -> dict:
+        return {
+            **self._head,
+            "gemm": [
+                {"dtype": dtype, "devices": devices, **measured}
+                for (dtype, devices), measured in self._gemm.items()
+            ],
+            "overhead": self.overhead,
+            "absent": self.absent,
+            "records": [
+                record.as_dict() | {"gemm_fraction": self.fraction(record)}
+                for record in self._records
+            ],
+        }
+
+    # ---- the table ------------------------------------------------------------------------------
+
+    def markdown(self) -> str:
+        lines = [f"# {self._head['title']}", ""]
+        for key in ("date", "hardware", "driver", "load", "jax", "jaxmg", "command"):
+            value = self._head[key]
+            lines.append(f"- {key}: `{value}`" if key == "command" else f"- {key}: {value}")
+        lines += [
+            "- Seconds are the median of several warm calls, of factorisation and solve together. "
+            "jaxmg and cho_solve are called from Python, in jit; their matrix is not donated, so "
+            "their time includes a copy of it. NVIDIA's libraries are called from C++ on a matrix "
+            "that is dealt out already, and overwrite it.",
+            "- The rate counts n³/3 + 2 n² nrhs operations, four times as many for complex types; "
+            "«of GEMM» is its ratio to what as many devices reach together in a large GEMM of the "
+            "same type, in the same run. The residual is |Ax-b| / (|A| |x|).",
+            "- Bytes are per device, with the caller's matrix and right-hand sides.",
+            "",
+        ]
+        lines += self._solves() + self._rooflines() + self._overheads()
+        if self.absent:
+            lines += ["## Not measured", ""]
+            lines += [f"- {solver}: {why}" for solver, why in self.absent.items()]
+            lines.append("")
+        return "\n".join(lines)
+
+    def _solves(self) -> list[str]:
+        header = f"N|dtype|nrhs|solver|devices|seconds|{self.unit}|of GEMM|residual|first call, s"
+        header += "|peak GiB|planned GiB|note"
+        columns = header.split("|")
+        lines = [_row(columns), _row(["---"] * len(columns))]
+        for record in sorted(self._records, key=_table_order):
+            job, rate, fraction = record.job, record.flops_per_second, self.fraction(record)
+            cells = [job.n, job.dtype, job.nrhs, record.system, job.devices]
+            cells += [
+                _number(record.seconds, "{:.4f}"),
+                self.rate(rate) if rate else "",
+                _number(fraction and 100 * fraction, "{:.0f} %"),
+                _number(record.residual, "{:.1e}"),
+                _number(record.first_call, "{:.2f}"),
+                _number(record.peak_bytes and record.peak_bytes / _GIB, "{:.4g}"),
+                _number(record.planned_bytes and record.planned_bytes / _GIB, "{:.4g}"),
+                record.note or record.reason,
+            ]
+            lines.append(_row(cells))
+        return [*lines, ""]
+
+    def _rooflines(self) -> list[str]:
+        lines = ["## Sustained GEMM", "", _row(["dtype", "devices", "n", f"{self.unit} together"])]
+        lines.append(_row(["---"] * 4))
+        for (dtype, devices), measured in self._gemm.items():
+            rate = self.rate(measured["flops_per_second"])
+            lines.append(_row([dtype, devices, measured["n"], rate]))
+        return [*lines, ""]
+
+    def _overheads(self) -> list[str]:
+        if not self.overhead:
+            return []
+        cost = {name: f"{1e3 * value:.2f} ms" for name, value in self.overhead["seconds"].items()}
+        return [
+            f"## Overhead at N={self.overhead['n']}",
+            "",
+            f"On {self.overhead['devices']} devices, float64, median: a jitted program that does "
+            f"nothing {cost['empty']}; the roll call, rendezvous and redistribution of a solve "
+            f"(`cyclic_1d`) {cost['dealing']}; a whole solve {cost['solve']}.",
+            "",
+        ]
+
+    # ---- the plot -------------------------------------------------------------------------------
+
+    def plot(self) -> str | None:
+        """Write the plot; return why there is none."""
+        try:
+            import matplotlib
+        except ImportError:
+            return "matplotlib is not installed"
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+
+        done = [record for record in self._records if record.seconds]
+        dtypes = [dtype for dtype in ITEMSIZE if any(r.job.dtype == dtype for r in done)]
+        if not dtypes:
+            return "nothing was measured"
+        # The sweep gets the widest panel.
+        orders = [len({r.job.n for r in done if r.job.dtype == dtype}) for dtype in dtypes]
+        figure, panels = pyplot.subplots(
+            1,
+            len(dtypes),
+            figsize=(4.5 + 2.8 * len(dtypes), 4.6),
+            squeeze=False,
+            layout="constrained",
+            width_ratios=[1 + 2 * (count > 1) for count in orders],
+        )
+        series = sorted({_series(r) for r in done}, key=lambda s: (s[0] != "jaxmg", -s[1], s[0]))
+        for panel, dtype in zip(panels[0], dtypes, strict=True):
+            for i, (system, devices) in enumerate(series):
+                self._line(panel, dtype, system, devices, i)
+            for (gemm_dtype, devices), measured in sorted(self._gemm.items()):
+                if gemm_dtype == dtype:
+                    self._roofline(panel, devices, measured["flops_per_second"] / self._scale)
+            shown = sorted({r.job.n for r in done if r.job.dtype == dtype})
+            panel.set_xscale("log", base=2)
+            panel.set_xticks(shown, [str(n) for n in shown], rotation=45)
+            panel.xaxis.minorticks_off()
+            if len(shown) == 1:
+                panel.set_xlim(shown[0] / 2, shown[0] * 2)
+            panel.set_ylim(bottom=0)
+            panel.set_xlabel("N")
+            panel.set_title(dtype)
+            panel.grid(alpha=0.3)
+        panels[0][0].set_ylabel(f"{self.unit}, factorisation and solve")
+        handles = {}
+        for panel in panels[0]:
+            handles |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+        figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=9)
+        title, day = self._head["title"], self._head["date"][:10]
+        figure.suptitle(f"{title}, {self._head['hardware']}, {day}")
+        figure.savefig(self.path.with_suffix(".png"), dpi=130)
+        pyplot.close(figure)
+        return None
+
+    def _line(self, panel, dtype, system, devices, i):
+        points = {
+            record.job.n: record.flops_per_second / self._scale
+            for record in self._records
+            if record.seconds and record.job.dtype == dtype and _series(record) == (system, devices)
+        }
+        if points:
+            orders = sorted(points)
+            panel.plot(
+                orders,
+                [points[n] for n in orders],
+                marker="osD^vP*X"[i % 8],
+                color=f"C{i % 10}",
+                linewidth=2.4 if system == "jaxmg" else 1.4,
+                label=f"{system}, {devices} device" + ("s" if devices > 1 else ""),
+            )
+
+    def _roofline(self, panel, devices, rate):
+        panel.axhline(rate, color="0.35", linestyle="--", linewidth=1)
+        panel.annotate(
+            f"GEMM on {devices}",
+            (0.02, rate),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            fontsize=8,
+            color="0.35",
+        )
+
+
+def _series(record: Record):
+    return record.system, record.job.devices
+
+
+def _table_order(record: Record):
+    job = record.job
+    return (job.nrhs, list(ITEMSIZE).index(job.dtype) != 1, job.dtype, job.n, -job.devices)
+
+
+def _row(cells) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _number(value, form: str) -> str:
+    return "" if value is None else form.format(value)

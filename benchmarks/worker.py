@@ -1,0 +1,39 @@
+"""A process that runs measurements in JAX, asked line by line in JSON on standard input.
+
+    python benchmarks/worker.py PLATFORM CPU_DEVICES
+
+It is apart from run.py so that a crash, a hang or memory that is kept ends with it. Answers are the
+lines on standard output that begin with ANSWER.
+"""
+
+import json
+import sys
+import traceback
+
+import jax
+
+ANSWER = "@answer "
+
+
+def main():
+    platform, cpu_devices = sys.argv[1], int(sys.argv[2])
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_num_cpu_devices", cpu_devices)
+    if platform == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+
+    import measure
+
+    for line in sys.stdin:
+        question = json.loads(line)
+        task = getattr(measure, question.pop("task"))
+        try:
+            answer = {"answer": task(**question)}
+        except Exception as error:  # Whatever it is, it is the outcome of this job.
+            traceback.print_exc()
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print("\n" + ANSWER + json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
