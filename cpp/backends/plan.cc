@@ -22,8 +22,8 @@ struct Machine {
 Machine machine(const PlanRequest& q) {
   const double single = q.type == ScalarType::f32 || q.type == ScalarType::c64 ? 2.0 : 1.0;
   if (q.platform == Platform::cuda) {
-    const double f64 = 50e12;
-    return {f64 * (q.type == ScalarType::f32 || q.type == ScalarType::c64 ? 0.9 : 1.0), 1.2e-6, 65e-6, 300e9, 3e12};
+    const double f64 = 53e12;
+    return {f64 * (q.type == ScalarType::f32 || q.type == ScalarType::c64 ? 0.9 : 1.0), 1.5e-6, 65e-6, 300e9, 3e12};
   }
   const double cores = std::max(1u, std::thread::hardware_concurrency());
   const double ranks = static_cast<double>(q.ranks);
@@ -75,8 +75,8 @@ double estimate(const PlanRequest& q, const Plan& plan) {
   const double depth = static_cast<double>(std::min(plan.pivot, q.n));
   const double chain = q.ranks > 1 ? depth * m.pivot_seconds : 0;
   for (double done = 0; done < n; done += depth) {
-    const double left = n - done;
-    seconds += std::max(fma * left * left * depth / (ranks * m.flops), chain);
+    const double left = n - done, after = std::max(0.0, left - depth);
+    seconds += std::max(fma * (left * left * left - after * after * after) / 3 / (ranks * m.flops), chain);
   }
   const double sweeps = 2 * fma * n * n * nrhs / (plan.distributed_rhs != 0 ? ranks * m.flops : m.flops);
   const double reads = 2 * static_cast<double>(plan.shard_bytes) / m.memory_bytes;

@@ -1,4 +1,4 @@
-"""Workspace where memory is short: plans that fit, in the order in which a caller would want them."""
+"""Workspace where memory is short: plans that fit, in the order in which callers want them."""
 
 import numpy as np
 import pytest
