@@ -16,17 +16,19 @@ class FaultInjection {
     const char* const fault = std::getenv("JAXMG_INJECT_FAULT");
     int faulty_rank = -1, exchange = 0;
     if (fault != nullptr && std::sscanf(fault, "%d:%d", &faulty_rank, &exchange) == 2 && faulty_rank == rank) {
-      left_ = exchange;
+      faulty_ = exchange;
     }
   }
 
   // To be called at every exchange.
   void step() {
-    if (left_ > 0 && --left_ == 0) throw Error(ErrorCode::internal, "injected fault");
+    ++exchanges_;
+    if (exchanges_ == faulty_) throw Error(ErrorCode::internal, "injected fault");
   }
 
  private:
-  int left_ = 0;
+  int exchanges_ = 0;
+  int faulty_ = 0;  // 0: none
 };
 
 }  // namespace jaxmg

@@ -122,7 +122,7 @@ TEST(Gathering, ALateRankMeetsTheFailureAtOnce) {
   on_threads(2, [&](int rank) { Attendance(key, rank, all_members(3), {}, short_while); });
   const auto begin = steady_clock::now();
   try {
-    Attendance(key, 2, all_members(3), {}, patience);
+    const Attendance late(key, 2, all_members(3), {}, patience);
     FAIL() << "joined a call that had timed out";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::aborted);
@@ -237,7 +237,7 @@ TEST(ThreadCommunicator, TargetsHoldWhatSourcesHad) {
     EXPECT_EQ(communicator.size(), ranks);
     const MatrixView<int> a{own.data(), 3, 4, 3};
     for (int round = 0; round < 20; ++round) {
-      for (int i = 0; i < 4; ++i) own[static_cast<std::size_t>(3 * i)] = 100 * round + rank;
+      for (int i = 0; i < 4; ++i) own[3 * static_cast<std::size_t>(i)] = 100 * round + rank;
       // The first row of everybody's next rank, and rank 2's last column for all, into the second row.
       std::vector<Block> blocks;
       for (int r = 0; r < ranks; ++r)
