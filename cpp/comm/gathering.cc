@@ -147,11 +147,14 @@ void Gathering::fail(const std::string& why) noexcept {
 
 void Gathering::leave(int rank) noexcept {
   std::unique_lock lock(mutex_);
-  seat(rank).left = true;
-  changed_.notify_all();
-  changed_.wait(lock, [&] {
+  const auto all_left = [&] {
     return std::all_of(seats_.begin(), seats_.end(), [](const Seat& s) { return s.left || !s.joined; });
-  });
+  };
+  seat(rank).left = true;
+  // What the members shared is free for the next call before any of them can make one.
+  if (all_left()) state_.reset();
+  changed_.notify_all();
+  changed_.wait(lock, all_left);
 }
 
 }  // namespace jaxmg

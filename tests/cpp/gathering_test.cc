@@ -200,6 +200,21 @@ TEST(Gathering, RepeatedCallsMeetInOrder) {
   }));
 }
 
+// Nobody goes on to the next call while the last one still holds what it shared.
+TEST(Gathering, SharedStateEndsWithTheCall) {
+  const CallKey key = fresh_key();
+  expect_nothing_thrown(on_threads(4, [&](int rank) {
+    for (int call = 0; call < 100; ++call) {
+      std::weak_ptr<int> seen;
+      {
+        Attendance attendance(key, rank, all_members(4), {}, patience);
+        seen = attendance.shared<int>([] { return std::make_shared<int>(0); });
+      }
+      EXPECT_TRUE(seen.expired());
+    }
+  }));
+}
+
 TEST(Gathering, StateIsMadeOnceACall) {
   const CallKey key = fresh_key();
   std::atomic<int> made{0};
