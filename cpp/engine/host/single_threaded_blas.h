@@ -1,6 +1,6 @@
 // Ranks are threads already. OpenBLAS shares one pool of threads among all callers and lets one call into it at a
-// time: calls from several ranks wait for each other, spinning on the cores that the ranks need. (Before release
-// 0.3.31 it does not even do that safely for all variants of gemm: OpenMathLib/OpenBLAS issue 5836.)
+// time: calls from several ranks wait for each other, spinning on the cores that the ranks need. Where variants of
+// gemm mix, releases of 2026 and before do not even keep them apart safely (OpenMathLib/OpenBLAS, issue 5836).
 #pragma once
 
 namespace jaxmg {
