@@ -20,14 +20,14 @@ struct Machine {
 };
 
 Machine machine(const PlanRequest& q) {
-  const double single = q.type == ScalarType::f32 || q.type == ScalarType::c64 ? 2.0 : 1.0;
+  const bool single = q.type == ScalarType::f32 || q.type == ScalarType::c64;
   if (q.platform == Platform::cuda) {
     const double f64 = 53e12;
-    return {f64 * (q.type == ScalarType::f32 || q.type == ScalarType::c64 ? 0.9 : 1.0), 1.5e-6, 65e-6, 300e9, 3e12};
+    return {f64 * (single ? 0.9 : 1.0), 1.5e-6, 65e-6, 300e9, 3e12};
   }
   const double cores = std::max(1u, std::thread::hardware_concurrency());
   const double ranks = static_cast<double>(q.ranks);
-  return {25e9 * single * cores / ranks, 0, 20e-6 * ranks, 5e9, 5e9};
+  return {25e9 * (single ? 2.0 : 1.0) * cores / ranks, 0, 20e-6 * ranks, 5e9, 5e9};
 }
 
 std::int64_t shard_of(const PlanRequest& q) { return (q.n + q.ranks - 1) / q.ranks; }

@@ -4,14 +4,17 @@
 
 namespace jaxmg {
 
-std::byte* symmetric_address(const MemoryRegions& here, const MemoryRegions& there, const void* address) {
+std::size_t region_index(const MemoryRegions& regions, const void* address) {
   const auto* wanted = static_cast<const std::byte*>(address);
-  for (std::size_t i = 0; i < here.size(); ++i) {
-    if (wanted >= here[i].base && wanted < here[i].base + here[i].bytes) {
-      return there[i].base + (wanted - here[i].base);
-    }
+  for (std::size_t i = 0; i < regions.size(); ++i) {
+    if (wanted >= regions[i].base && wanted < regions[i].base + regions[i].bytes) return i;
   }
   throw Error(ErrorCode::internal, "an address outside the buffers of the call was given to a communicator");
+}
+
+std::byte* symmetric_address(const MemoryRegions& here, const MemoryRegions& there, const void* address) {
+  const std::size_t i = region_index(here, address);
+  return there[i].base + (static_cast<const std::byte*>(address) - here[i].base);
 }
 
 }  // namespace jaxmg

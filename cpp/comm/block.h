@@ -50,6 +50,9 @@ struct MemoryRegion {
 
 using MemoryRegions = std::vector<MemoryRegion>;
 
+// Which of the buffers an address lies in; throws Error if in none.
+std::size_t region_index(const MemoryRegions& regions, const void* address);
+
 // The address on a rank with buffers `there` that an address in the buffers `here` stands for.
 std::byte* symmetric_address(const MemoryRegions& here, const MemoryRegions& there, const void* address);
 

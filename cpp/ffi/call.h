@@ -85,17 +85,16 @@ inline MemoryRegion region_of(xffi::AnyBuffer buffer) {
   return {static_cast<std::byte*>(buffer.untyped_data()), static_cast<std::int64_t>(buffer.size_bytes())};
 }
 
-// Tells the other ranks of a call why this one fails, and fails: with its name, unless the error came from another.
-[[noreturn]] inline void fail_call(Attendance& attendance, const std::exception& error) {
+// Tells the other ranks of a call why this one fails. Returns what it is to throw: the error with the rank's name,
+// unless it came from another rank.
+inline Error tell_others(Attendance& attendance, const std::exception& error) {
   const auto* const known = dynamic_cast<const Error*>(&error);
-  if (known != nullptr && (known->code() == ErrorCode::aborted || known->code() == ErrorCode::deadline_exceeded)) {
-    attendance.fail(known->what());
-    throw *known;
-  }
-  const Error named(known != nullptr ? known->code() : ErrorCode::internal,
-                    "rank " + std::to_string(attendance.rank()) + " failed: " + error.what());
-  attendance.fail(named.what());
-  throw named;
+  const ErrorCode code = known != nullptr ? known->code() : ErrorCode::internal;
+  const bool from_another = code == ErrorCode::aborted || code == ErrorCode::deadline_exceeded;
+  const std::string name = from_another ? "" : "rank " + std::to_string(attendance.rank()) + " failed: ";
+  Error told(code, name + error.what());
+  attendance.fail(told.what());
+  return told;
 }
 
 // Who takes part in a call, and under which name.

@@ -95,13 +95,13 @@ void with_engine(const xffi::Dictionary& attributes, std::int32_t device, cudaSt
   } catch (const std::exception& error) {
     // The others must know before this rank waits for what it shares with them. Nothing of it may run any more
     // when its buffers are given up.
-    attendance.fail("rank " + std::to_string(members.rank) + " failed: " + error.what());
+    const Error told = tell_others(attendance, error);
     if (team) team->retire();
     if (seat != nullptr && seat->transport) {
       seat->transport->abandon();
       seat->lanes->drain();
     }
-    fail_call(attendance, error);
+    throw told;
   }
 }
 

@@ -38,7 +38,7 @@ void with_engine(const xffi::Dictionary& attributes, std::int32_t device, xffi::
     body(engine, members);
     attendance.barrier();  // a rank that fails fails all
   } catch (const std::exception& error) {
-    fail_call(attendance, error);
+    throw tell_others(attendance, error);
   }
 }
 

@@ -56,13 +56,6 @@ class Launcher {
   CopyBatch batch_{};
 };
 
-std::size_t region_of(const MemoryRegions& regions, const std::byte* address) {
-  for (std::size_t i = 0; i < regions.size(); ++i) {
-    if (address >= regions[i].base && address < regions[i].base + regions[i].bytes) return i;
-  }
-  throw Error(ErrorCode::internal, "an address outside the buffers of the call was given to a transport");
-}
-
 }  // namespace
 
 void copy_to_targets(cudaStream_t stream, int rank, const std::vector<MemoryRegions>& buffers,
@@ -92,7 +85,7 @@ void copy_to_targets(cudaStream_t stream, int rank, const std::vector<MemoryRegi
     for (const Block& block : blocks) {
       if (block.source != rank || block.bytes() == 0 || suits_copy_engine(block)) continue;
       CopyItem item = item_of(block);
-      item.region = static_cast<unsigned char>(region_of(own, block.to));
+      item.region = static_cast<unsigned char>(region_index(own, block.to));
       for (int target = first; target < last; ++target) {
         const bool in_place = target == rank && block.from == block.to;
         if (block.reaches(target) && !in_place) item.targets |= static_cast<unsigned short>(1u << (target - first));
