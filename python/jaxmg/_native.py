@@ -173,7 +173,8 @@ def _hand_over_blas(library: ctypes.CDLL) -> None:
     """Give the host engine SciPy's BLAS and LAPACK, as raw function pointers."""
     from scipy.linalg import cython_blas, cython_lapack
 
-    sources = {"gemm": cython_blas, "trsm": cython_blas, "potrf": cython_lapack}
+    sources = {"gemm": cython_blas, "trsm": cython_blas}
+    sources |= dict.fromkeys(("potrf", "geqrf", "larft"), cython_lapack)
     for routine, module in sources.items():
         for prefix in "sdcz":
             name = prefix + routine

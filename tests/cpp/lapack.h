@@ -21,6 +21,14 @@ void spotrf_();
 void dpotrf_();
 void cpotrf_();
 void zpotrf_();
+void sgeqrf_();
+void dgeqrf_();
+void cgeqrf_();
+void zgeqrf_();
+void slarft_();
+void dlarft_();
+void clarft_();
+void zlarft_();
 }
 
 namespace jaxmg::testing {
@@ -29,7 +37,9 @@ inline const bool lapack_is_set = [] {
   const auto set = [](const char* name, void (*routine)()) { return set_blas(name, reinterpret_cast<void*>(routine)); };
   return set("sgemm", sgemm_) && set("dgemm", dgemm_) && set("cgemm", cgemm_) && set("zgemm", zgemm_) &&
          set("strsm", strsm_) && set("dtrsm", dtrsm_) && set("ctrsm", ctrsm_) && set("ztrsm", ztrsm_) &&
-         set("spotrf", spotrf_) && set("dpotrf", dpotrf_) && set("cpotrf", cpotrf_) && set("zpotrf", zpotrf_);
+         set("spotrf", spotrf_) && set("dpotrf", dpotrf_) && set("cpotrf", cpotrf_) && set("zpotrf", zpotrf_) &&
+         set("sgeqrf", sgeqrf_) && set("dgeqrf", dgeqrf_) && set("cgeqrf", cgeqrf_) && set("zgeqrf", zgeqrf_) &&
+         set("slarft", slarft_) && set("dlarft", dlarft_) && set("clarft", clarft_) && set("zlarft", zlarft_);
 }();
 
 // LAPACK's own answers, for whole matrices.

@@ -352,7 +352,51 @@ class RandomOrderEngine {
         });
   }
 
+  // Dense to band and back, see BandReductionEngine.
+  template <class T>
+  void geqrt(Lane lane, MatrixView<T> a, MatrixView<T> t) {
+    put(lane, "geqrt", {Region::of(a)}, {Region::of(a), Region::of(t)},
+        [=](HostEngine& host) { host.geqrt(lane, a, t); });
+  }
+  template <class T>
+  void unit_lower(Lane lane, MatrixView<T> a) {
+    put(lane, "unit_lower", {}, {Region::of(a)}, [=](HostEngine& host) { host.unit_lower(lane, a); });
+  }
+  void copy_all(Lane lane, const std::vector<Block>& blocks) {
+    std::vector<Region> reads, writes;
+    for (const Block& b : blocks) {
+      reads.push_back(Region::of(b.from, b.from_pitch, b.column_bytes, b.columns));
+      writes.push_back(Region::of(b.to, b.to_pitch, b.column_bytes, b.columns));
+    }
+    put(lane, "copy_all", std::move(reads), std::move(writes), [=](HostEngine& host) { host.copy_all(lane, blocks); });
+  }
+  template <class T>
+  void largest(Lane lane, MatrixView<T> a, Real<T>* norm) {
+    put(lane, "largest", {Region::of(a)}, {number(norm)}, [=](HostEngine& host) { host.largest(lane, a, norm); });
+  }
+  template <class Real>
+  void choose_scale(Lane lane, const Real* norms, Real* scale, std::int32_t* info) {
+    put(lane, "choose_scale", {Region::of(MatrixView<const Real>{norms, size_, 1, size_})},
+        {number(scale), entries(info, 1)}, [=, ranks = size_](HostEngine& host) {
+          // The host engine below is alone: to it, the largest of all norms is the only one.
+          const Real norm = *std::max_element(norms, norms + ranks);
+          host.choose_scale(lane, &norm, scale, info);
+        });
+  }
+  template <class T>
+  void multiply(Lane lane, const Real<T>* scale, MatrixView<T> a) {
+    put(lane, "multiply", {number(scale)}, {Region::of(a)}, [=](HostEngine& host) { host.multiply(lane, scale, a); });
+  }
+  template <class Real>
+  void divide(Lane lane, const Real* scale, MatrixView<Real> w) {
+    put(lane, "divide", {number(scale)}, {Region::of(w)}, [=](HostEngine& host) { host.divide(lane, scale, w); });
+  }
+
  private:
+  template <class Number>
+  static Region number(Number* at) {
+    return Region::of(MatrixView<Number>{at, 1, 1, 1});
+  }
   template <class T>
   static MatrixView<T> diagonal(MatrixView<T> a) {
     return {a.data, 1, std::min(a.rows, a.columns), a.ld + 1};

@@ -11,8 +11,10 @@
 #include "comm/thread_communicator.h"
 #include "core/error.h"
 #include "core/scalar.h"
+#include "engine/eigen_engine.h"
 #include "engine/engine.h"
 #include "engine/host/blas.h"
+#include "engine/scaling.h"
 
 namespace jaxmg {
 
@@ -99,6 +101,74 @@ class HostEngine {
     if (*status == 0) return;
     for (std::int64_t j = 0; j < x.columns; ++j) {
       std::fill_n(x.at(0, j), x.rows, T(std::numeric_limits<Real<T>>::quiet_NaN()));
+    }
+  }
+
+  // Dense to band and back, see BandReductionEngine.
+
+  template <class T>
+  void geqrt(Lane, MatrixView<T> a, MatrixView<T> t) {
+    if (a.empty()) return;
+    const int m = checked_int(a.rows, "m"), n = checked_int(a.columns, "n"), k = std::min(m, n);
+    const int lda = leading(a), ldt = leading(t), lwork = 32 * n;  // ILAENV's block size for geqrf is 32
+    std::vector<T> tau(static_cast<std::size_t>(k)), work(static_cast<std::size_t>(lwork));
+    int info = 0;
+    Blas<T>::instance().geqrf(&m, &n, a.data, &lda, tau.data(), work.data(), &lwork, &info);
+    zero(Lane::panel, t);
+    Blas<T>::instance().larft("F", "C", &m, &k, a.data, &lda, tau.data(), t.data, &ldt);
+  }
+
+  template <class T>
+  void unit_lower(Lane, MatrixView<T> a) {
+    for (std::int64_t j = 0; j < a.columns; ++j) {
+      std::fill_n(a.at(0, j), std::min(j, a.rows), T(0));
+      if (j < a.rows) *a.at(j, j) = T(1);
+    }
+  }
+
+  void copy_all(Lane, const std::vector<Block>& blocks) {
+    for (const Block& block : blocks) {
+      for (std::int64_t j = 0; j < block.columns; ++j) {
+        std::memcpy(block.to + j * block.to_pitch, block.from + j * block.from_pitch,
+                    static_cast<std::size_t>(block.column_bytes));
+      }
+    }
+  }
+
+  template <class T>
+  void largest(Lane, MatrixView<T> a, Real<T>* norm) {
+    constexpr Real<T> infinity = std::numeric_limits<Real<T>>::infinity();
+    Real<T> largest = 0;
+    for (std::int64_t j = 0; j < a.columns; ++j) {
+      for (std::int64_t i = 0; i < a.rows; ++i) {
+        const T value = *a.at(i, j);
+        for (const Real<T> part : {std::abs(std::real(value)), std::abs(std::imag(value))}) {
+          largest = std::max(largest, std::isfinite(part) ? part : infinity);
+        }
+      }
+    }
+    *norm = largest;
+  }
+
+  template <class Real>
+  void choose_scale(Lane, const Real* norms, Real* scale, std::int32_t* info) {
+    const Real norm = *std::max_element(norms, norms + size());
+    *scale = scale_for(norm);
+    if (*scale == 0) *info = not_finite;
+  }
+
+  template <class T>
+  void multiply(Lane, const Real<T>* scale, MatrixView<T> a) {
+    if (*scale == 1) return;
+    for (std::int64_t j = 0; j < a.columns; ++j) {
+      for (std::int64_t i = 0; i < a.rows; ++i) *a.at(i, j) = *scale == 0 ? T(0) : *a.at(i, j) * *scale;
+    }
+  }
+
+  template <class Real>
+  void divide(Lane, const Real* scale, MatrixView<Real> w) {
+    for (std::int64_t j = 0; j < w.columns; ++j) {
+      for (std::int64_t i = 0; i < w.rows; ++i) *w.at(i, j) /= *scale;
     }
   }
 
