@@ -9,6 +9,8 @@
 #include "core/matrix_view.h"
 #include "core/scalar.h"
 #include "engine/engine.h"
+#include "engine/reflectors.h"
+#include "engine/secular.h"
 
 namespace jaxmg {
 
@@ -36,5 +38,58 @@ concept BandReductionEngine =
       e.multiply(lane, norm, a);
       e.divide(lane, norm, w);
     };
+
+// Band to tridiagonal and back (bulge_chasing.h); what diamonds and waves are is told in reflectors.h.
+template <class E, class T>
+concept BulgeChasingEngine =
+    Engine<E, T> && requires(E& e, Lane lane, MatrixView<T> a, MatrixView<T> b, const Reflectors<T>& reflectors,
+                             const std::vector<Wave>& waves, std::int32_t* info, Real<T>* real) {
+      // Takes a band of n columns, with zeros up to n + 3 b columns, to tridiagonal form; the same bits on every rank.
+      // Fills reflectors that were zero, the diagonal, the off-diagonal. `progress` are n words to work with.
+      // Sets info to at most n + 1 if that could not be finished.
+      e.chase(lane, a, reflectors, info /*progress*/, real /*d*/, real /*e*/, info);
+      // The diamonds of several waves, one after the other, side by side in A.
+      e.form_diamonds(lane, reflectors, waves, a);
+      // B = diag(Q1, Q2, ...) A for square matrices Qi side by side; of the last one, as much as A has rows.
+      e.multiply_diagonal(lane, a /*q*/, a, b);
+      // A = diag(phases) A for a vector of phases.
+      e.scale_rows(lane, b /*phases*/, a);
+    };
+
+// Eigenvalues and eigenvectors of a real symmetric tridiagonal matrix (divide_and_conquer.h, bisection.h); what a level
+// and chains are is told in secular.h. Q is this rank's rows, from `row` on, of a matrix of order n.
+template <class E, class R>
+concept TridiagonalEngine =
+    Engine<E, R> &&
+    requires(E& e, Lane lane, const R* cx, R* x, std::int64_t count, std::int64_t row, Halving halving,
+             const MergeLevel<R>& level, const ColumnChains<R>& chains, MatrixView<R> q, std::int32_t* info) {
+      // To the host, which waits for the lane; and from there. The host's memory is free again on return.
+      e.fetch(lane, cx, count, x /*host*/);
+      e.store(lane, cx /*host*/, count, x);
+      // The eigenvalues of every part that has rows here, in place of its diagonal in the first array, and the rows of
+      // its eigenvectors. Parts have at most largest_leaf rows. Here and below, info becomes at most the number of an
+      // eigenvalue that was not found.
+      e.solve_leaves(lane, halving, x /*d*/, cx /*e*/, row, q, info);
+      // z_i = Q_ri, where r is the cut row of i, for `count` numbers from the first on.
+      e.take_cut_rows(lane, halving, row, q, std::int64_t{} /*first*/, count, x /*z*/);
+      // The second matrix gets the columns of the first, rotated, in the rows of their part.
+      e.rotate_columns(lane, halving, chains, row, q, q);
+      // Roots, then zhat, of `count` numbers from the first on; the eigenvalues with the roots.
+      e.solve_secular(lane, level, std::int64_t{} /*first*/, count, info);
+      e.adapt_weights(lane, level, std::int64_t{} /*first*/, count);
+      // In the rows of their part, the second matrix gets the deflated columns of the first, and zeros for the others.
+      e.keep_deflated(lane, level, row, q, q);
+      // The eigenvectors of diag(d) + rho z z^T for columns of S that stand for numbers from the first on; rows are in
+      // the level's order. What is not in such a vector is left as it is.
+      e.secular_vectors(lane, level, std::int64_t{} /*first*/, q);
+      // w = eigenvalues from number `row` on (in q, one row), which all lie in [low, high], from the diagonal and the
+      // squares of the off-diagonal.
+      e.bisect(lane, std::int64_t{} /*n*/, cx /*d*/, cx /*squares*/, R{} /*low*/, R{} /*high*/, row, q);
+    };
+
+// A real matrix as one of scalar type T.
+template <class E, class T>
+concept WideningEngine =
+    Engine<E, T> && requires(E& e, Lane lane, MatrixView<Real<T>> a, MatrixView<T> b) { e.widen(lane, a, b); };
 
 }  // namespace jaxmg

@@ -14,6 +14,8 @@
 #include "engine/eigen_engine.h"
 #include "engine/engine.h"
 #include "engine/host/blas.h"
+#include "engine/host/chase.h"
+#include "engine/reflectors.h"
 #include "engine/scaling.h"
 
 namespace jaxmg {
@@ -169,6 +171,43 @@ class HostEngine {
   void divide(Lane, const Real* scale, MatrixView<Real> w) {
     for (std::int64_t j = 0; j < w.columns; ++j) {
       for (std::int64_t i = 0; i < w.rows; ++i) *w.at(i, j) /= *scale;
+    }
+  }
+
+  // Band to tridiagonal and back, see BulgeChasingEngine.
+
+  template <class T>
+  void chase(Lane, MatrixView<T> band, const Reflectors<T>& reflectors, std::int32_t*, Real<T>* d, Real<T>* e,
+             std::int32_t*) {
+    BandChase<T>(band, reflectors).run();
+    real_tridiagonal(band, reflectors.n, d, e, reflectors.phases);
+  }
+
+  template <class T>
+  void form_diamonds(Lane, const Reflectors<T>& reflectors, const std::vector<Wave>& waves, MatrixView<T> q) {
+    const std::int64_t order = q.rows;
+    for (const Wave& wave : waves) {
+      for (std::int64_t i = 0; i < wave.count; ++i, q.data = q.at(0, order)) {
+        form_diamond(reflectors.block(wave.g + i, wave.t + i), q.block(0, 0, order, order));
+      }
+    }
+  }
+
+  template <class T>
+  void multiply_diagonal(Lane, MatrixView<T> q, MatrixView<T> from, MatrixView<T> to) {
+    const T one = 1, zero = 0;
+    const int n = checked_int(from.columns, "n"), lda = leading(q), ldb = leading(from), ldc = leading(to);
+    for (std::int64_t row = 0; n > 0 && row < from.rows; row += q.rows) {
+      const int m = checked_int(std::min(q.rows, from.rows - row), "m");
+      Blas<T>::instance().gemm("N", "N", &m, &n, &m, &one, q.at(0, row), &lda, from.at(row, 0), &ldb, &zero,
+                               to.at(row, 0), &ldc);
+    }
+  }
+
+  template <class T>
+  void scale_rows(Lane, MatrixView<T> factors, MatrixView<T> a) {
+    for (std::int64_t j = 0; j < a.columns; ++j) {
+      for (std::int64_t i = 0; i < a.rows; ++i) *a.at(i, j) = product(*factors.at(i, 0), *a.at(i, j));
     }
   }
 
