@@ -25,6 +25,8 @@ Driver load() {
   find("cuLibraryLoadData", driver.library_load);
   find("cuLibraryGetKernel", driver.library_get_kernel);
   find("cuLaunchKernel", driver.launch_kernel);
+  find("cuLaunchCooperativeKernel", driver.launch_cooperative_kernel);
+  find("cuOccupancyMaxActiveBlocksPerMultiprocessor", driver.occupancy_max_active_blocks);
   find("cuStreamBatchMemOp", driver.stream_batch_mem_op);
   return driver;
 }

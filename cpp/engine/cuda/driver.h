@@ -3,6 +3,8 @@
 
 #include <cuda.h>
 
+#include <cstddef>
+
 namespace jaxmg::cuda {
 
 struct Driver {
@@ -11,6 +13,9 @@ struct Driver {
   CUresult (*library_get_kernel)(CUkernel*, CUlibrary, const char*);
   CUresult (*launch_kernel)(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, CUstream,
                             void**, void**);
+  CUresult (*launch_cooperative_kernel)(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                                        unsigned, CUstream, void**);
+  CUresult (*occupancy_max_active_blocks)(int*, CUfunction, int, std::size_t);  // on one multiprocessor
   CUresult (*stream_batch_mem_op)(CUstream, unsigned, CUstreamBatchMemOpParams*, unsigned);
 
   static const Driver& instance();
