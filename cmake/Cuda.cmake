@@ -114,12 +114,13 @@ endmacro()
 # `target` gets kernels.cu of the folder `source`, compiled for CUDA `major`, as
 #   extern const unsigned char jaxmg_kernels_image[];
 #   extern const unsigned long long jaxmg_kernels_image_size;
-# and the headers next to it through the include root `root`.
-function(jaxmg_embed_kernels target major source root)
+# and headers through the include roots given after `source`.
+function(jaxmg_embed_kernels target major source)
   set(folder "${PROJECT_BINARY_DIR}/kernels/cuda${major}")
   set(image "${folder}/kernels.image")
   file(MAKE_DIRECTORY "${folder}")
-  file(GLOB headers CONFIGURE_DEPENDS "${source}/*.h")
+  file(GLOB headers CONFIGURE_DEPENDS "${source}/*.h" "${source}/../*.h")
+  list(TRANSFORM ARGN PREPEND "-I" OUTPUT_VARIABLE roots)
   if(JAXMG_CUDA${major}_NVCC)
     set(targets)
     foreach(architecture IN LISTS JAXMG_CUDA_ARCHITECTURES)
@@ -129,14 +130,14 @@ function(jaxmg_embed_kernels target major source root)
     # PTX of the newest one is for GPUs that come after it.
     list(APPEND targets "-gencode=arch=compute_${newest},code=compute_${newest}")
     set(compile "${JAXMG_CUDA${major}_NVCC}" --fatbin --std=c++17 -O3 --threads=2
-                "-ccbin=${CMAKE_CXX_COMPILER}" ${targets} "-I${root}" "-I${source}"
+                "-ccbin=${CMAKE_CXX_COMPILER}" ${targets} ${roots} "-I${source}"
                 "${source}/kernels.cu" -o "${image}")
     set(how nvcc)
   elseif(JAXMG_CUDA${major}_NVRTC AND Python3_FOUND)
     list(GET JAXMG_CUDA_ARCHITECTURES 0 oldest)
     set(compile "${Python3_EXECUTABLE}" "${JAXMG_CMAKE_DIR}/compile_kernels.py"
                 "${JAXMG_CUDA${major}_NVRTC}" "${source}/kernels.cu" "${image}" ${oldest}
-                "${root}" "${source}" ${JAXMG_CUDA${major}_NVRTC_INCLUDES})
+                ${ARGN} "${source}" ${JAXMG_CUDA${major}_NVRTC_INCLUDES})
     set(how NVRTC)
   else()
     message(FATAL_ERROR "CUDA ${major}: neither nvcc nor NVRTC was found")

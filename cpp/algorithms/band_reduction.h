@@ -71,6 +71,7 @@ inline std::vector<ColumnRun> own_runs(const TileColumns& layout, int rank, std:
 template <class T>
 struct BandReductionWorkspace {
   MatrixView<T> panel;     // as one rank factors it and all receive it
+  T* scratch;              // of geqrt
   MatrixView<T> own_y;     // own rows of A22 V, in the order of the shard
   MatrixView<T> products;  // L^H V, or V^H Y
   MatrixView<T> small;     // T^H V^H Y
@@ -80,6 +81,7 @@ struct BandReductionWorkspace {
   BandReductionWorkspace(Arena& arena, const TileColumns& layout, std::int64_t b, std::int64_t delay) {
     const std::int64_t n = layout.order(), depth = 2 * b * delay;
     panel = arena.matrix<T>(n, b);
+    scratch = arena.take<T>(geqrt_scratch(b));
     own_y = arena.matrix<T>(layout.shard(), b);
     products = arena.matrix<T>(depth, b);
     small = arena.matrix<T>(b, b);
@@ -215,7 +217,7 @@ class BandReduction {
       if (layout_.owner(t) == e_.rank()) give_back.push_back(make_block(e_.rank(), e_.rank(), here, there));
     });
     exchange(collect);
-    if (e_.rank() == master) e_.geqrt(Lane::panel, panel, factor_of(p));
+    if (e_.rank() == master) e_.geqrt(Lane::panel, panel, factor_of(p), w_.scratch);
     if (e_.size() > 1) {
       e_.exchange(Lane::panel, {make_block(master, all_ranks, panel, panel),
                                 make_block(master, all_ranks, factor_of(p), factor_of(p))});

@@ -10,6 +10,7 @@
 #include "core/scalar.h"
 #include "engine/engine.h"
 #include "engine/reflectors.h"
+#include "engine/scratch.h"
 #include "engine/secular.h"
 
 namespace jaxmg {
@@ -19,25 +20,26 @@ inline constexpr std::int32_t not_finite = -4;
 
 // Dense to band and back (band_reduction.h), and the scaling of the matrix (syevd.h).
 template <class E, class T>
-concept BandReductionEngine =
-    Engine<E, T> && requires(E& e, Lane lane, MatrixView<T> a, MatrixView<T> t, const Real<T>* norms, Real<T>* norm,
-                             std::int32_t* info, const std::vector<Block>& blocks, MatrixView<Real<T>> w) {
-      // A = Q R as LAPACK's geqrt: R in the upper triangle of A, below it the vectors V, whose ones are not stored;
-      // Q = I - V T V^H with T upper triangular (zeros below its diagonal). A may be wide.
-      e.geqrt(lane, a, t);
-      // The unit lower trapezoid: ones on the diagonal, zeros above it.
-      e.unit_lower(lane, a);
-      // Copies of blocks within this rank's memory; their sources and targets do not count.
-      e.copy_all(lane, blocks);
-      // *norm = the largest modulus of a real or an imaginary part of A, infinite if one of them is not finite.
-      e.largest(lane, a, norm);
-      // From the size() norms of the ranks: the power of two that the matrix is to be multiplied by, 1 where its
-      // squares neither over- nor underflow; 0, and *info = not_finite, where a norm is infinite.
-      e.choose_scale(lane, norms, norm, info);
-      // A = A *norm, which is zero, whatever A is, where *norm is;  W = W / *norm.
-      e.multiply(lane, norm, a);
-      e.divide(lane, norm, w);
-    };
+concept BandReductionEngine = Engine<E, T> && requires(E& e, Lane lane, MatrixView<T> a, MatrixView<T> t, T* scratch,
+                                                       const Real<T>* norms, Real<T>* norm, std::int32_t* info,
+                                                       const std::vector<Block>& blocks, MatrixView<Real<T>> w) {
+  // A = Q R as LAPACK's geqrt: R in the upper triangle of A, below it the vectors V, whose ones are not stored;
+  // Q = I - V T V^H with T upper triangular (zeros below its diagonal). A may be wide, and of any rank. `scratch`
+  // holds geqrt_scratch(columns of A) elements.
+  e.geqrt(lane, a, t, scratch);
+  // The unit lower trapezoid: ones on the diagonal, zeros above it.
+  e.unit_lower(lane, a);
+  // Copies of blocks within this rank's memory; their sources and targets do not count.
+  e.copy_all(lane, blocks);
+  // *norm = the largest modulus of a real or an imaginary part of A, infinite if one of them is not finite.
+  e.largest(lane, a, norm);
+  // From the size() norms of the ranks: the power of two that the matrix is to be multiplied by, 1 where its
+  // squares neither over- nor underflow; 0, and *info = not_finite, where a norm is infinite.
+  e.choose_scale(lane, norms, norm, info);
+  // A = A *norm, which is zero, whatever A is, where *norm is;  W = W / *norm.
+  e.multiply(lane, norm, a);
+  e.divide(lane, norm, w);
+};
 
 // Band to tridiagonal and back (bulge_chasing.h); what diamonds and waves are is told in reflectors.h.
 template <class E, class T>

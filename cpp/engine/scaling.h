@@ -1,24 +1,31 @@
 // By what a Hermitian matrix is scaled before its eigenvalues are sought.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
+#include "engine/portable.h"
 
 namespace jaxmg {
 
-// Squares are formed freely while a matrix is reduced. Between rmin and rmax neither they nor sums of many of them
-// overflow, and entries whose squares underflow are below eps times the norm. (LAPACK's syevd may go down to
-// sqrt(safmin / eps), since its nrm2 scales on its own; this is sqrt(safmin) / eps.) A power of two brings other
-// norms near 1 without a rounding error.
+// Sums of squares below this, safmin / eps, have lost digits to underflow: what they are made of counts as zero.
 template <class Real>
-Real scale_for(Real norm) {
-  using Limits = std::numeric_limits<Real>;
-  const Real rmin = std::sqrt(Limits::min()) / Limits::epsilon(), rmax = 1 / rmin;
-  if (!std::isfinite(norm)) return 0;
-  if (norm == 0 || (norm >= rmin && norm <= rmax)) return 1;
+JAXMG_PORTABLE constexpr Real least_squares_sum() {
+  return sizeof(Real) == 8 ? Real(0x1p-969) : Real(0x1p-102);
+}
+
+// Squares are formed freely while a matrix is reduced. With a norm of at least rmin = sqrt(safmin / eps) / eps, what
+// counts as zero then is below eps times the norm; with one of at most 1 / rmin nothing overflows. A power of two
+// brings other norms near 1 without a rounding error. Returns 1 where there is nothing to do, 0 for a norm that is
+// not finite. (LAPACK's syevd allows norms down to sqrt(safmin / eps), for its nrm2 scales on its own.)
+template <class Real>
+JAXMG_PORTABLE Real scale_for(Real norm) {
+  const Real rmin = sizeof(Real) == 8 ? Real(0x1p-431) : Real(0x1p-27);
   // Neither the power nor its reciprocal may leave the range of normal numbers.
-  return std::ldexp(Real(1), std::clamp(-std::ilogb(norm), Limits::min_exponent, Limits::max_exponent - 2));
+  const Real most = sizeof(Real) == 8 ? Real(0x1p1021) : Real(0x1p125);
+  if (norm == 0 || (norm >= rmin && norm <= 1 / rmin)) return 1;
+  if (!(norm - norm == 0)) return 0;
+  Real scale = 1;
+  while (norm * scale < 1 && scale < most) scale *= 2;
+  while (norm * scale >= 2 && scale > 1 / most) scale /= 2;
+  return scale;
 }
 
 }  // namespace jaxmg

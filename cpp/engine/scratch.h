@@ -24,6 +24,10 @@ inline constexpr std::int64_t cublas_workspace_bytes = std::int64_t{1} << 20;
 // shared by the peers.
 inline constexpr std::int64_t packed_bytes = std::int64_t{32} << 20;
 
+// Thread blocks that share a panel in geqrt, at most; each leaves its sums for every column, of two steps.
+inline constexpr std::int64_t geqrt_blocks = 160;
+inline std::int64_t geqrt_scratch(std::int64_t columns) { return 2 * columns * (geqrt_blocks + 1) + 16; }
+
 struct CudaScratch {
   std::array<std::byte*, lane_count> blas{};
   std::byte* potrf;

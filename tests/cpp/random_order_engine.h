@@ -354,9 +354,10 @@ class RandomOrderEngine {
 
   // Dense to band and back, see BandReductionEngine.
   template <class T>
-  void geqrt(Lane lane, MatrixView<T> a, MatrixView<T> t) {
-    put(lane, "geqrt", {Region::of(a)}, {Region::of(a), Region::of(t)},
-        [=](HostEngine& host) { host.geqrt(lane, a, t); });
+  void geqrt(Lane lane, MatrixView<T> a, MatrixView<T> t, T* scratch) {
+    put(lane, "geqrt", {Region::of(a)},
+        {Region::of(a), Region::of(t), Region::of(MatrixView<T>{scratch, geqrt_scratch(a.columns), 1, 1})},
+        [=](HostEngine& host) { host.geqrt(lane, a, t, scratch); });
   }
   template <class T>
   void unit_lower(Lane lane, MatrixView<T> a) {

@@ -13,8 +13,10 @@
 #include "core/scalar.h"
 #include "engine/cuda/blas.h"
 #include "engine/cuda/check.h"
+#include "engine/cuda/copy_batches.h"
 #include "engine/cuda/kernels.h"
 #include "engine/cuda/team.h"
+#include "engine/eigen_engine.h"
 #include "engine/engine.h"
 #include "engine/scratch.h"
 
@@ -152,9 +154,59 @@ class CudaEngine {
                     lanes_.stream(lane));
   }
 
+  // Dense to band and back, see BandReductionEngine.
+
+  template <class T>
+  void geqrt(Lane lane, MatrixView<T> a, MatrixView<T> t, T* scratch) {
+    if (a.empty()) return;
+    PanelQr q{};
+    q.a = a.data;
+    q.ld = a.ld;
+    q.t = t.data;
+    q.ldt = t.ld;
+    q.scratch = scratch;
+    q.m = checked_int(a.rows, "m");
+    q.n = checked_int(a.columns, "n");
+    launch_geqrt(q, ScalarTraits<T>::type, lanes_.stream(lane));
+  }
+
+  template <class T>
+  void unit_lower(Lane lane, MatrixView<T> a) {
+    if (a.empty()) return;
+    launch_unit_lower(reinterpret_cast<Real<T>*>(a.data), a.ld * reals<T>, checked_int(a.rows, "rows"),
+                      checked_int(a.columns, "columns"), reals<T>, lanes_.stream(lane));
+  }
+
+  void copy_all(Lane lane, const std::vector<Block>& blocks) { copy_locally(lanes_.stream(lane), blocks); }
+
+  template <class T>
+  void largest(Lane lane, MatrixView<T> a, Real<T>* norm) {
+    launch_largest(reinterpret_cast<const Real<T>*>(a.data), a.ld * reals<T>, checked_int(a.rows * reals<T>, "rows"),
+                   checked_int(a.columns, "columns"), norm, lanes_.stream(lane));
+  }
+
+  template <class Real>
+  void choose_scale(Lane lane, const Real* norms, Real* scale, std::int32_t* info) {
+    launch_choose_scale(norms, size_, scale, not_finite, info, lanes_.stream(lane));
+  }
+
+  template <class T>
+  void multiply(Lane lane, const Real<T>* scale, MatrixView<T> a) {
+    if (a.empty()) return;
+    launch_multiply(scale, reinterpret_cast<Real<T>*>(a.data), a.ld * reals<T>, checked_int(a.rows * reals<T>, "rows"),
+                    checked_int(a.columns, "columns"), lanes_.stream(lane));
+  }
+
+  template <class Real>
+  void divide(Lane lane, const Real* scale, MatrixView<Real> w) {
+    if (w.empty()) return;
+    launch_divide(scale, w.data, w.ld, checked_int(w.rows, "rows"), checked_int(w.columns, "columns"),
+                  lanes_.stream(lane));
+  }
+
  private:
   template <class T>
-  static constexpr std::int64_t reals = is_complex<T> ? 2 : 1;  // real numbers of a scalar
+  static constexpr int reals = is_complex<T> ? 2 : 1;  // real numbers of a scalar
 
   template <class T>
   static int leading(MatrixView<T> a) {

@@ -27,6 +27,7 @@ Driver load() {
   find("cuLaunchKernel", driver.launch_kernel);
   find("cuLaunchCooperativeKernel", driver.launch_cooperative_kernel);
   find("cuOccupancyMaxActiveBlocksPerMultiprocessor", driver.occupancy_max_active_blocks);
+  find("cuKernelSetAttribute", driver.kernel_set_attribute);
   find("cuStreamBatchMemOp", driver.stream_batch_mem_op);
   return driver;
 }

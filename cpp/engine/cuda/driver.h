@@ -16,6 +16,7 @@ struct Driver {
   CUresult (*launch_cooperative_kernel)(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
                                         unsigned, CUstream, void**);
   CUresult (*occupancy_max_active_blocks)(int*, CUfunction, int, std::size_t);  // on one multiprocessor
+  CUresult (*kernel_set_attribute)(CUfunction_attribute, int, CUkernel, CUdevice);
   CUresult (*stream_batch_mem_op)(CUstream, unsigned, CUstreamBatchMemOpParams*, unsigned);
 
   static const Driver& instance();

@@ -19,7 +19,7 @@ struct CopyItem {
 };
 
 constexpr int copy_targets = 8;
-constexpr int copy_regions = 4;
+constexpr int copy_regions = 8;
 constexpr int copy_items = 64;
 
 struct CopyBatch {
@@ -41,5 +41,44 @@ struct Subtraction {
   int rows;
   int columns;
 };
+
+// A panel to factor by all thread blocks of a cooperative launch, see geqrt_kernel.h. They number at most
+// `geqrt_blocks` of engine/scratch.h, and every one has rows.
+struct PanelQr {
+  void* a;  // m by n
+  long long ld;
+  void* t;  // min(m, n) by min(m, n)
+  long long ldt;
+  void* scratch;      // 2 n (blocks + 1) numbers
+  unsigned* arrived;  // zero
+  int m, n;
+  int rows;       // of a thread block
+  int in_shared;  // whether they fit into shared memory, beside twice as many numbers
+};
+
+constexpr int qr_columns = 128;  // at most
+
+// A band to reduce by all thread blocks of a cooperative launch, see chase_kernel.h.
+struct Chase {
+  void* band;        // 2b by n + 3b, zero from column n on
+  void* reflectors;  // packed as in engine/reflectors.h, zero
+  int* progress;     // n words, zero
+  int* info;
+  int n;
+};
+
+constexpr int diamond_waves = 64;
+
+// Diamonds (g + i, t + i), i < count, of several waves; those of each go to q from its first one on.
+struct DiamondBatch {
+  const void* reflectors;
+  void* q;
+  int steps;  // of sweep 0
+  int g[diamond_waves];
+  int t[diamond_waves];
+  int count[diamond_waves];
+  long long first[diamond_waves];
+};
+static_assert(sizeof(DiamondBatch) <= 4096, "kernel arguments are limited to 4 KiB");
 
 }  // namespace jaxmg

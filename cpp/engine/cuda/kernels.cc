@@ -1,11 +1,14 @@
 #include "engine/cuda/kernels.h"
 
 #include <algorithm>
+#include <array>
+#include <string>
 #include <type_traits>
 
 #include "engine/cuda/check.h"
 #include "engine/cuda/driver.h"
 #include "engine/engine.h"
+#include "engine/scratch.h"
 
 extern const unsigned char jaxmg_kernels_image[];
 
@@ -15,6 +18,9 @@ namespace {
 // Kernels of a CUDA library serve every context of the process.
 struct Kernels {
   CUkernel copy, subtract_f32, subtract_f64, check_factor_f32, check_factor_f64, conclude_f32, conclude_f64, set_i32;
+  std::array<CUkernel, 4> geqrt;  // by ScalarType
+  CUkernel unit_lower_f32, unit_lower_f64, largest_f32, largest_f64, choose_scale_f32, choose_scale_f64, multiply_f32,
+      multiply_f64, divide_f32, divide_f64;
 
   Kernels() {
     CUlibrary library{};
@@ -33,6 +39,17 @@ struct Kernels {
     conclude_f32 = get("jaxmg_conclude_f32");
     conclude_f64 = get("jaxmg_conclude_f64");
     set_i32 = get("jaxmg_set_i32");
+    geqrt = {get("jaxmg_geqrt_f32"), get("jaxmg_geqrt_f64"), get("jaxmg_geqrt_c64"), get("jaxmg_geqrt_c128")};
+    unit_lower_f32 = get("jaxmg_unit_lower_f32");
+    unit_lower_f64 = get("jaxmg_unit_lower_f64");
+    largest_f32 = get("jaxmg_largest_f32");
+    largest_f64 = get("jaxmg_largest_f64");
+    choose_scale_f32 = get("jaxmg_choose_scale_f32");
+    choose_scale_f64 = get("jaxmg_choose_scale_f64");
+    multiply_f32 = get("jaxmg_multiply_f32");
+    multiply_f64 = get("jaxmg_multiply_f64");
+    divide_f32 = get("jaxmg_divide_f32");
+    divide_f64 = get("jaxmg_divide_f64");
   }
 
   static const Kernels& instance() {
@@ -100,6 +117,86 @@ void launch_conclude(const std::int32_t* info, int ranks, Real* x, std::int64_t 
   launch(choose<Real>(k.conclude_f32, k.conclude_f64), blocks_for(count, 256), 256, stream, info, ranks, no_failure, x,
          static_cast<long long>(count), status);
 }
+
+void launch_geqrt(PanelQr q, ScalarType type, cudaStream_t stream) {
+  if (q.n > qr_columns) {
+    throw Error(ErrorCode::invalid_argument,
+                "panels have at most " + std::to_string(qr_columns) + " columns, not " + std::to_string(q.n));
+  }
+  int device = 0, multiprocessors = 0, shared = 0;
+  JAXMG_CHECK(cudaGetDevice(&device));
+  JAXMG_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
+  JAXMG_CHECK(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  const std::int64_t size = size_of(type), most = std::min<std::int64_t>(multiprocessors, geqrt_blocks);
+  // What the kernel declares itself are three numbers a column.
+  const std::int64_t budget = shared - 3 * qr_columns * size - 1024;
+  const std::int64_t fitting = budget / (size * (q.n + 2)) / 32 * 32;
+  // Fewer rows a block than this, and the sums over blocks take longer than what they save; more, if there must be.
+  std::int64_t rows = std::clamp<std::int64_t>(fitting, 32, 256);
+  rows = std::max(rows, (q.m + 32 * most - 1) / (32 * most) * 32);
+  q.rows = checked_int(rows, "rows");
+  q.in_shared = rows <= fitting ? 1 : 0;
+  const std::int64_t blocks = (q.m + rows - 1) / rows;
+  const std::int64_t dynamic = rows * size * (q.in_shared != 0 ? q.n + 2 : 2);
+  if (dynamic > budget) {
+    throw Error(ErrorCode::invalid_argument, "a panel of " + std::to_string(q.m) + " rows is too tall for this GPU");
+  }
+  q.arrived = reinterpret_cast<unsigned*>(static_cast<std::byte*>(q.scratch) + 2 * q.n * (blocks + 1) * size);
+  JAXMG_CHECK(cudaMemsetAsync(q.arrived, 0, sizeof(unsigned), stream));
+  const CUkernel kernel = Kernels::instance().geqrt[static_cast<std::size_t>(type)];
+  const Driver& driver = Driver::instance();
+  JAXMG_CHECK(driver.kernel_set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, static_cast<int>(dynamic),
+                                          kernel, device));
+  void* pointers[] = {&q};
+  JAXMG_CHECK(driver.launch_cooperative_kernel(reinterpret_cast<CUfunction>(kernel), static_cast<unsigned>(blocks), 1,
+                                               1, 512, 1, 1, static_cast<unsigned>(dynamic), stream, pointers));
+}
+
+template <class Real>
+void launch_unit_lower(Real* a, std::int64_t ld, int rows, int columns, int reals, cudaStream_t stream) {
+  const Kernels& k = Kernels::instance();
+  launch(choose<Real>(k.unit_lower_f32, k.unit_lower_f64), blocks_for(columns, 1), 128, stream, a,
+         static_cast<long long>(ld), rows, columns, reals);
+}
+
+template <class Real>
+void launch_largest(const Real* a, std::int64_t ld, int rows, int columns, Real* norm, cudaStream_t stream) {
+  const Kernels& k = Kernels::instance();
+  JAXMG_CHECK(cudaMemsetAsync(norm, 0, sizeof(Real), stream));
+  launch(choose<Real>(k.largest_f32, k.largest_f64), blocks_for(columns, 1), 256, stream, a, static_cast<long long>(ld),
+         rows, columns, norm);
+}
+
+template <class Real>
+void launch_choose_scale(const Real* norms, int ranks, Real* scale, std::int32_t failure, std::int32_t* info,
+                         cudaStream_t stream) {
+  const Kernels& k = Kernels::instance();
+  launch(choose<Real>(k.choose_scale_f32, k.choose_scale_f64), 1, 1, stream, norms, ranks, scale, failure, info);
+}
+
+template <class Real>
+void launch_multiply(const Real* scale, Real* a, std::int64_t ld, int rows, int columns, cudaStream_t stream) {
+  const Kernels& k = Kernels::instance();
+  launch(choose<Real>(k.multiply_f32, k.multiply_f64), blocks_for(columns, 1), 256, stream, scale, a,
+         static_cast<long long>(ld), rows, columns);
+}
+
+template <class Real>
+void launch_divide(const Real* scale, Real* a, std::int64_t ld, int rows, int columns, cudaStream_t stream) {
+  const Kernels& k = Kernels::instance();
+  launch(choose<Real>(k.divide_f32, k.divide_f64), blocks_for(columns, 1), 256, stream, scale, a,
+         static_cast<long long>(ld), rows, columns);
+}
+
+#define JAXMG_INSTANTIATE(Real)                                                                                \
+  template void launch_unit_lower<Real>(Real*, std::int64_t, int, int, int, cudaStream_t);                     \
+  template void launch_largest<Real>(const Real*, std::int64_t, int, int, Real*, cudaStream_t);                \
+  template void launch_choose_scale<Real>(const Real*, int, Real*, std::int32_t, std::int32_t*, cudaStream_t); \
+  template void launch_multiply<Real>(const Real*, Real*, std::int64_t, int, int, cudaStream_t);               \
+  template void launch_divide<Real>(const Real*, Real*, std::int64_t, int, int, cudaStream_t);
+JAXMG_INSTANTIATE(float)
+JAXMG_INSTANTIATE(double)
+#undef JAXMG_INSTANTIATE
 
 template void launch_subtract<float>(const Subtraction&, cudaStream_t);
 template void launch_subtract<double>(const Subtraction&, cudaStream_t);

@@ -1,4 +1,5 @@
 // The few kernels that no library has. Names are found by cpp/engine/cuda/kernels.cc.
+#include "geqrt_kernel.h"
 #include "kernel_abi.h"
 
 using namespace jaxmg;
@@ -76,6 +77,64 @@ __device__ void conclude(const int* info, int ranks, int none, Real* x, long lon
   }
 }
 
+// Ones on the diagonal, zeros above it; a scalar is one real number or two.
+template <class Real>
+__device__ void unit_lower(Real* a, long long ld, int rows, int columns, int reals) {
+  for (int j = blockIdx.x; j < columns; j += gridDim.x) {
+    for (int i = threadIdx.x; i < min(j + 1, rows) * reals; i += blockDim.x) {
+      a[i + j * ld] = static_cast<Real>(i == j * reals);
+    }
+  }
+}
+
+__device__ void atomic_largest(float* largest, float x) {
+  atomicMax(reinterpret_cast<int*>(largest), __float_as_int(x));
+}
+__device__ void atomic_largest(double* largest, double x) {
+  atomicMax(reinterpret_cast<long long*>(largest), __double_as_longlong(x));
+}
+
+// *norm, zero before, becomes the largest modulus. Numbers that are not negative are ordered as their bits are.
+template <class Real>
+__device__ void largest(const Real* a, long long ld, int rows, int columns, Real* norm) {
+  Real most = 0;
+  for (int j = blockIdx.x; j < columns; j += gridDim.x) {
+    for (int i = threadIdx.x; i < rows; i += blockDim.x) {
+      const Real x = fabs(a[i + j * ld]);
+      if (!(x <= most)) most = x - x == 0 ? x : static_cast<Real>(__longlong_as_double(0x7ff0000000000000LL));
+    }
+  }
+  for (int mask = 16; mask > 0; mask /= 2) {
+    const Real other = shuffle_xor(most, mask);
+    if (other > most) most = other;
+  }
+  if (threadIdx.x % 32 == 0 && most > 0) atomic_largest(norm, most);
+}
+
+template <class Real>
+__device__ void choose_scale(const Real* norms, int ranks, Real* scale, int failure, int* info) {
+  Real norm = 0;
+  for (int r = 0; r < ranks; ++r) norm = norms[r] > norm ? norms[r] : norm;
+  *scale = scale_for(norm);
+  if (*scale == 0) *info = failure;
+}
+
+template <class Real>
+__device__ void multiply(const Real* scale, Real* a, long long ld, int rows, int columns) {
+  const Real by = *scale;
+  if (by == 1) return;
+  for (int j = blockIdx.x; j < columns; j += gridDim.x) {
+    for (int i = threadIdx.x; i < rows; i += blockDim.x) a[i + j * ld] = by == 0 ? 0 : by * a[i + j * ld];
+  }
+}
+
+template <class Real>
+__device__ void divide(const Real* scale, Real* a, long long ld, int rows, int columns) {
+  for (int j = blockIdx.x; j < columns; j += gridDim.x) {
+    for (int i = threadIdx.x; i < rows; i += blockDim.x) a[i + j * ld] /= *scale;
+  }
+}
+
 }  // namespace
 
 extern "C" __global__ void jaxmg_copy(const __grid_constant__ CopyBatch batch) {
@@ -113,3 +172,33 @@ extern "C" __global__ void jaxmg_conclude_f64(const int* info, int ranks, int no
 }
 
 extern "C" __global__ void jaxmg_set_i32(int* at, int value) { *at = value; }
+
+#define JAXMG_GEQRT(name, scalar) \
+  extern "C" __global__ void __launch_bounds__(512, 1) name(PanelQr q) { geqrt<scalar>(q); }
+JAXMG_GEQRT(jaxmg_geqrt_f32, float)
+JAXMG_GEQRT(jaxmg_geqrt_f64, double)
+JAXMG_GEQRT(jaxmg_geqrt_c64, DeviceComplex<float>)
+JAXMG_GEQRT(jaxmg_geqrt_c128, DeviceComplex<double>)
+#undef JAXMG_GEQRT
+
+#define JAXMG_SCALING(suffix, real)                                                                                   \
+  extern "C" __global__ void jaxmg_unit_lower_##suffix(real* a, long long ld, int rows, int columns, int reals) {     \
+    unit_lower(a, ld, rows, columns, reals);                                                                          \
+  }                                                                                                                   \
+  extern "C" __global__ void jaxmg_largest_##suffix(const real* a, long long ld, int rows, int columns, real* norm) { \
+    largest(a, ld, rows, columns, norm);                                                                              \
+  }                                                                                                                   \
+  extern "C" __global__ void jaxmg_choose_scale_##suffix(const real* norms, int ranks, real* scale, int failure,      \
+                                                         int* info) {                                                 \
+    choose_scale(norms, ranks, scale, failure, info);                                                                 \
+  }                                                                                                                   \
+  extern "C" __global__ void jaxmg_multiply_##suffix(const real* scale, real* a, long long ld, int rows,              \
+                                                     int columns) {                                                   \
+    multiply(scale, a, ld, rows, columns);                                                                            \
+  }                                                                                                                   \
+  extern "C" __global__ void jaxmg_divide_##suffix(const real* scale, real* a, long long ld, int rows, int columns) { \
+    divide(scale, a, ld, rows, columns);                                                                              \
+  }
+JAXMG_SCALING(f32, float)
+JAXMG_SCALING(f64, double)
+#undef JAXMG_SCALING

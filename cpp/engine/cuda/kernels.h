@@ -34,4 +34,21 @@ template <class Real>
 void launch_conclude(const std::int32_t* info, int ranks, Real* x, std::int64_t count, std::int32_t* status,
                      cudaStream_t stream);
 
+// Factors a panel by as many thread blocks as suit it. Sets q.rows, q.in_shared and q.arrived; `scratch` holds
+// geqrt_scratch(q.n) scalars of the type.
+void launch_geqrt(PanelQr q, ScalarType type, cudaStream_t stream);
+
+// Again real numbers; see BandReductionEngine. A scalar of unit_lower is `reals` of them.
+template <class Real>
+void launch_unit_lower(Real* a, std::int64_t ld, int rows, int columns, int reals, cudaStream_t stream);
+template <class Real>
+void launch_largest(const Real* a, std::int64_t ld, int rows, int columns, Real* norm, cudaStream_t stream);
+template <class Real>
+void launch_choose_scale(const Real* norms, int ranks, Real* scale, std::int32_t failure, std::int32_t* info,
+                         cudaStream_t stream);
+template <class Real>
+void launch_multiply(const Real* scale, Real* a, std::int64_t ld, int rows, int columns, cudaStream_t stream);
+template <class Real>
+void launch_divide(const Real* scale, Real* a, std::int64_t ld, int rows, int columns, cudaStream_t stream);
+
 }  // namespace jaxmg::cuda

@@ -109,7 +109,7 @@ class HostEngine {
   // Dense to band and back, see BandReductionEngine.
 
   template <class T>
-  void geqrt(Lane, MatrixView<T> a, MatrixView<T> t) {
+  void geqrt(Lane, MatrixView<T> a, MatrixView<T> t, T*) {
     if (a.empty()) return;
     const int m = checked_int(a.rows, "m"), n = checked_int(a.columns, "n"), k = std::min(m, n);
     const int lda = leading(a), ldt = leading(t), lwork = 32 * n;  // ILAENV's block size for geqrf is 32

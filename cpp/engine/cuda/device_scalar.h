@@ -1,0 +1,98 @@
+// Complex numbers for kernels, laid out as std::complex, and the arithmetic of all four scalar types under one name.
+// Only the kernel compiler sees this. No includes: NVRTC has no standard library.
+#pragma once
+
+namespace jaxmg {
+
+template <class Real>
+struct alignas(2 * sizeof(Real)) DeviceComplex {
+  Real re, im;
+};
+
+template <class T>
+struct DeviceScalar {
+  using Real = T;
+  static constexpr bool complex = false;
+};
+template <class R>
+struct DeviceScalar<DeviceComplex<R>> {
+  using Real = R;
+  static constexpr bool complex = true;
+};
+template <class T>
+using DeviceReal = typename DeviceScalar<T>::Real;
+
+template <class R>
+__device__ inline DeviceComplex<R> operator+(DeviceComplex<R> x, DeviceComplex<R> y) {
+  return {x.re + y.re, x.im + y.im};
+}
+template <class R>
+__device__ inline DeviceComplex<R> operator-(DeviceComplex<R> x, DeviceComplex<R> y) {
+  return {x.re - y.re, x.im - y.im};
+}
+template <class R>
+__device__ inline DeviceComplex<R> operator*(DeviceComplex<R> x, DeviceComplex<R> y) {
+  return {x.re * y.re - x.im * y.im, x.re * y.im + x.im * y.re};
+}
+template <class R>
+__device__ inline DeviceComplex<R> operator*(R x, DeviceComplex<R> y) {
+  return {x * y.re, x * y.im};
+}
+template <class R>
+__device__ inline DeviceComplex<R> operator-(DeviceComplex<R> x) {
+  return {-x.re, -x.im};
+}
+
+__device__ inline float conjugate(float x) { return x; }
+__device__ inline double conjugate(double x) { return x; }
+template <class R>
+__device__ inline DeviceComplex<R> conjugate(DeviceComplex<R> x) {
+  return {x.re, -x.im};
+}
+
+__device__ inline float real_part(float x) { return x; }
+__device__ inline double real_part(double x) { return x; }
+template <class R>
+__device__ inline R real_part(DeviceComplex<R> x) {
+  return x.re;
+}
+__device__ inline float imaginary_part(float) { return 0; }
+__device__ inline double imaginary_part(double) { return 0; }
+template <class R>
+__device__ inline R imaginary_part(DeviceComplex<R> x) {
+  return x.im;
+}
+
+// A number from its parts; a real one has only the first.
+template <class T>
+__device__ inline T scalar(DeviceReal<T> real, DeviceReal<T> imaginary) {
+  if constexpr (DeviceScalar<T>::complex) {
+    return {real, imaginary};
+  } else {
+    return real;
+  }
+}
+
+__device__ inline float shuffle_xor(float x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
+__device__ inline double shuffle_xor(double x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
+template <class R>
+__device__ inline DeviceComplex<R> shuffle_xor(DeviceComplex<R> x, int mask) {
+  return {shuffle_xor(x.re, mask), shuffle_xor(x.im, mask)};
+}
+
+// The sum over a warp, in all of its lanes and in an order that is always the same.
+template <class T>
+__device__ inline T warp_sum(T x) {
+  for (int mask = 16; mask > 0; mask /= 2) x = x + shuffle_xor(x, mask);
+  return x;
+}
+
+// Past the L1 cache, which does not see what other blocks write.
+__device__ inline float load_fresh(const float* x) { return __ldcg(x); }
+__device__ inline double load_fresh(const double* x) { return __ldcg(x); }
+template <class R>
+__device__ inline DeviceComplex<R> load_fresh(const DeviceComplex<R>* x) {
+  return {__ldcg(&x->re), __ldcg(&x->im)};
+}
+
+}  // namespace jaxmg

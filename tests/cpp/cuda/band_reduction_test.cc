@@ -1,0 +1,8 @@
+#include "band_reduction_checks.h"
+#include "cuda_ranks.h"
+
+namespace jaxmg::testing {
+
+INSTANTIATE_TYPED_TEST_SUITE_P(Peers, BandReductionTest, OnAllScalars<PeerRanks>);
+
+}  // namespace jaxmg::testing
