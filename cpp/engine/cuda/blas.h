@@ -5,6 +5,7 @@
 #include <cusolverDn.h>
 
 #include <complex>
+#include <cstdint>
 
 #include "core/matrix_view.h"
 
@@ -22,6 +23,7 @@ struct Routines;
   struct Routines<scalar> {                                                         \
     using Native = native;                                                          \
     static constexpr auto gemm = cublas##letter##gemm;                              \
+    static constexpr auto gemm_batched = cublas##letter##gemmStridedBatched;        \
     static constexpr auto gemv = cublas##letter##gemv;                              \
     static constexpr auto trsm = cublas##letter##trsm;                              \
     static constexpr auto trsv = cublas##letter##trsv;                              \
@@ -48,6 +50,16 @@ cublasStatus_t gemm(cublasHandle_t blas, Op opa, Op opb, int m, int n, int k, co
                     const T* b, int ldb, const T* beta, T* c, int ldc) {
   return Routines<T>::gemm(blas, operation(opa), operation(opb), m, n, k, native(alpha), native(a), lda, native(b), ldb,
                            native(beta), native(c), ldc);
+}
+
+// C_i = A_i B_i for i < count, matrices lying apart by strides.
+template <class T>
+cublasStatus_t multiply_batched(cublasHandle_t blas, int m, int n, int k, const T* a, int lda, std::int64_t stride_a,
+                                const T* b, int ldb, std::int64_t stride_b, T* c, int ldc, std::int64_t stride_c,
+                                int count) {
+  const T one = 1, zero = 0;
+  return Routines<T>::gemm_batched(blas, CUBLAS_OP_N, CUBLAS_OP_N, m, n, k, native(&one), native(a), lda, stride_a,
+                                   native(b), ldb, stride_b, native(&zero), native(c), ldc, stride_c, count);
 }
 
 // y = beta y + alpha op(A) x for an m x n matrix A.

@@ -204,6 +204,74 @@ class CudaEngine {
                   lanes_.stream(lane));
   }
 
+  // Band to tridiagonal and back, see BulgeChasingEngine.
+
+  // The half-bandwidths there are kernels for.
+  template <class T>
+  static std::vector<std::int64_t> bandwidths() {
+    if constexpr (sizeof(T) == 16) {
+      return {32};  // registers hold no wider blocks
+    } else {
+      return {32, 64};
+    }
+  }
+
+  template <class T>
+  void chase(Lane lane, MatrixView<T> band, const Reflectors<T>& reflectors, std::int32_t* progress, Real<T>* d,
+             Real<T>* e, std::int32_t* info) {
+    if (reflectors.n == 0) return;
+    const int n = checked_int(reflectors.n, "n"), b = checked_int(reflectors.b, "b"), ld = checked_int(band.ld, "ld");
+    const cudaStream_t stream = lanes_.stream(lane);
+    launch_chase({band.data, reflectors.data, progress, info, n}, b, ScalarTraits<T>::type, stream);
+    launch_real_tridiagonal(band.data, ld, n, d, e, reflectors.phases, ScalarTraits<T>::type, stream);
+  }
+
+  template <class T>
+  void form_diamonds(Lane lane, const Reflectors<T>& reflectors, const std::vector<Wave>& waves, MatrixView<T> q) {
+    DiamondBatch batch{};
+    batch.reflectors = reflectors.data;
+    batch.q = q.data;
+    batch.steps = checked_int(reflectors.steps(0), "steps");
+    int used = 0;
+    std::int64_t diamonds = 0;
+    for (std::size_t w = 0; w < waves.size(); ++w) {
+      batch.g[used] = static_cast<int>(waves[w].g);
+      batch.t[used] = static_cast<int>(waves[w].t);
+      batch.count[used] = static_cast<int>(waves[w].count);
+      batch.first[used++] = diamonds;
+      diamonds += waves[w].count;
+      if (used == diamond_waves || w + 1 == waves.size()) {
+        launch_form_diamonds(batch, used, static_cast<int>(reflectors.b), ScalarTraits<T>::type, lanes_.stream(lane));
+        used = 0;
+      }
+    }
+  }
+
+  template <class T>
+  void multiply_diagonal(Lane lane, MatrixView<T> q, MatrixView<T> from, MatrixView<T> to) {
+    if (from.empty()) return;
+    const int n = checked_int(from.columns, "n"), order = checked_int(q.rows, "m");
+    const int lda = leading(q), ldb = leading(from), ldc = leading(to);
+    const int whole = checked_int(from.rows / order, "count"), rest = static_cast<int>(from.rows % order);
+    cublasHandle_t blas = lanes_.blas(lane);
+    if (whole > 0) {
+      JAXMG_CHECK(multiply_batched(blas, order, n, order, q.data, lda, q.ld * order, from.data, ldb, order, to.data,
+                                   ldc, order, whole));
+    }
+    if (rest > 0) {
+      const std::int64_t row = from.rows - rest;
+      JAXMG_CHECK(multiply_batched(blas, rest, n, rest, q.at(0, row), lda, 0, from.at(row, 0), ldb, 0, to.at(row, 0),
+                                   ldc, 0, 1));
+    }
+  }
+
+  template <class T>
+  void scale_rows(Lane lane, MatrixView<T> factors, MatrixView<T> a) {
+    if (a.empty()) return;
+    launch_scale_rows(factors.data, a.data, a.ld, checked_int(a.rows, "rows"), checked_int(a.columns, "columns"),
+                      ScalarTraits<T>::type, lanes_.stream(lane));
+  }
+
  private:
   template <class T>
   static constexpr int reals = is_complex<T> ? 2 : 1;  // real numbers of a scalar

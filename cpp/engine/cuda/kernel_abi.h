@@ -67,6 +67,8 @@ struct Chase {
   int n;
 };
 
+constexpr int chase_threads = 352;  // of a block
+
 constexpr int diamond_waves = 64;
 
 // Diamonds (g + i, t + i), i < count, of several waves; those of each go to q from its first one on.

@@ -21,6 +21,8 @@ struct Kernels {
   std::array<CUkernel, 4> geqrt;  // by ScalarType
   CUkernel unit_lower_f32, unit_lower_f64, largest_f32, largest_f64, choose_scale_f32, choose_scale_f64, multiply_f32,
       multiply_f64, divide_f32, divide_f64;
+  std::array<std::array<CUkernel, 2>, 4> chase, form_diamonds;  // by ScalarType, and half-bandwidth 32 or 64
+  std::array<CUkernel, 4> real_tridiagonal, scale_rows;
 
   Kernels() {
     CUlibrary library{};
@@ -50,6 +52,19 @@ struct Kernels {
     multiply_f64 = get("jaxmg_multiply_f64");
     divide_f32 = get("jaxmg_divide_f32");
     divide_f64 = get("jaxmg_divide_f64");
+    const auto by_bandwidth = [&](const std::string& name) {
+      const auto both = [&](const std::string& full) {
+        return std::array{get((full + "_32").c_str()), get((full + "_64").c_str())};
+      };
+      return std::array{both(name + "_f32"), both(name + "_f64"), both(name + "_c64"),
+                        std::array{get((name + "_c128_32").c_str()), CUkernel{}}};
+    };
+    chase = by_bandwidth("jaxmg_chase");
+    form_diamonds = by_bandwidth("jaxmg_form_diamonds");
+    real_tridiagonal = {get("jaxmg_real_tridiagonal_f32"), get("jaxmg_real_tridiagonal_f64"),
+                        get("jaxmg_real_tridiagonal_c64"), get("jaxmg_real_tridiagonal_c128")};
+    scale_rows = {get("jaxmg_scale_rows_f32"), get("jaxmg_scale_rows_f64"), get("jaxmg_scale_rows_c64"),
+                  get("jaxmg_scale_rows_c128")};
   }
 
   static const Kernels& instance() {
@@ -152,6 +167,50 @@ void launch_geqrt(PanelQr q, ScalarType type, cudaStream_t stream) {
                                                1, 512, 1, 1, static_cast<unsigned>(dynamic), stream, pointers));
 }
 
+CUkernel for_bandwidth(const std::array<std::array<CUkernel, 2>, 4>& kernels, ScalarType type, int b) {
+  const CUkernel kernel = b == 32 || b == 64 ? kernels[static_cast<std::size_t>(type)][b == 64] : nullptr;
+  if (kernel == nullptr) {
+    throw Error(ErrorCode::internal, "no kernel takes bands of half-bandwidth " + std::to_string(b));
+  }
+  return kernel;
+}
+
+void launch_chase(Chase chase, int b, ScalarType type, cudaStream_t stream) {
+  if (chase.n < 3) return;
+  const auto function = reinterpret_cast<CUfunction>(for_bandwidth(Kernels::instance().chase, type, b));
+  const Driver& driver = Driver::instance();
+  int device = 0, multiprocessors = 0, at_once = 0;
+  JAXMG_CHECK(cudaGetDevice(&device));
+  JAXMG_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
+  JAXMG_CHECK(driver.occupancy_max_active_blocks(&at_once, function, chase_threads, 0));
+  const int blocks = std::min(chase.n - 2, at_once * multiprocessors);
+  JAXMG_CHECK(cudaMemsetAsync(chase.progress, 0, static_cast<std::size_t>(chase.n) * sizeof(int), stream));
+  void* pointers[] = {&chase};
+  JAXMG_CHECK(driver.launch_cooperative_kernel(function, static_cast<unsigned>(blocks), 1, 1, chase_threads, 1, 1, 0,
+                                               stream, pointers));
+}
+
+void launch_real_tridiagonal(const void* band, int ld, int n, void* d, void* e, void* phases, ScalarType type,
+                             cudaStream_t stream) {
+  launch(Kernels::instance().real_tridiagonal[static_cast<std::size_t>(type)], 1, 256, stream, band, ld, n, d, e,
+         phases);
+}
+
+void launch_form_diamonds(const DiamondBatch& batch, int waves, int b, ScalarType type, cudaStream_t stream) {
+  const int longest = *std::max_element(batch.count, batch.count + waves);
+  const auto function = reinterpret_cast<CUfunction>(for_bandwidth(Kernels::instance().form_diamonds, type, b));
+  void* pointers[] = {const_cast<DiamondBatch*>(&batch)};
+  JAXMG_CHECK(Driver::instance().launch_kernel(function, static_cast<unsigned>(longest), static_cast<unsigned>(waves),
+                                               1, static_cast<unsigned>(8 * b), 1, 1, 0, stream, pointers, nullptr));
+}
+
+void launch_scale_rows(const void* factors, void* a, std::int64_t ld, int rows, int columns, ScalarType type,
+                       cudaStream_t stream) {
+  launch(Kernels::instance().scale_rows[static_cast<std::size_t>(type)],
+         blocks_for(static_cast<std::int64_t>(rows) * columns, 256), 256, stream, factors, a,
+         static_cast<long long>(ld), rows, columns);
+}
+
 template <class Real>
 void launch_unit_lower(Real* a, std::int64_t ld, int rows, int columns, int reals, cudaStream_t stream) {
   const Kernels& k = Kernels::instance();
@@ -162,7 +221,6 @@ void launch_unit_lower(Real* a, std::int64_t ld, int rows, int columns, int real
 template <class Real>
 void launch_largest(const Real* a, std::int64_t ld, int rows, int columns, Real* norm, cudaStream_t stream) {
   const Kernels& k = Kernels::instance();
-  JAXMG_CHECK(cudaMemsetAsync(norm, 0, sizeof(Real), stream));
   launch(choose<Real>(k.largest_f32, k.largest_f64), blocks_for(columns, 1), 256, stream, a, static_cast<long long>(ld),
          rows, columns, norm);
 }

@@ -1,4 +1,5 @@
 // The few kernels that no library has. Names are found by cpp/engine/cuda/kernels.cc.
+#include "chase_kernel.h"
 #include "geqrt_kernel.h"
 #include "kernel_abi.h"
 
@@ -94,7 +95,7 @@ __device__ void atomic_largest(double* largest, double x) {
   atomicMax(reinterpret_cast<long long*>(largest), __double_as_longlong(x));
 }
 
-// *norm, zero before, becomes the largest modulus. Numbers that are not negative are ordered as their bits are.
+// *norm becomes the largest of itself and the moduli. Numbers that are not negative are ordered as their bits are.
 template <class Real>
 __device__ void largest(const Real* a, long long ld, int rows, int columns, Real* norm) {
   Real most = 0;
@@ -202,3 +203,37 @@ JAXMG_GEQRT(jaxmg_geqrt_c128, DeviceComplex<double>)
 JAXMG_SCALING(f32, float)
 JAXMG_SCALING(f64, double)
 #undef JAXMG_SCALING
+
+// The number of blocks on a multiprocessor is what registers allow without spilling.
+#define JAXMG_CHASE(suffix, scalar, b, blocks)                                     \
+  extern "C" __global__ void __launch_bounds__(chase_threads, blocks)              \
+      jaxmg_chase_##suffix##_##b(const __grid_constant__ Chase a) {                \
+    chase<scalar, b>(a);                                                           \
+  }                                                                                \
+  extern "C" __global__ void __launch_bounds__(8 * b, 1)                           \
+      jaxmg_form_diamonds_##suffix##_##b(const __grid_constant__ DiamondBatch a) { \
+    form_diamond<scalar, b>(a);                                                    \
+  }
+JAXMG_CHASE(f32, float, 32, 2)
+JAXMG_CHASE(f32, float, 64, 1)
+JAXMG_CHASE(f64, double, 32, 2)
+JAXMG_CHASE(f64, double, 64, 1)
+JAXMG_CHASE(c64, DeviceComplex<float>, 32, 2)
+JAXMG_CHASE(c64, DeviceComplex<float>, 64, 1)
+JAXMG_CHASE(c128, DeviceComplex<double>, 32, 1)
+#undef JAXMG_CHASE
+
+#define JAXMG_TRIDIAGONAL(suffix, scalar)                                                                        \
+  extern "C" __global__ void __launch_bounds__(256) jaxmg_real_tridiagonal_##suffix(                             \
+      const scalar* band, int ld, int n, DeviceReal<scalar>* d, DeviceReal<scalar>* e, scalar* phases) {         \
+    real_tridiagonal(band, ld, n, d, e, phases);                                                                 \
+  }                                                                                                              \
+  extern "C" __global__ void jaxmg_scale_rows_##suffix(const scalar* factors, scalar* a, long long ld, int rows, \
+                                                       int columns) {                                            \
+    scale_rows(factors, a, ld, rows, columns);                                                                   \
+  }
+JAXMG_TRIDIAGONAL(f32, float)
+JAXMG_TRIDIAGONAL(f64, double)
+JAXMG_TRIDIAGONAL(c64, DeviceComplex<float>)
+JAXMG_TRIDIAGONAL(c128, DeviceComplex<double>)
+#undef JAXMG_TRIDIAGONAL

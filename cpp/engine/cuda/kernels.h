@@ -51,4 +51,12 @@ void launch_multiply(const Real* scale, Real* a, std::int64_t ld, int rows, int 
 template <class Real>
 void launch_divide(const Real* scale, Real* a, std::int64_t ld, int rows, int columns, cudaStream_t stream);
 
+// Band to tridiagonal and back, see BulgeChasingEngine: half-bandwidths are 32 or 64, of c128 only 32.
+void launch_chase(Chase chase, int b, ScalarType type, cudaStream_t stream);
+void launch_real_tridiagonal(const void* band, int ld, int n, void* d, void* e, void* phases, ScalarType type,
+                             cudaStream_t stream);
+void launch_form_diamonds(const DiamondBatch& batch, int waves, int b, ScalarType type, cudaStream_t stream);
+void launch_scale_rows(const void* factors, void* a, std::int64_t ld, int rows, int columns, ScalarType type,
+                       cudaStream_t stream);
+
 }  // namespace jaxmg::cuda

@@ -1,0 +1,566 @@
+// Band to tridiagonal on a GPU: one cooperative launch, in which every thread block chases the bulges of some sweeps.
+//
+// Sweeps follow each other down the band like the cars of a train, each a little more than two steps behind the one
+// before it, so that about n / (3 b) of them run at once. A block keeps in registers what a step works on,
+//
+//   | B  D    |     rows I(t) of the step:      B  columns I(t-1), the reflector from the left
+//   |    C    |     rows I(t+1):                D  columns I(t), from both sides;  C  from the right
+//
+// C of one step is B of the next one. Its warps have roles: most hold columns of these blocks and apply reflectors; the
+// chain warp makes the next reflector as soon as the first column of C is known, which is what the time of a step
+// depends on; the publisher tells the next sweep how many steps are done and the poller waits for the sweep before, so
+// that neither delays the rest. (Compare Haidar, Ltaief and Dongarra, Parallel reduction to condensed forms for
+// symmetric eigenvalue problems using aggregated fine-grained and memory-aware kernels, SC'11.)
+//
+// Beyond the end of the matrix the band holds zeros, so that no step looks where it ends. All sums are formed in an
+// order of their own: the result does not depend on how many blocks there are, nor on which is ahead.
+//
+// A block waits for a sweep of another one, and therefore all have to run at once, which a cooperative launch ensures.
+// Should a sweep yet make no step for `patience`, the poller sets info and no block waits any more: the kernel ends.
+//
+// Only the kernel compiler sees this.
+#pragma once
+
+#include "device_scalar.h"
+#include "kernel_abi.h"
+
+namespace jaxmg {
+
+constexpr int column_warps = (chase_threads / 32) - 3;  // beside the chain, the publisher and the poller
+
+template <class T, int b>
+struct ChaseShared {
+  T u[2][b];                           // the reflectors of this and the next step
+  T partial[column_warps][2 * b + 4];  // each warp's share of C u and of the lower triangle of D times u
+  T above[b];                          // what the rest of D contributes to D u
+  T sums[2 * b];                       // C u, then D u
+  T first[b];                          // the first column of C
+  T beta[2];
+};
+
+__device__ inline void named_barrier(int name, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(name), "r"(threads) : "memory");
+}
+__device__ inline int load_acquire(const int* x) {
+  int value;
+  asm volatile("ld.acquire.gpu.s32 %0, [%1];" : "=r"(value) : "l"(x) : "memory");
+  return value;
+}
+__device__ inline void store_release(int* x, int value) {
+  asm volatile("st.release.gpu.s32 [%0], %1;" ::"l"(x), "r"(value) : "memory");
+}
+__device__ inline unsigned long long nanoseconds() {
+  unsigned long long now;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+  return now;
+}
+
+// Through the L2 cache, where other blocks read and write; complex numbers in one access.
+__device__ inline float load_shared_by_all(const float* x) { return __ldcg(x); }
+__device__ inline double load_shared_by_all(const double* x) { return __ldcg(x); }
+__device__ inline DeviceComplex<float> load_shared_by_all(const DeviceComplex<float>* x) {
+  const float2 value = __ldcg(reinterpret_cast<const float2*>(x));
+  return {value.x, value.y};
+}
+__device__ inline DeviceComplex<double> load_shared_by_all(const DeviceComplex<double>* x) {
+  const double2 value = __ldcg(reinterpret_cast<const double2*>(x));
+  return {value.x, value.y};
+}
+__device__ inline void store_shared_by_all(float* x, float value) { __stcg(x, value); }
+__device__ inline void store_shared_by_all(double* x, double value) { __stcg(x, value); }
+__device__ inline void store_shared_by_all(DeviceComplex<float>* x, DeviceComplex<float> value) {
+  __stcg(reinterpret_cast<float2*>(x), make_float2(value.re, value.im));
+}
+__device__ inline void store_shared_by_all(DeviceComplex<double>* x, DeviceComplex<double> value) {
+  __stcg(reinterpret_cast<double2*>(x), make_double2(value.re, value.im));
+}
+// What nobody reads soon.
+__device__ inline void store_streaming(float* x, float value) { __stcs(x, value); }
+__device__ inline void store_streaming(double* x, double value) { __stcs(x, value); }
+__device__ inline void store_streaming(DeviceComplex<float>* x, DeviceComplex<float> value) {
+  __stcs(reinterpret_cast<float2*>(x), make_float2(value.re, value.im));
+}
+__device__ inline void store_streaming(DeviceComplex<double>* x, DeviceComplex<double> value) {
+  __stcs(reinterpret_cast<double2*>(x), make_double2(value.re, value.im));
+}
+
+// sum = sum + x y, and sum + x^* y: every product is fused into a sum.
+template <class R>
+__device__ inline void add_product(R& sum, R x, R y) {
+  sum += x * y;
+}
+template <class R>
+__device__ inline void add_product(DeviceComplex<R>& sum, DeviceComplex<R> x, DeviceComplex<R> y) {
+  sum.re += x.re * y.re;
+  sum.re -= x.im * y.im;
+  sum.im += x.re * y.im;
+  sum.im += x.im * y.re;
+}
+template <class R>
+__device__ inline void add_conjugate_product(R& sum, R x, R y) {
+  sum += x * y;
+}
+template <class R>
+__device__ inline void add_conjugate_product(DeviceComplex<R>& sum, DeviceComplex<R> x, DeviceComplex<R> y) {
+  sum.re += x.re * y.re;
+  sum.re += x.im * y.im;
+  sum.im += x.re * y.im;
+  sum.im -= x.im * y.re;
+}
+
+__device__ inline float squared_modulus(float x) { return x * x; }
+__device__ inline double squared_modulus(double x) { return x * x; }
+template <class R>
+__device__ inline R squared_modulus(DeviceComplex<R> x) {
+  return x.re * x.re + x.im * x.im;
+}
+
+__device__ inline float reciprocal_root(float x) { return rsqrtf(x); }
+__device__ inline double reciprocal_root(double x) { return rsqrt(x); }
+__device__ inline float root(float x) { return sqrtf(x); }
+__device__ inline double root(double x) { return sqrt(x); }
+__device__ inline float modulus(float re, float im) { return hypotf(re, im); }
+__device__ inline double modulus(double re, double im) { return hypot(re, im); }
+__device__ inline float absolute(float x) { return fabsf(x); }
+__device__ inline double absolute(double x) { return fabs(x); }
+__device__ inline float larger(float x, float y) { return fmaxf(x, y); }
+__device__ inline double larger(double x, double y) { return fmax(x, y); }
+__device__ inline int exponent_of(float x) { return ilogbf(x); }
+__device__ inline int exponent_of(double x) { return ilogb(x); }
+__device__ inline float times_power(float x, int power) { return scalbnf(x, power); }
+__device__ inline double times_power(double x, int power) { return scalbn(x, power); }
+template <class R>
+__device__ inline DeviceComplex<R> times_power(DeviceComplex<R> x, int power) {
+  return {times_power(x.re, power), times_power(x.im, power)};
+}
+
+template <class T>
+__device__ inline T from_lane(T x, int lane) {
+  if constexpr (DeviceScalar<T>::complex) {
+    return {__shfl_sync(0xffffffffu, x.re, lane), __shfl_sync(0xffffffffu, x.im, lane)};
+  } else {
+    return __shfl_sync(0xffffffffu, x, lane);
+  }
+}
+
+// Sums `count` values over a warp: lane l gets the sum of value l / (32 / count).
+template <int count, class T>
+__device__ inline T distributed_sums(T (&x)[count]) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+  for (int half = count / 2; half >= 1; half /= 2) {
+    const int mask = 32 * half / count;
+    const bool upper = (lane & mask) != 0;
+#pragma unroll
+    for (int i = 0; i < half; ++i) {
+      const T sent = upper ? x[i] : x[i + half], kept = upper ? x[i + half] : x[i];
+      x[i] = kept + shuffle_xor(sent, mask);
+    }
+  }
+  T sum = x[0];
+#pragma unroll
+  for (int mask = 16 / count; mask >= 1; mask /= 2) sum = sum + shuffle_xor(sum, mask);
+  return sum;
+}
+
+// From what bound on the sum of squares of a vector has all its digits: sqrt(safmin) / eps and its reciprocal, squared.
+template <class R>
+__device__ constexpr R least_square_sum() {
+  return sizeof(R) == 8 ? R(4.5e-277) : R(8.3e-25);
+}
+
+// A vector over the lanes of a warp, x[r] its element lane + 32 r, becomes the reflector u; returns beta. As
+// reflector() of engine/host/chase.h, but that x is scaled only where its squares need it.
+template <int count, class T>
+__device__ T warp_reflector(T (&x)[count]) {
+  using R = DeviceReal<T>;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  R first_square{}, rest{};
+  const auto square_sums = [&] {
+    first_square = squared_modulus(from_lane(x[0], 0));
+    rest = 0;
+#pragma unroll
+    for (int r = 0; r < count; ++r) {
+      if (lane + r > 0) rest += squared_modulus(x[r]);
+    }
+    rest = warp_sum(rest);
+  };
+  square_sums();
+  int power = 0;
+  if (!(first_square + rest > least_square_sum<R>() && first_square + rest < 1 / least_square_sum<R>())) {
+    R largest = 0;
+#pragma unroll
+    for (int r = 0; r < count; ++r) {
+      largest = larger(largest, larger(absolute(real_part(x[r])), absolute(imaginary_part(x[r]))));
+    }
+#pragma unroll
+    for (int mask = 16; mask > 0; mask /= 2) largest = larger(largest, shuffle_xor(largest, mask));
+    // Neither zero nor infinite.
+    if (largest > 0 && !(largest - largest != 0)) power = exponent_of(largest);
+#pragma unroll
+    for (int r = 0; r < count; ++r) x[r] = times_power(x[r], -power);
+    square_sums();
+  }
+  const T alpha = from_lane(x[0], 0);
+  if (rest == 0) {
+#pragma unroll
+    for (int r = 0; r < count; ++r) x[r] = T{};
+    return times_power(alpha, power);
+  }
+  const R square = first_square + rest, norm = root(square);
+  R first{};
+  T beta{};
+  if constexpr (DeviceScalar<T>::complex) {
+    // An alpha whose square underflows is below eps times the norm.
+    const bool negligible = first_square < (sizeof(R) == 8 ? R(2.3e-308) : R(1.2e-38));
+    first = negligible ? R(0) : root(first_square);
+    beta = negligible ? T{-norm, R(0)} : (-norm / first) * alpha;
+  } else {
+    first = absolute(alpha);
+    beta = alpha >= 0 ? -norm : norm;
+  }
+  const R factor = reciprocal_root(square + first * norm);
+  if (lane == 0) x[0] = alpha - beta;
+#pragma unroll
+  for (int r = 0; r < count; ++r) x[r] = factor * x[r];
+  return times_power(beta, power);
+}
+
+template <class T, int b>
+__device__ void chase(const Chase& a) {
+  constexpr int warps = column_warps, column_threads = warps * 32;
+  constexpr int per_lane = b / 32, columns = b / warps, ld = 2 * b - 1;
+  // Threads that add up one sum, and the lanes of a warp that share one of distributed_sums.
+  constexpr int adders = column_threads / (2 * b), sharers = 32 / columns;
+  // Named barriers: all warps begin a step; the column warps have left their partial sums; sums are complete and C of
+  // the next step may be read (all but the publisher, which has no part in this).
+  constexpr int step = 1, partials = 2, complete = 3, complete_threads = chase_threads - 32;
+  constexpr int finished = 1 << 30;
+  constexpr unsigned long long patience = 10'000'000'000;
+
+  __shared__ ChaseShared<T, b> shared;
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int n = a.n;
+  T* const band = static_cast<T*>(a.band);  // element (i, j) is band[j ld + i]
+  int* const progress = a.progress;
+  int* const gave_up = progress + n - 1;  // no sweep has this number
+
+  for (int s = blockIdx.x; s < n - 2; s += gridDim.x) {
+    const int steps = (n - 1 - s + b - 1) / b;
+    if (warp == warps + 2) {
+      // The poller. Step t may read what step t + 1 needs once the sweep before has done its step t + 2.
+      const auto poll = [&](int t) {
+        if (lane == 0 && s > 0 && t + 1 < steps && load_acquire(progress + s - 1) < t + 3) {
+          int seen = -1;
+          unsigned long long since = 0;
+          for (int spins = 0;; ++spins) {
+            const int done = load_acquire(progress + s - 1);
+            if (done >= t + 3 || load_acquire(gave_up) != 0) break;
+            if (done != seen) {
+              seen = done;
+              since = nanoseconds();
+            } else if (spins % 256 == 255 && nanoseconds() - since > patience) {
+              atomicMin(a.info, n + 1);
+              store_release(gave_up, 1);
+            }
+          }
+        }
+        __syncwarp();
+      };
+      poll(-1);
+      named_barrier(step, chase_threads);
+      for (int t = 0; t < steps; ++t) {
+        named_barrier(step, chase_threads);
+        poll(t);
+        named_barrier(complete, complete_threads);
+      }
+      named_barrier(step, chase_threads);
+    } else if (warp == warps + 1) {
+      // The publisher.
+      named_barrier(step, chase_threads);
+      for (int t = 0; t < steps; ++t) {
+        named_barrier(step, chase_threads);
+        if (t > 0 && lane == 0) store_release(progress + s, t);
+        __syncwarp();
+      }
+      named_barrier(step, chase_threads);
+      if (lane == 0) store_release(progress + s, finished);
+      __syncwarp();
+    } else if (warp == warps) {
+      // The chain.
+      const long long g = s / b, steps_of_first = (n - 1 + b - 1) / b;
+      T* const kept = static_cast<T*>(a.reflectors) + ((g * steps_of_first - g * (g - 1) / 2) * b + s % b) * b;
+      T x[per_lane];
+      const auto reflect = [&](int t, T* beta_at) {
+        const T beta = warp_reflector(x);
+#pragma unroll
+        for (int r = 0; r < per_lane; ++r) {
+          shared.u[t & 1][lane + 32 * r] = x[r];
+          store_streaming(kept + static_cast<long long>(t) * b * b + lane + 32 * r, x[r]);
+        }
+        if (lane == 0) {
+          shared.beta[t & 1] = beta;
+          store_shared_by_all(beta_at, beta);
+        }
+      };
+      named_barrier(step, chase_threads);
+      T* const column = band + static_cast<long long>(s) * ld + s + 1;
+#pragma unroll
+      for (int r = 0; r < per_lane; ++r) x[r] = load_shared_by_all(column + lane + 32 * r);
+      reflect(0, column);
+      for (int t = 0; t < steps; ++t) {
+        named_barrier(step, chase_threads);
+        named_barrier(complete, complete_threads);
+        if (t + 1 < steps) {
+          const long long row = s + 1 + static_cast<long long>(t) * b;
+          const T u0 = conjugate(shared.u[t & 1][0]);
+#pragma unroll
+          for (int r = 0; r < per_lane; ++r) {
+            x[r] = shared.first[lane + 32 * r];
+            add_product(x[r], -shared.sums[lane + 32 * r], u0);
+          }
+          reflect(t + 1, band + row * ld + row + b);
+        }
+      }
+      named_barrier(step, chase_threads);
+    } else {
+      // Columns first ... first + columns - 1 of B, C and D; of D the lower triangle, with zeros above it.
+      const int first = warp * columns;
+      T x[per_lane][columns], y[per_lane][columns], d[per_lane][columns];
+      named_barrier(step, chase_threads);
+      {
+        const T* const own = band + static_cast<long long>(s + 1 + first) * ld + s + 1 + lane;
+#pragma unroll
+        for (int c = 0; c < columns; ++c) {
+#pragma unroll
+          for (int r = 0; r < per_lane; ++r) {
+            const T* const at = own + c * ld + 32 * r;
+            y[r][c] = load_shared_by_all(at + b);
+            d[r][c] = lane + 32 * r >= first + c ? load_shared_by_all(at) : T{};
+            x[r][c] = T{};
+          }
+        }
+      }
+      // u is read from shared memory wherever it is needed, for lack of registers.
+      const auto work = [&](T(&left)[per_lane][columns], T(&right)[per_lane][columns], int t) {
+        const T* const u = shared.u[t & 1];
+        const long long row = s + 1 + static_cast<long long>(t) * b;
+        T* const own = band + (row + first) * ld + row + lane;  // column `first` of D
+        named_barrier(step, chase_threads);
+#pragma unroll
+        for (int r = 0; r < per_lane; ++r) {
+          T cu{}, du{};
+#pragma unroll
+          for (int c = 0; c < columns; ++c) {
+            add_product(cu, right[r][c], u[first + c]);
+            add_product(du, d[r][c], u[first + c]);
+          }
+          shared.partial[warp][lane + 32 * r] = cu;
+          shared.partial[warp][b + lane + 32 * r] = du;
+          if (warp == 0) shared.first[lane + 32 * r] = right[r][0];
+        }
+        if (t > 0) {  // B = B - u (u^H B)
+          T products[columns];
+#pragma unroll
+          for (int c = 0; c < columns; ++c) {
+            products[c] = T{};
+#pragma unroll
+            for (int r = 0; r < per_lane; ++r) add_conjugate_product(products[c], u[lane + 32 * r], left[r][c]);
+          }
+          const T product = distributed_sums(products);
+#pragma unroll
+          for (int c = 0; c < columns; ++c) {
+            const T uc = -from_lane(product, c * sharers);
+#pragma unroll
+            for (int r = 0; r < per_lane; ++r) {
+              T value = left[r][c];
+              add_product(value, u[lane + 32 * r], uc);
+              if (c == 0 && warp == 0) value = lane + 32 * r == 0 ? shared.beta[t & 1] : T{};
+              store_shared_by_all(own + (c - b) * static_cast<long long>(ld) + 32 * r, value);
+            }
+          }
+        }
+        {
+          T products[columns];
+#pragma unroll
+          for (int c = 0; c < columns; ++c) {
+            products[c] = T{};
+#pragma unroll
+            for (int r = 0; r < per_lane; ++r) {
+              if (lane + 32 * r > first + c) add_conjugate_product(products[c], d[r][c], u[lane + 32 * r]);
+            }
+          }
+          const T product = distributed_sums(products);
+          if (lane % sharers == 0) shared.above[first + lane / sharers] = product;
+        }
+        named_barrier(partials, column_threads);
+        {
+          const int sum = static_cast<int>(threadIdx.x) / adders, part = static_cast<int>(threadIdx.x) % adders;
+          T total{};
+#pragma unroll
+          for (int i = 0; i < warps / adders; ++i) total = total + shared.partial[i * adders + part][sum];
+#pragma unroll
+          for (int mask = adders / 2; mask > 0; mask /= 2) total = total + shuffle_xor(total, mask);
+          if (part == 0) shared.sums[sum] = sum < b ? total : total + shared.above[sum - b];
+        }
+        named_barrier(complete, complete_threads);
+        if (t + 1 < steps) {  // C of the next step
+#pragma unroll
+          for (int c = 0; c < columns; ++c) {
+#pragma unroll
+            for (int r = 0; r < per_lane; ++r) {
+              left[r][c] = load_shared_by_all(own + (b + c) * static_cast<long long>(ld) + 2 * b + 32 * r);
+            }
+          }
+        }
+        // C = C - (C u) u^H;  w = D u - (u^H D u / 2) u,  D = D - u w^H - w u^H.
+        DeviceReal<T> half{};
+#pragma unroll
+        for (int r = 0; r < per_lane; ++r) {
+          const T cu = -shared.sums[lane + 32 * r];
+          T product{};
+          add_conjugate_product(product, u[lane + 32 * r], shared.sums[b + lane + 32 * r]);
+          half += real_part(product);
+#pragma unroll
+          for (int c = 0; c < columns; ++c) add_product(right[r][c], cu, conjugate(u[first + c]));
+        }
+        half = warp_sum(half) / 2;
+        T ur[per_lane], wr[per_lane];
+#pragma unroll
+        for (int r = 0; r < per_lane; ++r) {
+          ur[r] = -u[lane + 32 * r];
+          wr[r] = half * u[lane + 32 * r] - shared.sums[b + lane + 32 * r];
+        }
+#pragma unroll
+        for (int c = 0; c < columns; ++c) {
+          const T uc = conjugate(u[first + c]), wc = conjugate(shared.sums[b + first + c] - half * u[first + c]);
+#pragma unroll
+          for (int r = 0; r < per_lane; ++r) {
+            if (lane + 32 * r >= first + c) {
+              T value = d[r][c];
+              add_product(value, ur[r], wc);
+              add_product(value, wr[r], uc);
+              d[r][c] = load_shared_by_all(own + (b + c) * static_cast<long long>(ld) + b + 32 * r);
+              store_shared_by_all(own + c * ld + 32 * r, value);
+            }
+          }
+        }
+      };
+      for (int t = 0;;) {
+        work(x, y, t);
+        if (++t >= steps) break;
+        work(y, x, t);
+        if (++t >= steps) break;
+      }
+      named_barrier(step, chase_threads);
+    }
+  }
+}
+
+// Diagonal, off-diagonal and phases of a Hermitian tridiagonal matrix in band storage, see real_tridiagonal() of
+// engine/host/chase.h. One block: each phase comes from the one before it.
+template <class T>
+__device__ void real_tridiagonal(const T* band, int ld, int n, DeviceReal<T>* d, DeviceReal<T>* e, T* phases) {
+  constexpr int threads = 256;
+  const int thread = static_cast<int>(threadIdx.x);
+  if constexpr (DeviceScalar<T>::complex) {
+    using R = DeviceReal<T>;
+    __shared__ T phase[threads];
+    T last{R(1), R(0)};
+    for (int begin = 0; begin < n; begin += threads) {
+      const int j = begin + thread;
+      phase[thread] = T{R(1), R(0)};  // what the phase of row j + 1 has over that of row j
+      if (j < n) {
+        const T* const at = band + static_cast<long long>(j) * ld;
+        d[j] = at[0].re;
+        if (j + 1 < n) {
+          const R size = modulus(at[1].re, at[1].im);
+          e[j] = size;
+          if (size != 0) {
+            const T turn{at[1].re / size, at[1].im / size};
+            const R error = modulus(turn.re, turn.im);  // where `size` is denormal
+            phase[thread] = T{turn.re / error, turn.im / error};
+          }
+        }
+      }
+      __syncthreads();
+      if (thread == 0) {
+        for (int i = 0; i < threads; ++i) {
+          T next = last * phase[i];
+          next = (R(1.5) - squared_modulus(next) / 2) * next;  // Newton's step to modulus one
+          phase[i] = last;
+          last = next;
+        }
+      }
+      __syncthreads();
+      if (j < n) phases[j] = phase[thread];
+      __syncthreads();
+    }
+  } else {
+    for (int j = thread; j < n; j += threads) {
+      const T* const at = band + static_cast<long long>(j) * ld;
+      d[j] = at[0];
+      if (j + 1 < n) e[j] = at[1];
+      phases[j] = 1;
+    }
+  }
+}
+
+// D(g, t) of order 2b (engine/reflectors.h) in a block of 8b threads, four to a column. In H(k) ... H(b-1) I rows
+// before k are still those of I, and rows from k + b on are final: each thread keeps the rest of its column in a window
+// of registers that moves up by one for four reflectors.
+template <class T, int b>
+__device__ void form_diamond(const DiamondBatch& a) {
+  constexpr int order = 2 * b, window = b / 4 + 1, threads = 8 * b;
+  __shared__ T v[b][b + 8];  // rows of reflectors, four zeros before and after each
+  const int thread = static_cast<int>(threadIdx.x), column = thread / 4, part = thread % 4;
+  const int wave = static_cast<int>(blockIdx.y), i = static_cast<int>(blockIdx.x);
+  if (i >= a.count[wave]) return;
+  const long long g = a.g[wave] + i, t = a.t[wave] + i;
+  const T* const block = static_cast<const T*>(a.reflectors) + (g * a.steps - g * (g - 1) / 2 + t) * b * b;
+  for (int at = thread; at < 8 * b; at += threads) v[at / 8][at % 8 < 4 ? at % 8 : b + at % 8] = T{};
+  for (int at = thread; at < b * b; at += threads) v[at / b][4 + at % b] = block[at];
+  __syncthreads();
+
+  T w[window];  // rows b - 4 + 4 i + part, at first
+#pragma unroll
+  for (int r = 0; r < window; ++r) w[r] = scalar<T>(b - 4 + 4 * r + part == column ? 1 : 0, 0);
+  T* const out =
+      static_cast<T*>(a.q) + (a.first[wave] + i) * order * order + static_cast<long long>(column) * order + part;
+#pragma unroll 1
+  for (int four = b / 4 - 1; four >= 0; --four) {
+#pragma unroll
+    for (int k = 3; k >= 0; --k) {
+      const T* const u = &v[4 * four + k][4 + part - k];
+      T ur[window], sums[4] = {};
+#pragma unroll
+      for (int r = 0; r < window; ++r) ur[r] = u[4 * r];
+#pragma unroll
+      for (int r = 0; r < window; ++r) add_conjugate_product(sums[r % 4], ur[r], w[r]);
+      T sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+      sum = sum + shuffle_xor(sum, 1);
+      sum = -(sum + shuffle_xor(sum, 2));
+#pragma unroll
+      for (int r = 0; r < window; ++r) add_product(w[r], ur[r], sum);
+    }
+    out[4 * four + b] = w[window - 1];
+#pragma unroll
+    for (int r = window - 1; r > 0; --r) w[r] = w[r - 1];
+    w[0] = scalar<T>(4 * (four - 1) + part == column ? 1 : 0, 0);
+  }
+#pragma unroll
+  for (int r = 0; r < window - 1; ++r) out[4 * r] = w[r + 1];
+}
+
+// A = diag(factors) A.
+template <class T>
+__device__ void scale_rows(const T* factors, T* a, long long ld, int rows, int columns) {
+  const long long total = static_cast<long long>(rows) * columns;
+  for (long long i = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x; i < total;
+       i += static_cast<long long>(gridDim.x) * blockDim.x) {
+    const long long column = i / rows, row = i - column * rows;
+    a[row + column * ld] = factors[row] * a[row + column * ld];
+  }
+}
+
+}  // namespace jaxmg
