@@ -68,9 +68,10 @@ concept TridiagonalEngine =
       // To the host, which waits for the lane; and from there. The host's memory is free again on return.
       e.fetch(lane, cx, count, x /*host*/);
       e.store(lane, cx /*host*/, count, x);
+      // How small parts should be, and how large they may be is largest_leaf.
+      { E::leaf_rows } -> std::convertible_to<std::int64_t>;
       // The eigenvalues of every part that has rows here, in place of its diagonal in the first array, and the rows of
-      // its eigenvectors. Parts have at most largest_leaf rows. Here and below, info becomes at most the number of an
-      // eigenvalue that was not found.
+      // its eigenvectors. Here and below, info becomes at most the number of an eigenvalue that was not found.
       e.solve_leaves(lane, halving, x /*d*/, cx /*e*/, row, q, info);
       // z_i = Q_ri, where r is the cut row of i, for `count` numbers from the first on.
       e.take_cut_rows(lane, halving, row, q, std::int64_t{} /*first*/, count, x /*z*/);

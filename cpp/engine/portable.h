@@ -28,10 +28,10 @@ JAXMG_PORTABLE constexpr Real unit_roundoff() {
   return sizeof(Real) == 8 ? Real(1.1102230246251565e-16) : Real(5.9604644775390625e-8);
 }
 
-// A number whose reciprocal is finite, times 1 / eps: below it nothing has relative precision.
+// Safely above the numbers whose reciprocal overflows.
 template <class Real>
-JAXMG_PORTABLE constexpr Real negligible() {
-  return sizeof(Real) == 8 ? Real(2.0041683600089728e-292) : Real(1.9721522630525295e-31);
+JAXMG_PORTABLE constexpr Real smallest_pivot() {
+  return sizeof(Real) == 8 ? Real(1e-292) : Real(1e-31f);
 }
 
 }  // namespace jaxmg

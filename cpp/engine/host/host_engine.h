@@ -15,12 +15,13 @@
 #include "engine/engine.h"
 #include "engine/host/blas.h"
 #include "engine/host/chase.h"
+#include "engine/host/tridiagonal.h"
 #include "engine/reflectors.h"
 #include "engine/scaling.h"
 
 namespace jaxmg {
 
-class HostEngine {
+class HostEngine : public HostTridiagonal {
  public:
   struct Event {};
 

@@ -1,0 +1,74 @@
+// Small symmetric eigenproblems, and counts of the eigenvalues of tridiagonal matrices with elements of at most 1.
+#pragma once
+
+#include "engine/portable.h"
+
+namespace jaxmg {
+
+// Jacobi's method for the smallest parts of divide and conquer. QL iteration would do with a tenth of the arithmetic,
+// which does not matter here; but on some graded matrices it stands still, since what tells the far end of the shift
+// underflows on its way (in single precision, 1e-24 ... 1 is enough). Jacobi's rotations always converge.
+
+// Orders that a warp can hold.
+inline constexpr int largest_leaf = 32;
+// About eight are needed.
+inline constexpr int jacobi_sweeps = 30;
+
+// A sweep is a tournament: in round t of n - 1 every one of n (even) indices meets one other. These are the partners
+// of meeting k < n / 2.
+struct Meeting {
+  int p, q;
+};
+JAXMG_PORTABLE inline Meeting meeting(int n, int t, int k) {
+  const int around = n - 1;
+  const int p = k == 0 ? around : (t + k) % around, q = (t - k + around) % around;
+  return p < q ? Meeting{p, q} : Meeting{q, p};
+}
+
+template <class Real>
+struct Rotation {
+  Real c = 1, s = 0;
+  bool turns = false;
+};
+
+// [c -s; s c] [app apq; apq aqq] [c s; -s c] is diagonal, by the smaller of two angles (Golub and Van Loan, Matrix
+// Computations, section 8.5). Elements up to `negligible` are as good as zero.
+template <class Real>
+JAXMG_PORTABLE Rotation<Real> jacobi_rotation(Real app, Real apq, Real aqq, Real negligible) {
+  if (!(fabs(apq) > negligible)) return {};
+  const Real tau = (aqq - app) / (2 * apq);
+  const Real t = copysign(1 / (fabs(tau) + sqrt(1 + tau * tau)), tau);
+  const Real c = 1 / sqrt(1 + t * t);
+  return {c, c * t, true};
+}
+
+// [x y] = [x y] [c s; -s c].
+template <class Real>
+JAXMG_PORTABLE void rotate(const Rotation<Real>& r, Real& x, Real& y) {
+  const Real left = x, right = y;
+  x = r.c * left - r.s * right;
+  y = r.s * left + r.c * right;
+}
+
+// What a matrix of which the elements are at most `largest` may lose.
+template <class Real>
+JAXMG_PORTABLE Real jacobi_negligible(Real largest) {
+  return unit_roundoff<Real>() / 4 * largest;
+}
+
+// How many eigenvalues are less than x: as many as the factorisation T - x I = L D L^T has negative pivots (Demmel,
+// Dhillon and Ren, On the correctness of some bisection-like parallel eigenvalue algorithms in floating point
+// arithmetic, ETNA 3, 1995). This is one step, to the pivot of row i from the one before; `square` is e_{i-1}^2.
+template <class Real>
+JAXMG_PORTABLE Real next_pivot(Real pivot, Real d, Real square, Real x) {
+  const Real next = d - x - square / pivot;
+  return fabs(next) < smallest_pivot<Real>() ? -smallest_pivot<Real>() : next;
+}
+
+// Halvings that take an interval of length 8 down to eps.
+template <class Real>
+JAXMG_PORTABLE constexpr int bisection_steps() {
+  return sizeof(Real) == 8 ? 56 : 27;
+}
+
+}  // namespace jaxmg
