@@ -49,7 +49,7 @@ template <class T, class E>
   requires BulgeChasingEngine<E, T>
 void chase_bulges(E& engine, Lane lane, BulgeChasingWorkspace<T>& w, const Reflectors<T>& q2, Real<T>* d, Real<T>* e,
                   std::int32_t* info) {
-  engine.zero(lane, q2.all());
+  if (q2.data != nullptr) engine.zero(lane, q2.all());
   engine.chase(lane, w.padded, q2, w.progress, d, e, info);
 }
 

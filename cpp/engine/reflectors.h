@@ -30,14 +30,14 @@ struct Wave {
 
 template <class T>
 struct Reflectors {
-  T* data = nullptr;
+  T* data = nullptr;    // none where Q2 is not wanted
   T* phases = nullptr;  // n numbers of modulus one, the diagonal that made the off-diagonals real
   std::int64_t n = 0, b = 0;
 
   Reflectors() = default;
-  // Over n^2 / 2 elements and a little.
-  Reflectors(Arena& arena, std::int64_t order, std::int64_t bandwidth) : n(order), b(bandwidth) {
-    data = arena.take<T>(blocks() * b * b);
+  // n^2 / 2 elements and a little, or room for the phases alone.
+  Reflectors(Arena& arena, std::int64_t order, std::int64_t bandwidth, bool wanted = true) : n(order), b(bandwidth) {
+    if (wanted) data = arena.take<T>(blocks() * b * b);
     phases = arena.take<T>(n);
   }
 

@@ -289,6 +289,7 @@ __device__ void chase(const Chase& a) {
     } else if (warp == warps) {
       // The chain.
       const long long g = s / b, steps_of_first = (n - 1 + b - 1) / b;
+      const bool wanted = a.reflectors != nullptr;
       T* const kept = static_cast<T*>(a.reflectors) + ((g * steps_of_first - g * (g - 1) / 2) * b + s % b) * b;
       T x[per_lane];
       const auto reflect = [&](int t, T* beta_at) {
@@ -296,7 +297,7 @@ __device__ void chase(const Chase& a) {
 #pragma unroll
         for (int r = 0; r < per_lane; ++r) {
           shared.u[t & 1][lane + 32 * r] = x[r];
-          store_streaming(kept + static_cast<long long>(t) * b * b + lane + 32 * r, x[r]);
+          if (wanted) store_streaming(kept + static_cast<long long>(t) * b * b + lane + 32 * r, x[r]);
         }
         if (lane == 0) {
           shared.beta[t & 1] = beta;

@@ -61,7 +61,7 @@ constexpr int qr_columns = 128;  // at most
 // A band to reduce by all thread blocks of a cooperative launch, see chase_kernel.h.
 struct Chase {
   void* band;        // 2b by n + 3b, zero from column n on
-  void* reflectors;  // packed as in engine/reflectors.h, zero
+  void* reflectors;  // packed as in engine/reflectors.h, zero; may be null
   int* progress;     // n words, zero
   int* info;
   int n;

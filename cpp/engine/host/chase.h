@@ -114,7 +114,7 @@ class BandChase {
       for (std::int64_t t = 0; s + 1 + t * b_ < n_; ++t) {
         const std::int64_t row = s + 1 + t * b_, size = std::min(b_, n_ - row);
         annihilate(row, column, size);
-        std::copy_n(u_.data(), size, q2_.block(s / b_, t).at(0, s % b_));
+        if (q2_.data != nullptr) std::copy_n(u_.data(), size, q2_.block(s / b_, t).at(0, s % b_));
         for (std::int64_t j = column + 1; j < row; ++j) reflect_left(row, j, size);
         reflect_both(row, size);
         const std::int64_t below = row + b_;
