@@ -8,7 +8,7 @@
 // vectors; instead those of b sweeps are multiplied out to diamonds, orthogonal matrices of order 2b, and all diamonds
 // of one wave are applied by one batch of products (compare Auckenthaler et al., Parallel solution of partial symmetric
 // eigenvalue problems from electronic structure calculations, Parallel Computing 37, 2011, who apply them one by one).
-// A diamond has 4 b^2 entries for the 2 b^2 of its b vectors and b x b factor, and takes as many operations.
+// A diamond takes as many operations as its b vectors in their compact WY form, but in one product instead of two.
 #pragma once
 
 #include <algorithm>
@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/arena.h"
+#include "core/batch.h"
 #include "core/error.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
@@ -53,82 +54,143 @@ void chase_bulges(E& engine, Lane lane, BulgeChasingWorkspace<T>& w, const Refle
   engine.chase(lane, w.padded, q2, w.progress, d, e, info);
 }
 
-// What the way back needs for eigenvectors taken `columns` at a time; each round makes the diamonds anew, `diamonds` at
-// a time. Few columns make them the greater part of the work, which is 8 b^3 operations for each, and 8 b^2 for each
-// column it is applied to.
+// What the way back needs for eigenvectors taken `columns` at a time. Each round makes the diamonds anew, merged
+// `levels` times, as many at a time as `diamonds`.
 template <class T>
 struct BackTransformationWorkspace {
-  MatrixView<T> other;     // eigenvectors before or after each wave
-  MatrixView<T> diamonds;  // side by side
+  int levels;
+  MatrixView<T> other;           // eigenvectors before or after each wave
+  T *diamonds, *parts, *halves;  // merged diamonds, what they were merged from, products in between
+  std::int64_t at_once;
 
   BackTransformationWorkspace(Arena& arena, std::int64_t n, std::int64_t b, std::int64_t columns,
-                              std::int64_t diamonds_at_once)
-      : other(arena.matrix<T>(n, columns)), diamonds(arena.matrix<T>(2 * b, 2 * b * diamonds_at_once)) {}
+                              std::int64_t diamonds_at_once, int merge_levels = 0)
+      : levels(merge_levels), other(arena.matrix<T>(n, columns)), at_once(diamonds_at_once) {
+    const std::int64_t order = 2 * b << levels;
+    diamonds = arena.take<T>(order * order * at_once);
+    parts = levels > 0 ? arena.take<T>(order * order * at_once) : nullptr;
+    halves = levels > 0 ? arena.take<T>(order * order / 2 * at_once) : nullptr;
+  }
 
   // The longest wave of a matrix of order n: it has to fit.
-  static std::int64_t least_diamonds(std::int64_t n, std::int64_t b) { return n / (2 * b) + 1; }
+  static std::int64_t least_diamonds(std::int64_t n, std::int64_t b, int levels = 0) {
+    return n / (2 * b << levels) + 1;
+  }
 };
+
+// How often merging pays. Diamonds of half the width `w` of those that are applied take 2.5 w^3 operations a strip of
+// w^2 reflectors to make, and 8 w^2 for every column to apply, at any w. But wider ones are applied faster: on an H200,
+// f64, at 52 Tflop/s for w = 128, and 42 for w = 64.
+inline int merge_levels(std::int64_t n, std::int64_t b) {
+  int levels = 0;
+  while (b > 1 && (2 * b << levels) <= 128 && (32 * b << levels) <= n) ++levels;
+  return levels;
+}
 
 template <class T, class E>
   requires BulgeChasingEngine<E, T>
 class BackTransformation {
  public:
   BackTransformation(E& engine, Lane lane, const Reflectors<T>& q2, BackTransformationWorkspace<T>& workspace)
-      : e_(engine), lane_(lane), q2_(q2), w_(workspace) {}
+      : e_(engine), lane_(lane), q2_(q2), w_(workspace), grid_{q2.n, q2.b << workspace.levels} {}
 
   // Z = Q2 Z for any number of columns.
   void run(MatrixView<T> z) {
     if constexpr (is_complex<T>) e_.scale_rows(lane_, q2_.all_phases(), z);
-    if (q2_.waves() == 0 || z.empty()) return;
+    if (q2_.blocks() == 0 || z.empty()) return;
     for (std::int64_t j = 0; j < z.columns; j += w_.other.columns) {
       transform(z.block(0, j, z.rows, std::min(w_.other.columns, z.columns - j)));
     }
   }
 
  private:
-  // Waves take strips of b rows from one of Z and `other` to the other one. A strip takes part in every wave from its
-  // first to its last, for the strips of wave w are those of wave w - 1 but for its ends; what comes into the last
-  // strip's place every other wave lies beyond the matrix.
+  // Waves take strips of `width` rows from one of Z and `other` to the other one. A strip takes part in every wave from
+  // its first to its last, for the strips of a wave are those of the wave before but for the ends; what comes into the
+  // last strip's place every other wave lies beyond the matrix.
   void transform(MatrixView<T> z) {
-    const std::int64_t n = q2_.n, b = q2_.b;
+    const std::int64_t n = q2_.n, width = grid_.width;
     const MatrixView<T> other = w_.other.block(0, 0, n, z.columns);
     e_.copy(lane_, z, other);
-    for (std::int64_t w = 0; w < q2_.waves();) {
-      const std::vector<Wave> waves = as_many_as_fit(w);
-      MatrixView<T> q = w_.diamonds;
-      e_.form_diamonds(lane_, q2_, waves, q);
-      for (const Wave& wave : waves) {
-        const std::int64_t row = q2_.row(wave.g, wave.t), rows = std::min(n - row, 2 * b * wave.count);
-        const MatrixView<T> from = w % 2 == 0 ? z : other, to = w % 2 == 0 ? other : z;
-        e_.multiply_diagonal(lane_, q.block(0, 0, 2 * b, 2 * b * wave.count), from.block(row, 0, rows, z.columns),
-                             to.block(row, 0, rows, z.columns));
-        q.data = q.at(0, 2 * b * wave.count);
+    for (std::int64_t w = 0; w < grid_.waves();) {
+      Batch<T> diamonds;
+      for (const Wave& wave : form_diamonds(w, diamonds)) {
+        diamonds.count = wave.count;
+        apply(diamonds, grid_.row(wave.g, wave.t), w % 2 == 0 ? z : other, w % 2 == 0 ? other : z);
+        diamonds.first = diamonds[wave.count];
         ++w;
       }
     }
     // The last wave of strip i, D(0, i) in it, is wave i + groups - 1.
-    for (std::int64_t i = 0, row = 1; row < n; ++i, row += b) {
-      if ((i + q2_.groups()) % 2 == 0) continue;
-      const std::int64_t rows = std::min(b, n - row);
+    for (std::int64_t i = 0, row = 1; row < n; ++i, row += width) {
+      if ((i + grid_.groups()) % 2 == 0) continue;
+      const std::int64_t rows = std::min(width, n - row);
       e_.copy(lane_, other.block(row, 0, rows, z.columns), z.block(row, 0, rows, z.columns));
     }
   }
 
-  std::vector<Wave> as_many_as_fit(std::int64_t first) const {
+  // The strips that begin at `row` times a diamond each; of the last one there may be less in the matrix.
+  void apply(Batch<T> diamonds, std::int64_t row, MatrixView<T> from, MatrixView<T> to) {
+    const std::int64_t order = 2 * grid_.width, columns = from.columns;
+    const std::int64_t whole = std::min(diamonds.count, (q2_.n - row) / order);
+    const auto strips = [&](MatrixView<T> z, std::int64_t first, std::int64_t rows, std::int64_t count) {
+      return Batch<T>{z.block(row + first * order, 0, rows, columns), order, count};
+    };
+    e_.multiply_each(lane_, {diamonds.first, diamonds.stride, whole}, strips(from, 0, order, whole),
+                     strips(to, 0, order, whole));
+    if (whole == diamonds.count) return;
+    const std::int64_t rest = q2_.n - row - whole * order;
+    e_.multiply_each(lane_, {diamonds[whole].block(0, 0, rest, rest), 0, 1}, strips(from, whole, rest, 1),
+                     strips(to, whole, rest, 1));
+  }
+
+  // As many waves as fit, from the first one on, and their diamonds.
+  std::vector<Wave> form_diamonds(std::int64_t first, Batch<T>& diamonds) {
     std::vector<Wave> waves;
-    std::int64_t left = w_.diamonds.columns / (2 * q2_.b);
-    for (std::int64_t w = first; w < q2_.waves() && q2_.wave(w).count <= left; ++w) {
-      waves.push_back(q2_.wave(w));
-      left -= waves.back().count;
+    std::int64_t count = 0;
+    for (std::int64_t w = first; w < grid_.waves() && count + grid_.wave(w).count <= w_.at_once; ++w) {
+      waves.push_back(grid_.wave(w));
+      count += waves.back().count;
     }
     if (waves.empty()) throw Error(ErrorCode::internal, "the workspace does not hold the diamonds of one wave");
+    // Levels alternate between two buffers, so that the last one comes out in `diamonds`.
+    const auto of_level = [&](int level) {
+      const std::int64_t order = 2 * q2_.b << level;
+      T* const data = (w_.levels - level) % 2 == 0 ? w_.diamonds : w_.parts;
+      return Batch<T>{{data, order, order, order}, order * order, count << (2 * (w_.levels - level))};
+    };
+    e_.form_diamonds(lane_, q2_, waves, w_.levels, of_level(0));
+    for (int level = 0; level < w_.levels; ++level) merge(of_level(level), of_level(level + 1));
+    diamonds = of_level(w_.levels);
     return waves;
+  }
+
+  // Four diamonds, of two groups A, C (steps 2t, 2t + 1) and B, D, to one. Their rows, in strips of h = `width` rows,
+  // are 1 and 2 of A, 2 and 3 of C and of B, 3 and 4 of D, so that
+  //
+  //   Q = (I + C + I) (A + D) (I + B + I)       (+ the direct sum)
+  //
+  //       | A11  A12 B1   0  |                 | A21  A22 B1   0  |
+  //     = |      C Y         |     with   Y =  |  0   D11 B2  D12 |    and B1, B2 the halves of B's rows.
+  //       |  0   D21 B2  D22 |
+  void merge(Batch<T> parts, Batch<T> q) {
+    const std::int64_t h = parts.first.rows / 2;
+    const Batch<T> y{{w_.halves, 2 * h, 4 * h, 2 * h}, 8 * h * h, q.count};
+    const auto quarter = [&](std::int64_t i) { return Batch<T>{parts[i], 4 * parts.stride, q.count}; };
+    const auto a = quarter(0), c = quarter(1), b = quarter(2), d = quarter(3);
+    const auto b1 = b.block(0, 0, h, 2 * h), b2 = b.block(h, 0, h, 2 * h);
+    e_.merge_corners(lane_, parts, q, y);
+    e_.multiply_each(lane_, a.block(0, h, h, h), b1, q.block(0, h, h, 2 * h));
+    e_.multiply_each(lane_, a.block(h, h, h, h), b1, y.block(0, h, h, 2 * h));
+    e_.multiply_each(lane_, d.block(0, 0, h, h), b2, y.block(h, h, h, 2 * h));
+    e_.multiply_each(lane_, d.block(h, 0, h, h), b2, q.block(3 * h, h, h, 2 * h));
+    e_.multiply_each(lane_, c, y, q.block(h, 0, 2 * h, 4 * h));
   }
 
   E& e_;
   Lane lane_;
   const Reflectors<T>& q2_;
   BackTransformationWorkspace<T>& w_;
+  DiamondGrid grid_;
 };
 
 }  // namespace jaxmg

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/block.h"
+#include "core/batch.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
 #include "engine/engine.h"
@@ -45,15 +46,18 @@ concept BandReductionEngine = Engine<E, T> && requires(E& e, Lane lane, MatrixVi
 template <class E, class T>
 concept BulgeChasingEngine =
     Engine<E, T> && requires(E& e, Lane lane, MatrixView<T> a, MatrixView<T> b, const Reflectors<T>& reflectors,
-                             const std::vector<Wave>& waves, std::int32_t* info, Real<T>* real) {
+                             const std::vector<Wave>& waves, Batch<T> batch, std::int32_t* info, Real<T>* real) {
       // Takes a band of n columns, with zeros up to n + 3 b columns, to tridiagonal form; the same bits on every rank.
       // Fills reflectors that were zero, the diagonal, the off-diagonal. `progress` are n words to work with.
       // Sets info to at most n + 1 if that could not be finished.
       e.chase(lane, a, reflectors, info /*progress*/, real /*d*/, real /*e*/, info);
-      // The diamonds of several waves, one after the other, side by side in A.
-      e.form_diamonds(lane, reflectors, waves, a);
-      // B = diag(Q1, Q2, ...) A for square matrices Qi side by side; of the last one, as much as A has rows.
-      e.multiply_diagonal(lane, a /*q*/, a, b);
+      // The parts, of order 2b, of the diamonds of several waves that are to be merged `levels` times; those that lie
+      // beyond the matrix are identities.
+      e.form_diamonds(lane, reflectors, waves, int{} /*levels*/, batch);
+      // C_i = A_i B_i.
+      e.multiply_each(lane, batch, batch, batch);
+      // What of merged diamonds needs no product, and what these begin with, see BackTransformation::merge.
+      e.merge_corners(lane, batch /*parts*/, batch /*q*/, batch /*y*/);
       // A = diag(phases) A for a vector of phases.
       e.scale_rows(lane, b /*phases*/, a);
     };

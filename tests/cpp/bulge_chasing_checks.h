@@ -51,11 +51,12 @@ struct BandShape {
   int ranks = 1;
   std::int64_t columns = 0;   // eigenvectors at a time; 0: all
   std::int64_t diamonds = 0;  // at a time, beside those of the longest wave
+  int levels = 0;             // how often diamonds are merged
   bool vectors = true;        // whether Q2 is wanted
 
   friend std::ostream& operator<<(std::ostream& out, const BandShape& s) {
     return out << "n = " << s.n << ", b = " << s.b << " on " << s.ranks << " ranks, " << s.columns << " columns and "
-               << s.diamonds << " more diamonds at a time";
+               << s.diamonds << " more diamonds at a time, merged " << s.levels << " times";
   }
 };
 
@@ -84,10 +85,10 @@ template <class T, class Ranks>
 Tridiagonalization<T> tridiagonalize(Ranks& ranks, const Matrix<T>& a, const BandShape& shape) {
   const std::int64_t n = shape.n, b = shape.b, shard = std::max<std::int64_t>(1, shard_of(n, shape.ranks));
   const std::int64_t columns = shape.columns == 0 ? shard : std::min(shape.columns, shard);
-  const std::int64_t diamonds = BackTransformationWorkspace<T>::least_diamonds(n, b) + shape.diamonds;
+  const std::int64_t diamonds = BackTransformationWorkspace<T>::least_diamonds(n, b, shape.levels) + shape.diamonds;
   const auto reserve = [&](Arena& arena) {
     return std::tuple(Reflectors<T>(arena, n, b, shape.vectors), BulgeChasingWorkspace<T>(arena, n, b),
-                      BackTransformationWorkspace<T>(arena, n, b, columns, diamonds));
+                      BackTransformationWorkspace<T>(arena, n, b, columns, diamonds, shape.levels));
   };
   Arena measure;
   reserve(measure);
@@ -266,6 +267,24 @@ TYPED_TEST_P(BulgeChasing, SharesOfTheWorkFitTogether) {
   }
 }
 
+TYPED_TEST_P(BulgeChasing, DiamondsMayBeMerged) {
+  using T = typename TypeParam::Scalar;
+  for (const std::int64_t b : this->all_bandwidths()) {
+    if (b == 1) continue;
+    for (const int levels : {1, 2}) {
+      const std::int64_t width = b << levels;
+      for (const std::int64_t n : {b + 2, width - 1, width + 1, width + 2, 2 * width + b + 2, 5 * width / 2}) {
+        const BandShape shape{n, b, 1, 0, n % 3, levels};
+        SCOPED_TRACE(shape);
+        const auto a = banded(random_hermitian<T>(n, 9), b);
+        const auto found = this->reduce(a, shape);
+        EXPECT_LE(reduction_error(a, found), 5);
+        EXPECT_LE(orthogonality_error(found), 5);
+      }
+    }
+  }
+}
+
 TYPED_TEST_P(BulgeChasing, EveryRunFindsTheSameBits) {
   using T = typename TypeParam::Scalar;
   for (const std::int64_t b : this->all_bandwidths()) {
@@ -394,8 +413,8 @@ TYPED_TEST_P(BulgeChasing, NotANumberStaysOne) {
 }
 
 REGISTER_TYPED_TEST_SUITE_P(BulgeChasing, BandBecomesTridiagonal, BandOfSomeHundreds, SharesOfTheWorkFitTogether,
-                            EveryRunFindsTheSameBits, EigenvaluesAloneNeedNoReflectors, TridiagonalStaysAsItIs,
-                            ZeroStaysZero, HardMatrices, NearOverflowAndUnderflow, GradedWithinColumns,
-                            NotANumberStaysOne);
+                            DiamondsMayBeMerged, EveryRunFindsTheSameBits, EigenvaluesAloneNeedNoReflectors,
+                            TridiagonalStaysAsItIs, ZeroStaysZero, HardMatrices, NearOverflowAndUnderflow,
+                            GradedWithinColumns, NotANumberStaysOne);
 
 }  // namespace jaxmg::testing

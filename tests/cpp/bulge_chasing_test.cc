@@ -40,23 +40,24 @@ TEST(Reflectors, PackedWithoutGaps) {
 // Waves hold each diamond once; two diamonds that share rows are in different waves, the one whose reflectors come
 // later in Q2 in the earlier wave.
 TEST(Reflectors, WavesKeepTheOrder) {
-  for (const auto& [n, b] : shapes_of_bands()) {
-    SCOPED_TRACE(::testing::Message() << "n = " << n << ", b = " << b);
-    Arena measure;
-    const Reflectors<double> q2(measure, n, b);
+  for (const auto& [n, width] : shapes_of_bands()) {
+    SCOPED_TRACE(::testing::Message() << "n = " << n << ", width = " << width);
+    const DiamondGrid grid{n, width};
     std::map<std::pair<std::int64_t, std::int64_t>, std::int64_t> wave_of;
-    for (std::int64_t w = 0; w < q2.waves(); ++w) {
-      const Wave wave = q2.wave(w);
+    for (std::int64_t w = 0; w < grid.waves(); ++w) {
+      const Wave wave = grid.wave(w);
       ASSERT_GE(wave.count, 1);
       for (std::int64_t i = 0; i < wave.count; ++i) {
         ASSERT_TRUE(wave_of.emplace(std::pair(wave.g + i, wave.t + i), w).second);
       }
     }
-    EXPECT_EQ(static_cast<std::int64_t>(wave_of.size()), q2.blocks());
+    std::int64_t all = 0;
+    for (std::int64_t g = 0; g < grid.groups(); ++g) all += grid.steps(g);
+    EXPECT_EQ(static_cast<std::int64_t>(wave_of.size()), all);
     for (const auto& [one, one_wave] : wave_of) {
-      ASSERT_LT(one.first, q2.groups());
-      ASSERT_LT(one.second, q2.steps(one.first));
-      ASSERT_LT(q2.row(one.first, one.second), n);
+      ASSERT_LT(one.first, grid.groups());
+      ASSERT_LT(one.second, grid.steps(one.first));
+      ASSERT_LT(grid.row(one.first, one.second), n);
       for (const auto& [other, other_wave] : wave_of) {
         const std::int64_t apart = one.first + one.second - other.first - other.second;
         if (one == other || std::abs(apart) >= 2) continue;
@@ -64,6 +65,29 @@ TEST(Reflectors, WavesKeepTheOrder) {
         const bool before = one.first < other.first || (one.first == other.first && one.second > other.second);
         EXPECT_EQ(one_wave > other_wave, before)
             << one.first << ' ' << one.second << ' ' << other.first << ' ' << other.second;
+      }
+    }
+  }
+}
+
+// The parts of merged diamonds are all diamonds, each of them once.
+TEST(Reflectors, PartsAreAllThereAre) {
+  for (const auto& [n, b] : shapes_of_bands()) {
+    const DiamondGrid small{n, b};
+    for (const int levels : {0, 1, 2}) {
+      SCOPED_TRACE(::testing::Message() << "n = " << n << ", b = " << b << ", merged " << levels << " times");
+      const DiamondGrid grid{n, b << levels};
+      std::map<std::pair<std::int64_t, std::int64_t>, int> parts;
+      for (std::int64_t g = 0; g < grid.groups(); ++g) {
+        for (std::int64_t t = 0; t < grid.steps(g); ++t) {
+          for (std::int64_t i = 0; i < 1 << (2 * levels); ++i) {
+            const DiamondPart part(i, levels);
+            ++parts[{(g << levels) + part.g, (t << levels) + part.t}];
+          }
+        }
+      }
+      for (std::int64_t g = 0; g < small.groups(); ++g) {
+        for (std::int64_t t = 0; t < small.steps(g); ++t) EXPECT_EQ((parts[{g, t}]), 1);
       }
     }
   }

@@ -515,10 +515,21 @@ __device__ void form_diamond(const DiamondBatch& a) {
   constexpr int order = 2 * b, window = b / 4 + 1, threads = 8 * b;
   __shared__ T v[b][b + 8];  // rows of reflectors, four zeros before and after each
   const int thread = static_cast<int>(threadIdx.x), column = thread / 4, part = thread % 4;
-  const int wave = static_cast<int>(blockIdx.y), i = static_cast<int>(blockIdx.x);
-  if (i >= a.count[wave]) return;
-  const long long g = a.g[wave] + i, t = a.t[wave] + i;
-  const T* const block = static_cast<const T*>(a.reflectors) + (g * a.steps - g * (g - 1) / 2 + t) * b * b;
+  const int wave = static_cast<int>(blockIdx.y), i = static_cast<int>(blockIdx.x), whole = i >> (2 * a.levels);
+  if (whole >= a.count[wave]) return;
+  int g = a.g[wave] + whole, t = a.t[wave] + whole;
+  for (int level = a.levels - 1; level >= 0; --level) {  // see DiamondPart of engine/reflectors.h
+    const int quarter = i >> (2 * level) & 3;
+    g = 2 * g + (quarter >> 1);
+    t = 2 * t + (quarter & 1);
+  }
+  T* const q = static_cast<T*>(a.q) + (a.first[wave] + i) * order * order;
+  if (g >= a.groups || t >= a.steps - g) {  // beyond the matrix
+    for (int at = thread; at < order * order; at += threads) q[at] = scalar<T>(at / order == at % order ? 1 : 0, 0);
+    return;
+  }
+  const T* const block = static_cast<const T*>(a.reflectors) +
+                         (static_cast<long long>(g) * a.steps - static_cast<long long>(g) * (g - 1) / 2 + t) * b * b;
   for (int at = thread; at < 8 * b; at += threads) v[at / 8][at % 8 < 4 ? at % 8 : b + at % 8] = T{};
   for (int at = thread; at < b * b; at += threads) v[at / b][4 + at % b] = block[at];
   __syncthreads();
@@ -526,8 +537,7 @@ __device__ void form_diamond(const DiamondBatch& a) {
   T w[window];  // rows b - 4 + 4 i + part, at first
 #pragma unroll
   for (int r = 0; r < window; ++r) w[r] = scalar<T>(b - 4 + 4 * r + part == column ? 1 : 0, 0);
-  T* const out =
-      static_cast<T*>(a.q) + (a.first[wave] + i) * order * order + static_cast<long long>(column) * order + part;
+  T* const out = q + static_cast<long long>(column) * order + part;
 #pragma unroll 1
   for (int four = b / 4 - 1; four >= 0; --four) {
 #pragma unroll
@@ -551,6 +561,27 @@ __device__ void form_diamond(const DiamondBatch& a) {
   }
 #pragma unroll
   for (int r = 0; r < window - 1; ++r) out[4 * r] = w[r + 1];
+}
+
+// See merge_corners of HostEngine. A block row for each Q of order 4h.
+template <class T>
+__device__ void merge_corners(const T* parts, T* q, T* y, int h) {
+  const long long square = static_cast<long long>(h) * h;
+  const T* const a = parts + blockIdx.x * 16 * square;
+  const T* const d = a + 12 * square;
+  q += blockIdx.x * 16 * square;
+  y += blockIdx.x * 8 * square;
+  for (int at = blockIdx.y * blockDim.x + threadIdx.x; at < square; at += gridDim.y * blockDim.x) {
+    const int i = at % h, j = at / h, order = 4 * h, half = 2 * h;
+    q[i + j * order] = a[i + j * half];
+    q[i + (3 * h + j) * order] = T{};
+    q[3 * h + i + j * order] = T{};
+    q[3 * h + i + (3 * h + j) * order] = d[h + i + (h + j) * half];
+    y[i + j * half] = a[h + i + j * half];
+    y[i + (3 * h + j) * half] = T{};
+    y[h + i + j * half] = T{};
+    y[h + i + (3 * h + j) * half] = d[i + (h + j) * half];
+  }
 }
 
 // A = diag(factors) A.

@@ -9,6 +9,7 @@
 
 #include "comm/block.h"
 #include "comm/fault_injection.h"
+#include "core/batch.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
 #include "engine/cuda/blas.h"
@@ -227,19 +228,22 @@ class CudaEngine {
   }
 
   template <class T>
-  void form_diamonds(Lane lane, const Reflectors<T>& reflectors, const std::vector<Wave>& waves, MatrixView<T> q) {
+  void form_diamonds(Lane lane, const Reflectors<T>& reflectors, const std::vector<Wave>& waves, int levels,
+                     Batch<T> parts) {
     DiamondBatch batch{};
     batch.reflectors = reflectors.data;
-    batch.q = q.data;
+    batch.q = parts.first.data;
+    batch.levels = levels;
+    batch.groups = checked_int(reflectors.groups(), "groups");
     batch.steps = checked_int(reflectors.steps(0), "steps");
     int used = 0;
-    std::int64_t diamonds = 0;
+    std::int64_t next = 0;
     for (std::size_t w = 0; w < waves.size(); ++w) {
       batch.g[used] = static_cast<int>(waves[w].g);
       batch.t[used] = static_cast<int>(waves[w].t);
       batch.count[used] = static_cast<int>(waves[w].count);
-      batch.first[used++] = diamonds;
-      diamonds += waves[w].count;
+      batch.first[used++] = next;
+      next += waves[w].count << (2 * levels);
       if (used == diamond_waves || w + 1 == waves.size()) {
         launch_form_diamonds(batch, used, static_cast<int>(reflectors.b), ScalarTraits<T>::type, lanes_.stream(lane));
         used = 0;
@@ -248,21 +252,18 @@ class CudaEngine {
   }
 
   template <class T>
-  void multiply_diagonal(Lane lane, MatrixView<T> q, MatrixView<T> from, MatrixView<T> to) {
-    if (from.empty()) return;
-    const int n = checked_int(from.columns, "n"), order = checked_int(q.rows, "m");
-    const int lda = leading(q), ldb = leading(from), ldc = leading(to);
-    const int whole = checked_int(from.rows / order, "count"), rest = static_cast<int>(from.rows % order);
-    cublasHandle_t blas = lanes_.blas(lane);
-    if (whole > 0) {
-      JAXMG_CHECK(multiply_batched(blas, order, n, order, q.data, lda, q.ld * order, from.data, ldb, order, to.data,
-                                   ldc, order, whole));
-    }
-    if (rest > 0) {
-      const std::int64_t row = from.rows - rest;
-      JAXMG_CHECK(multiply_batched(blas, rest, n, rest, q.at(0, row), lda, 0, from.at(row, 0), ldb, 0, to.at(row, 0),
-                                   ldc, 0, 1));
-    }
+  void multiply_each(Lane lane, Batch<T> a, Batch<T> b, Batch<T> c) {
+    if (c.first.empty() || c.count == 0) return;
+    JAXMG_CHECK(multiply_batched(lanes_.blas(lane), checked_int(c.first.rows, "m"), checked_int(c.first.columns, "n"),
+                                 checked_int(a.first.columns, "k"), a.first.data, leading(a.first), a.stride,
+                                 b.first.data, leading(b.first), b.stride, c.first.data, leading(c.first), c.stride,
+                                 checked_int(c.count, "count")));
+  }
+
+  template <class T>
+  void merge_corners(Lane lane, Batch<T> parts, Batch<T> q, Batch<T> y) {
+    launch_merge_corners(parts.first.data, q.first.data, y.first.data, checked_int(parts.first.rows / 2, "h"),
+                         checked_int(q.count, "count"), ScalarTraits<T>::type, lanes_.stream(lane));
   }
 
   template <class T>

@@ -71,11 +71,13 @@ constexpr int chase_threads = 352;  // of a block
 
 constexpr int diamond_waves = 64;
 
-// Diamonds (g + i, t + i), i < count, of several waves; those of each go to q from its first one on.
+// The parts of diamonds (g + i, t + i), i < count, of several waves; those of each wave go to q from its first one on.
 struct DiamondBatch {
   const void* reflectors;
   void* q;
-  int steps;  // of sweep 0
+  int levels;
+  int groups;
+  int steps;  // of group 0
   int g[diamond_waves];
   int t[diamond_waves];
   int count[diamond_waves];

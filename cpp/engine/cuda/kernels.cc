@@ -22,7 +22,10 @@ struct Kernels {
   CUkernel unit_lower_f32, unit_lower_f64, largest_f32, largest_f64, choose_scale_f32, choose_scale_f64, multiply_f32,
       multiply_f64, divide_f32, divide_f64;
   std::array<std::array<CUkernel, 2>, 4> chase, form_diamonds;  // by ScalarType, and half-bandwidth 32 or 64
-  std::array<CUkernel, 4> real_tridiagonal, scale_rows;
+  std::array<CUkernel, 4> real_tridiagonal, merge_corners, scale_rows;
+  // Of tridiagonal eigenproblems, for f32 and f64.
+  std::array<CUkernel, 2> solve_leaves, take_cut_rows, rotate_columns, solve_secular, adapt_weights, keep_deflated,
+      secular_vectors, bisect, widen;
 
   Kernels() {
     CUlibrary library{};
@@ -63,6 +66,8 @@ struct Kernels {
     form_diamonds = by_bandwidth("jaxmg_form_diamonds");
     real_tridiagonal = {get("jaxmg_real_tridiagonal_f32"), get("jaxmg_real_tridiagonal_f64"),
                         get("jaxmg_real_tridiagonal_c64"), get("jaxmg_real_tridiagonal_c128")};
+    merge_corners = {get("jaxmg_merge_corners_f32"), get("jaxmg_merge_corners_f64"), get("jaxmg_merge_corners_c64"),
+                     get("jaxmg_merge_corners_c128")};
     scale_rows = {get("jaxmg_scale_rows_f32"), get("jaxmg_scale_rows_f64"), get("jaxmg_scale_rows_c64"),
                   get("jaxmg_scale_rows_c128")};
   }
@@ -197,7 +202,7 @@ void launch_real_tridiagonal(const void* band, int ld, int n, void* d, void* e, 
 }
 
 void launch_form_diamonds(const DiamondBatch& batch, int waves, int b, ScalarType type, cudaStream_t stream) {
-  const int longest = *std::max_element(batch.count, batch.count + waves);
+  const int longest = *std::max_element(batch.count, batch.count + waves) << (2 * batch.levels);
   const auto function = reinterpret_cast<CUfunction>(for_bandwidth(Kernels::instance().form_diamonds, type, b));
   void* pointers[] = {const_cast<DiamondBatch*>(&batch)};
   JAXMG_CHECK(Driver::instance().launch_kernel(function, static_cast<unsigned>(longest), static_cast<unsigned>(waves),
@@ -230,6 +235,16 @@ void launch_choose_scale(const Real* norms, int ranks, Real* scale, std::int32_t
                          cudaStream_t stream) {
   const Kernels& k = Kernels::instance();
   launch(choose<Real>(k.choose_scale_f32, k.choose_scale_f64), 1, 1, stream, norms, ranks, scale, failure, info);
+void launch_merge_corners(const void* parts, void* q, void* y, int h, int count, ScalarType type, cudaStream_t stream) {
+  if (count == 0) return;
+  const auto function =
+      reinterpret_cast<CUfunction>(Kernels::instance().merge_corners[static_cast<std::size_t>(type)]);
+  void* pointers[] = {&parts, &q, &y, &h};
+  JAXMG_CHECK(Driver::instance().launch_kernel(function, static_cast<unsigned>(count),
+                                               static_cast<unsigned>(std::max(1, h * h / 4096)), 1, 256, 1, 1, 0,
+                                               stream, pointers, nullptr));
+}
+
 }
 
 template <class Real>

@@ -223,14 +223,17 @@ JAXMG_CHASE(c64, DeviceComplex<float>, 64, 1)
 JAXMG_CHASE(c128, DeviceComplex<double>, 32, 1)
 #undef JAXMG_CHASE
 
-#define JAXMG_TRIDIAGONAL(suffix, scalar)                                                                        \
-  extern "C" __global__ void __launch_bounds__(256) jaxmg_real_tridiagonal_##suffix(                             \
-      const scalar* band, int ld, int n, DeviceReal<scalar>* d, DeviceReal<scalar>* e, scalar* phases) {         \
-    real_tridiagonal(band, ld, n, d, e, phases);                                                                 \
-  }                                                                                                              \
+#define JAXMG_TRIDIAGONAL(suffix, scalar)                                                                    \
+  extern "C" __global__ void __launch_bounds__(256) jaxmg_real_tridiagonal_##suffix(                           \
+      const scalar* band, int ld, int n, DeviceReal<scalar>* d, DeviceReal<scalar>* e, scalar* phases) {       \
+    real_tridiagonal(band, ld, n, d, e, phases);                                                               \
+  }                                                                                                            \
+  extern "C" __global__ void jaxmg_merge_corners_##suffix(const scalar* parts, scalar* q, scalar* y, int h) {  \
+    merge_corners(parts, q, y, h);                                                                             \
+  }                                                                                                            \
   extern "C" __global__ void jaxmg_scale_rows_##suffix(const scalar* factors, scalar* a, long long ld, int rows, \
-                                                       int columns) {                                            \
-    scale_rows(factors, a, ld, rows, columns);                                                                   \
+                                                       int columns) {                                          \
+    scale_rows(factors, a, ld, rows, columns);                                                                 \
   }
 JAXMG_TRIDIAGONAL(f32, float)
 JAXMG_TRIDIAGONAL(f64, double)

@@ -57,6 +57,7 @@ void launch_real_tridiagonal(const void* band, int ld, int n, void* d, void* e, 
                              cudaStream_t stream);
 void launch_form_diamonds(const DiamondBatch& batch, int waves, int b, ScalarType type, cudaStream_t stream);
 void launch_scale_rows(const void* factors, void* a, std::int64_t ld, int rows, int columns, ScalarType type,
+void launch_merge_corners(const void* parts, void* q, void* y, int h, int count, ScalarType type, cudaStream_t stream);
                        cudaStream_t stream);
 
 }  // namespace jaxmg::cuda

@@ -205,16 +205,17 @@ void real_tridiagonal(MatrixView<T> band, std::int64_t n, Real<T>* d, Real<T>* e
 
 // Q = D(g, t) of order 2b, its last row and column those of the identity.
 template <class T>
-void form_diamond(MatrixView<T> block, MatrixView<T> q) {
-  const std::int64_t b = block.rows;
+void form_diamond(const Reflectors<T>& reflectors, std::int64_t g, std::int64_t t, MatrixView<T> q) {
   for (std::int64_t j = 0; j < q.columns; ++j) {
     std::fill_n(q.at(0, j), q.rows, T(0));
     *q.at(j, j) = 1;
   }
-  for (std::int64_t k = b - 1; k >= 0; --k) {
+  if (g >= reflectors.groups() || t >= reflectors.steps(g)) return;
+  const MatrixView<T> block = reflectors.block(g, t);
+  for (std::int64_t k = block.columns - 1; k >= 0; --k) {
     // Columns before k have not been touched by the reflectors after it, nor are they by this one.
     for (std::int64_t j = k; j < q.columns; ++j) {
-      axpy(-dot(block.at(0, k), q.at(k, j), b), block.at(0, k), q.at(k, j), b);
+      axpy(-dot(block.at(0, k), q.at(k, j), block.rows), block.at(0, k), q.at(k, j), block.rows);
     }
   }
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "comm/thread_communicator.h"
+#include "core/batch.h"
 #include "core/error.h"
 #include "core/scalar.h"
 #include "engine/eigen_engine.h"
@@ -185,23 +186,43 @@ class HostEngine : public HostTridiagonal {
   }
 
   template <class T>
-  void form_diamonds(Lane, const Reflectors<T>& reflectors, const std::vector<Wave>& waves, MatrixView<T> q) {
-    const std::int64_t order = q.rows;
+  void form_diamonds(Lane, const Reflectors<T>& reflectors, const std::vector<Wave>& waves, int levels,
+                     Batch<T> parts) {
+    std::int64_t next = 0;
     for (const Wave& wave : waves) {
-      for (std::int64_t i = 0; i < wave.count; ++i, q.data = q.at(0, order)) {
-        form_diamond(reflectors.block(wave.g + i, wave.t + i), q.block(0, 0, order, order));
+      for (std::int64_t i = 0; i < wave.count << (2 * levels); ++i) {
+        const std::int64_t whole = i >> (2 * levels);
+        const DiamondPart part(i - (whole << (2 * levels)), levels);
+        form_diamond(reflectors, ((wave.g + whole) << levels) + part.g, ((wave.t + whole) << levels) + part.t,
+                     parts[next++]);
       }
     }
   }
 
   template <class T>
-  void multiply_diagonal(Lane, MatrixView<T> q, MatrixView<T> from, MatrixView<T> to) {
+  void multiply_each(Lane, Batch<T> a, Batch<T> b, Batch<T> c) {
+    const int m = checked_int(c.first.rows, "m"), n = checked_int(c.first.columns, "n");
+    const int k = checked_int(a.first.columns, "k");
+    const int lda = leading(a.first), ldb = leading(b.first), ldc = leading(c.first);
     const T one = 1, zero = 0;
-    const int n = checked_int(from.columns, "n"), lda = leading(q), ldb = leading(from), ldc = leading(to);
-    for (std::int64_t row = 0; n > 0 && row < from.rows; row += q.rows) {
-      const int m = checked_int(std::min(q.rows, from.rows - row), "m");
-      Blas<T>::instance().gemm("N", "N", &m, &n, &m, &one, q.at(0, row), &lda, from.at(row, 0), &ldb, &zero,
-                               to.at(row, 0), &ldc);
+    for (std::int64_t i = 0; m > 0 && n > 0 && i < c.count; ++i) {
+      Blas<T>::instance().gemm("N", "N", &m, &n, &k, &one, a[i].data, &lda, b[i].data, &ldb, &zero, c[i].data, &ldc);
+    }
+  }
+
+  template <class T>
+  void merge_corners(Lane lane, Batch<T> parts, Batch<T> q, Batch<T> y) {
+    const std::int64_t h = parts.first.rows / 2;
+    for (std::int64_t i = 0; i < q.count; ++i) {
+      const MatrixView<T> a = parts[4 * i], d = parts[4 * i + 3];
+      copy(lane, a.block(0, 0, h, h), q[i].block(0, 0, h, h));
+      zero(lane, q[i].block(0, 3 * h, h, h));
+      zero(lane, q[i].block(3 * h, 0, h, h));
+      copy(lane, d.block(h, h, h, h), q[i].block(3 * h, 3 * h, h, h));
+      copy(lane, a.block(h, 0, h, h), y[i].block(0, 0, h, h));
+      zero(lane, y[i].block(0, 3 * h, h, h));
+      zero(lane, y[i].block(h, 0, h, h));
+      copy(lane, d.block(0, h, h, h), y[i].block(h, 3 * h, h, h));
     }
   }
 
