@@ -40,7 +40,7 @@ inline std::int64_t default_secular_columns(std::int64_t n) { return std::min<st
 template <class R>
 struct DivideAndConquerWorkspace {
   MatrixView<R> rows;   // the result: this rank's rows of Q
-  MatrixView<R> other;  // the same before a step; free afterwards
+  MatrixView<R> other;  // the same before a step; free afterwards. May be lent, and is then set by the lender.
   R* s;                 // columns of S
   std::int64_t s_elements;
   R *value, *z;  // one behind the other
@@ -50,9 +50,10 @@ struct DivideAndConquerWorkspace {
   std::byte* tables;
   std::int64_t table_bytes;
 
-  DivideAndConquerWorkspace(Arena& arena, std::int64_t n, std::int64_t shard, std::int64_t columns) {
+  DivideAndConquerWorkspace(Arena& arena, std::int64_t n, std::int64_t shard, std::int64_t columns,
+                            bool other_is_lent = false) {
     rows = arena.matrix<R>(shard, n);
-    other = arena.matrix<R>(shard, n);
+    if (!other_is_lent) other = arena.matrix<R>(shard, n);
     s_elements = n * columns;
     s = arena.take<R>(s_elements);
     value = arena.take<R>(2 * n);

@@ -32,7 +32,7 @@ concept BandReductionEngine = Engine<E, T> && requires(E& e, Lane lane, MatrixVi
   e.unit_lower(lane, a);
   // Copies of blocks within this rank's memory; their sources and targets do not count.
   e.copy_all(lane, blocks);
-  // *norm = the largest modulus of a real or an imaginary part of A, infinite if one of them is not finite.
+  // *norm = max(*norm, moduli of the real and imaginary parts of A), infinite if one of them is not finite.
   e.largest(lane, a, norm);
   // From the size() norms of the ranks: the power of two that the matrix is to be multiplied by, 1 where its
   // squares neither over- nor underflow; 0, and *info = not_finite, where a norm is infinite.

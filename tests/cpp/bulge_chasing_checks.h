@@ -19,31 +19,10 @@
 #include "typed.h"
 
 extern "C" {
-void dsyev_(const char* jobz, const char* uplo, const int* n, double* a, const int* lda, double* w, double* work,
-            const int* lwork, int* info);
-void zheev_(const char* jobz, const char* uplo, const int* n, std::complex<double>* a, const int* lda, double* w,
-            std::complex<double>* work, const int* lwork, double* rwork, int* info);
 void dsterf_(const int* n, double* d, double* e, int* info);
 }
 
 namespace jaxmg::testing {
-
-// Eigenvalues in ascending order, by LAPACK.
-template <class T>
-std::vector<double> lapack_eigenvalues(const Matrix<T>& a) {
-  auto wide = widened(a);
-  const int n = static_cast<int>(a.rows()), lda = std::max(1, n), lwork = 64 * lda;
-  std::vector<double> w(static_cast<std::size_t>(n)), rwork(static_cast<std::size_t>(3 * lda));
-  std::vector<Wide<T>> work(static_cast<std::size_t>(lwork));
-  int info = 0;
-  if constexpr (is_complex<T>) {
-    zheev_("N", "L", &n, wide.data(), &lda, w.data(), work.data(), &lwork, rwork.data(), &info);
-  } else {
-    dsyev_("N", "L", &n, wide.data(), &lda, w.data(), work.data(), &lwork, &info);
-  }
-  EXPECT_EQ(info, 0);
-  return w;
-}
 
 // How a band is reduced, and its eigenvectors brought back.
 struct BandShape {
@@ -69,16 +48,6 @@ struct Tridiagonalization {
 
   Matrix<Wide<T>> t() const { return tridiagonal<Wide<T>>({d.begin(), d.end()}, {e.begin(), e.end()}); }
 };
-
-// The half-bandwidths that the ranks' engines take.
-template <class Engine, class T>
-std::vector<std::int64_t> bandwidths() {
-  if constexpr (requires { Engine::template bandwidths<T>(); }) {
-    return Engine::template bandwidths<T>();
-  } else {
-    return {1, 2, 3, 8, 16, 64};
-  }
-}
 
 // Reduces the band of half-bandwidth b in the lower triangle of `a`, and applies Q2 to the identity.
 template <class T, class Ranks>

@@ -1,16 +1,26 @@
-// Hermitian matrices that eigensolvers are tested on: ordinary ones, and those on which solvers are known to fail.
+// Hermitian matrices that eigensolvers are tested on, ordinary ones and those on which solvers are known to fail; and
+// LAPACK's eigenvalues of them.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
 #include <cstdint>
 #include <functional>
 #include <limits>
 #include <string>
 #include <vector>
 
+#include "gtest/gtest.h"
 #include "matrices.h"
 #include "residuals.h"
+
+extern "C" {
+void dsyev_(const char* jobz, const char* uplo, const int* n, double* a, const int* lda, double* w, double* work,
+            const int* lwork, int* info);
+void zheev_(const char* jobz, const char* uplo, const int* n, std::complex<double>* a, const int* lda, double* w,
+            std::complex<double>* work, const int* lwork, double* rwork, int* info);
+}
 
 namespace jaxmg::testing {
 
@@ -150,6 +160,23 @@ std::vector<NamedMatrix<T>> hard_matrices(std::int64_t n) {
   }
   all.push_back({"holes", holes});
   return all;
+}
+
+// Eigenvalues in ascending order, by LAPACK.
+template <class T>
+std::vector<double> lapack_eigenvalues(const Matrix<T>& a) {
+  auto wide = widened(a);
+  const int n = static_cast<int>(a.rows()), lda = std::max(1, n), lwork = 64 * lda;
+  std::vector<double> w(static_cast<std::size_t>(n)), rwork(static_cast<std::size_t>(3 * lda));
+  std::vector<Wide<T>> work(static_cast<std::size_t>(lwork));
+  int info = 0;
+  if constexpr (is_complex<T>) {
+    zheev_("N", "L", &n, wide.data(), &lda, w.data(), work.data(), &lwork, rwork.data(), &info);
+  } else {
+    dsyev_("N", "L", &n, wide.data(), &lda, w.data(), work.data(), &lwork, &info);
+  }
+  EXPECT_EQ(info, 0);
+  return w;
 }
 
 }  // namespace jaxmg::testing

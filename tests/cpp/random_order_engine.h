@@ -373,7 +373,8 @@ class RandomOrderEngine {
   }
   template <class T>
   void largest(Lane lane, MatrixView<T> a, Real<T>* norm) {
-    put(lane, "largest", {Region::of(a)}, {number(norm)}, [=](HostEngine& host) { host.largest(lane, a, norm); });
+    put(lane, "largest", {Region::of(a), number(norm)}, {number(norm)},
+        [=](HostEngine& host) { host.largest(lane, a, norm); });
   }
   template <class Real>
   void choose_scale(Lane lane, const Real* norms, Real* scale, std::int32_t* info) {

@@ -142,7 +142,7 @@ class HostEngine : public HostTridiagonal {
   template <class T>
   void largest(Lane, MatrixView<T> a, Real<T>* norm) {
     constexpr Real<T> infinity = std::numeric_limits<Real<T>>::infinity();
-    Real<T> largest = 0;
+    Real<T> largest = *norm;
     for (std::int64_t j = 0; j < a.columns; ++j) {
       for (std::int64_t i = 0; i < a.rows; ++i) {
         const T value = *a.at(i, j);

@@ -212,6 +212,7 @@ class HostTridiagonal {
           turned = true;
           for (int i = 0; i < n; ++i) rotate(r, *a.at(i, p), *a.at(i, q));
           for (int i = 0; i < n; ++i) rotate(r, *a.at(p, i), *a.at(q, i));
+          *a.at(p, q) = *a.at(q, p) = 0;  // but for rounding, which could keep this turning for ever
           for (int i = 0; i < n; ++i) rotate(r, *z.at(i, p), *z.at(i, q));
         }
       }

@@ -1,0 +1,208 @@
+// Eigenvalues and eigenvectors of a Hermitian matrix dealt in tile columns, A = Z diag(w) Z^H, in two stages:
+//
+//   A = Q1 B Q1^H            B a band             band_reduction.h
+//   B = Q2 T Q2^H            T real tridiagonal   bulge_chasing.h
+//   T = Q diag(w) Q^T                             divide_and_conquer.h, or bisection.h for the eigenvalues alone
+//   Z = Q1 (Q2 Q)                                 in reverse
+//
+// Reducing A to T at once would read all of A for every column. A band takes b columns at a time, so that nearly all
+// work on A is products of matrices, and the rest, on the band, is O(n^2 b) (Haidar, Ltaief and Dongarra, Parallel
+// reduction to condensed forms for symmetric eigenvalue problems using aggregated fine-grained and memory-aware
+// kernels, SC 2011).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "algorithms/band_reduction.h"
+#include "algorithms/bisection.h"
+#include "algorithms/bulge_chasing.h"
+#include "algorithms/divide_and_conquer.h"
+#include "algorithms/rows_to_columns.h"
+#include "core/arena.h"
+#include "core/matrix_view.h"
+#include "core/scalar.h"
+#include "engine/eigen_engine.h"
+#include "engine/reflectors.h"
+#include "layout/tile_columns.h"
+
+namespace jaxmg {
+
+// What the stages may choose. The results are the same up to rounding.
+struct SyevdBlocking {
+  std::int64_t b;         // half-bandwidth of the band
+  std::int64_t delay;     // panels that an update of A waits for
+  std::int64_t depth;     // columns of V that Q1 is applied by, a multiple of b
+  std::int64_t columns;   // eigenvectors that Q2 is applied to at once
+  std::int64_t diamonds;  // of Q2, formed at once
+  std::int64_t secular;   // columns of S, formed at once by the last merge
+};
+
+template <class T, class E>
+concept EigenEngine =
+    BandReductionEngine<E, T> && BulgeChasingEngine<E, T> && TridiagonalEngine<E, Real<T>> && WideningEngine<E, T>;
+
+// Stages follow each other and use the same memory, but for what is carved first.
+template <class T>
+struct SyevdWorkspace {
+  using R = Real<T>;
+
+  std::int32_t* info;  // an entry for each rank
+  R* norms;            // the same
+  R* scale;
+  R *d, *e;               // T
+  MatrixView<T> factors;  // of Q1
+  Reflectors<T> q2;
+  Arena shared;  // where the stages' pieces begin
+  std::optional<BulgeChasingWorkspace<T>> chasing;
+  std::optional<BandReductionWorkspace<T>> reduction;
+  std::optional<DivideAndConquerWorkspace<R>> merging;
+  std::optional<BackTransformationWorkspace<T>> second_back;
+  std::optional<BandBackTransformationWorkspace<T>> first_back;
+  std::optional<BisectionWorkspace<R>> bisection;
+  std::int64_t bytes;
+
+  SyevdWorkspace(Arena arena, const TileColumns& layout, const SyevdBlocking& blocking, bool vectors) {
+    const std::int64_t n = layout.order(), b = blocking.b;
+    info = arena.take<std::int32_t>(layout.ranks());
+    norms = arena.take<R>(layout.ranks());
+    scale = arena.take<R>(1);
+    d = arena.take<R>(n);
+    e = arena.take<R>(n);
+    factors = arena.matrix<T>(b, n);
+    q2 = Reflectors<T>(arena, n, b, vectors);
+    shared = arena;
+    bytes = arena.used();
+    const auto stage = [&](auto&& carve) {
+      Arena pieces = shared;
+      carve(pieces);
+      bytes = std::max(bytes, pieces.used());
+    };
+    stage([&](Arena& pieces) {
+      chasing.emplace(pieces, n, b);
+      reduction.emplace(pieces, layout, b, blocking.delay);
+    });
+    if (vectors) {
+      stage([&](Arena& pieces) { merging.emplace(pieces, n, layout.shard(), blocking.secular, !is_complex<T>); });
+      stage([&](Arena& pieces) { second_back.emplace(pieces, n, b, blocking.columns, blocking.diamonds); });
+      stage([&](Arena& pieces) { first_back.emplace(pieces, layout, b, blocking.depth, layout.shard()); });
+    } else {
+      stage([&](Arena& pieces) { bisection.emplace(pieces, n); });
+    }
+  }
+};
+
+template <class T, class E>
+  requires EigenEngine<T, E>
+class Syevd {
+ public:
+  using R = Real<T>;
+
+  // `a` is this rank's n rows by shard of A, both triangles of it, and is lost. `w` (n) receives the eigenvalues in
+  // ascending order, on every rank. `z` (n by shard, or empty: eigenvalues alone) receives eigenvectors number
+  // [r shard, (r + 1) shard) on rank r, and zeros in columns beyond n. `status` is LAPACK's info, the same on all
+  // ranks: where it is not 0 (`not_finite` for NaN or infinities in A, positive where a stage failed) w and z are NaN.
+  Syevd(E& engine, const TileColumns& layout, const SyevdBlocking& blocking, MatrixView<T> a, R* w, MatrixView<T> z,
+        std::int32_t* status, SyevdWorkspace<T>& workspace)
+      : e_(engine),
+        layout_(layout),
+        blocking_(blocking),
+        n_(layout.order()),
+        a_(a),
+        eigenvalues_{w, n_, 1, n_},
+        z_(z),
+        status_(status),
+        w_(workspace) {}
+
+  void run() {
+    e_.set_info(lane, own_info(), no_failure);
+    scale();
+    reduce();
+    if (z_.empty()) {
+      tridiagonal_eigenvalues<R>(e_, n_, w_.d, w_.e, 0, n_, eigenvalues_.data, own_info(), *w_.bisection);
+    } else {
+      // Z has room for the real matrix that it is made from last.
+      if constexpr (!is_complex<T>) w_.merging->other = {z_.data, layout_.shard(), n_, layout_.shard()};
+      DivideAndConquer<R, E>(e_, n_, layout_.shard(), w_.d, w_.e, eigenvalues_.data, own_info(), *w_.merging).run();
+      rows_to_columns<T>(e_, w_.merging->rows, z_, w_.merging->other.data);
+      transform_back();
+    }
+    e_.divide(lane, w_.scale, eigenvalues_);
+    conclude();
+    e_.join();
+  }
+
+ private:
+  static constexpr Lane lane = Lane::panel;
+
+  std::int32_t* own_info() const { return w_.info + e_.rank(); }
+
+  template <class Visit>
+  void own_columns(Visit&& visit) const {
+    for (const ColumnRun& run : own_runs(layout_, e_.rank(), 0, n_, true)) {
+      visit(a_.block(0, run.begin, n_, run.end - run.begin));
+    }
+  }
+
+  // Every rank's entry goes to all.
+  template <class Number>
+  void share(Number* entries) {
+    if (e_.size() == 1) return;
+    std::vector<Block> blocks;
+    for (int r = 0; r < e_.size(); ++r) {
+      const MatrixView<Number> entry{entries + r, 1, 1, 1};
+      blocks.push_back(make_block(r, all_ranks, entry, entry));
+    }
+    e_.exchange(lane, blocks);
+  }
+
+  // A = scale A. A matrix that is not finite becomes zero, so that every stage comes to its end.
+  void scale() {
+    R* const norm = w_.norms + e_.rank();
+    e_.zero(lane, MatrixView<R>{norm, 1, 1, 1});
+    own_columns([&](MatrixView<T> a) { e_.largest(lane, a, norm); });
+    share(w_.norms);
+    e_.choose_scale(lane, w_.norms, w_.scale, own_info());
+    own_columns([&](MatrixView<T> a) { e_.multiply(lane, w_.scale, a); });
+    e_.join();
+  }
+
+  // A to T.
+  void reduce() {
+    w_.chasing->clear(e_, lane);
+    BandReduction<T, E>(e_, layout_, blocking_.b, blocking_.delay, a_, w_.factors, w_.chasing->band(), *w_.reduction)
+        .run();
+    chase_bulges(e_, lane, *w_.chasing, w_.q2, w_.d, w_.e, own_info());
+  }
+
+  // Z = Q1 Q2 Z.
+  void transform_back() {
+    const std::int64_t begin = std::min(n_, e_.rank() * layout_.shard());
+    const std::int64_t own = std::min(n_ - begin, layout_.shard());
+    const auto z = z_.block(0, 0, n_, own);
+    BackTransformation<T, E>(e_, lane, w_.q2, *w_.second_back).run(z);
+    e_.join();
+    BandBackTransformation<T, E>(e_, layout_, blocking_.b, blocking_.depth, a_, w_.factors, z, *w_.first_back).run();
+    e_.zero(lane, z_.block(0, own, n_, z_.columns - own));
+  }
+
+  void conclude() {
+    share(w_.info);
+    e_.conclude(lane, w_.info, eigenvalues_, status_);
+    if (!z_.empty()) e_.conclude(lane, w_.info, z_, status_);
+  }
+
+  E& e_;
+  const TileColumns& layout_;
+  const SyevdBlocking& blocking_;
+  std::int64_t n_;
+  MatrixView<T> a_;
+  MatrixView<R> eigenvalues_;
+  MatrixView<T> z_;
+  std::int32_t* status_;
+  SyevdWorkspace<T>& w_;
+};
+
+}  // namespace jaxmg

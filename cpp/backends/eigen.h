@@ -1,0 +1,32 @@
+// The interface of a backend for eigenvalue problems. Vendor libraries will sit behind it; `TiledEigen` is ours.
+#pragma once
+
+#include <cstdint>
+
+#include "algorithms/syevd.h"
+#include "core/arena.h"
+#include "core/matrix_view.h"
+#include "core/scalar.h"
+#include "layout/tile_columns.h"
+
+namespace jaxmg {
+
+// One rank's part of A = Z diag(w) Z^H after the buffers of a call have been decoded.
+template <class T>
+struct HermitianEigen {
+  TileColumns layout;
+  SyevdBlocking blocking;
+  MatrixView<T> a;       // this rank's columns in block order, n rows, both triangles; overwritten
+  Real<T>* w;            // n eigenvalues in ascending order, on every rank
+  MatrixView<T> z;       // this rank's eigenvectors, n by shard in block order; empty: none are wanted
+  std::int32_t* status;  // LAPACK's info, the same on all ranks; w and z are NaN unless it is 0
+};
+
+template <class T, class E>
+class EigenBackend {
+ public:
+  virtual ~EigenBackend() = default;
+  virtual void syevd(E& engine, const HermitianEigen<T>& problem, Arena workspace) = 0;
+};
+
+}  // namespace jaxmg

@@ -1,0 +1,127 @@
+#include "backends/eigen_plan.h"
+
+#include <algorithm>
+#include <string>
+#include <thread>
+
+#include "backends/tiled_eigen.h"
+#include "core/error.h"
+
+namespace jaxmg {
+namespace {
+
+std::int64_t shard_of(const EigenRequest& q) { return (q.n + q.ranks - 1) / q.ranks; }
+
+// The work on A is done by products of matrices with b columns, which are faster the more there are; the work on the
+// band grows with b. Kernels on GPUs take 32 and 64, of complex128 32 alone.
+std::int64_t choose_bandwidth(const EigenRequest& q) {
+  if (q.platform == Platform::cuda) return q.type == ScalarType::c128 || q.n < 2048 ? 32 : 64;
+  return q.n < 512 ? 8 : 16;
+}
+
+// Panels that do not straddle tiles are cheapest, and some tiles a rank keep the ranks alike to the end.
+std::int64_t choose_tile(const EigenRequest& q, std::int64_t b) {
+  const std::int64_t shard = shard_of(q);
+  if (q.ranks == 1) return q.n;
+  const std::int64_t least = (q.n + 1023) / 1024;  // not more than a thousand tiles
+  if (q.tile > 0) return std::max(least, std::min(q.tile, shard));
+  const std::int64_t widest = q.platform == Platform::cuda ? 512 : 128;
+  const std::int64_t wanted = std::max(least, std::clamp(shard / 16, b, std::max(b, widest)));
+  return std::min(shard, (wanted + b - 1) / b * b);
+}
+
+std::int64_t workspace(const EigenRequest& q, const EigenPlan& plan) {
+  const TileColumns layout(q.n, shard_of(q), plan.tile, static_cast<int>(q.ranks));
+  const std::int64_t carved = dispatch(
+      q.type, [&]<class T>() { return TiledSyevdWorkspace<T>(Arena(), layout, plan.blocking, q.vectors).bytes; });
+  return carved + engine_scratch_bytes(q.platform, 0, q.processes);
+}
+
+// What makes the stages fast and fits beside what they need in any case.
+SyevdBlocking preferred_blocking(const EigenRequest& q, std::int64_t b) {
+  SyevdBlocking blocking{};
+  blocking.b = b;
+  blocking.delay = 1;
+  const std::int64_t depth = q.platform == Platform::cpu ? 128 : q.n > 8192 ? 512 : 256;
+  blocking.depth = std::max(b, depth / b * b);
+  blocking.columns = shard_of(q);
+  const std::int64_t least = BackTransformationWorkspace<double>::least_diamonds(q.n, b);
+  blocking.diamonds = std::max(4 * least, shard_of(q) * q.n / 2 / (4 * b * b));
+  blocking.secular = default_secular_columns(q.n);
+  return blocking;
+}
+
+// Gives up what costs least time first. False where there is nothing left to give up.
+bool shrink(const EigenRequest& q, SyevdBlocking& blocking) {
+  const std::int64_t least = BackTransformationWorkspace<double>::least_diamonds(q.n, blocking.b);
+  if (blocking.diamonds > 4 * least) {
+    blocking.diamonds = std::max(4 * least, blocking.diamonds / 2);
+  } else if (blocking.secular > 256) {
+    blocking.secular /= 2;
+  } else if (blocking.depth > 2 * blocking.b) {
+    blocking.depth = std::max<std::int64_t>(2, blocking.depth / blocking.b / 2) * blocking.b;
+  } else if (blocking.columns > 256) {
+    blocking.columns = (blocking.columns + 1) / 2;
+  } else if (blocking.diamonds > least) {
+    blocking.diamonds = least;
+  } else if (blocking.secular > 1) {
+    blocking.secular = (blocking.secular + 1) / 2;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// Sustained rate of GEMM of one rank, f64; the chase's seconds for each n^2 b; bytes that a rank sends in a second.
+// Measured on H200 and estimated for two x86 cores.
+double estimate(const EigenRequest& q, const EigenPlan& plan) {
+  const bool single = q.type == ScalarType::f32 || q.type == ScalarType::c64, cuda = q.platform == Platform::cuda;
+  const double cores = std::max(1u, std::thread::hardware_concurrency()), ranks = static_cast<double>(q.ranks);
+  const double flops = cuda ? 45e12 : 20e9 * (single ? 2.0 : 1.0) * cores / ranks;
+  const double n = static_cast<double>(q.n), b = static_cast<double>(plan.blocking.b);
+  const double fma = flops_per_fma(q.type) / 2, link = cuda ? 300e9 : 5e9;
+  const double chase = (cuda ? 3.2e-12 : 1e-9 * std::max(1.0, ranks / cores)) * n * n * b;
+  const double panels = n / b * (cuda ? 0.6e-3 : 20e-6 * ranks);
+  // A V and the update, 2 n^3; and with vectors the last merges, 4/3 n^3, Q2, 4 n^3, and Q1, 2 n^3.
+  double seconds = fma * 2 * n * n * n / (ranks * flops) + chase + panels;
+  if (q.vectors) {
+    seconds += (4.0 / 3 + fma * 6) * n * n * n / (ranks * flops);
+    if (q.ranks > 1) seconds += 4 * static_cast<double>(plan.shard_bytes) / link;
+  }
+  return seconds;
+}
+
+void check(const EigenRequest& q) {
+  const auto require = [](bool holds, const std::string& what) {
+    if (!holds) throw Error(ErrorCode::invalid_argument, what);
+  };
+  require(q.n >= 1, "n must be at least 1, got " + std::to_string(q.n));
+  require(q.ranks >= 1, "the number of devices must be at least 1, got " + std::to_string(q.ranks));
+  require(q.tile >= 0, "the tile size must be at least 1, got " + std::to_string(q.tile));
+  require(q.n < (std::int64_t{1} << 29), "n = " + std::to_string(q.n) + " exceeds what 32-bit sizes of BLAS allow");
+}
+
+}  // namespace
+
+EigenPlan make_eigen_plan(const EigenRequest& q) {
+  check(q);
+  EigenPlan plan{};
+  const std::int64_t b = choose_bandwidth(q);
+  plan.tile = choose_tile(q, b);
+  plan.shard_bytes = shard_of(q) * q.n * size_of(q.type);
+  plan.blocking = preferred_blocking(q, b);
+  plan.workspace_bytes = workspace(q, plan);
+  while (q.workspace_limit > 0 && plan.workspace_bytes > q.workspace_limit) {
+    if (!shrink(q, plan.blocking)) {
+      throw Error(ErrorCode::resource_exhausted,
+                  "the least workspace for n = " + std::to_string(q.n) + " with tiles of " + std::to_string(plan.tile) +
+                      " columns is " + std::to_string(plan.workspace_bytes) + " bytes per device, the limit is " +
+                      std::to_string(q.workspace_limit));
+    }
+    plan.workspace_bytes = workspace(q, plan);
+  }
+  plan.seconds = estimate(q, plan);
+  return plan;
+}
+
+}  // namespace jaxmg

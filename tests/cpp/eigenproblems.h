@@ -1,0 +1,105 @@
+// Eigenvalue problems on any kind of ranks (see ranks.h), from matrices to matrices, and what solutions are judged by.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <ostream>
+#include <vector>
+
+#include "backends/tiled_eigen.h"
+#include "dealt.h"
+#include "hermitian.h"
+#include "matrices.h"
+#include "residuals.h"
+#include "solves.h"
+
+namespace jaxmg::testing {
+
+struct EigenShape {
+  std::int64_t n;
+  int ranks;
+  std::int64_t tile;
+  SyevdBlocking blocking;
+
+  TileColumns layout() const { return {n, shard_of(n, ranks), tile, ranks}; }
+
+  friend std::ostream& operator<<(std::ostream& out, const EigenShape& s) {
+    return out << "n = " << s.n << " on " << s.ranks << " ranks, tile " << s.tile << ", b = " << s.blocking.b
+               << ", delay " << s.blocking.delay << ", depth " << s.blocking.depth << ", columns " << s.blocking.columns
+               << ", diamonds " << s.blocking.diamonds << ", secular " << s.blocking.secular;
+  }
+};
+
+inline EigenShape eigen_shape(std::int64_t n, int ranks, std::int64_t tile, std::int64_t b, std::int64_t delay) {
+  const std::int64_t diamonds = BackTransformationWorkspace<double>::least_diamonds(n, b) + delay;
+  return {n, ranks, tile, {b, delay, (delay + 1) * b, 1 + n / 3, diamonds, std::max<std::int64_t>(1, n / delay)}};
+}
+
+template <class T>
+struct Eigen {
+  std::vector<Matrix<Real<T>>> w;  // of each rank
+  Matrix<T> z;
+  std::vector<std::int32_t> status;
+};
+
+// By our backend, from undealt shards, in exactly the workspace that it measures.
+template <class T, class Ranks>
+Eigen<T> eigen(Ranks& ranks, const Matrix<T>& a, const EigenShape& s, bool vectors) {
+  const TileColumns layout = s.layout();
+  const std::int64_t bytes = TiledSyevdWorkspace<T>(Arena(), layout, s.blocking, vectors).bytes;
+  auto shards = ranks.template matrix<T>(s.n, layout.shard());
+  auto w = ranks.template matrix<Real<T>>(s.n, 1);
+  auto z = ranks.template matrix<T>(s.n, vectors ? layout.shard() : 0);
+  auto status = ranks.template matrix<std::int32_t>(1, 1);
+  auto workspace = ranks.template matrix<std::byte>(bytes, 1);
+  upload(shards, in_blocks(a, layout));
+  ranks.run([&](auto& engine) {
+    const int rank = engine.rank();
+    const HermitianEigen<T> problem{
+        layout, s.blocking, shards.view(rank), w.view(rank).data, z.view(rank), status.view(rank).data};
+    TiledEigen<T, typename Ranks::Engine>().syevd(engine, problem, arena_over(workspace.view(rank)));
+  });
+  Eigen<T> found{download(w, s.ranks), {}, {}};
+  if (vectors) found.z = side_by_side(download(z, s.ranks), s.n);
+  for (const auto& info : download(status, s.ranks)) found.status.push_back(info(0, 0));
+  return found;
+}
+
+template <class T>
+double norm_or_least(const Matrix<T>& a) {
+  return std::max(frobenius(a), std::numeric_limits<double>::min());
+}
+
+// The eigenvalues of one rank in double precision.
+template <class R>
+std::vector<double> values(const Matrix<R>& w) {
+  return {w.data(), w.data() + w.rows()};
+}
+
+// ||A Z - Z diag(w)|| / (n eps ||A||).
+template <class T>
+double residual(const Matrix<T>& a, const Matrix<T>& z, const std::vector<double>& w) {
+  Matrix<Wide<T>> error = widened(z);
+  for (std::int64_t j = 0; j < z.columns(); ++j) {
+    for (std::int64_t i = 0; i < z.rows(); ++i) error(i, j) *= -w[static_cast<std::size_t>(j)];
+  }
+  gemm<Wide<T>>(1.0, widened(a), Op::none, widened(z), error);
+  return frobenius(error) / (n_eps<T>(a.rows()) * norm_or_least(a));
+}
+
+// ||Z^H Z - I|| / (n eps).
+template <class T>
+double orthogonality(const Matrix<T>& z) {
+  Matrix<T> adjoint(z.columns(), z.rows());
+  for (std::int64_t j = 0; j < z.columns(); ++j) {
+    for (std::int64_t i = 0; i < z.rows(); ++i) adjoint(j, i) = conjugate(z(i, j));
+  }
+  const auto wide = widened(adjoint);
+  auto error = identity<Wide<T>>(z.columns());
+  gemm<Wide<T>>(-1.0, wide, Op::conj_transpose, wide, error);
+  return frobenius(error) / n_eps<T>(z.columns());
+}
+
+}  // namespace jaxmg::testing
