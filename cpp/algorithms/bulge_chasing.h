@@ -54,38 +54,48 @@ void chase_bulges(E& engine, Lane lane, BulgeChasingWorkspace<T>& w, const Refle
   engine.chase(lane, w.padded, q2, w.progress, d, e, info);
 }
 
-// What the way back needs for eigenvectors taken `columns` at a time. Each round makes the diamonds anew, merged
-// `levels` times, as many at a time as `diamonds`.
-template <class T>
-struct BackTransformationWorkspace {
-  int levels;
-  MatrixView<T> other;           // eigenvectors before or after each wave
-  T *diamonds, *parts, *halves;  // merged diamonds, what they were merged from, products in between
-  std::int64_t at_once;
-
-  BackTransformationWorkspace(Arena& arena, std::int64_t n, std::int64_t b, std::int64_t columns,
-                              std::int64_t diamonds_at_once, int merge_levels = 0)
-      : levels(merge_levels), other(arena.matrix<T>(n, columns)), at_once(diamonds_at_once) {
-    const std::int64_t order = 2 * b << levels;
-    diamonds = arena.take<T>(order * order * at_once);
-    parts = levels > 0 ? arena.take<T>(order * order * at_once) : nullptr;
-    halves = levels > 0 ? arena.take<T>(order * order / 2 * at_once) : nullptr;
-  }
-
-  // The longest wave of a matrix of order n: it has to fit.
-  static std::int64_t least_diamonds(std::int64_t n, std::int64_t b, int levels = 0) {
-    return n / (2 * b << levels) + 1;
-  }
-};
-
-// How often merging pays. Diamonds of half the width `w` of those that are applied take 2.5 w^3 operations a strip of
-// w^2 reflectors to make, and 8 w^2 for every column to apply, at any w. But wider ones are applied faster: on an H200,
-// f64, at 52 Tflop/s for w = 128, and 42 for w = 64.
-inline int merge_levels(std::int64_t n, std::int64_t b) {
+// How often merging pays, for eigenvectors of which `columns` are transformed at a time. Whatever their width w, the
+// diamonds take 4 n^2 operations for every column; to make them takes about 5 n^2 w, half of it merging. But an H200
+// (f64) applies those of width 128 at 52 Tflop/s, and those of width 64 at 42.
+inline int merge_levels(std::int64_t columns, std::int64_t b) {
   int levels = 0;
-  while (b > 1 && (2 * b << levels) <= 128 && (32 * b << levels) <= n) ++levels;
+  while (b > 1 && (2 * b << levels) <= 128 && (16 * b << levels) <= columns) ++levels;
   return levels;
 }
+
+// What the way back needs for eigenvectors taken `columns` at a time. Each round makes the diamonds anew, as many at a
+// time as there is room for: the space of `room` diamonds of order 2b, at least that of least_diamonds(n, b). Where it
+// holds merged ones, too, with what they are merged from, they are merged up to `most_levels` times.
+template <class T>
+struct BackTransformationWorkspace {
+  MatrixView<T> other;  // eigenvectors before or after each wave
+  int levels = 0;
+  std::int64_t at_once;  // merged diamonds
+  T* diamonds;
+  T* parts = nullptr;   // what they were merged from
+  T* halves = nullptr;  // products in between
+
+  BackTransformationWorkspace(Arena& arena, std::int64_t n, std::int64_t b, std::int64_t columns, std::int64_t room,
+                              int most_levels)
+      : other(arena.matrix<T>(n, columns)), at_once(room), diamonds(arena.take<T>(room * 4 * b * b)) {
+    for (int level = 1; level <= most_levels; ++level) {
+      // The parts are as large as the diamonds, and products half as large.
+      const std::int64_t fitting = 2 * room / 5 >> (2 * level);
+      if (fitting < least_diamonds(n, b << level)) break;
+      levels = level;
+      at_once = fitting;
+    }
+    if (diamonds == nullptr || levels == 0) return;
+    const std::int64_t order = 2 * b << levels;
+    parts = diamonds + order * order * at_once;
+    halves = parts + order * order * at_once;
+  }
+  BackTransformationWorkspace(Arena& arena, std::int64_t n, std::int64_t b, std::int64_t columns, std::int64_t room)
+      : BackTransformationWorkspace(arena, n, b, columns, room, merge_levels(columns, b)) {}
+
+  // The longest wave of a matrix of order n and diamonds of some width: it has to fit.
+  static std::int64_t least_diamonds(std::int64_t n, std::int64_t width) { return n / (2 * width) + 1; }
+};
 
 template <class T, class E>
   requires BulgeChasingEngine<E, T>

@@ -54,10 +54,11 @@ template <class T, class Ranks>
 Tridiagonalization<T> tridiagonalize(Ranks& ranks, const Matrix<T>& a, const BandShape& shape) {
   const std::int64_t n = shape.n, b = shape.b, shard = std::max<std::int64_t>(1, shard_of(n, shape.ranks));
   const std::int64_t columns = shape.columns == 0 ? shard : std::min(shape.columns, shard);
-  const std::int64_t diamonds = BackTransformationWorkspace<T>::least_diamonds(n, b, shape.levels) + shape.diamonds;
+  const std::int64_t least = BackTransformationWorkspace<T>::least_diamonds(n, b << shape.levels) + shape.diamonds;
+  const std::int64_t room = shape.levels == 0 ? least : ((5 * least + 1) / 2) << (2 * shape.levels);
   const auto reserve = [&](Arena& arena) {
     return std::tuple(Reflectors<T>(arena, n, b, shape.vectors), BulgeChasingWorkspace<T>(arena, n, b),
-                      BackTransformationWorkspace<T>(arena, n, b, columns, diamonds, shape.levels));
+                      BackTransformationWorkspace<T>(arena, n, b, columns, room, shape.levels));
   };
   Arena measure;
   reserve(measure);
@@ -85,6 +86,7 @@ Tridiagonalization<T> tridiagonalize(Ranks& ranks, const Matrix<T>& a, const Ban
     const int r = engine.rank();
     Arena arena = arena_over(memory.view(r));
     auto [q2, chasing, back] = reserve(arena);
+    EXPECT_EQ(back.levels, shape.levels);
     chasing.clear(engine, Lane::bulk);
     engine.copy(Lane::bulk, band.view(r), chasing.band());
     chase_bulges(engine, Lane::bulk, chasing, q2, d.view(r).data, e.view(r).data, info.view(r).data);
