@@ -3,7 +3,7 @@
 #pragma once
 
 #if defined(__CUDACC__)
-#define JAXMG_PORTABLE __host__ __device__
+#define JAXMG_PORTABLE __device__
 #else
 #define JAXMG_PORTABLE
 #include <cmath>

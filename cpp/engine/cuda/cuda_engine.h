@@ -17,20 +17,22 @@
 #include "engine/cuda/copy_batches.h"
 #include "engine/cuda/kernels.h"
 #include "engine/cuda/team.h"
+#include "engine/cuda/tridiagonal.h"
 #include "engine/eigen_engine.h"
 #include "engine/engine.h"
 #include "engine/scratch.h"
 
 namespace jaxmg::cuda {
 
-class CudaEngine {
+class CudaEngine : public CudaTridiagonal {
  public:
   using Event = cudaEvent_t;
 
   // Work begins after what is in `stream`; finish() makes `stream` wait for all of it.
   CudaEngine(Team& team, int rank, cudaStream_t stream, const CudaScratch& scratch, std::int64_t largest_potrf,
              const Call& call)
-      : lanes_(*team.seat(rank).lanes),
+      : CudaTridiagonal(*team.seat(rank).lanes, *team.seat(rank).transport),
+        lanes_(*team.seat(rank).lanes),
         transport_(*team.seat(rank).transport),
         rank_(rank),
         size_(team.ranks()),

@@ -70,6 +70,18 @@ struct Kernels {
                      get("jaxmg_merge_corners_c128")};
     scale_rows = {get("jaxmg_scale_rows_f32"), get("jaxmg_scale_rows_f64"), get("jaxmg_scale_rows_c64"),
                   get("jaxmg_scale_rows_c128")};
+    const auto of_reals = [&](const std::string& name) {
+      return std::array{get((name + "_f32").c_str()), get((name + "_f64").c_str())};
+    };
+    solve_leaves = of_reals("jaxmg_solve_leaves");
+    take_cut_rows = of_reals("jaxmg_take_cut_rows");
+    rotate_columns = of_reals("jaxmg_rotate_columns");
+    solve_secular = of_reals("jaxmg_solve_secular");
+    adapt_weights = of_reals("jaxmg_adapt_weights");
+    keep_deflated = of_reals("jaxmg_keep_deflated");
+    secular_vectors = of_reals("jaxmg_secular_vectors");
+    bisect = of_reals("jaxmg_bisect");
+    widen = of_reals("jaxmg_widen");
   }
 
   static const Kernels& instance() {
@@ -85,9 +97,23 @@ void launch(CUkernel kernel, std::int64_t blocks, unsigned threads, cudaStream_t
                                                1, threads, 1, 1, 0, stream, pointers, nullptr));
 }
 
+// The same for a grid of two dimensions.
+template <class... Arguments>
+void launch_grid(CUkernel kernel, std::int64_t x, std::int64_t y, unsigned threads, cudaStream_t stream,
+                 Arguments... arguments) {
+  void* pointers[] = {&arguments...};
+  JAXMG_CHECK(Driver::instance().launch_kernel(reinterpret_cast<CUfunction>(kernel), static_cast<unsigned>(x),
+                                               static_cast<unsigned>(y), 1, threads, 1, 1, 0, stream, pointers,
+                                               nullptr));
+}
+
 template <class Real>
 constexpr CUkernel choose(CUkernel f32, CUkernel f64) {
   return std::is_same_v<Real, float> ? f32 : f64;
+}
+template <class Real>
+CUkernel choose(const std::array<CUkernel, 2>& of_reals) {
+  return choose<Real>(of_reals[0], of_reals[1]);
 }
 
 // Enough blocks for `count` elements, and no more than fill a GPU.
@@ -209,6 +235,16 @@ void launch_form_diamonds(const DiamondBatch& batch, int waves, int b, ScalarTyp
                                                1, static_cast<unsigned>(8 * b), 1, 1, 0, stream, pointers, nullptr));
 }
 
+void launch_merge_corners(const void* parts, void* q, void* y, int h, int count, ScalarType type, cudaStream_t stream) {
+  if (count == 0) return;
+  const auto function =
+      reinterpret_cast<CUfunction>(Kernels::instance().merge_corners[static_cast<std::size_t>(type)]);
+  void* pointers[] = {&parts, &q, &y, &h};
+  JAXMG_CHECK(Driver::instance().launch_kernel(function, static_cast<unsigned>(count),
+                                               static_cast<unsigned>(std::max(1, h * h / 4096)), 1, 256, 1, 1, 0,
+                                               stream, pointers, nullptr));
+}
+
 void launch_scale_rows(const void* factors, void* a, std::int64_t ld, int rows, int columns, ScalarType type,
                        cudaStream_t stream) {
   launch(Kernels::instance().scale_rows[static_cast<std::size_t>(type)],
@@ -235,16 +271,6 @@ void launch_choose_scale(const Real* norms, int ranks, Real* scale, std::int32_t
                          cudaStream_t stream) {
   const Kernels& k = Kernels::instance();
   launch(choose<Real>(k.choose_scale_f32, k.choose_scale_f64), 1, 1, stream, norms, ranks, scale, failure, info);
-void launch_merge_corners(const void* parts, void* q, void* y, int h, int count, ScalarType type, cudaStream_t stream) {
-  if (count == 0) return;
-  const auto function =
-      reinterpret_cast<CUfunction>(Kernels::instance().merge_corners[static_cast<std::size_t>(type)]);
-  void* pointers[] = {&parts, &q, &y, &h};
-  JAXMG_CHECK(Driver::instance().launch_kernel(function, static_cast<unsigned>(count),
-                                               static_cast<unsigned>(std::max(1, h * h / 4096)), 1, 256, 1, 1, 0,
-                                               stream, pointers, nullptr));
-}
-
 }
 
 template <class Real>
@@ -278,5 +304,101 @@ template void launch_check_factor<double>(const double*, std::int64_t, int, int,
                                           cudaStream_t);
 template void launch_conclude<float>(const std::int32_t*, int, float*, std::int64_t, std::int32_t*, cudaStream_t);
 template void launch_conclude<double>(const std::int32_t*, int, double*, std::int64_t, std::int32_t*, cudaStream_t);
+
+// Threads for the rows of a part, whole warps and at most 256, and thread blocks that cover them.
+struct RowBlocks {
+  unsigned threads;
+  std::int64_t blocks;
+
+  RowBlocks(Halving parts, std::int64_t own_rows) {
+    const std::int64_t longest = (parts.n + parts.parts - 1) / parts.parts, rows = std::min(longest, own_rows);
+    threads = static_cast<unsigned>(std::min<std::int64_t>(256, (rows + 31) / 32 * 32));
+    blocks = (rows + threads - 1) / threads;
+  }
+};
+
+template <class Real>
+void launch_solve_leaves(Halving leaves, std::int64_t first, std::int64_t count, Real* d, const Real* e,
+                         std::int64_t row, MatrixView<Real> q, std::int32_t* info, cudaStream_t stream) {
+  launch(choose<Real>(Kernels::instance().solve_leaves), count, 32, stream, leaves, Index{first}, d, e, Index{row},
+         Index{q.rows}, q.data, Index{q.ld}, info);
+}
+
+template <class Real>
+void launch_take_cut_rows(Halving merges, std::int64_t row, MatrixView<Real> q, std::int64_t first, std::int64_t count,
+                          Real* z, cudaStream_t stream) {
+  launch(choose<Real>(Kernels::instance().take_cut_rows), (count + 255) / 256, 256, stream, merges, Index{row}, q.data,
+         Index{q.ld}, Index{first}, Index{count}, z);
+}
+
+template <class Real>
+void launch_rotate_columns(Halving merges, const ColumnChains<Real>& chains, std::int64_t row, MatrixView<Real> from,
+                           MatrixView<Real> to, cudaStream_t stream) {
+  const RowBlocks y(merges, from.rows);
+  launch_grid(choose<Real>(Kernels::instance().rotate_columns), chains.count, y.blocks, y.threads, stream, merges,
+              chains, Index{row}, Index{from.rows}, from.data, Index{from.ld}, to.data, Index{to.ld});
+}
+
+template <class Real>
+void launch_solve_secular(const MergeLevel<Real>& level, std::int64_t first, std::int64_t count, std::int32_t* info,
+                          cudaStream_t stream) {
+  launch(choose<Real>(Kernels::instance().solve_secular), (count + 3) / 4, 128, stream, level, Index{first},
+         Index{count}, info);
+}
+
+template <class Real>
+void launch_adapt_weights(const MergeLevel<Real>& level, std::int64_t first, std::int64_t count, cudaStream_t stream) {
+  launch(choose<Real>(Kernels::instance().adapt_weights), (count + 3) / 4, 128, stream, level, Index{first},
+         Index{count});
+}
+
+template <class Real>
+void launch_keep_deflated(const MergeLevel<Real>& level, std::int64_t column, std::int64_t columns, std::int64_t row,
+                          MatrixView<Real> from, MatrixView<Real> to, cudaStream_t stream) {
+  const RowBlocks y(level.merges, from.rows);
+  launch_grid(choose<Real>(Kernels::instance().keep_deflated), columns, y.blocks, y.threads, stream, level,
+              Index{column}, Index{row}, Index{from.rows}, from.data, Index{from.ld}, to.data, Index{to.ld});
+}
+
+template <class Real>
+void launch_secular_vectors(const MergeLevel<Real>& level, std::int64_t first, MatrixView<Real> s,
+                            cudaStream_t stream) {
+  const unsigned threads = s.rows <= 128 ? 32 : s.rows <= 1024 ? 128 : 256;
+  launch(choose<Real>(Kernels::instance().secular_vectors), s.columns, threads, stream, level, Index{first}, s.data,
+         Index{s.ld});
+}
+
+template <class Real>
+void launch_bisect(std::int64_t n, const Real* d, const Real* squares, Real low, Real high, std::int64_t first,
+                   MatrixView<Real> w, cudaStream_t stream) {
+  launch(choose<Real>(Kernels::instance().bisect), (w.columns + 31) / 32, 128, stream, Index{n}, d, squares, low, high,
+         Index{first}, Index{w.columns}, w.data, Index{w.ld});
+}
+
+template <class Real>
+void launch_widen(MatrixView<Real> from, Real* to, std::int64_t ld, cudaStream_t stream) {
+  launch(choose<Real>(Kernels::instance().widen), blocks_for(from.rows * from.columns, 256), 256, stream, from.data,
+         Index{from.ld}, Index{from.rows}, Index{from.columns}, to, Index{ld});
+}
+
+#define JAXMG_INSTANTIATE(Real)                                                                                        \
+  template void launch_solve_leaves<Real>(Halving, std::int64_t, std::int64_t, Real*, const Real*, std::int64_t,       \
+                                          MatrixView<Real>, std::int32_t*, cudaStream_t);                              \
+  template void launch_take_cut_rows<Real>(Halving, std::int64_t, MatrixView<Real>, std::int64_t, std::int64_t, Real*, \
+                                           cudaStream_t);                                                              \
+  template void launch_rotate_columns<Real>(Halving, const ColumnChains<Real>&, std::int64_t, MatrixView<Real>,        \
+                                            MatrixView<Real>, cudaStream_t);                                           \
+  template void launch_solve_secular<Real>(const MergeLevel<Real>&, std::int64_t, std::int64_t, std::int32_t*,         \
+                                           cudaStream_t);                                                              \
+  template void launch_adapt_weights<Real>(const MergeLevel<Real>&, std::int64_t, std::int64_t, cudaStream_t);         \
+  template void launch_keep_deflated<Real>(const MergeLevel<Real>&, std::int64_t, std::int64_t, std::int64_t,          \
+                                           MatrixView<Real>, MatrixView<Real>, cudaStream_t);                          \
+  template void launch_secular_vectors<Real>(const MergeLevel<Real>&, std::int64_t, MatrixView<Real>, cudaStream_t);   \
+  template void launch_bisect<Real>(std::int64_t, const Real*, const Real*, Real, Real, std::int64_t,                  \
+                                    MatrixView<Real>, cudaStream_t);                                                   \
+  template void launch_widen<Real>(MatrixView<Real>, Real*, std::int64_t, cudaStream_t);
+JAXMG_INSTANTIATE(float)
+JAXMG_INSTANTIATE(double)
+#undef JAXMG_INSTANTIATE
 
 }  // namespace jaxmg::cuda

@@ -2,6 +2,7 @@
 #include "chase_kernel.h"
 #include "geqrt_kernel.h"
 #include "kernel_abi.h"
+#include "tridiagonal_kernels.h"
 
 using namespace jaxmg;
 
@@ -240,3 +241,47 @@ JAXMG_TRIDIAGONAL(f64, double)
 JAXMG_TRIDIAGONAL(c64, DeviceComplex<float>)
 JAXMG_TRIDIAGONAL(c128, DeviceComplex<double>)
 #undef JAXMG_TRIDIAGONAL
+
+#define JAXMG_DIVIDE_AND_CONQUER(suffix, real)                                                                    \
+  extern "C" __global__ void __launch_bounds__(32) jaxmg_solve_leaves_##suffix(                                   \
+      Halving leaves, Index leaf, real* d, const real* e, Index row, Index rows, real* q, Index ldq, int* info) { \
+    solve_leaf(leaves, leaf, d, e, row, rows, q, ldq, info);                                                      \
+  }                                                                                                               \
+  extern "C" __global__ void jaxmg_take_cut_rows_##suffix(Halving merges, Index row, const real* q, Index ldq,    \
+                                                          Index first, Index count, real* z) {                    \
+    take_cut_rows(merges, row, q, ldq, first, count, z);                                                          \
+  }                                                                                                               \
+  extern "C" __global__ void jaxmg_rotate_columns_##suffix(                                                       \
+      Halving merges, const __grid_constant__ ColumnChains<real> chains, Index row, Index rows, const real* from, \
+      Index ld_from, real* to, Index ld_to) {                                                                     \
+    rotate_columns(merges, chains, row, rows, from, ld_from, to, ld_to);                                          \
+  }                                                                                                               \
+  extern "C" __global__ void __launch_bounds__(128) jaxmg_solve_secular_##suffix(                                 \
+      const __grid_constant__ MergeLevel<real> level, Index first, Index count, int* info) {                      \
+    solve_secular(level, first, count, info);                                                                     \
+  }                                                                                                               \
+  extern "C" __global__ void __launch_bounds__(128)                                                               \
+      jaxmg_adapt_weights_##suffix(const __grid_constant__ MergeLevel<real> level, Index first, Index count) {    \
+    adapt_weights(level, first, count);                                                                           \
+  }                                                                                                               \
+  extern "C" __global__ void jaxmg_keep_deflated_##suffix(const __grid_constant__ MergeLevel<real> level,         \
+                                                          Index column, Index row, Index rows, const real* from,  \
+                                                          Index ld_from, real* to, Index ld_to) {                 \
+    keep_deflated(level, column, row, rows, from, ld_from, to, ld_to);                                            \
+  }                                                                                                               \
+  extern "C" __global__ void jaxmg_secular_vectors_##suffix(const __grid_constant__ MergeLevel<real> level,       \
+                                                            Index first, real* s, Index lds) {                    \
+    secular_vectors(level, first, s, lds);                                                                        \
+  }                                                                                                               \
+  extern "C" __global__ void __launch_bounds__(128)                                                               \
+      jaxmg_bisect_##suffix(Index n, const real* d, const real* squares, real low, real high, Index first,        \
+                            Index count, real* w, Index stride) {                                                 \
+    bisect(n, d, squares, low, high, first, count, w, stride);                                                    \
+  }                                                                                                               \
+  extern "C" __global__ void jaxmg_widen_##suffix(const real* from, Index ld_from, Index rows, Index columns,     \
+                                                  real* to, Index ld_to) {                                        \
+    widen(from, ld_from, rows, columns, to, ld_to);                                                               \
+  }
+JAXMG_DIVIDE_AND_CONQUER(f32, float)
+JAXMG_DIVIDE_AND_CONQUER(f64, double)
+#undef JAXMG_DIVIDE_AND_CONQUER

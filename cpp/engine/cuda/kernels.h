@@ -9,6 +9,7 @@
 #include "core/matrix_view.h"
 #include "core/scalar.h"
 #include "engine/cuda/kernel_abi.h"
+#include "engine/secular.h"
 
 namespace jaxmg::cuda {
 
@@ -56,8 +57,36 @@ void launch_chase(Chase chase, int b, ScalarType type, cudaStream_t stream);
 void launch_real_tridiagonal(const void* band, int ld, int n, void* d, void* e, void* phases, ScalarType type,
                              cudaStream_t stream);
 void launch_form_diamonds(const DiamondBatch& batch, int waves, int b, ScalarType type, cudaStream_t stream);
-void launch_scale_rows(const void* factors, void* a, std::int64_t ld, int rows, int columns, ScalarType type,
 void launch_merge_corners(const void* parts, void* q, void* y, int h, int count, ScalarType type, cudaStream_t stream);
+void launch_scale_rows(const void* factors, void* a, std::int64_t ld, int rows, int columns, ScalarType type,
                        cudaStream_t stream);
+
+// Real tridiagonal eigenproblems, see TridiagonalEngine. Leaves `first` ... first + count - 1, or columns likewise, are
+// those that have own rows.
+template <class Real>
+void launch_solve_leaves(Halving leaves, std::int64_t first, std::int64_t count, Real* d, const Real* e,
+                         std::int64_t row, MatrixView<Real> q, std::int32_t* info, cudaStream_t stream);
+template <class Real>
+void launch_take_cut_rows(Halving merges, std::int64_t row, MatrixView<Real> q, std::int64_t first, std::int64_t count,
+                          Real* z, cudaStream_t stream);
+template <class Real>
+void launch_rotate_columns(Halving merges, const ColumnChains<Real>& chains, std::int64_t row, MatrixView<Real> from,
+                           MatrixView<Real> to, cudaStream_t stream);
+template <class Real>
+void launch_solve_secular(const MergeLevel<Real>& level, std::int64_t first, std::int64_t count, std::int32_t* info,
+                          cudaStream_t stream);
+template <class Real>
+void launch_adapt_weights(const MergeLevel<Real>& level, std::int64_t first, std::int64_t count, cudaStream_t stream);
+template <class Real>
+void launch_keep_deflated(const MergeLevel<Real>& level, std::int64_t column, std::int64_t columns, std::int64_t row,
+                          MatrixView<Real> from, MatrixView<Real> to, cudaStream_t stream);
+template <class Real>
+void launch_secular_vectors(const MergeLevel<Real>& level, std::int64_t first, MatrixView<Real> s, cudaStream_t stream);
+template <class Real>
+void launch_bisect(std::int64_t n, const Real* d, const Real* squares, Real low, Real high, std::int64_t first,
+                   MatrixView<Real> w, cudaStream_t stream);
+// A matrix of complex numbers at `to`, `ld` of them between its columns.
+template <class Real>
+void launch_widen(MatrixView<Real> from, Real* to, std::int64_t ld, cudaStream_t stream);
 
 }  // namespace jaxmg::cuda
