@@ -19,7 +19,7 @@ struct CopyItem {
 };
 
 constexpr int copy_targets = 8;
-constexpr int copy_regions = 4;
+constexpr int copy_regions = 8;
 constexpr int copy_items = 64;
 
 struct CopyBatch {

@@ -49,6 +49,64 @@ __device__ void subtract(const Subtraction& s) {
   }
 }
 
+// A complex number, as it lies in memory.
+template <class Real>
+struct Pair {
+  Real re, im;
+};
+
+template <class Real>
+__device__ Real conjugate(Real x) {
+  return x;
+}
+template <class Real>
+__device__ Pair<Real> conjugate(Pair<Real> x) {
+  return {x.re, -x.im};
+}
+
+template <class Real>
+__device__ void make_real(Real&) {}
+template <class Real>
+__device__ void make_real(Pair<Real>& x) {
+  x.im = 0;
+}
+
+// Each block turns 32 x 32 squares of the lower triangle, a warp for a column.
+template <class Scalar>
+__device__ void mirror(Scalar* a, long long ld, int n) {
+  __shared__ Scalar square[32][33];
+  const int squares = (n + 31) / 32, lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+  for (int s = blockIdx.x; s < squares * squares; s += gridDim.x) {
+    const int row = s % squares * 32, column = s / squares * 32;
+    if (row < column) continue;
+    for (int j = warp; j < 32; j += warps) {
+      if (row + lane < n && column + j < n) square[j][lane] = a[row + lane + (column + j) * ld];
+    }
+    __syncthreads();
+    for (int i = warp; i < 32; i += warps) {
+      const int from = row + i, to = column + lane;  // A(to, from) = conj(A(from, to))
+      if (from >= n || to > from) continue;
+      Scalar value = conjugate(square[lane][i]);
+      if (to == from) make_real(value);
+      a[to + from * ld] = value;
+    }
+    __syncthreads();
+  }
+}
+
+template <class Scalar>
+__device__ void zero_below(Scalar* a, long long ld, int n) {
+  for (int j = blockIdx.x; j < n; j += gridDim.x) {
+    for (int i = j + 1 + threadIdx.x; i < n; i += blockDim.x) a[i + j * ld] = Scalar{};
+  }
+}
+
+template <class Real>
+__device__ void set_diagonal(Real* a, long long stride, int n) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n) a[i * stride] = 1;
+}
+
 // One block. `stride` reals lie between neighbouring diagonal entries. Not every potrf reports NaN or infinite
 // pivots, but they show on the diagonal of the factor.
 template <class Real>
@@ -113,3 +171,18 @@ extern "C" __global__ void jaxmg_conclude_f64(const int* info, int ranks, int no
 }
 
 extern "C" __global__ void jaxmg_set_i32(int* at, int value) { *at = value; }
+
+extern "C" __global__ void jaxmg_mirror_f32(float* a, long long ld, int n) { mirror(a, ld, n); }
+extern "C" __global__ void jaxmg_zero_below_f32(float* a, long long ld, int n) { zero_below(a, ld, n); }
+
+extern "C" __global__ void jaxmg_mirror_f64(double* a, long long ld, int n) { mirror(a, ld, n); }
+extern "C" __global__ void jaxmg_zero_below_f64(double* a, long long ld, int n) { zero_below(a, ld, n); }
+
+extern "C" __global__ void jaxmg_mirror_c64(Pair<float>* a, long long ld, int n) { mirror(a, ld, n); }
+extern "C" __global__ void jaxmg_zero_below_c64(Pair<float>* a, long long ld, int n) { zero_below(a, ld, n); }
+
+extern "C" __global__ void jaxmg_mirror_c128(Pair<double>* a, long long ld, int n) { mirror(a, ld, n); }
+extern "C" __global__ void jaxmg_zero_below_c128(Pair<double>* a, long long ld, int n) { zero_below(a, ld, n); }
+
+extern "C" __global__ void jaxmg_set_diagonal_f32(float* a, long long stride, int n) { set_diagonal(a, stride, n); }
+extern "C" __global__ void jaxmg_set_diagonal_f64(double* a, long long stride, int n) { set_diagonal(a, stride, n); }
