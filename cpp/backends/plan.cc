@@ -51,7 +51,9 @@ std::int64_t choose_tile(const PlanRequest& q) {
 
 std::int64_t preferred_depth(const PlanRequest& q, std::int64_t tile) {
   if (q.platform == Platform::cpu) return tile;
-  const std::int64_t depth = q.n > 98304 ? 4096 : q.n > 49152 ? 2048 : q.n > 4096 ? 1024 : 512;
+  std::int64_t depth = q.n > 98304 ? 4096 : q.n > 49152 ? 2048 : q.n > 4096 ? 1024 : 512;
+  // An inverse has no chain of pivots that deep updates would make longer.
+  if (q.routine == Routine::potri && q.n > 24576) depth = std::max<std::int64_t>(depth, 2048);
   return std::max(tile, depth / tile * tile);
 }
 
