@@ -11,9 +11,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <utility>
 #include <vector>
 
+#include "algorithms/factor_blocks.h"
 #include "algorithms/panel.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
@@ -49,7 +49,7 @@ class PotrsFew {
     backward();
   }
 
-  // L Y = B: X holds B, then Y.
+  // L Y = B: X holds B, then, in the rows of own tiles, Y.
   void forward() {
     if (e_.size() == 1) {
       e_.trsm(Lane::panel, Side::left, Op::none, whole_factor(), x_);
@@ -59,7 +59,17 @@ class PotrsFew {
     e_.join();
   }
 
-  // L^H X = Y.
+  // Every rank gets the rows of all tiles from their owners.
+  void share() {
+    std::vector<Block> rows;
+    for (std::int64_t t = 0; t < layout_.count(); ++t) {
+      rows.push_back(make_block(layout_.owner(t), all_ranks, rows_of(x_, t), rows_of(x_, t)));
+    }
+    if (e_.size() > 1) e_.exchange(Lane::panel, rows);
+    e_.join();
+  }
+
+  // L^H X = Y, from all of Y or from the rows of own tiles.
   void backward() {
     if (e_.size() == 1) {
       e_.trsm(Lane::panel, Side::left, Op::conj_transpose, whole_factor(), x_);
@@ -155,20 +165,10 @@ class PotrsFew {
 
   // sums_s += L_ts^H X_t for own tiles s in [first, last), joined where they lie side by side.
   void gather_products(Lane lane, std::int64_t t, std::int64_t first, std::int64_t last) {
-    const auto& own = layout_.tiles_of(e_.rank());
-    auto next = std::lower_bound(own.begin(), own.end(), first);
-    const auto stop = std::lower_bound(own.begin(), own.end(), last);
-    // The ragged tile lies behind the full ones whatever its number: runs are found in local order.
-    std::vector<std::pair<std::int64_t, std::int64_t>> spans;
-    for (; next != stop; ++next) spans.emplace_back(layout_.local_offset(*next), layout_.width(*next));
-    std::sort(spans.begin(), spans.end());
-    for (std::size_t i = 0; i < spans.size();) {
-      const std::int64_t begin = spans[i].first;
-      std::int64_t end = begin;
-      for (; i < spans.size() && spans[i].first == end; ++i) end += spans[i].second;
+    for (const Span& own : layout_.spans(e_.rank(), first, last)) {
       e_.gemm(lane, Op::conj_transpose, Op::none, T(1),
-              a_.block(layout_.begin(t), begin, layout_.width(t), end - begin), rows_of(x_, t),
-              w_.sums.block(begin, 0, end - begin, x_.columns));
+              a_.block(layout_.begin(t), own.begin, layout_.width(t), own.width), rows_of(x_, t),
+              w_.sums.block(own.begin, 0, own.width, x_.columns));
     }
   }
 
@@ -205,40 +205,10 @@ class PotrsMany {
 
   void run() {
     forward();
-    e_.join();
     backward();
-    e_.join();
   }
 
- private:
-  using Event = typename E::Event;
-  struct Step {
-    Event near_done, far_done;
-  };
-
-  MatrixView<T> in_place(std::int64_t t, std::int64_t begin, std::int64_t end) const {
-    return a_.block(begin, layout_.local_offset(t), end - begin, layout_.width(t));
-  }
-  MatrixView<T> rows(std::int64_t begin, std::int64_t end) const { return x_.block(begin, 0, end - begin, x_.columns); }
-  std::size_t slot(std::size_t i) const { return i % w_.panels.size(); }
-
-  // Before transfer number i overwrites its slot, the updates that read it must be done.
-  void free_slot(std::size_t i) {
-    if (i < w_.panels.size()) return;
-    e_.wait(Lane::rows, steps_[i - w_.panels.size()].near_done);
-    e_.wait(Lane::rows, steps_[i - w_.panels.size()].far_done);
-  }
-
-  // The diagonal block of a pivot goes to all.
-  void add_diagonal(const Pivot& pivot, MatrixView<T> diagonal, std::vector<Block>& blocks) const {
-    for (std::int64_t t = pivot.first_tile; t < pivot.last_tile; ++t) {
-      const std::int64_t at = layout_.begin(t) - pivot.begin;
-      blocks.push_back(make_block(layout_.owner(t), all_ranks, in_place(t, layout_.begin(t), pivot.end),
-                                  diagonal.block(at, at, pivot.width() - at, layout_.width(t))));
-    }
-  }
-
-  // X_t = L_tt^-1 X_t; X_below = X_below - L_below,t X_t.
+  // L Y = B: X holds B, then Y.  X_t = L_tt^-1 X_t; X_below = X_below - L_below,t X_t.
   void forward() {
     steps_.assign(pivots_.size(), {});
     for (std::size_t o = 0; o < pivots_.size(); ++o) {
@@ -246,7 +216,7 @@ class PotrsMany {
       const auto diagonal = w_.diagonals[slot(o)].block(0, 0, pivot.width(), pivot.width());
       free_slot(o);
       std::vector<Block> blocks;
-      add_diagonal(pivot, diagonal, blocks);
+      send_diagonal(layout_, pivot, a_, diagonal, blocks);
       for (std::int64_t t = pivot.first_tile; t < pivot.last_tile; ++t) {
         w_.panels[slot(o)].pieces(
             pivot.end, layout_.order(), layout_.begin(t) - pivot.begin, layout_.width(t),
@@ -271,9 +241,10 @@ class PotrsMany {
       update(Lane::bulk, near, layout_.order());
       steps_[o].far_done = e_.record(Lane::bulk);
     }
+    e_.join();
   }
 
-  // X_t = L_tt^-H X_t; X_above = X_above - L_t,above^H X_t.
+  // L^H X = Y.  X_t = L_tt^-H X_t; X_above = X_above - L_t,above^H X_t.
   void backward() {
     const std::size_t count = pivots_.size();
     steps_.assign(count, {});
@@ -284,11 +255,8 @@ class PotrsMany {
       const auto block_row = w_.block_rows[slot(i)].block(0, 0, pivot.width(), pivot.begin);
       free_slot(i);
       std::vector<Block> blocks;
-      add_diagonal(pivot, diagonal, blocks);
-      for (std::int64_t t = 0; t < pivot.first_tile; ++t) {
-        blocks.push_back(make_block(layout_.owner(t), all_ranks, in_place(t, pivot.begin, pivot.end),
-                                    block_row.block(0, layout_.begin(t), pivot.width(), layout_.width(t))));
-      }
+      send_diagonal(layout_, pivot, a_, diagonal, blocks);
+      send_block_row(layout_, pivot, a_, block_row, blocks);
       e_.exchange(Lane::rows, blocks);
       e_.wait(Lane::panel, e_.record(Lane::rows));
       const auto solved = rows(pivot.begin, pivot.end);
@@ -305,6 +273,26 @@ class PotrsMany {
       update(Lane::bulk, 0, near);
       steps_[i].far_done = e_.record(Lane::bulk);
     }
+    e_.join();
+  }
+
+ private:
+  using Event = typename E::Event;
+  struct Step {
+    Event near_done, far_done;
+  };
+
+  MatrixView<T> in_place(std::int64_t t, std::int64_t begin, std::int64_t end) const {
+    return a_.block(begin, layout_.local_offset(t), end - begin, layout_.width(t));
+  }
+  MatrixView<T> rows(std::int64_t begin, std::int64_t end) const { return x_.block(begin, 0, end - begin, x_.columns); }
+  std::size_t slot(std::size_t i) const { return i % w_.panels.size(); }
+
+  // Before transfer number i overwrites its slot, the updates that read it must be done.
+  void free_slot(std::size_t i) {
+    if (i < w_.panels.size()) return;
+    e_.wait(Lane::rows, steps_[i - w_.panels.size()].near_done);
+    e_.wait(Lane::rows, steps_[i - w_.panels.size()].far_done);
   }
 
   E& e_;

@@ -15,6 +15,14 @@ inline std::int64_t useful_staging_tiles(const TileColumns& layout) {
   return std::max<std::int64_t>(1, (layout.full_slots() + 1) / 2);
 }
 
+// Memory in which redistribution of columns of `rows` elements runs in the fewest rounds.
+template <class T>
+std::int64_t redistribution_bytes(const TileColumns& layout, std::int64_t rows) {
+  Arena measure;
+  measure.take<T>(useful_staging_tiles(layout) * layout.tile() * rows);
+  return measure.used();
+}
+
 // `a` is this rank's shard, `staging` any spare memory for at least one tile.
 template <class T, class E>
 void redistribute(E& engine, const TileColumns& layout, MatrixView<T> a, Arena staging, bool inverse) {

@@ -35,14 +35,13 @@ std::int64_t shard_of(const PlanRequest& q) { return (q.n + q.ranks - 1) / q.ran
 // Neither so narrow that a solve has thousands of chain steps, nor wider than a pivot should be.
 std::int64_t choose_tile(const PlanRequest& q) {
   const std::int64_t shard = shard_of(q);
-  if (q.ranks == 1) return std::max<std::int64_t>(1, q.n);
   if (q.routine == Routine::redistribute) return std::max<std::int64_t>(1, std::min(q.tile, shard));
   const std::int64_t least = (q.n + 1023) / 1024;
   if (q.tile > 0) return std::max(least, std::min({q.tile, shard, std::int64_t{2048}}));
   const std::int64_t widest = q.platform == Platform::cuda ? 512 : 128;
   const std::int64_t narrowest = q.platform == Platform::cuda ? 128 : 64;
-  const std::int64_t wanted = std::clamp((shard + 3) / 4, narrowest, widest);
-  if (shard <= wanted) return std::max<std::int64_t>(1, shard);
+  const std::int64_t wanted = std::max(least, std::clamp((shard + 3) / 4, narrowest, widest));
+  if (shard <= wanted) return std::max(least, shard);
   // A width that divides the shard leaves no ragged tiles.
   for (std::int64_t tile = wanted; tile > wanted / 2; --tile) {
     if (shard % tile == 0) return tile;
@@ -52,36 +51,90 @@ std::int64_t choose_tile(const PlanRequest& q) {
 
 std::int64_t preferred_depth(const PlanRequest& q, std::int64_t tile) {
   if (q.platform == Platform::cpu) return tile;
-  const std::int64_t depth = q.n > 98304 ? 4096 : q.n > 49152 ? 2048 : q.n > 4096 ? 1024 : 512;
+  std::int64_t depth = q.n > 98304 ? 4096 : q.n > 49152 ? 2048 : q.n > 4096 ? 1024 : 512;
+  // An inverse has no chain of pivots that deep updates would make longer.
+  if (q.routine == Routine::potri && q.n > 24576) depth = std::max<std::int64_t>(depth, 2048);
   return std::max(tile, depth / tile * tile);
 }
 
-std::int64_t workspace(const PlanRequest& q, const TileColumns& layout, const Plan& plan) {
-  const std::int64_t largest = q.ranks == 1 ? q.n : plan.pivot;
+bool takes_right_hand_sides(Routine routine) { return routine == Routine::posv || routine == Routine::potrs; }
+bool factors(Routine routine) { return routine == Routine::posv || routine == Routine::potrf; }
+
+std::int64_t carved(const PlanRequest& q, const TileColumns& layout, const Plan& plan) {
   const std::int64_t nrhs = plan.distributed_rhs != 0 ? (q.nrhs + q.ranks - 1) / q.ranks : q.nrhs;
-  const std::int64_t carved = dispatch(q.type, [&]<class T>() {
-    return TiledPotrsWorkspace<T>(Arena(), layout, plan.pivot, plan.slots, nrhs, plan.distributed_rhs != 0).bytes;
+  const bool distributed = plan.distributed_rhs != 0;
+  return dispatch(q.type, [&]<class T>() -> std::int64_t {
+    switch (q.routine) {
+      case Routine::posv:
+        return PosvStages<T>(Arena(), layout, plan.pivot, plan.slots, nrhs, distributed).memory.bytes();
+      case Routine::potrf:
+        return PotrfStages<T>(Arena(), layout, plan.pivot, plan.slots).memory.bytes();
+      case Routine::potrs:
+        return PotrsStages<T>(Arena(), layout, plan.pivot, plan.slots, nrhs, distributed).memory.bytes();
+      case Routine::potri:
+        return PotriStages<T>(Arena(), layout, plan.pivot, plan.slots).memory.bytes();
+      case Routine::lower:
+        return LowerStages<T>(Arena(), layout, plan.pivot, plan.slots).memory.bytes();
+      case Routine::diagonal:
+        return 0;
+      case Routine::redistribute:
+        return q.ranks == 1 ? 0 : redistribution_bytes<T>(layout, q.nrhs);
+    }
+    throw Error(ErrorCode::invalid_argument, "unknown routine");
   });
-  return carved + engine_scratch_bytes(q.platform, largest, q.processes);
 }
 
-double estimate(const PlanRequest& q, const Plan& plan) {
-  const Machine m = machine(q);
-  const double n = static_cast<double>(q.n), ranks = static_cast<double>(q.ranks);
-  const double nrhs = static_cast<double>(q.nrhs), fma = flops_per_fma(q.type) / 2;
-  double seconds = 0;
-  if (q.ranks > 1) seconds += static_cast<double>(plan.shard_bytes) / m.link_bytes;
-  // Each pivot takes the longer of its updates, spread over the ranks, and its part of the chain.
+std::int64_t workspace(const PlanRequest& q, const TileColumns& layout, const Plan& plan) {
+  const std::int64_t largest = !factors(q.routine) ? 0 : q.ranks == 1 ? q.n : plan.pivot;
+  // No buffer is empty.
+  return std::max(carved(q, layout, plan), Arena::alignment) + engine_scratch_bytes(q.platform, largest, q.processes);
+}
+
+// A factorisation: each pivot takes the longer of its updates, spread over the ranks, and its part of the chain.
+double factor_seconds(const PlanRequest& q, const Plan& plan, const Machine& m) {
+  const double n = static_cast<double>(q.n), ranks = static_cast<double>(q.ranks), fma = flops_per_fma(q.type) / 2;
   const double depth = static_cast<double>(std::min(plan.pivot, q.n));
   const double chain = q.ranks > 1 ? depth * m.pivot_seconds : 0;
+  double seconds = 0;
   for (double done = 0; done < n; done += depth) {
     const double left = n - done, after = std::max(0.0, left - depth);
     seconds += std::max(fma * (left * left * left - after * after * after) / 3 / (ranks * m.flops), chain);
   }
-  const double sweeps = 2 * fma * n * n * nrhs / (plan.distributed_rhs != 0 ? ranks * m.flops : m.flops);
+  return seconds;
+}
+
+// Two sweeps with a factor.
+double solve_seconds(const PlanRequest& q, const Plan& plan, const Machine& m) {
+  const double n = static_cast<double>(q.n), ranks = static_cast<double>(q.ranks), fma = flops_per_fma(q.type) / 2;
+  const double sweeps =
+      2 * fma * n * n * static_cast<double>(q.nrhs) / (plan.distributed_rhs != 0 ? ranks * m.flops : m.flops);
   const double reads = 2 * static_cast<double>(plan.shard_bytes) / m.memory_bytes;
   const double steps = q.ranks > 1 ? 2 * n / static_cast<double>(plan.tile) * m.step_seconds : 0;
-  return seconds + std::max({sweeps, reads, steps});
+  return std::max({sweeps, reads, steps});
+}
+
+double estimate(const PlanRequest& q, const Plan& plan) {
+  const Machine m = machine(q);
+  const double n = static_cast<double>(q.n), ranks = static_cast<double>(q.ranks), fma = flops_per_fma(q.type) / 2;
+  // To deal the tiles, or to send half a shard to where it is mirrored.
+  const double deal = q.ranks > 1 ? static_cast<double>(plan.shard_bytes) / m.link_bytes : 0;
+  switch (q.routine) {
+    case Routine::posv:
+      return deal + factor_seconds(q, plan, m) + solve_seconds(q, plan, m);
+    case Routine::potrf:
+      return deal + factor_seconds(q, plan, m);
+    case Routine::potrs:
+      return solve_seconds(q, plan, m);
+    case Routine::potri:
+      return 2 * deal + fma * 4 * n * n * n / 3 / (ranks * m.flops);
+    case Routine::lower:
+      return 2 * deal + 4 * static_cast<double>(plan.shard_bytes) / m.memory_bytes;
+    case Routine::diagonal:
+      return m.step_seconds;
+    case Routine::redistribute:
+      return 2 * static_cast<double>(plan.shard_bytes) / m.link_bytes;
+  }
+  return 0;
 }
 
 void check(const PlanRequest& q) {
@@ -104,24 +157,24 @@ Plan make_plan(const PlanRequest& q) {
   plan.tile = choose_tile(q);
   plan.shard_bytes = shard * (q.routine == Routine::redistribute ? q.nrhs : q.n) * size;
   const TileColumns layout(q.n, shard, plan.tile, static_cast<int>(q.ranks));
+  const auto measure = [&] { return plan.workspace_bytes = workspace(q, layout, plan); };
+  plan.slots = 1;
+  plan.pivot = plan.tile;
   if (q.routine == Routine::redistribute) {
-    plan.pivot = plan.tile;
-    plan.slots = 1;
-    plan.workspace_bytes =
-        q.ranks == 1 ? Arena::alignment : plan.tile * q.nrhs * size * useful_staging_tiles(layout) + Arena::alignment;
-    plan.workspace_bytes += engine_scratch_bytes(q.platform, 0, q.processes);
-    plan.seconds = 2 * static_cast<double>(plan.shard_bytes) / machine(q).link_bytes;
+    measure();
+    plan.seconds = estimate(q, plan);
     return plan;
   }
   // Up to this many right-hand sides a chain of small steps beats sending the factor around.
-  plan.distributed_rhs = q.ranks > 1 && q.nrhs > 64 ? 1 : 0;
-  plan.rhs_bytes = (plan.distributed_rhs != 0 ? (q.nrhs + q.ranks - 1) / q.ranks : q.nrhs) * q.n * size;
-  plan.slots = q.ranks == 1 || q.platform == Platform::cpu ? 1 : 3;
+  plan.distributed_rhs = takes_right_hand_sides(q.routine) && q.ranks > 1 && q.nrhs > 64 ? 1 : 0;
+  if (takes_right_hand_sides(q.routine)) {
+    plan.rhs_bytes = (plan.distributed_rhs != 0 ? (q.nrhs + q.ranks - 1) / q.ranks : q.nrhs) * q.n * size;
+  }
+  if (q.platform == Platform::cuda && (q.ranks > 1 || !factors(q.routine))) plan.slots = 3;
   plan.pivot = preferred_depth(q, plan.tile);
   // Small matrices cannot keep to half a shard, and need not.
   const std::int64_t limit =
       q.workspace_limit > 0 ? q.workspace_limit : std::max(plan.shard_bytes / 2, std::int64_t{256} << 20);
-  const auto measure = [&] { return plan.workspace_bytes = workspace(q, layout, plan); };
   while (measure() > limit && plan.pivot > plan.tile) {
     plan.pivot = std::max(plan.tile, plan.pivot / 2 / plan.tile * plan.tile);
   }

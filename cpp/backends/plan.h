@@ -9,15 +9,24 @@
 
 namespace jaxmg {
 
-enum class Routine : std::int64_t { potrs = 0, redistribute = 1 };
+// As CholeskyBackend has them, and what Python calls on its own.
+enum class Routine : std::int64_t {
+  posv = 0,
+  redistribute = 1,
+  potrf = 2,
+  potrs = 3,
+  potri = 4,
+  lower = 5,
+  diagonal = 6,
+};
 
 struct PlanRequest {
   Routine routine;
   std::int64_t n;
-  std::int64_t nrhs;  // redistribute: elements of a row
+  std::int64_t nrhs;  // 1 where there are none; redistribute: elements of a row
   ScalarType type;
   std::int64_t ranks;
-  std::int64_t tile;  // 0: the planner chooses
+  std::int64_t tile;  // 0: the planner chooses; a factor's own is left as it is
   Platform platform;
   std::int64_t processes;
   std::int64_t workspace_limit;  // bytes per device; 0: half the shard where that is possible

@@ -46,6 +46,15 @@ using Real = typename ScalarTraits<T>::Real;
 template <class T>
 inline constexpr bool is_complex = ScalarTraits<T>::is_complex;
 
+template <class T>
+T conjugate(T value) {
+  if constexpr (is_complex<T>) {
+    return std::conj(value);
+  } else {
+    return value;
+  }
+}
+
 // Calls `function.template operator()<T>()` for the C++ type behind `type`.
 template <class Function>
 decltype(auto) dispatch(ScalarType type, Function&& function) {

@@ -49,10 +49,16 @@ concept Engine =
       e.trsm(lane, side, op, a, x);
       // C = C + alpha op(A) op(B).
       e.gemm(lane, op, op, alpha, a, b, x);
-      // B = A;  A = 0;  X = X - sum of terms.
+      // B = A;  B = A^H;  A = 0;  X = X - sum of terms.
       e.copy(lane, a, b);
+      e.conj_transpose(lane, a, b);
       e.zero(lane, a);
       e.subtract(lane, terms, x);
+      // Of a square A: A = I;  the upper triangle becomes the lower one, conjugated and transposed, and the diagonal
+      // real;  the elements below the diagonal become 0.
+      e.identity(lane, a);
+      e.mirror(lane, a);
+      e.zero_below(lane, a);
       // Moves blocks between ranks, see comm/block.h. Every rank makes the same exchanges in the same order.
       e.exchange(lane, blocks);
       // Sets one entry of info.

@@ -7,13 +7,14 @@
 #include <exception>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
-#include "backends/cholesky.h"
 #include "comm/gathering.h"
 #include "comm/roll.h"
 #include "core/error.h"
+#include "core/matrix_view.h"
 #include "core/scalar.h"
-#include "layout/tile_columns.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace jaxmg {
@@ -85,6 +86,48 @@ inline MemoryRegion region_of(xffi::AnyBuffer buffer) {
   return {static_cast<std::byte*>(buffer.untyped_data()), static_cast<std::int64_t>(buffer.size_bytes())};
 }
 
+// The buffers and attributes of one rank's call. Operands that results are aliased to come first, result i to operand
+// i; the last operand is the roll, the last result the workspace.
+class CallFrame {
+ public:
+  CallFrame(xffi::RemainingArgs operands, xffi::RemainingRets results, xffi::Dictionary attributes)
+      : attributes_(attributes) {
+    for (std::size_t i = 0; i < operands.size(); ++i) operands_.push_back(*operands.get<xffi::AnyBuffer>(i));
+    for (std::size_t i = 0; i < results.size(); ++i) results_.push_back(**results.get<xffi::AnyBuffer>(i));
+    if (operands_.empty() || results_.empty()) throw Error(ErrorCode::internal, "the call has no roll or no workspace");
+  }
+
+  xffi::AnyBuffer operand(std::size_t i) const { return operands_.at(i); }
+  xffi::AnyBuffer result(std::size_t i) const { return results_.at(i); }
+  xffi::AnyBuffer roll() const { return operands_.back(); }
+  std::int32_t* info(std::size_t i) const { return static_cast<std::int32_t*>(result(i).untyped_data()); }
+  MemoryRegion workspace() const { return region_of(results_.back()); }
+
+  std::int64_t attribute(std::string_view name) const { return jaxmg::attribute(attributes_, name); }
+  const xffi::Dictionary& attributes() const { return attributes_; }
+
+  // Where other ranks may write to or read from: results, and operands from `first_read_only` on.
+  MemoryRegions regions(std::size_t first_read_only) const {
+    MemoryRegions all;
+    for (const auto& buffer : results_) all.push_back(region_of(buffer));
+    for (std::size_t i = first_read_only; i + 1 < operands_.size(); ++i) all.push_back(region_of(operands_[i]));
+    return all;
+  }
+
+  // What decides which kernels the call launches: the routine, the type and the sizes.
+  std::string kind(const char* routine) const {
+    std::string text = routine + std::to_string(static_cast<int>(result(0).element_type()));
+    for (const auto& buffer : results_) {
+      for (const std::int64_t size : buffer.dimensions()) text += ' ' + std::to_string(size);
+    }
+    return text;
+  }
+
+ private:
+  std::vector<xffi::AnyBuffer> operands_, results_;
+  xffi::Dictionary attributes_;
+};
+
 // Tells the other ranks of a call why this one fails. Returns what it is to throw: the error with the rank's name,
 // unless it came from another rank.
 inline Error tell_others(Attendance& attendance, const std::exception& error) {
@@ -119,32 +162,6 @@ struct Membership {
   }
 };
 
-template <class T>
-CholeskySolve<T> decode_potrs(const Membership& members, xffi::AnyBuffer a, xffi::AnyBuffer x, std::int32_t* status,
-                              const xffi::Dictionary& attributes) {
-  const MatrixView<T> shard = columns_of<T>(a);
-  const std::int64_t n = attribute(attributes, "n");
-  MatrixView<T> rhs = columns_of<T>(x);
-  if (shard.rows != n || rhs.rows != n) {
-    throw Error(ErrorCode::internal, "the buffers of a and b do not have rows of n = " + std::to_string(n));
-  }
-  return {TileColumns(n, shard.columns, attribute(attributes, "tile"), members.roll.ranks()),
-          attribute(attributes, "pivot"),
-          attribute(attributes, "slots"),
-          attribute(attributes, "distributed_rhs") != 0,
-          shard,
-          rhs,
-          status};
-}
-
-// Whole tiles of a shard are dealt whatever its rows are.
-template <class T>
-TileColumns redistribution_layout(const Membership& members, MatrixView<T> shard, const xffi::Dictionary& attributes) {
-  const int ranks = members.roll.ranks();
-  return TileColumns(shard.columns * ranks, shard.columns, attribute(attributes, "tile"), ranks);
-}
-
-// The signature of each handler; a platform may add to its end.
 inline auto bind_roll_call() {
   return xffi::Ffi::Bind()
       .Arg<xffi::AnyBuffer>()  // seed
@@ -153,27 +170,9 @@ inline auto bind_roll_call() {
       .Ctx<xffi::DeviceOrdinal>();
 }
 
-inline auto bind_potrs() {
-  return xffi::Ffi::Bind()
-      .Arg<xffi::AnyBuffer>()  // a
-      .Arg<xffi::AnyBuffer>()  // b
-      .Arg<xffi::AnyBuffer>()  // roll
-      .Ret<xffi::AnyBuffer>()  // factor, aliased to a
-      .Ret<xffi::AnyBuffer>()  // x, aliased to b
-      .Ret<xffi::AnyBuffer>()  // info
-      .Ret<xffi::AnyBuffer>()  // workspace
-      .Attrs()
-      .Ctx<xffi::DeviceOrdinal>();
-}
-
-inline auto bind_redistribute() {
-  return xffi::Ffi::Bind()
-      .Arg<xffi::AnyBuffer>()  // a
-      .Arg<xffi::AnyBuffer>()  // roll
-      .Ret<xffi::AnyBuffer>()  // dealt, aliased to a
-      .Ret<xffi::AnyBuffer>()  // workspace
-      .Attrs()
-      .Ctx<xffi::DeviceOrdinal>();
+// Every routine's; a platform may add to its end.
+inline auto bind_routine() {
+  return xffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs().Ctx<xffi::DeviceOrdinal>();
 }
 
 }  // namespace jaxmg

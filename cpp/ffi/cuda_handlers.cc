@@ -7,26 +7,20 @@
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
-#include "backends/tiled_cholesky.h"
 #include "engine/cuda/check.h"
 #include "engine/cuda/cuda_engine.h"
 #include "engine/cuda/team.h"
 #include "engine/scratch.h"
 #include "ffi/call.h"
+#include "ffi/routines.h"
 
 namespace jaxmg {
 namespace {
 
 using cuda::CudaEngine;
 using cuda::Team;
-
-// XLA makes an operand and the result it is aliased to one buffer; if it ever does not, the result starts as a copy.
-void start_from(xffi::AnyBuffer operand, xffi::Result<xffi::AnyBuffer> result, cudaStream_t stream) {
-  if (operand.untyped_data() == result->untyped_data()) return;
-  JAXMG_CHECK(cudaMemcpyAsync(result->untyped_data(), operand.untyped_data(), operand.size_bytes(),
-                              cudaMemcpyDeviceToDevice, stream));
-}
 
 Roll read_roll(xffi::AnyBuffer roll, cudaStream_t stream) {
   std::vector<std::byte> words(roll.size_bytes());
@@ -59,21 +53,11 @@ class OfferedIds {
   std::map<std::uint32_t, ncclUniqueId> ids_;
 };
 
-// What decides which kernels a call launches: the routine, the type and the sizes.
-std::string kind_of(const char* routine, xffi::AnyBuffer a, xffi::AnyBuffer b) {
-  std::string kind = routine + std::to_string(static_cast<int>(a.element_type()));
-  for (const auto buffer : {a, b}) {
-    for (const std::int64_t size : buffer.dimensions()) kind += ' ' + std::to_string(size);
-  }
-  return kind;
-}
-
 // Runs body(engine, members, workspace) for one rank, among the ranks of its call.
 template <class Body>
-void with_engine(const xffi::Dictionary& attributes, std::int32_t device, cudaStream_t stream, xffi::AnyBuffer roll,
-                 MemoryRegions buffers, std::int64_t largest_potrf, const std::string& kind, Body&& body) {
-  const Membership members(read_roll(roll, stream), static_cast<std::uint32_t>(device), attributes);
-  const MemoryRegion workspace = buffers.back();
+void with_engine(const CallFrame& call, std::int32_t device, cudaStream_t stream, MemoryRegions buffers,
+                 std::int64_t largest_potrf, const std::string& kind, Body&& body) {
+  const Membership members(read_roll(call.roll(), stream), static_cast<std::uint32_t>(device), call.attributes());
   Attendance attendance(members.key, members.rank, members.local_ranks, std::move(buffers), members.timeout);
   std::shared_ptr<Team> team;
   cuda::Seat* seat = nullptr;
@@ -85,6 +69,7 @@ void with_engine(const xffi::Dictionary& attributes, std::int32_t device, cudaSt
     std::vector<MemoryRegions> all(static_cast<std::size_t>(members.roll.ranks()));
     for (const int r : members.local_ranks) all[static_cast<std::size_t>(r)] = attendance.buffers(r);
     const bool first = seat->kinds.insert(kind).second;
+    const MemoryRegion workspace = call.workspace();
     Arena arena(workspace.base, workspace.bytes);
     const CudaScratch scratch(arena, largest_potrf, members.processes);
     CudaEngine engine(*team, members.rank, stream, scratch, largest_potrf,
@@ -121,39 +106,26 @@ xffi::Error roll_call(xffi::AnyBuffer, xffi::Result<xffi::AnyBuffer> entry, xffi
   });
 }
 
-xffi::Error potrs(xffi::AnyBuffer a, xffi::AnyBuffer b, xffi::AnyBuffer roll, xffi::Result<xffi::AnyBuffer> a_out,
-                  xffi::Result<xffi::AnyBuffer> x, xffi::Result<xffi::AnyBuffer> info,
-                  xffi::Result<xffi::AnyBuffer> workspace, xffi::Dictionary attributes, std::int32_t device,
-                  cudaStream_t stream) {
-  return guarded("potrs", [&] {
-    start_from(a, a_out, stream);
-    start_from(b, x, stream);
-    const std::int64_t ranks = roll.dimensions()[0];
-    const std::int64_t largest_potrf = attribute(attributes, ranks == 1 ? "n" : "pivot");
-    dispatch(scalar_type(a.element_type()), [&]<class T>() {
-      with_engine(
-          attributes, device, stream, roll, {region_of(*a_out), region_of(*x), region_of(*workspace)}, largest_potrf,
-          kind_of("potrs", *a_out, *x), [&](CudaEngine& engine, const Membership& members, Arena arena) {
-            const auto problem =
-                decode_potrs<T>(members, *a_out, *x, static_cast<std::int32_t*>(info->untyped_data()), attributes);
-            TiledCholesky<T, CudaEngine>().potrs(engine, problem, arena);
-          });
-    });
-  });
-}
-
-xffi::Error redistribute_columns(xffi::AnyBuffer a, xffi::AnyBuffer roll, xffi::Result<xffi::AnyBuffer> a_out,
-                                 xffi::Result<xffi::AnyBuffer> workspace, xffi::Dictionary attributes,
-                                 std::int32_t device, cudaStream_t stream) {
-  return guarded("redistribute", [&] {
-    start_from(a, a_out, stream);
-    dispatch(scalar_type(a.element_type()), [&]<class T>() {
-      with_engine(attributes, device, stream, roll, {region_of(*a_out), region_of(*workspace)}, 0,
-                  kind_of("redistribute", *a_out, *a_out),
-                  [&](CudaEngine& engine, const Membership& members, Arena arena) {
-                    const auto shard = columns_of<T>(*a_out);
-                    redistribute(engine, redistribution_layout(members, shard, attributes), shard, arena,
-                                 attribute(attributes, "inverse") != 0);
+template <class Routine>
+xffi::Error run(const char* name, xffi::RemainingArgs operands, xffi::RemainingRets results,
+                xffi::Dictionary attributes, std::int32_t device, cudaStream_t stream) {
+  return guarded(name, [&] {
+    const CallFrame call(operands, results, attributes);
+    for (std::size_t i = 0; i < Routine::in_place; ++i) {
+      // XLA makes an operand and the result it is aliased to one buffer; if it ever does not, the result starts as a
+      // copy.
+      const xffi::AnyBuffer from = call.operand(i), to = call.result(i);
+      if (from.untyped_data() != to.untyped_data()) {
+        JAXMG_CHECK(cudaMemcpyAsync(to.untyped_data(), from.untyped_data(), from.size_bytes(), cudaMemcpyDeviceToDevice,
+                                    stream));
+      }
+    }
+    const std::int64_t ranks = call.roll().dimensions()[0];
+    const std::int64_t largest_potrf = Routine::factors ? call.attribute(ranks == 1 ? "n" : "pivot") : 0;
+    dispatch(scalar_type(call.result(0).element_type()), [&]<class T>() {
+      with_engine(call, device, stream, call.regions(Routine::in_place), largest_potrf, call.kind(name),
+                  [&](CudaEngine& engine, const Membership& members, Arena workspace) {
+                    Routine::template run<T>(engine, call, members, workspace);
                   });
     });
   });
@@ -164,6 +136,8 @@ xffi::Error redistribute_columns(xffi::AnyBuffer a, xffi::AnyBuffer roll, xffi::
 
 JAXMG_HANDLER(jaxmg_cuda_roll_call, jaxmg::bind_roll_call().Ctx<xla::ffi::PlatformStream<cudaStream_t>>(),
               jaxmg::roll_call)
-JAXMG_HANDLER(jaxmg_cuda_potrs, jaxmg::bind_potrs().Ctx<xla::ffi::PlatformStream<cudaStream_t>>(), jaxmg::potrs)
-JAXMG_HANDLER(jaxmg_cuda_redistribute, jaxmg::bind_redistribute().Ctx<xla::ffi::PlatformStream<cudaStream_t>>(),
-              jaxmg::redistribute_columns)
+
+#define JAXMG_CUDA_HANDLER(name, routine)                                                               \
+  JAXMG_HANDLER(jaxmg_cuda_##name, jaxmg::bind_routine().Ctx<xla::ffi::PlatformStream<cudaStream_t>>(), \
+                [](auto... arguments) { return jaxmg::run<jaxmg::routines::routine>(#name, arguments...); })
+JAXMG_ROUTINES(JAXMG_CUDA_HANDLER)

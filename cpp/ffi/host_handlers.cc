@@ -2,28 +2,20 @@
 #include <cstring>
 #include <optional>
 
-#include "backends/tiled_cholesky.h"
 #include "comm/thread_communicator.h"
 #include "engine/host/host_engine.h"
 #include "engine/host/single_threaded_blas.h"
 #include "ffi/call.h"
+#include "ffi/routines.h"
 
 namespace jaxmg {
 namespace {
 
-// XLA makes an operand and the result it is aliased to one buffer; if it ever does not, the result starts as a copy.
-void start_from(xffi::AnyBuffer operand, xffi::Result<xffi::AnyBuffer> result) {
-  if (operand.untyped_data() != result->untyped_data()) {
-    std::memcpy(result->untyped_data(), operand.untyped_data(), operand.size_bytes());
-  }
-}
-
 // Runs body(engine, members) on the thread of one rank, among the ranks of its call.
 template <class Body>
-void with_engine(const xffi::Dictionary& attributes, std::int32_t device, xffi::AnyBuffer roll, MemoryRegions buffers,
-                 Body&& body) {
-  const Membership members(Roll(roll.untyped_data(), roll.dimensions()[0]), static_cast<std::uint32_t>(device),
-                           attributes);
+void with_engine(const CallFrame& call, std::int32_t device, MemoryRegions buffers, Body&& body) {
+  const Membership members(Roll(call.roll().untyped_data(), call.roll().dimensions()[0]),
+                           static_cast<std::uint32_t>(device), call.attributes());
   if (members.local_ranks.size() != static_cast<std::size_t>(members.roll.ranks())) {
     throw Error(ErrorCode::invalid_argument,
                 "the CPU devices of a mesh must belong to one process; this mesh spans several");
@@ -52,37 +44,24 @@ xffi::Error roll_call(xffi::AnyBuffer, xffi::Result<xffi::AnyBuffer> entry, xffi
   });
 }
 
-xffi::Error potrs(xffi::AnyBuffer a, xffi::AnyBuffer b, xffi::AnyBuffer roll, xffi::Result<xffi::AnyBuffer> a_out,
-                  xffi::Result<xffi::AnyBuffer> x, xffi::Result<xffi::AnyBuffer> info,
-                  xffi::Result<xffi::AnyBuffer> workspace, xffi::Dictionary attributes, std::int32_t device) {
-  return guarded("potrs", [&] {
-    start_from(a, a_out);
-    start_from(b, x);
-    dispatch(scalar_type(a.element_type()), [&]<class T>() {
-      with_engine(attributes, device, roll, {region_of(*a_out), region_of(*x), region_of(*workspace)},
-                  [&](HostEngine& engine, const Membership& members) {
-                    const auto problem = decode_potrs<T>(members, *a_out, *x,
-                                                         static_cast<std::int32_t*>(info->untyped_data()), attributes);
-                    const Arena arena(workspace->untyped_data(), region_of(*workspace).bytes);
-                    TiledCholesky<T, HostEngine>().potrs(engine, problem, arena);
-                  });
-    });
-  });
-}
-
-xffi::Error redistribute_columns(xffi::AnyBuffer a, xffi::AnyBuffer roll, xffi::Result<xffi::AnyBuffer> a_out,
-                                 xffi::Result<xffi::AnyBuffer> workspace, xffi::Dictionary attributes,
-                                 std::int32_t device) {
-  return guarded("redistribute", [&] {
-    start_from(a, a_out);
-    dispatch(scalar_type(a.element_type()), [&]<class T>() {
-      with_engine(attributes, device, roll, {region_of(*a_out), region_of(*workspace)},
-                  [&](HostEngine& engine, const Membership& members) {
-                    const auto shard = columns_of<T>(*a_out);
-                    const auto layout = redistribution_layout(members, shard, attributes);
-                    redistribute(engine, layout, shard, Arena(workspace->untyped_data(), region_of(*workspace).bytes),
-                                 attribute(attributes, "inverse") != 0);
-                  });
+template <class Routine>
+xffi::Error run(const char* name, xffi::RemainingArgs operands, xffi::RemainingRets results,
+                xffi::Dictionary attributes, std::int32_t device) {
+  return guarded(name, [&] {
+    const CallFrame call(operands, results, attributes);
+    for (std::size_t i = 0; i < Routine::in_place; ++i) {
+      // XLA makes an operand and the result it is aliased to one buffer; if it ever does not, the result starts as a
+      // copy.
+      const xffi::AnyBuffer from = call.operand(i), to = call.result(i);
+      if (from.untyped_data() != to.untyped_data()) {
+        std::memcpy(to.untyped_data(), from.untyped_data(), from.size_bytes());
+      }
+    }
+    dispatch(scalar_type(call.result(0).element_type()), [&]<class T>() {
+      with_engine(call, device, call.regions(Routine::in_place), [&](HostEngine& engine, const Membership& members) {
+        const MemoryRegion workspace = call.workspace();
+        Routine::template run<T>(engine, call, members, Arena(workspace.base, workspace.bytes));
+      });
     });
   });
 }
@@ -91,5 +70,8 @@ xffi::Error redistribute_columns(xffi::AnyBuffer a, xffi::AnyBuffer roll, xffi::
 }  // namespace jaxmg
 
 JAXMG_HANDLER(jaxmg_host_roll_call, jaxmg::bind_roll_call(), jaxmg::roll_call)
-JAXMG_HANDLER(jaxmg_host_potrs, jaxmg::bind_potrs(), jaxmg::potrs)
-JAXMG_HANDLER(jaxmg_host_redistribute, jaxmg::bind_redistribute(), jaxmg::redistribute_columns)
+
+#define JAXMG_HOST_HANDLER(name, routine)                 \
+  JAXMG_HANDLER(jaxmg_host_##name, jaxmg::bind_routine(), \
+                [](auto... arguments) { return jaxmg::run<jaxmg::routines::routine>(#name, arguments...); })
+JAXMG_ROUTINES(JAXMG_HOST_HANDLER)

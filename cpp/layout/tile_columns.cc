@@ -41,4 +41,24 @@ std::int64_t TileColumns::packed_before(int rank, std::int64_t t) const {
   return own.empty() ? 0 : packed_offset(own.back()) + width(own.back());
 }
 
+std::vector<Span> TileColumns::spans(int rank, std::int64_t first, std::int64_t last) const {
+  const auto& own = tiles_of(rank);
+  const auto stop = std::lower_bound(own.begin(), own.end(), last);
+  std::vector<Span> found;
+  for (auto t = std::lower_bound(own.begin(), own.end(), first); t < stop; ++t) {
+    found.push_back({local_offset(*t), width(*t)});
+  }
+  // The ragged tile lies behind the full ones whatever its number: neighbours are found in local order.
+  std::sort(found.begin(), found.end(), [](const Span& a, const Span& b) { return a.begin < b.begin; });
+  std::vector<Span> joined;
+  for (const Span& span : found) {
+    if (!joined.empty() && joined.back().begin + joined.back().width == span.begin) {
+      joined.back().width += span.width;
+    } else {
+      joined.push_back(span);
+    }
+  }
+  return joined;
+}
+
 }  // namespace jaxmg

@@ -15,6 +15,13 @@
 
 namespace jaxmg {
 
+// Columns [begin, begin + width) of a shard.
+struct Span {
+  std::int64_t begin, width;
+
+  bool operator==(const Span&) const = default;
+};
+
 class TileColumns {
  public:
   TileColumns(std::int64_t n, std::int64_t shard, std::int64_t tile, int ranks);
@@ -40,6 +47,9 @@ class TileColumns {
   // Columns of `rank` in tiles before t (t may be count()).
   std::int64_t packed_before(int rank, std::int64_t t) const;
   std::int64_t packed_total(int rank) const { return packed_before(rank, count()); }
+
+  // Where the tiles of `rank` in [first, last) lie in its shard; neighbours are joined.
+  std::vector<Span> spans(int rank, std::int64_t first, std::int64_t last) const;
 
   // Full tiles in each shard, counted before the cut at n: the slots that redistribution permutes.
   std::int64_t full_slots() const { return shard_ / tile_; }

@@ -25,6 +25,18 @@ std::vector<Matrix<T>> in_blocks(const Matrix<T>& a, const TileColumns& layout) 
   return shards;
 }
 
+// The inverse of `in_blocks`.
+template <class T>
+Matrix<T> from_blocks(const std::vector<Matrix<T>>& shards, const TileColumns& layout) {
+  Matrix<T> a(shards[0].rows(), layout.order());
+  for (std::int64_t j = 0; j < a.columns(); ++j) {
+    for (std::int64_t i = 0; i < a.rows(); ++i) {
+      a(i, j) = shards[static_cast<std::size_t>(j / layout.shard())](i, j % layout.shard());
+    }
+  }
+  return a;
+}
+
 // The columns of each shard after they are dealt.
 template <class T>
 std::vector<Matrix<T>> dealt(const Matrix<T>& a, const TileColumns& layout) {

@@ -45,15 +45,6 @@ T not_a_number() {
 }
 
 template <class T>
-T conjugate(T value) {
-  if constexpr (is_complex<T>) {
-    return std::conj(value);
-  } else {
-    return value;
-  }
-}
-
-template <class T>
 T make_scalar(double real, double imaginary) {
   if constexpr (is_complex<T>) {
     return T(static_cast<Real<T>>(real), static_cast<Real<T>>(imaginary));

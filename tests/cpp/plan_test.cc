@@ -16,7 +16,7 @@ namespace jaxmg::testing {
 namespace {
 
 PlanRequest request(Platform platform, std::int64_t n, std::int64_t nrhs, std::int64_t ranks) {
-  return {Routine::potrs, n, nrhs, ScalarType::f64, ranks, 0, platform, 1, 0};
+  return {Routine::posv, n, nrhs, ScalarType::f64, ranks, 0, platform, 1, 0};
 }
 
 // Sizes from one column to what fills a machine, over both platforms.
@@ -107,6 +107,47 @@ TEST(Plan, TheBackendNeedsExactlyTheWorkspaceOfThePlan) {
           EXPECT_LE(solve_error(a, distributed ? side_by_side(solution.x, nrhs) : solution.x[0], b), 3);
           EXPECT_THROW(solve(too_few, a, b, shape_of(q, plan), distributed, plan.workspace_bytes - 1), Error);
         }
+      }
+    }
+  }
+}
+
+// As above, for what works on a factor.
+TEST(Plan, RoutinesOnFactorsNeedExactlyTheWorkspaceOfThePlan) {
+  for (const int ranks : {1, 2, 3, 4, 8}) {
+    for (const std::int64_t n : {5, 131}) {
+      for (const std::int64_t tile : {0, 8}) {
+        PlanRequest q = request(Platform::cpu, n, 1, ranks);
+        q.tile = tile;
+        const auto planned = [&](Routine routine, std::int64_t nrhs = 1) {
+          q.routine = routine;
+          q.nrhs = nrhs;
+          const Plan plan = make_plan(q);
+          q.tile = plan.tile;  // a factor's own is left as it is
+          return plan;
+        };
+        SCOPED_TRACE(describe(q));
+        const auto a = positive_definite<double>(n, 4), b = random_matrix<double>(n, 70, 5);
+        // work(ranks, shape, bytes) with what is planned, and with less.
+        const auto exactly = [&](const Plan& plan, auto&& work) {
+          HostRanks enough(ranks), too_few(ranks);
+          auto result = work(enough, shape_of(q, plan), plan.workspace_bytes);
+          EXPECT_EQ(shape_of(q, plan).tile, q.tile);
+          EXPECT_THROW(work(too_few, shape_of(q, plan), plan.workspace_bytes - Arena::alignment), Error);
+          return result;
+        };
+        const auto factor = exactly(planned(Routine::potrf), [&](HostRanks& r, const Shape& shape, std::int64_t bytes) {
+          return make_factor(r, a, shape, bytes).shards;
+        });
+        exactly(planned(Routine::potri),
+                [&](HostRanks& r, const Shape& shape, std::int64_t bytes) { return invert(r, factor, shape, bytes); });
+        exactly(planned(Routine::lower), [&](HostRanks& r, const Shape& shape, std::int64_t bytes) {
+          return rows_of_factor(r, factor, shape, bytes);
+        });
+        const Plan many = planned(Routine::potrs, b.columns());
+        exactly(many, [&](HostRanks& r, const Shape& shape, std::int64_t bytes) {
+          return solve_with_factor(r, factor, b, shape, Sweeps::both, many.distributed_rhs != 0, bytes);
+        });
       }
     }
   }

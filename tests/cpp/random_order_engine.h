@@ -329,6 +329,23 @@ class RandomOrderEngine {
     put(lane, "copy", {Region::of(from)}, {Region::of(to)}, [=](HostEngine& host) { host.copy(lane, from, to); });
   }
   template <class T>
+  void conj_transpose(Lane lane, MatrixView<T> from, MatrixView<T> to) {
+    put(lane, "conj_transpose", {Region::of(from)}, {Region::of(to)},
+        [=](HostEngine& host) { host.conj_transpose(lane, from, to); });
+  }
+  template <class T>
+  void identity(Lane lane, MatrixView<T> a) {
+    put(lane, "identity", {}, {Region::of(a)}, [=](HostEngine& host) { host.identity(lane, a); });
+  }
+  template <class T>
+  void mirror(Lane lane, MatrixView<T> a) {
+    put(lane, "mirror", {}, {Region::of(a)}, [=](HostEngine& host) { host.mirror(lane, a); });
+  }
+  template <class T>
+  void zero_below(Lane lane, MatrixView<T> a) {
+    put(lane, "zero_below", {}, {Region::of(a)}, [=](HostEngine& host) { host.zero_below(lane, a); });
+  }
+  template <class T>
   void subtract(Lane lane, const std::vector<MatrixView<T>>& terms, MatrixView<T> x) {
     std::vector<Region> reads;
     for (const MatrixView<T>& term : terms) reads.push_back(Region::of(term));

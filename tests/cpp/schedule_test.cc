@@ -89,6 +89,23 @@ TEST(Schedule, PotrsMany) {
   });
 }
 
+// From the factor to all that is made of it.
+TEST(Schedule, FactorAndWhatItIsGoodFor) {
+  for_orders([](const Shape& shape, std::uint64_t seed) {
+    const auto a = positive_definite<double>(shape.n, 10);
+    HostRanks host(shape.ranks), host_inverse(shape.ranks), host_rows(shape.ranks), host_diagonal(shape.ranks);
+    RandomOrderRanks chance(shape.ranks, seed), inverse(shape.ranks, seed), rows(shape.ranks, seed),
+        diagonal(shape.ranks, seed);
+    const auto factor = make_factor(host, a, shape).shards;
+    EXPECT_EQ(collected(make_factor(chance, a, shape).shards, shape.layout()), collected(factor, shape.layout()));
+    EXPECT_EQ(from_blocks(invert(inverse, factor, shape), shape.layout()),
+              from_blocks(invert(host_inverse, factor, shape), shape.layout()));
+    EXPECT_EQ(from_blocks(rows_of_factor(rows, factor, shape), shape.layout()),
+              from_blocks(rows_of_factor(host_rows, factor, shape), shape.layout()));
+    EXPECT_EQ(diagonal_of_factor(diagonal, factor, shape), diagonal_of_factor(host_diagonal, factor, shape));
+  });
+}
+
 TEST(Schedule, Redistribute) {
   for_orders([](const Shape& shape, std::uint64_t seed) {
     const TileColumns layout(shape.layout().shard() * shape.ranks, shape.layout().shard(), shape.tile, shape.ranks);

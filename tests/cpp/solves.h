@@ -42,6 +42,11 @@ auto download(const OnRanks& from, int ranks) {
   return all;
 }
 
+template <class T>
+DealtMatrix<T> dealt_matrix(const Shape& shape, MatrixView<T> shard) {
+  return {shape.layout(), shape.depth, shape.slots, shard};
+}
+
 inline Arena arena_over(MatrixView<std::byte> memory) { return {memory.data, memory.rows}; }
 
 template <class T>
@@ -175,9 +180,9 @@ Solution<T> solve(Ranks& ranks, const Matrix<T>& a, const Matrix<T>& b, const Sh
   upload(x, rhs);
   ranks.run([&](auto& engine) {
     const int rank = engine.rank();
-    const CholeskySolve<T> problem{layout,       shape.depth,           shape.slots, distributed_rhs, shards.view(rank),
-                                   x.view(rank), status.view(rank).data};
-    TiledCholesky<T, typename Ranks::Engine>().potrs(engine, problem, arena_over(workspace.view(rank)));
+    TiledCholesky<T, typename Ranks::Engine>().posv(engine, dealt_matrix(shape, shards.view(rank)),
+                                                    {x.view(rank), distributed_rhs}, status.view(rank).data,
+                                                    arena_over(workspace.view(rank)));
   });
   Solution<T> solution{download(x, shape.ranks), {}};
   for (const auto& info : download(status, shape.ranks)) solution.info.push_back(info(0, 0));
@@ -189,7 +194,120 @@ Solution<T> solve(Ranks& ranks, const Matrix<T>& a, const Matrix<T>& b, const Sh
   const std::int64_t columns = distributed_rhs ? shard_of(b.columns(), shape.ranks) : b.columns();
   return solve(
       ranks, a, b, shape, distributed_rhs,
-      TiledPotrsWorkspace<T>(Arena(), shape.layout(), shape.depth, shape.slots, columns, distributed_rhs).bytes);
+      PosvStages<T>(Arena(), shape.layout(), shape.depth, shape.slots, columns, distributed_rhs).memory.bytes());
+}
+
+// A routine of the backend that works on the shards alone: body(backend, engine, matrix, status, workspace). Returns
+// the shards and, of every rank, what it left in the status (which starts as -1).
+template <class T>
+struct OnShards {
+  std::vector<Matrix<T>> shards;
+  std::vector<std::int32_t> status;
+};
+template <class T, class Ranks, class Body>
+OnShards<T> on_shards(Ranks& ranks, const std::vector<Matrix<T>>& from, const Shape& shape,
+                      std::int64_t workspace_bytes, Body&& body) {
+  auto shards = ranks.template matrix<T>(shape.n, shape.layout().shard());
+  auto status = ranks.template matrix<std::int32_t>(1, 1);
+  auto workspace = ranks.template matrix<std::byte>(workspace_bytes, 1);
+  upload(shards, from);
+  upload(status, std::vector<Matrix<std::int32_t>>(static_cast<std::size_t>(shape.ranks), {1, 1, -1}));
+  ranks.run([&](auto& engine) {
+    const int rank = engine.rank();
+    TiledCholesky<T, typename Ranks::Engine> backend;
+    body(backend, engine, dealt_matrix(shape, shards.view(rank)), status.view(rank).data,
+         arena_over(workspace.view(rank)));
+  });
+  OnShards<T> result{download(shards, shape.ranks), {}};
+  for (const auto& info : download(status, shape.ranks)) result.status.push_back(info(0, 0));
+  return result;
+}
+
+// From undealt shards to a dealt factor.
+template <class T, class Ranks>
+OnShards<T> make_factor(Ranks& ranks, const Matrix<T>& a, const Shape& shape, std::int64_t workspace_bytes) {
+  return on_shards(ranks, in_blocks(a, shape.layout()), shape, workspace_bytes,
+                   [](auto& backend, auto& engine, const auto& matrix, std::int32_t* status, Arena workspace) {
+                     backend.potrf(engine, matrix, status, workspace);
+                   });
+}
+template <class T, class Ranks>
+OnShards<T> make_factor(Ranks& ranks, const Matrix<T>& a, const Shape& shape) {
+  return make_factor(ranks, a, shape, PotrfStages<T>(Arena(), shape.layout(), shape.depth, shape.slots).memory.bytes());
+}
+
+// From a dealt factor to the inverse, in undealt shards.
+template <class T, class Ranks>
+std::vector<Matrix<T>> invert(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Shape& shape,
+                              std::int64_t workspace_bytes) {
+  return on_shards(ranks, factor, shape, workspace_bytes,
+                   [](auto& backend, auto& engine, const auto& matrix, std::int32_t*, Arena workspace) {
+                     backend.potri(engine, matrix, workspace);
+                   })
+      .shards;
+}
+template <class T, class Ranks>
+std::vector<Matrix<T>> invert(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Shape& shape) {
+  return invert(ranks, factor, shape, PotriStages<T>(Arena(), shape.layout(), shape.depth, shape.slots).memory.bytes());
+}
+
+// From a dealt factor to the rows of L as undealt columns.
+template <class T, class Ranks>
+std::vector<Matrix<T>> rows_of_factor(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Shape& shape,
+                                      std::int64_t workspace_bytes) {
+  return on_shards(ranks, factor, shape, workspace_bytes,
+                   [](auto& backend, auto& engine, const auto& matrix, std::int32_t*, Arena workspace) {
+                     backend.lower(engine, matrix, workspace);
+                   })
+      .shards;
+}
+template <class T, class Ranks>
+std::vector<Matrix<T>> rows_of_factor(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Shape& shape) {
+  return rows_of_factor(ranks, factor, shape,
+                        LowerStages<T>(Arena(), shape.layout(), shape.depth, shape.slots).memory.bytes());
+}
+
+// The diagonal of L as every rank has it.
+template <class T, class Ranks>
+std::vector<Matrix<T>> diagonal_of_factor(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Shape& shape) {
+  auto shards = ranks.template matrix<T>(shape.n, shape.layout().shard());
+  auto diagonal = ranks.template matrix<T>(shape.n, 1);
+  upload(shards, factor);
+  ranks.run([&](auto& engine) {
+    const int rank = engine.rank();
+    TiledCholesky<T, typename Ranks::Engine>().diagonal(engine, dealt_matrix(shape, shards.view(rank)),
+                                                        diagonal.view(rank));
+  });
+  return download(diagonal, shape.ranks);
+}
+
+// Systems with a dealt factor. Returns what each rank has for X: all of it, or its columns.
+template <class T, class Ranks>
+std::vector<Matrix<T>> solve_with_factor(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Matrix<T>& b,
+                                         const Shape& shape, Sweeps sweeps, bool distributed_rhs,
+                                         std::int64_t workspace_bytes) {
+  const auto rhs = distributed_rhs ? columns_for_each(b, shape.ranks)
+                                   : std::vector<Matrix<T>>(static_cast<std::size_t>(shape.ranks), b);
+  auto shards = ranks.template matrix<T>(shape.n, shape.layout().shard());
+  auto x = ranks.template matrix<T>(shape.n, rhs[0].columns());
+  auto workspace = ranks.template matrix<std::byte>(workspace_bytes, 1);
+  upload(shards, factor);
+  upload(x, rhs);
+  ranks.run([&](auto& engine) {
+    const int rank = engine.rank();
+    TiledCholesky<T, typename Ranks::Engine>().potrs(engine, dealt_matrix(shape, shards.view(rank)),
+                                                     {x.view(rank), distributed_rhs}, sweeps,
+                                                     arena_over(workspace.view(rank)));
+  });
+  return download(x, shape.ranks);
+}
+template <class T, class Ranks>
+std::vector<Matrix<T>> solve_with_factor(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Matrix<T>& b,
+                                         const Shape& shape, Sweeps sweeps, bool distributed_rhs) {
+  const std::int64_t columns = distributed_rhs ? shard_of(b.columns(), shape.ranks) : b.columns();
+  return solve_with_factor(
+      ranks, factor, b, shape, sweeps, distributed_rhs,
+      PotrsStages<T>(Arena(), shape.layout(), shape.depth, shape.slots, columns, distributed_rhs).memory.bytes());
 }
 
 }  // namespace jaxmg::testing

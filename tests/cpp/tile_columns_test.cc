@@ -137,6 +137,29 @@ TEST(TileColumns, PackedOffsetsCountTheColumnsOfTheRankBefore) {
   });
 }
 
+TEST(TileColumns, SpansAreThePlacesOfTilesAndDoNotTouch) {
+  for_layouts([](const TileColumns& layout) {
+    for (int r = 0; r < layout.ranks(); ++r) {
+      for (std::int64_t first = 0; first <= layout.count(); first += 2) {
+        for (std::int64_t last = first; last <= layout.count(); last += 3) {
+          std::set<std::int64_t> expected, found;
+          for (std::int64_t t = first; t < last; ++t) {
+            if (layout.owner(t) != r) continue;
+            for (std::int64_t j = 0; j < layout.width(t); ++j) expected.insert(layout.local_offset(t) + j);
+          }
+          std::int64_t end = -1;
+          for (const Span& span : layout.spans(r, first, last)) {
+            EXPECT_GT(span.begin, end);
+            end = span.begin + span.width;
+            for (std::int64_t j = span.begin; j < end; ++j) found.insert(j);
+          }
+          EXPECT_EQ(found, expected);
+        }
+      }
+    }
+  });
+}
+
 TEST(TileColumns, OneRankKeepsTheOrderOfTheMatrix) {
   for_layouts([](const TileColumns& layout) {
     if (layout.ranks() > 1) return;

@@ -25,6 +25,7 @@ struct Routines;
     static constexpr auto gemm = cublas##letter##gemm;                              \
     static constexpr auto gemm_batched = cublas##letter##gemmStridedBatched;        \
     static constexpr auto gemv = cublas##letter##gemv;                              \
+    static constexpr auto geam = cublas##letter##geam;                              \
     static constexpr auto trsm = cublas##letter##trsm;                              \
     static constexpr auto trsv = cublas##letter##trsv;                              \
     static constexpr auto potrf = cusolverDn##letter##potrf;                        \
@@ -68,6 +69,14 @@ cublasStatus_t gemv(cublasHandle_t blas, Op op, int m, int n, const T* alpha, co
                     const T* beta, T* y) {
   return Routines<T>::gemv(blas, operation(op), m, n, native(alpha), native(a), lda, native(x), 1, native(beta),
                            native(y), 1);
+}
+
+// B = A^H for an m x n matrix B.
+template <class T>
+cublasStatus_t conj_transpose(cublasHandle_t blas, int m, int n, const T* a, int lda, T* b, int ldb) {
+  const T one = 1, zero = 0;
+  return Routines<T>::geam(blas, CUBLAS_OP_C, CUBLAS_OP_N, m, n, native(&one), native(a), lda, native(&zero), native(b),
+                           ldb, native(b), ldb);
 }
 
 template <class T>

@@ -1,7 +1,6 @@
 #include "engine/cuda/copy_batches.h"
 
 #include <algorithm>
-#include <string>
 
 #include "core/error.h"
 #include "engine/cuda/check.h"
@@ -73,10 +72,7 @@ void copy_to_targets(cudaStream_t stream, int rank, const std::vector<MemoryRegi
     }
   }
   const auto& own = buffers[static_cast<std::size_t>(rank)];
-  if (own.size() > copy_regions) {
-    throw Error(ErrorCode::internal, "a call has " + std::to_string(own.size()) + " buffers, at most " +
-                                         std::to_string(copy_regions) + " are possible");
-  }
+  if (own.size() > copy_regions) throw Error(ErrorCode::internal, "the call has more buffers than a copy can name");
   const int ranks = static_cast<int>(buffers.size());
   for (int first = 0; first < ranks; first += copy_targets) {
     const int last = std::min(ranks, first + copy_targets);

@@ -126,6 +126,31 @@ class CudaEngine : public CudaTridiagonal {
   }
 
   template <class T>
+  void conj_transpose(Lane lane, MatrixView<T> from, MatrixView<T> to) {
+    if (from.empty()) return;
+    JAXMG_CHECK(cuda::conj_transpose(lanes_.blas(lane), checked_int(to.rows, "m"), checked_int(to.columns, "n"),
+                                     from.data, leading(from), to.data, leading(to)));
+  }
+
+  template <class T>
+  void identity(Lane lane, MatrixView<T> a) {
+    if (a.empty()) return;
+    zero(lane, a);
+    launch_set_diagonal(reinterpret_cast<Real<T>*>(a.data), (a.ld + 1) * reals<T>, checked_int(a.rows, "n"),
+                        lanes_.stream(lane));
+  }
+
+  template <class T>
+  void mirror(Lane lane, MatrixView<T> a) {
+    if (!a.empty()) launch_mirror(a.data, a.ld, checked_int(a.rows, "n"), lanes_.stream(lane));
+  }
+
+  template <class T>
+  void zero_below(Lane lane, MatrixView<T> a) {
+    if (!a.empty()) launch_zero_below(a.data, a.ld, checked_int(a.rows, "n"), lanes_.stream(lane));
+  }
+
+  template <class T>
   void subtract(Lane lane, const std::vector<MatrixView<T>>& terms, MatrixView<T> x) {
     if (x.empty()) return;
     Subtraction s{};

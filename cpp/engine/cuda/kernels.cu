@@ -1,5 +1,6 @@
 // The few kernels that no library has. Names are found by cpp/engine/cuda/kernels.cc.
 #include "chase_kernel.h"
+#include "device_scalar.h"
 #include "geqrt_kernel.h"
 #include "kernel_abi.h"
 #include "tridiagonal_kernels.h"
@@ -50,6 +51,49 @@ __device__ void subtract(const Subtraction& s) {
     for (int t = 0; t < s.count; ++t) sum += static_cast<const Real*>(s.terms[t])[row + column * s.term_ld[t]];
     static_cast<Real*>(s.x)[row + column * s.x_ld] -= sum;
   }
+}
+
+template <class Real>
+__device__ void make_real(Real&) {}
+template <class Real>
+__device__ void make_real(DeviceComplex<Real>& x) {
+  x.im = 0;
+}
+
+// Each block turns 32 x 32 squares of the lower triangle, a warp for a column.
+template <class Scalar>
+__device__ void mirror(Scalar* a, long long ld, int n) {
+  __shared__ Scalar square[32][33];
+  const int squares = (n + 31) / 32, lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+  for (int s = blockIdx.x; s < squares * squares; s += gridDim.x) {
+    const int row = s % squares * 32, column = s / squares * 32;
+    if (row < column) continue;
+    for (int j = warp; j < 32; j += warps) {
+      if (row + lane < n && column + j < n) square[j][lane] = a[row + lane + (column + j) * ld];
+    }
+    __syncthreads();
+    for (int i = warp; i < 32; i += warps) {
+      const int from = row + i, to = column + lane;  // A(to, from) = conj(A(from, to))
+      if (from >= n || to > from) continue;
+      Scalar value = conjugate(square[lane][i]);
+      if (to == from) make_real(value);
+      a[to + from * ld] = value;
+    }
+    __syncthreads();
+  }
+}
+
+template <class Scalar>
+__device__ void zero_below(Scalar* a, long long ld, int n) {
+  for (int j = blockIdx.x; j < n; j += gridDim.x) {
+    for (int i = j + 1 + threadIdx.x; i < n; i += blockDim.x) a[i + j * ld] = Scalar{};
+  }
+}
+
+template <class Real>
+__device__ void set_diagonal(Real* a, long long stride, int n) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n) a[i * stride] = 1;
 }
 
 // One block. `stride` reals lie between neighbouring diagonal entries. Not every potrf reports NaN or infinite
@@ -175,6 +219,23 @@ extern "C" __global__ void jaxmg_conclude_f64(const int* info, int ranks, int no
 
 extern "C" __global__ void jaxmg_set_i32(int* at, int value) { *at = value; }
 
+extern "C" __global__ void jaxmg_mirror_f32(float* a, long long ld, int n) { mirror(a, ld, n); }
+extern "C" __global__ void jaxmg_zero_below_f32(float* a, long long ld, int n) { zero_below(a, ld, n); }
+
+extern "C" __global__ void jaxmg_mirror_f64(double* a, long long ld, int n) { mirror(a, ld, n); }
+extern "C" __global__ void jaxmg_zero_below_f64(double* a, long long ld, int n) { zero_below(a, ld, n); }
+
+extern "C" __global__ void jaxmg_mirror_c64(DeviceComplex<float>* a, long long ld, int n) { mirror(a, ld, n); }
+extern "C" __global__ void jaxmg_zero_below_c64(DeviceComplex<float>* a, long long ld, int n) { zero_below(a, ld, n); }
+
+extern "C" __global__ void jaxmg_mirror_c128(DeviceComplex<double>* a, long long ld, int n) { mirror(a, ld, n); }
+extern "C" __global__ void jaxmg_zero_below_c128(DeviceComplex<double>* a, long long ld, int n) {
+  zero_below(a, ld, n);
+}
+
+extern "C" __global__ void jaxmg_set_diagonal_f32(float* a, long long stride, int n) { set_diagonal(a, stride, n); }
+extern "C" __global__ void jaxmg_set_diagonal_f64(double* a, long long stride, int n) { set_diagonal(a, stride, n); }
+
 #define JAXMG_GEQRT(name, scalar) \
   extern "C" __global__ void __launch_bounds__(512, 1) name(PanelQr q) { geqrt<scalar>(q); }
 JAXMG_GEQRT(jaxmg_geqrt_f32, float)
@@ -224,17 +285,17 @@ JAXMG_CHASE(c64, DeviceComplex<float>, 64, 1)
 JAXMG_CHASE(c128, DeviceComplex<double>, 32, 1)
 #undef JAXMG_CHASE
 
-#define JAXMG_TRIDIAGONAL(suffix, scalar)                                                                    \
-  extern "C" __global__ void __launch_bounds__(256) jaxmg_real_tridiagonal_##suffix(                           \
-      const scalar* band, int ld, int n, DeviceReal<scalar>* d, DeviceReal<scalar>* e, scalar* phases) {       \
-    real_tridiagonal(band, ld, n, d, e, phases);                                                               \
-  }                                                                                                            \
-  extern "C" __global__ void jaxmg_merge_corners_##suffix(const scalar* parts, scalar* q, scalar* y, int h) {  \
-    merge_corners(parts, q, y, h);                                                                             \
-  }                                                                                                            \
+#define JAXMG_TRIDIAGONAL(suffix, scalar)                                                                        \
+  extern "C" __global__ void __launch_bounds__(256) jaxmg_real_tridiagonal_##suffix(                             \
+      const scalar* band, int ld, int n, DeviceReal<scalar>* d, DeviceReal<scalar>* e, scalar* phases) {         \
+    real_tridiagonal(band, ld, n, d, e, phases);                                                                 \
+  }                                                                                                              \
+  extern "C" __global__ void jaxmg_merge_corners_##suffix(const scalar* parts, scalar* q, scalar* y, int h) {    \
+    merge_corners(parts, q, y, h);                                                                               \
+  }                                                                                                              \
   extern "C" __global__ void jaxmg_scale_rows_##suffix(const scalar* factors, scalar* a, long long ld, int rows, \
-                                                       int columns) {                                          \
-    scale_rows(factors, a, ld, rows, columns);                                                                 \
+                                                       int columns) {                                            \
+    scale_rows(factors, a, ld, rows, columns);                                                                   \
   }
 JAXMG_TRIDIAGONAL(f32, float)
 JAXMG_TRIDIAGONAL(f64, double)

@@ -21,9 +21,19 @@ void align(CopyItem& item);
 
 void launch_set(std::int32_t* at, std::int32_t value, cudaStream_t stream);
 
-// The rest take real numbers: a complex matrix is a real one of twice the rows.
+// Those that take real numbers see a complex matrix as a real one of twice the rows.
 template <class Real>
 void launch_subtract(const Subtraction& subtraction, cudaStream_t stream);
+
+// The diagonal becomes 1; `stride` reals lie between its entries.
+template <class Real>
+void launch_set_diagonal(Real* diagonal, std::int64_t stride, int n, cudaStream_t stream);
+
+// See Engine::mirror and Engine::zero_below; these take scalars.
+template <class T>
+void launch_mirror(T* a, std::int64_t ld, int n, cudaStream_t stream);
+template <class T>
+void launch_zero_below(T* a, std::int64_t ld, int n, cudaStream_t stream);
 
 // *info = min(*info, row + first failing pivot), from potrf's own word in *failed and the factor's diagonal.
 template <class Real>

@@ -81,8 +81,34 @@ class HostEngine : public HostTridiagonal {
   }
 
   template <class T>
+  void conj_transpose(Lane, MatrixView<T> from, MatrixView<T> to) {
+    for (std::int64_t j = 0; j < from.columns; ++j) {
+      for (std::int64_t i = 0; i < from.rows; ++i) *to.at(j, i) = conjugate(*from.at(i, j));
+    }
+  }
+
+  template <class T>
   void zero(Lane, MatrixView<T> a) {
     for (std::int64_t j = 0; j < a.columns; ++j) std::fill_n(a.at(0, j), a.rows, T(0));
+  }
+
+  template <class T>
+  void identity(Lane lane, MatrixView<T> a) {
+    zero(lane, a);
+    for (std::int64_t j = 0; j < a.columns; ++j) *a.at(j, j) = T(1);
+  }
+
+  template <class T>
+  void mirror(Lane, MatrixView<T> a) {
+    for (std::int64_t j = 0; j < a.columns; ++j) {
+      *a.at(j, j) = std::real(*a.at(j, j));
+      for (std::int64_t i = j + 1; i < a.rows; ++i) *a.at(j, i) = conjugate(*a.at(i, j));
+    }
+  }
+
+  template <class T>
+  void zero_below(Lane, MatrixView<T> a) {
+    for (std::int64_t j = 0; j < a.columns; ++j) std::fill_n(a.at(j + 1, j), a.rows - j - 1, T(0));
   }
 
   template <class T>

@@ -4,6 +4,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <memory>
@@ -32,6 +33,14 @@ enum class Via { peers, nccl };
 inline int device_count() {
   int count = 0;
   return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
+// With JAXMG_TEST_RANKS_PER_GPU=<count> in the environment so many ranks, 4 at most, share a GPU where they are peers:
+// what several GPUs do can then be tested on one, but for the links between them. Their streams must not share a
+// hardware queue, or one waits for another behind it: CUDA_DEVICE_MAX_CONNECTIONS=32 has to be set as well.
+inline int ranks_per_gpu() {
+  const char* const count = std::getenv("JAXMG_TEST_RANKS_PER_GPU");
+  return count == nullptr ? 1 : std::clamp(std::atoi(count), 1, 4);
 }
 
 inline bool devices_see_each_other(int count) {
@@ -78,12 +87,21 @@ class CudaRanks {
   using Engine = cuda::CudaEngine;
   static constexpr int most = 8;
   static bool available(int ranks) {
-    return ranks <= device_count() && (via == Via::nccl || devices_see_each_other(ranks));
+    const int devices = device_count();
+    if (via == Via::nccl) return ranks <= devices;
+    return ranks <= devices * ranks_per_gpu() && devices_see_each_other(std::min(ranks, devices));
+  }
+
+  // The devices of so many ranks.
+  static std::vector<int> spread(int ranks) {
+    std::vector<int> devices = all_members(ranks);
+    for (int& device : devices) device %= std::max(1, device_count());
+    return devices;
   }
 
   // Rank r works on device devices[r].
   explicit CudaRanks(std::vector<int> devices) : devices_(std::move(devices)), memory_(devices_) {}
-  explicit CudaRanks(int ranks) : CudaRanks(all_members(ranks)) {}
+  explicit CudaRanks(int ranks) : CudaRanks(spread(ranks)) {}
 
   int size() const { return static_cast<int>(devices_.size()); }
   // How long ranks wait for each other from now on.

@@ -34,14 +34,13 @@ class Faults : public ::testing::Test {
     auto x = there.template matrix<T>(shape.n, b.columns());
     auto status = there.template matrix<std::int32_t>(1, 1);
     auto workspace = there.template matrix<std::byte>(
-        TiledPotrsWorkspace<T>(Arena(), layout, shape.depth, shape.slots, b.columns(), false).bytes, 1);
+        PosvStages<T>(Arena(), layout, shape.depth, shape.slots, b.columns(), false).memory.bytes(), 1);
     upload(shards, in_blocks(a, layout));
     upload(x, std::vector<Matrix<T>>(devices.size(), b));
     const auto thrown = there.try_run([&](auto& engine) {
       const int r = engine.rank();
-      const CholeskySolve<T> problem{layout,         shape.depth, shape.slots,        false,
-                                     shards.view(r), x.view(r),   status.view(r).data};
-      TiledCholesky<T, cuda::CudaEngine>().potrs(engine, problem, arena_over(workspace.view(r)));
+      TiledCholesky<T, cuda::CudaEngine>().posv(engine, dealt_matrix(shape, shards.view(r)), {x.view(r), false},
+                                                status.view(r).data, arena_over(workspace.view(r)));
     });
     std::vector<std::string> messages;
     for (const std::exception_ptr& error : thrown) {
@@ -66,7 +65,7 @@ TYPED_TEST(Faults, OfOneRankAreToldByAllAndTheNextCallWorks) {
   JAXMG_NEEDS_RANKS(TypeParam, 2);
   for (const int ranks : {2, 4}) {
     if (!TypeParam::available(ranks)) continue;
-    const auto devices = all_members(ranks);
+    const auto devices = TypeParam::spread(ranks);
     const std::vector<std::string> none(devices.size());
     EXPECT_EQ(this->solve(devices), none);
     for (const auto& [rank, exchange] : {std::pair{0, 1}, {ranks - 1, 2}, {1, 7}}) {

@@ -1,0 +1,119 @@
+// The routines that Python calls, once for all platforms: which buffers each takes, and what it does with them.
+//
+// A routine has its operands that results are aliased to first (`in_place` of them), then those it only reads. A new
+// one is a struct here and a line in JAXMG_ROUTINES.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "algorithms/redistribute.h"
+#include "backends/tiled_cholesky.h"
+#include "ffi/call.h"
+
+namespace jaxmg::routines {
+
+// `buffer` holds this rank's columns of the matrix.
+template <class T>
+DealtMatrix<T> dealt_matrix(const CallFrame& call, const Membership& members, xffi::AnyBuffer buffer) {
+  const MatrixView<T> shard = columns_of<T>(buffer);
+  const std::int64_t n = call.attribute("n");
+  if (shard.rows != n) {
+    throw Error(ErrorCode::internal, "the buffer of the matrix does not have rows of n = " + std::to_string(n));
+  }
+  return {TileColumns(n, shard.columns, call.attribute("tile"), members.roll.ranks()), call.attribute("pivot"),
+          call.attribute("slots"), shard};
+}
+
+template <class T>
+RightHandSides<T> right_hand_sides(const CallFrame& call, xffi::AnyBuffer buffer) {
+  const MatrixView<T> x = columns_of<T>(buffer);
+  if (x.rows != call.attribute("n")) {
+    throw Error(ErrorCode::internal, "the buffer of b does not have rows of n = " + std::to_string(x.rows));
+  }
+  return {x, call.attribute("distributed_rhs") != 0};
+}
+
+// a, b -> a factor that nobody has promised anything about, x, info
+struct Posv {
+  static constexpr std::size_t in_place = 2;
+  static constexpr bool factors = true;
+  template <class T, class E>
+  static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
+    TiledCholesky<T, E>().posv(engine, dealt_matrix<T>(call, members, call.result(0)),
+                               right_hand_sides<T>(call, call.result(1)), call.info(2), workspace);
+  }
+};
+
+// a -> factor, info
+struct Potrf {
+  static constexpr std::size_t in_place = 1;
+  static constexpr bool factors = true;
+  template <class T, class E>
+  static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
+    TiledCholesky<T, E>().potrf(engine, dealt_matrix<T>(call, members, call.result(0)), call.info(1), workspace);
+  }
+};
+
+// b, factor (read) -> x
+struct Potrs {
+  static constexpr std::size_t in_place = 1;
+  static constexpr bool factors = false;
+  template <class T, class E>
+  static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
+    TiledCholesky<T, E>().potrs(engine, dealt_matrix<T>(call, members, call.operand(1)),
+                                right_hand_sides<T>(call, call.result(0)),
+                                static_cast<Sweeps>(call.attribute("sweeps")), workspace);
+  }
+};
+
+// factor -> inverse
+struct Potri {
+  static constexpr std::size_t in_place = 1;
+  static constexpr bool factors = false;
+  template <class T, class E>
+  static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
+    TiledCholesky<T, E>().potri(engine, dealt_matrix<T>(call, members, call.result(0)), workspace);
+  }
+};
+
+// factor -> rows of L
+struct Lower {
+  static constexpr std::size_t in_place = 1;
+  static constexpr bool factors = false;
+  template <class T, class E>
+  static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
+    TiledCholesky<T, E>().lower(engine, dealt_matrix<T>(call, members, call.result(0)), workspace);
+  }
+};
+
+// factor (read) -> diagonal of L
+struct Diagonal {
+  static constexpr std::size_t in_place = 0;
+  static constexpr bool factors = false;
+  template <class T, class E>
+  static void run(E& engine, const CallFrame& call, const Membership& members, Arena) {
+    TiledCholesky<T, E>().diagonal(engine, dealt_matrix<T>(call, members, call.operand(0)),
+                                   columns_of<T>(call.result(0)));
+  }
+};
+
+// a -> a, dealt or, if `inverse`, back in blocks. Whole tiles of a shard are dealt whatever its rows are.
+struct Redistribute {
+  static constexpr std::size_t in_place = 1;
+  static constexpr bool factors = false;
+  template <class T, class E>
+  static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
+    const MatrixView<T> shard = columns_of<T>(call.result(0));
+    const int ranks = members.roll.ranks();
+    const TileColumns layout(shard.columns * ranks, shard.columns, call.attribute("tile"), ranks);
+    redistribute(engine, layout, shard, workspace, call.attribute("inverse") != 0);
+  }
+};
+
+}  // namespace jaxmg::routines
+
+// visit(name, routine) for each of them.
+#define JAXMG_ROUTINES(visit)                                                                       \
+  visit(posv, Posv) visit(potrf, Potrf) visit(potrs, Potrs) visit(potri, Potri) visit(lower, Lower) \
+      visit(diagonal, Diagonal) visit(redistribute, Redistribute)

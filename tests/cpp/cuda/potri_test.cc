@@ -1,0 +1,11 @@
+#include "cuda_ranks.h"
+#include "potri_checks.h"
+
+namespace jaxmg::testing {
+
+INSTANTIATE_TYPED_TEST_SUITE_P(Peers, Potri, OnAllScalars<PeerRanks>);
+// NCCL does not look at what it carries: one scalar type is enough.
+using ThroughNccl = ::testing::Types<On<NcclRanks, std::complex<double>>>;
+INSTANTIATE_TYPED_TEST_SUITE_P(Nccl, Potri, ThroughNccl);
+
+}  // namespace jaxmg::testing
