@@ -55,23 +55,13 @@ __device__ inline unsigned long long nanoseconds() {
   return now;
 }
 
-// Through the L2 cache, where other blocks read and write; complex numbers in one access.
-__device__ inline float load_shared_by_all(const float* x) { return __ldcg(x); }
-__device__ inline double load_shared_by_all(const double* x) { return __ldcg(x); }
-__device__ inline DeviceComplex<float> load_shared_by_all(const DeviceComplex<float>* x) {
-  const float2 value = __ldcg(reinterpret_cast<const float2*>(x));
-  return {value.x, value.y};
-}
-__device__ inline DeviceComplex<double> load_shared_by_all(const DeviceComplex<double>* x) {
-  const double2 value = __ldcg(reinterpret_cast<const double2*>(x));
-  return {value.x, value.y};
-}
-__device__ inline void store_shared_by_all(float* x, float value) { __stcg(x, value); }
-__device__ inline void store_shared_by_all(double* x, double value) { __stcg(x, value); }
-__device__ inline void store_shared_by_all(DeviceComplex<float>* x, DeviceComplex<float> value) {
+// To the L2 cache, for load_fresh of other blocks; complex numbers in one access.
+__device__ inline void store_fresh(float* x, float value) { __stcg(x, value); }
+__device__ inline void store_fresh(double* x, double value) { __stcg(x, value); }
+__device__ inline void store_fresh(DeviceComplex<float>* x, DeviceComplex<float> value) {
   __stcg(reinterpret_cast<float2*>(x), make_float2(value.re, value.im));
 }
-__device__ inline void store_shared_by_all(DeviceComplex<double>* x, DeviceComplex<double> value) {
+__device__ inline void store_fresh(DeviceComplex<double>* x, DeviceComplex<double> value) {
   __stcg(reinterpret_cast<double2*>(x), make_double2(value.re, value.im));
 }
 // What nobody reads soon.
@@ -301,13 +291,13 @@ __device__ void chase(const Chase& a) {
         }
         if (lane == 0) {
           shared.beta[t & 1] = beta;
-          store_shared_by_all(beta_at, beta);
+          store_fresh(beta_at, beta);
         }
       };
       named_barrier(step, chase_threads);
       T* const column = band + static_cast<long long>(s) * ld + s + 1;
 #pragma unroll
-      for (int r = 0; r < per_lane; ++r) x[r] = load_shared_by_all(column + lane + 32 * r);
+      for (int r = 0; r < per_lane; ++r) x[r] = load_fresh(column + lane + 32 * r);
       reflect(0, column);
       for (int t = 0; t < steps; ++t) {
         named_barrier(step, chase_threads);
@@ -336,8 +326,8 @@ __device__ void chase(const Chase& a) {
 #pragma unroll
           for (int r = 0; r < per_lane; ++r) {
             const T* const at = own + c * ld + 32 * r;
-            y[r][c] = load_shared_by_all(at + b);
-            d[r][c] = lane + 32 * r >= first + c ? load_shared_by_all(at) : T{};
+            y[r][c] = load_fresh(at + b);
+            d[r][c] = lane + 32 * r >= first + c ? load_fresh(at) : T{};
             x[r][c] = T{};
           }
         }
@@ -377,7 +367,7 @@ __device__ void chase(const Chase& a) {
               T value = left[r][c];
               add_product(value, u[lane + 32 * r], uc);
               if (c == 0 && warp == 0) value = lane + 32 * r == 0 ? shared.beta[t & 1] : T{};
-              store_shared_by_all(own + (c - b) * static_cast<long long>(ld) + 32 * r, value);
+              store_fresh(own + (c - b) * static_cast<long long>(ld) + 32 * r, value);
             }
           }
         }
@@ -410,7 +400,7 @@ __device__ void chase(const Chase& a) {
           for (int c = 0; c < columns; ++c) {
 #pragma unroll
             for (int r = 0; r < per_lane; ++r) {
-              left[r][c] = load_shared_by_all(own + (b + c) * static_cast<long long>(ld) + 2 * b + 32 * r);
+              left[r][c] = load_fresh(own + (b + c) * static_cast<long long>(ld) + 2 * b + 32 * r);
             }
           }
         }
@@ -441,8 +431,8 @@ __device__ void chase(const Chase& a) {
               T value = d[r][c];
               add_product(value, ur[r], wc);
               add_product(value, wr[r], uc);
-              d[r][c] = load_shared_by_all(own + (b + c) * static_cast<long long>(ld) + b + 32 * r);
-              store_shared_by_all(own + c * ld + 32 * r, value);
+              d[r][c] = load_fresh(own + (b + c) * static_cast<long long>(ld) + b + 32 * r);
+              store_fresh(own + c * ld + 32 * r, value);
             }
           }
         }

@@ -90,9 +90,13 @@ __device__ inline T warp_sum(T x) {
 // Past the L1 cache, which does not see what other blocks write.
 __device__ inline float load_fresh(const float* x) { return __ldcg(x); }
 __device__ inline double load_fresh(const double* x) { return __ldcg(x); }
-template <class R>
-__device__ inline DeviceComplex<R> load_fresh(const DeviceComplex<R>* x) {
-  return {__ldcg(&x->re), __ldcg(&x->im)};
+__device__ inline DeviceComplex<float> load_fresh(const DeviceComplex<float>* x) {
+  const float2 value = __ldcg(reinterpret_cast<const float2*>(x));
+  return {value.x, value.y};
+}
+__device__ inline DeviceComplex<double> load_fresh(const DeviceComplex<double>* x) {
+  const double2 value = __ldcg(reinterpret_cast<const double2*>(x));
+  return {value.x, value.y};
 }
 
 }  // namespace jaxmg
