@@ -129,10 +129,10 @@ class Deflation {
         continue;
       }
       if (waiting != none) {
-        const R length = std::hypot(z_[here], z_[waiting]);
-        const R c = z_[here] / length, s = -z_[waiting] / length;
-        const R d0 = value_[waiting], d1 = value_[here];
-        if (!(std::fabs((d1 - d0) * c * s) > tolerance_)) {
+        // The rotation [c s; -s c] = [z1 -z0; z0 z1] / |(z0, z1)| leaves the element c s (d1 - d0).
+        const R z0 = z_[waiting], z1 = z_[here], d0 = value_[waiting], d1 = value_[here];
+        if (!(std::fabs((d1 - d0) * z0 * z1) > tolerance_ * (z0 * z0 + z1 * z1))) {
+          const R length = std::hypot(z0, z1), c = z1 / length, s = -z0 / length;
           z_[here] = length;
           z_[waiting] = 0;
           value_[waiting] = d0 * (c * c) + d1 * (s * s);

@@ -72,11 +72,11 @@ struct ColumnChains {
 struct OneLane {
   int first = 0, stride = 1;
   template <class Real>
-  Real sum(Real x) const {
+  JAXMG_PORTABLE Real sum(Real x) const {
     return x;
   }
   template <class Real>
-  Real product(Real x) const {
+  JAXMG_PORTABLE Real product(Real x) const {
     return x;
   }
 };
