@@ -141,8 +141,8 @@ class Syevd {
 
   template <class Visit>
   void own_columns(Visit&& visit) const {
-    for (const ColumnRun& run : own_runs(layout_, e_.rank(), 0, n_, true)) {
-      visit(a_.block(0, run.begin, n_, run.end - run.begin));
+    for (const Span& own : layout_.spans(e_.rank(), 0, layout_.count())) {
+      visit(a_.block(0, own.begin, n_, own.width));
     }
   }
 

@@ -16,7 +16,7 @@ template <class T>
 struct HermitianEigen {
   TileColumns layout;
   SyevdBlocking blocking;
-  MatrixView<T> a;       // this rank's columns in block order, n rows, both triangles; overwritten
+  MatrixView<T> a;       // this rank's columns in block order, n rows; the lower triangle is read, all is overwritten
   Real<T>* w;            // n eigenvalues in ascending order, on every rank
   MatrixView<T> z;       // this rank's eigenvectors, n by shard in block order; empty: none are wanted
   std::int32_t* status;  // LAPACK's info, the same on all ranks; w and z are NaN unless it is 0

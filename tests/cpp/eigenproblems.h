@@ -44,7 +44,7 @@ struct Eigen {
   std::vector<std::int32_t> status;
 };
 
-// By our backend, from undealt shards, in exactly the workspace that it measures.
+// By our backend, from the lower triangle in undealt shards, in exactly the workspace that it measures.
 template <class T, class Ranks>
 Eigen<T> eigen(Ranks& ranks, const Matrix<T>& a, const EigenShape& s, bool vectors) {
   const TileColumns layout = s.layout();
@@ -54,7 +54,7 @@ Eigen<T> eigen(Ranks& ranks, const Matrix<T>& a, const EigenShape& s, bool vecto
   auto z = ranks.template matrix<T>(s.n, vectors ? layout.shard() : 0);
   auto status = ranks.template matrix<std::int32_t>(1, 1);
   auto workspace = ranks.template matrix<std::byte>(bytes, 1);
-  upload(shards, in_blocks(a, layout));
+  upload(shards, in_blocks(lower_only(a), layout));
   ranks.run([&](auto& engine) {
     const int rank = engine.rank();
     const HermitianEigen<T> problem{

@@ -168,9 +168,10 @@ void launch_geqrt(PanelQr q, ScalarType type, cudaStream_t stream) {
   // What the kernel declares itself are three numbers a column.
   const std::int64_t budget = shared - 3 * qr_columns * size - 1024;
   const std::int64_t fitting = budget / (size * (q.n + 2)) / 32 * 32;
-  // Fewer rows a block than this, and the sums over blocks take longer than what they save; more, if there must be.
-  std::int64_t rows = std::clamp<std::int64_t>(fitting, 32, 256);
-  rows = std::max(rows, (q.m + 32 * most - 1) / (32 * most) * 32);
+  // Half of the multiprocessors, so that updates go on beside. They get more rows than fit only if all must.
+  const auto rows_of = [&](std::int64_t blocks) { return (q.m + 32 * blocks - 1) / (32 * blocks) * 32; };
+  const std::int64_t rows =
+      std::max(std::clamp<std::int64_t>(rows_of(most / 2), 64, std::max<std::int64_t>(64, fitting)), rows_of(most));
   q.rows = checked_int(rows, "rows");
   q.in_shared = rows <= fitting ? 1 : 0;
   const std::int64_t blocks = (q.m + rows - 1) / rows;
