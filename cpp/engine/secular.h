@@ -197,7 +197,7 @@ JAXMG_PORTABLE Root<Real> secular_root(int kept, const Real* d, const Real* z, R
     const Real f = 1 / rho + at.psi + at.phi, df = at.dpsi + at.dphi;
     // Rounding errors of f, and its change when tau changes by eps.
     if (fabs(f) <= eps * (2 / rho + 8 * (fabs(at.psi) + fabs(at.phi)) + fabs(tau) * df)) return {origin, tau, true};
-    if (!(f == f)) break;
+    if (!(fabs(f) >= 0)) break;  // NaN
     (f < 0 ? low : high) = tau;
     const bool slow = step > 0 && fabs(f) > fabs(former) / 10;
     former = f;
