@@ -1,7 +1,7 @@
 // Makes a matrix dealt in tile columns Hermitian: its upper triangle becomes the lower one, conjugated and transposed.
 //
 // The tile at rows t and columns c < t goes from the owner of column c to the owner of column t, a pivot's columns at
-// a time, and is transposed there.
+// a time, and is transposed there. One rank transposes where the tiles are.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +21,7 @@ struct MirrorWorkspace {
   std::vector<MatrixView<T>> own_rows;  // this rank's rows of a pivot's columns, where its columns lie
 
   MirrorWorkspace(Arena& arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots) {
+    if (layout.ranks() == 1) return;
     for (std::int64_t i = 0; i < slots; ++i) own_rows.push_back(arena.matrix<T>(layout.shard(), depth));
   }
 };
@@ -33,15 +34,18 @@ void mirror(E& e, const TileColumns& layout, std::int64_t depth, MatrixView<T> a
     return a.block(row, layout.local_offset(t), rows, layout.width(t));
   };
   for (const Pivot& pivot : join_pivots(layout, depth)) {
-    const std::size_t step = transposed.size(), slots = w.own_rows.size();
-    const MatrixView<T> own_rows = w.own_rows[step % slots];
-    if (step >= slots) e.wait(Lane::rows, transposed[step - slots]);
+    MatrixView<T> own_rows = a.block(0, pivot.begin, a.rows, pivot.width());
     std::vector<Block> collect;
-    for (std::int64_t c = pivot.first_tile; c < pivot.last_tile; ++c) {
-      for (std::int64_t t = c + 1; t < layout.count(); ++t) {
-        collect.push_back(make_block(
-            layout.owner(c), layout.owner(t), in_place(c, layout.begin(t), layout.width(t)),
-            own_rows.block(layout.local_offset(t), layout.begin(c) - pivot.begin, layout.width(t), layout.width(c))));
+    if (e.size() > 1) {
+      const std::size_t step = transposed.size(), slots = w.own_rows.size();
+      own_rows = w.own_rows[step % slots];
+      if (step >= slots) e.wait(Lane::rows, transposed[step - slots]);
+      for (std::int64_t c = pivot.first_tile; c < pivot.last_tile; ++c) {
+        for (std::int64_t t = c + 1; t < layout.count(); ++t) {
+          collect.push_back(make_block(
+              layout.owner(c), layout.owner(t), in_place(c, layout.begin(t), layout.width(t)),
+              own_rows.block(layout.local_offset(t), layout.begin(c) - pivot.begin, layout.width(t), layout.width(c))));
+        }
       }
     }
     e.exchange(Lane::rows, collect);

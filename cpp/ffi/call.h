@@ -99,6 +99,7 @@ class CallFrame {
 
   xffi::AnyBuffer operand(std::size_t i) const { return operands_.at(i); }
   xffi::AnyBuffer result(std::size_t i) const { return results_.at(i); }
+  std::size_t results() const { return results_.size(); }
   xffi::AnyBuffer roll() const { return operands_.back(); }
   std::int32_t* info(std::size_t i) const { return static_cast<std::int32_t*>(result(i).untyped_data()); }
   MemoryRegion workspace() const { return region_of(results_.back()); }

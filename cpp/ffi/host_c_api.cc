@@ -4,6 +4,7 @@
 #include <cstring>
 #include <exception>
 
+#include "backends/eigen_plan.h"
 #include "backends/plan.h"
 #include "engine/host/blas.h"
 
@@ -15,20 +16,61 @@ struct jaxmg_plan_request {
 
 struct jaxmg_plan_result {
   std::int64_t tile, pivot, slots, distributed_rhs, workspace_bytes, shard_bytes, rhs_bytes;
+  std::int64_t half_bandwidth, delay, depth, columns, diamonds, secular;  // of eigenvalue problems
   double seconds;
 };
 
 JAXMG_EXPORT void jaxmg_set_blas(const char* name, void* function) { jaxmg::set_blas(name, function); }
 
-// Returns 0, or 1 with the reason in `message`.
+namespace jaxmg {
+namespace {
+
+// The routine that has a planner of its own.
+constexpr std::int64_t syevd = 7;
+
+jaxmg_plan_result plan_eigen(const jaxmg_plan_request& q) {
+  const EigenPlan plan =
+      make_eigen_plan({q.n, static_cast<ScalarType>(q.dtype), q.ranks, q.tile, static_cast<Platform>(q.platform),
+                       q.processes, q.workspace_limit, q.nrhs > 0});
+  jaxmg_plan_result result{};
+  result.tile = plan.tile;
+  result.workspace_bytes = plan.workspace_bytes;
+  result.shard_bytes = plan.shard_bytes;
+  if (q.nrhs > 0) result.rhs_bytes = plan.shard_bytes;
+  const SyevdBlocking& blocking = plan.blocking;
+  result.half_bandwidth = blocking.b;
+  result.delay = blocking.delay;
+  result.depth = blocking.depth;
+  result.columns = blocking.columns;
+  result.diamonds = blocking.diamonds;
+  result.secular = blocking.secular;
+  result.seconds = plan.seconds;
+  return result;
+}
+
+jaxmg_plan_result plan_cholesky(const jaxmg_plan_request& q) {
+  const Plan plan = make_plan({static_cast<Routine>(q.routine), q.n, q.nrhs, static_cast<ScalarType>(q.dtype), q.ranks,
+                               q.tile, static_cast<Platform>(q.platform), q.processes, q.workspace_limit});
+  jaxmg_plan_result result{};
+  result.tile = plan.tile;
+  result.pivot = plan.pivot;
+  result.slots = plan.slots;
+  result.distributed_rhs = plan.distributed_rhs;
+  result.workspace_bytes = plan.workspace_bytes;
+  result.shard_bytes = plan.shard_bytes;
+  result.rhs_bytes = plan.rhs_bytes;
+  result.seconds = plan.seconds;
+  return result;
+}
+
+}  // namespace
+}  // namespace jaxmg
+
+// `nrhs` is the number of right-hand sides, or of eigenvectors. Returns 0, or 1 with the reason in `message`.
 JAXMG_EXPORT int jaxmg_plan(const jaxmg_plan_request* q, jaxmg_plan_result* result, char* message,
                             std::int64_t message_size) {
   try {
-    const jaxmg::Plan plan = jaxmg::make_plan(
-        {static_cast<jaxmg::Routine>(q->routine), q->n, q->nrhs, static_cast<jaxmg::ScalarType>(q->dtype), q->ranks,
-         q->tile, static_cast<jaxmg::Platform>(q->platform), q->processes, q->workspace_limit});
-    *result = {plan.tile,        plan.pivot,     plan.slots,  plan.distributed_rhs, plan.workspace_bytes,
-               plan.shard_bytes, plan.rhs_bytes, plan.seconds};
+    *result = q->routine == jaxmg::syevd ? jaxmg::plan_eigen(*q) : jaxmg::plan_cholesky(*q);
     return 0;
   } catch (const std::exception& error) {
     if (message_size > 0) {

@@ -9,6 +9,7 @@
 
 #include "algorithms/redistribute.h"
 #include "backends/tiled_cholesky.h"
+#include "backends/tiled_eigen.h"
 #include "ffi/call.h"
 
 namespace jaxmg::routines {
@@ -95,6 +96,28 @@ struct Diagonal {
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena) {
     TiledCholesky<T, E>().diagonal(engine, dealt_matrix<T>(call, members, call.operand(0)),
                                    columns_of<T>(call.result(0)));
+  }
+};
+
+// a (lost) -> w, eigenvectors as columns (or not: eigenvalues alone), info
+struct Syevd {
+  static constexpr std::size_t in_place = 1;
+  static constexpr bool factors = false;
+  template <class T, class E>
+  static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
+    const MatrixView<T> shard = columns_of<T>(call.result(0));
+    const std::int64_t n = call.attribute("n");
+    if (shard.rows != n || call.result(1).element_count() != static_cast<std::size_t>(n)) {
+      throw Error(ErrorCode::internal, "the buffers of the matrix or of w do not go with n = " + std::to_string(n));
+    }
+    const bool vectors = call.results() == 5;
+    const SyevdBlocking blocking{call.attribute("half_bandwidth"), call.attribute("delay"),
+                                 call.attribute("depth"),          call.attribute("columns"),
+                                 call.attribute("diamonds"),       call.attribute("secular")};
+    const TileColumns layout(n, shard.columns, call.attribute("tile"), members.roll.ranks());
+    auto* const w = static_cast<Real<T>*>(call.result(1).untyped_data());
+    const MatrixView<T> z = vectors ? columns_of<T>(call.result(2)) : MatrixView<T>{};
+    TiledEigen<T, E>().syevd(engine, {layout, blocking, shard, w, z, call.info(vectors ? 3 : 2)}, workspace);
   }
 };
 
