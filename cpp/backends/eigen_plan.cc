@@ -16,7 +16,7 @@ std::int64_t shard_of(const EigenRequest& q) { return (q.n + q.ranks - 1) / q.ra
 // band grows with b. Kernels on GPUs take 32 and 64, of complex128 32 alone.
 std::int64_t choose_bandwidth(const EigenRequest& q) {
   if (q.platform == Platform::cuda) return q.type == ScalarType::c128 || q.n < 2048 ? 32 : 64;
-  return q.n < 512 ? 8 : 16;
+  return q.n < 256 ? 8 : q.n < 1024 ? 16 : 32;
 }
 
 // Panels that do not straddle tiles are cheapest, and some tiles a rank keep the ranks alike to the end.

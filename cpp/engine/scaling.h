@@ -21,7 +21,7 @@ JAXMG_PORTABLE Real scale_for(Real norm) {
   // Neither the power nor its reciprocal may leave the range of normal numbers.
   const Real most = sizeof(Real) == 8 ? Real(0x1p1021) : Real(0x1p125);
   if (norm == 0 || (norm >= rmin && norm <= 1 / rmin)) return 1;
-  if (!(norm - norm == 0)) return 0;
+  if (!(norm / 2 < norm)) return 0;  // NaN or infinite
   Real scale = 1;
   while (norm * scale < 1 && scale < most) scale *= 2;
   while (norm * scale >= 2 && scale > 1 / most) scale /= 2;
