@@ -68,7 +68,10 @@ inline int merge_levels(std::int64_t columns, std::int64_t b) {
 // holds merged ones, too, with what they are merged from, they are merged up to `most_levels` times.
 template <class T>
 struct BackTransformationWorkspace {
-  MatrixView<T> other;  // eigenvectors before or after each wave
+  // Strips begin at row 1. GEMMs want them at multiples of so many elements.
+  static constexpr std::int64_t aligned = std::max<std::int64_t>(1, 16 / static_cast<std::int64_t>(sizeof(T)));
+
+  MatrixView<T> other;  // eigenvectors before or after each wave, from row aligned - 1 on
   int levels = 0;
   std::int64_t at_once;  // merged diamonds
   T* diamonds;
@@ -77,7 +80,9 @@ struct BackTransformationWorkspace {
 
   BackTransformationWorkspace(Arena& arena, std::int64_t n, std::int64_t b, std::int64_t columns, std::int64_t room,
                               int most_levels)
-      : other(arena.matrix<T>(n, columns)), at_once(room), diamonds(arena.take<T>(room * 4 * b * b)) {
+      : other(arena.matrix<T>((n + 2 * aligned - 2) / aligned * aligned, columns)),
+        at_once(room),
+        diamonds(arena.take<T>(room * 4 * b * b)) {
     for (int level = 1; level <= most_levels; ++level) {
       // The parts are as large as the diamonds, and products half as large.
       const std::int64_t fitting = 2 * room / 5 >> (2 * level);
@@ -116,39 +121,43 @@ class BackTransformation {
  private:
   // Waves take strips of `width` rows from one of Z and `other` to the other one. A strip takes part in every wave from
   // its first to its last, for the strips of a wave are those of the wave before but for the ends; what comes into the
-  // last strip's place every other wave lies beyond the matrix.
+  // last strip's place every other wave lies beyond the matrix. Row 0 is in no strip: it waits in `other`, and in Z the
+  // rows below it move up by one, so that strips are where GEMMs want them in both.
   void transform(MatrixView<T> z) {
     const std::int64_t n = q2_.n, width = grid_.width;
-    const MatrixView<T> other = w_.other.block(0, 0, n, z.columns);
+    const MatrixView<T> other = w_.other.block(w_.aligned - 1, 0, n, z.columns);
+    const MatrixView<T> moved = z.block(0, 0, n - 1, z.columns), below = other.block(1, 0, n - 1, z.columns);
     e_.copy(lane_, z, other);
+    e_.copy(lane_, below, moved);
     for (std::int64_t w = 0; w < grid_.waves();) {
       Batch<T> diamonds;
       for (const Wave& wave : form_diamonds(w, diamonds)) {
         diamonds.count = wave.count;
-        apply(diamonds, grid_.row(wave.g, wave.t), w % 2 == 0 ? z : other, w % 2 == 0 ? other : z);
+        apply(diamonds, grid_.row(wave.g, wave.t) - 1, w % 2 == 0 ? moved : below, w % 2 == 0 ? below : moved);
         diamonds.first = diamonds[wave.count];
         ++w;
       }
     }
     // The last wave of strip i, D(0, i) in it, is wave i + groups - 1.
-    for (std::int64_t i = 0, row = 1; row < n; ++i, row += width) {
-      if ((i + grid_.groups()) % 2 == 0) continue;
-      const std::int64_t rows = std::min(width, n - row);
-      e_.copy(lane_, other.block(row, 0, rows, z.columns), z.block(row, 0, rows, z.columns));
+    for (std::int64_t i = 0, row = 0; row < n - 1; ++i, row += width) {
+      if ((i + grid_.groups()) % 2 == 1) continue;
+      const std::int64_t rows = std::min(width, n - 1 - row);
+      e_.copy(lane_, moved.block(row, 0, rows, z.columns), below.block(row, 0, rows, z.columns));
     }
+    e_.copy(lane_, other, z);
   }
 
   // The strips that begin at `row` times a diamond each; of the last one there may be less in the matrix.
   void apply(Batch<T> diamonds, std::int64_t row, MatrixView<T> from, MatrixView<T> to) {
     const std::int64_t order = 2 * grid_.width, columns = from.columns;
-    const std::int64_t whole = std::min(diamonds.count, (q2_.n - row) / order);
+    const std::int64_t whole = std::min(diamonds.count, (from.rows - row) / order);
     const auto strips = [&](MatrixView<T> z, std::int64_t first, std::int64_t rows, std::int64_t count) {
       return Batch<T>{z.block(row + first * order, 0, rows, columns), order, count};
     };
     e_.multiply_each(lane_, {diamonds.first, diamonds.stride, whole}, strips(from, 0, order, whole),
                      strips(to, 0, order, whole));
     if (whole == diamonds.count) return;
-    const std::int64_t rest = q2_.n - row - whole * order;
+    const std::int64_t rest = from.rows - row - whole * order;
     e_.multiply_each(lane_, {diamonds[whole].block(0, 0, rest, rest), 0, 1}, strips(from, whole, rest, 1),
                      strips(to, whole, rest, 1));
   }
