@@ -107,6 +107,28 @@ def test_outside_jit(make_mesh, dtype):
         np.testing.assert_allclose(of_b, y, rtol=rtol)
 
 
+@pytest.mark.parametrize("spec", [("x", "y"), (None, "y"), (("y", "x"), None), ()])
+def test_on_a_grid(make_mesh, axis_type, spec):
+    """Wherever a lives: rows are spread over the axes that shard it."""
+    mesh = make_mesh(2, 2, axis_type=axis_type)
+    a, b = positive_definite(8, "float32"), gaussian((8,), "float32")
+
+    def loss(solve, inverse, a, b):
+        return (solve(a, b) ** 2).sum() + (inverse(a) ** 2).sum()
+
+    made = jax.jit(
+        jax.grad(
+            lambda a, b: loss(solve, lambda a: linalg.inv(a, assume_a="pos"), a, b), argnums=(0, 1)
+        )
+    )(put(a, mesh, *spec), put(b, mesh, "x"))
+    expected = jax.grad(lambda a, b: loss(jnp.linalg.solve, jnp.linalg.inv, a, b), argnums=(0, 1))(
+        a, b
+    )
+    for value, known in zip(made, expected, strict=True):
+        assert value.dtype == a.dtype
+        np.testing.assert_allclose(value, known, rtol=1e-4, atol=1e-4)
+
+
 def test_through_a_scan_that_carries_a_factor(make_mesh, axis_type):
     mesh = make_mesh(4, axis_type=axis_type)
     a, b = positive_definite(8), gaussian((8,))
