@@ -5,6 +5,7 @@ import time
 
 import jax
 import jax.numpy as jnp
+import jax.scipy.linalg as jsl
 import numpy as np
 import systems
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
@@ -54,60 +55,6 @@ def gemm(dtype: str, devices: int) -> dict:
     return {"n": n, "flops_per_second": flops / statistics.median(samples), "samples": samples}
 
 
-def potrs(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
-    """Measure jaxmg.potrs, called as its users do: in jit, not donated, b replicated."""
-    import jaxmg
-
-    mesh = _mesh(devices)
-    rows = PartitionSpec("x", None)
-    a = systems.make_matrix(n, dtype, NamedSharding(mesh, rows))
-    b = systems.make_right_hand_sides(n, nrhs, dtype, NamedSharding(mesh, PartitionSpec()))
-
-    @jax.jit
-    def solve(a, b):
-        return jaxmg.potrs(a, b, tile, mesh, (rows,), return_status=True)
-
-    used = list(mesh.devices.flat)
-    before = _peak_bytes(used)
-    first, samples, (x, status) = _timed(lambda: solve(a, b))
-    after = _peak_bytes(used)
-    plan = jaxmg.plan("potrs", (n, n), dtype, mesh, nrhs=nrhs, tile=tile)
-    if status != 0:
-        raise RuntimeError(f"the status is {int(status)}")
-    return {
-        "samples": samples,
-        "first_call": first,
-        "residual": systems.relative_residual(a, x, b),
-        # A peak that has not grown is that of an earlier job.
-        "peak_bytes": after if after is not None and after > before else None,
-        # The caller's own a and b, and what the call needs.
-        "planned_bytes": plan.shard_bytes + n * nrhs * np.dtype(dtype).itemsize + plan.total_bytes,
-        "note": f"tile {plan.tile}",
-        "details": {"tile": plan.tile, "planned_seconds": plan.seconds},
-    }
-
-
-def cho_solve(n: int, dtype: str, nrhs: int) -> dict:
-    """Measure jax.scipy.linalg.cho_solve(cho_factor) on one device."""
-    import jax.scipy.linalg as jsl
-
-    device = jax.devices()[0]
-    a = systems.make_matrix(n, dtype, SingleDeviceSharding(device))
-    b = systems.make_right_hand_sides(n, nrhs, dtype, SingleDeviceSharding(device))
-    solve = jax.jit(lambda a, b: jsl.cho_solve(jsl.cho_factor(a), b))
-    before = _peak_bytes([device])
-    first, samples, x = _timed(lambda: solve(a, b))
-    after = _peak_bytes([device])
-    if not bool(jnp.isfinite(x).all()):
-        raise RuntimeError("the result is not finite")
-    return {
-        "samples": samples,
-        "first_call": first,
-        "residual": systems.relative_residual(a, x, b),
-        "peak_bytes": after if after is not None and after > before else None,
-    }
-
-
 def overhead(devices: int, n: int) -> dict:
     """Measure what a call costs beside its arithmetic, in seconds, for a small matrix.
 
@@ -134,17 +81,202 @@ def overhead(devices: int, n: int) -> dict:
     return result
 
 
+# ---- jaxmg, called as its users do: in jit, not donated, rows sharded, b replicated --------------
+
+
+def potrs(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.potrs."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices)
+    b = systems.make_right_hand_sides(n, nrhs, dtype, NamedSharding(mesh, PartitionSpec()))
+
+    @jax.jit
+    def solve(a, b):
+        return jaxmg.potrs(a, b, tile, mesh, (PartitionSpec("x", None),), return_status=True)
+
+    outcome, (x, status) = _measured(lambda: solve(a, b), mesh.devices.flat)
+    if status != 0:
+        raise RuntimeError(f"the status is {int(status)}")
+    outcome["residual"] = systems.relative_residual(a, x, b)
+    return _with_plan(outcome, "potrs", mesh, tile, a, b, nrhs=nrhs)
+
+
+def potri(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.inv."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices)
+    invert = jax.jit(lambda a: jaxmg.linalg.inv(a, assume_a="pos", tile=tile))
+    outcome, x = _measured(lambda: invert(a), mesh.devices.flat)
+    outcome["residual"] = _residual_of_inverse(a, x)
+    return _with_plan(outcome, "potri", mesh, tile, a)
+
+
+def cho_solve(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.cho_solve with a factor that is made once."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices)
+    b = systems.make_right_hand_sides(n, nrhs, dtype, NamedSharding(mesh, PartitionSpec()))
+    factor = jax.block_until_ready(jaxmg.linalg.cho_factor(a, tile=tile))
+    solve = jax.jit(jaxmg.linalg.cho_solve)
+    outcome, x = _measured(lambda: solve(factor, b), mesh.devices.flat)
+    outcome["residual"] = systems.relative_residual(a, x, b)
+    # The factor is the matrix that the plan counts, and says the tile size.
+    return _with_plan(outcome, "cho_solve", mesh, factor.tile or tile, b, nrhs=nrhs)
+
+
+def syevd(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.eigh."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices, systems.chirp)
+    solve = jax.jit(lambda a: jaxmg.linalg.eigh(a, tile=tile))
+    outcome, (values, vectors) = _measured(lambda: solve(a), mesh.devices.flat)
+    outcome |= _errors_of_vectors(a, values, vectors)
+    return _with_plan(outcome, "syevd", mesh, tile, a)
+
+
+def syevd_values(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.eigvalsh."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices, systems.chirp)
+    solve = jax.jit(lambda a: jaxmg.linalg.eigvalsh(a, tile=tile))
+    outcome, values = _measured(lambda: solve(a), mesh.devices.flat)
+    outcome["residual"] = systems.eigenvalue_error(values)
+    return _with_plan(outcome, "syevd_values", mesh, tile, a)
+
+
+# ---- what JAX has for it, on one device ----------------------------------------------------------
+
+
+def jax_potrs(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.scipy.linalg.cho_solve(cho_factor)."""
+    solve = jax.jit(lambda a, b: jsl.cho_solve(jsl.cho_factor(a), b))
+    device, a = _on_one_device(n, dtype)
+    b = systems.make_right_hand_sides(n, nrhs, dtype, a.sharding)
+    outcome, x = _measured(lambda: solve(a, b), [device])
+    return outcome | {"residual": systems.relative_residual(a, x, b)}
+
+
+def jax_potri(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.numpy.linalg.inv."""
+    invert = jax.jit(jnp.linalg.inv)
+    device, a = _on_one_device(n, dtype)
+    outcome, x = _measured(lambda: invert(a), [device])
+    return outcome | {"residual": _residual_of_inverse(a, x)}
+
+
+def jax_cho_solve(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.scipy.linalg.cho_solve with a factor that is made once."""
+    solve = jax.jit(lambda c, b: jsl.cho_solve((c, False), b))
+    device, a = _on_one_device(n, dtype)
+    b = systems.make_right_hand_sides(n, nrhs, dtype, a.sharding)
+    factor = jax.block_until_ready(jax.jit(lambda a: jsl.cho_factor(a)[0])(a))
+    outcome, x = _measured(lambda: solve(factor, b), [device])
+    return outcome | {"residual": systems.relative_residual(a, x, b)}
+
+
+def jax_syevd(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.numpy.linalg.eigh."""
+    solve = jax.jit(jnp.linalg.eigh)
+    device, a = _on_one_device(n, dtype, systems.chirp)
+    outcome, (values, vectors) = _measured(lambda: solve(a), [device])
+    return outcome | _errors_of_vectors(a, values, vectors)
+
+
+def jax_syevd_values(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.numpy.linalg.eigvalsh."""
+    solve = jax.jit(jnp.linalg.eigvalsh)
+    device, a = _on_one_device(n, dtype, systems.chirp)
+    outcome, values = _measured(lambda: solve(a), [device])
+    return outcome | {"residual": systems.eigenvalue_error(values)}
+
+
+# ---- what these have in common -------------------------------------------------------------------
+
+
 def _mesh(devices: int) -> Mesh:
     return Mesh(np.array(jax.devices()[:devices]), ("x",))
 
 
+def _in_rows(n: int, dtype: str, devices: int, diagonals=systems.kernel):
+    """Return a mesh and the test matrix on it."""
+    mesh = _mesh(devices)
+    sharding = NamedSharding(mesh, PartitionSpec("x", None))
+    return mesh, systems.make_matrix(n, dtype, sharding, diagonals)
+
+
+def _on_one_device(n: int, dtype: str, diagonals=systems.kernel):
+    """Return a device and the test matrix on it."""
+    device = jax.devices()[0]
+    return device, systems.make_matrix(n, dtype, SingleDeviceSharding(device), diagonals)
+
+
+def _probes(a):
+    """Return a few random columns beside a matrix."""
+    sharding = a.sharding
+    if isinstance(sharding, NamedSharding):
+        sharding = NamedSharding(sharding.mesh, PartitionSpec())
+    return systems.make_right_hand_sides(len(a), systems.PROBES, a.dtype, sharding)
+
+
+def _residual_of_inverse(a, x) -> float:
+    """Return that of the solutions which the inverse gives: N x N products are not needed."""
+    b = _probes(a)
+    return systems.relative_residual(a, systems.product(x, b), b)
+
+
+def _errors_of_vectors(a, values, vectors) -> dict:
+    residual, lost = systems.eigen_errors(a, values, vectors, _probes(a))
+    return {"residual": residual, "details": {"orthogonality": lost}}
+
+
+def _measured(call, devices) -> tuple[dict, object]:
+    """Return what was measured of a call, and its result."""
+    devices = list(devices)
+    before = _peak_bytes(devices)
+    first, samples, result = _timed(call)
+    after = _peak_bytes(devices)
+    # A peak that has not grown is that of an earlier job.
+    peak = after if after is not None and after > before else None
+    return {"samples": samples, "first_call": first, "peak_bytes": peak}, result
+
+
+def _with_plan(outcome: dict, routine: str, mesh: Mesh, tile: int | None, *own, nrhs=1) -> dict:
+    """Add what jaxmg's planner says: what the call needs, beside the caller's `own` arrays."""
+    import jaxmg
+
+    n, dtype = own[0].shape[0], own[0].dtype
+    try:
+        plan = jaxmg.plan(routine, (n, n), dtype, mesh, nrhs=nrhs, tile=tile)
+    except ValueError:  # No plan for this routine.
+        return outcome
+    details = {"tile": plan.tile, "planned_seconds": plan.seconds}
+    own_bytes = sum(array.addressable_shards[0].data.nbytes for array in own)
+    return outcome | {
+        "planned_bytes": own_bytes + plan.total_bytes,
+        "note": f"tile {plan.tile}",
+        "details": outcome.get("details", {}) | details,
+    }
+
+
 def _timed(call):
     """Return (seconds of the first call, seconds of the later ones, the last result)."""
+    kept = []
+
+    def again():
+        kept.clear()  # a result may be as large as the matrix
+        kept.append(call())
+        return kept
+
     began = time.perf_counter()
-    result = jax.block_until_ready(call())
+    jax.block_until_ready(again())
     first = time.perf_counter() - began
-    samples = _samples(call)
-    return first, samples, result
+    samples = _samples(again)
+    return first, samples, kept[0]
 
 
 def _samples(call, most: int = MOST_SAMPLES, enough: float = MOST_SECONDS) -> list[float]:

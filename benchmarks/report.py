@@ -1,9 +1,11 @@
 """The results as a table, as JSON and as a plot. Written anew after every job."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
-from jobs import ITEMSIZE, Record
+from jobs import ITEMSIZE, Job, Record, rhs_count
+from routines import Routine
 
 _GIB = 2**30
 
@@ -11,10 +13,12 @@ _GIB = 2**30
 class Report:
     """Everything that one run found, and the files that tell it."""
 
-    def __init__(self, folder: Path, name: str, head: dict):
+    def __init__(self, folder: Path, name: str, head: dict, routine: Routine, rhs: tuple[str, ...]):
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / name
         self._head = head
+        self._routine = routine
+        self._rhs = rhs
         on_gpu = head["platform"] == "gpu"
         self.unit, self._scale = ("TFLOP/s", 1e12) if on_gpu else ("GFLOP/s", 1e9)
         self._gemm: dict[tuple[str, int], dict] = {}  # (dtype, devices) -> the measurement
@@ -33,12 +37,16 @@ class Report:
         """Return a rate in the unit of this report."""
         return f"{flops_per_second / self._scale:.3g}"
 
+    def flops_per_second(self, record: Record) -> float | None:
+        return self._routine.flops(record.job) / record.seconds if record.seconds else None
+
     def fraction(self, record: Record) -> float | None:
         """Return the rate of a job as a fraction of GEMM's on as many devices."""
+        rate = self.flops_per_second(record)
         roofline = self._gemm.get((record.job.dtype, record.job.devices))
-        if roofline is None or record.flops_per_second is None:
+        if roofline is None or rate is None:
             return None
-        return record.flops_per_second / roofline["flops_per_second"]
+        return rate / roofline["flops_per_second"]
 
     def save(self):
         self.path.with_suffix(".json").write_text(json.dumps(self._as_dict(), indent=1) + "\n")
@@ -53,50 +61,56 @@ class Report:
             ],
             "overhead": self.overhead,
             "absent": self.absent,
-            "records": [
-                record.as_dict() | {"gemm_fraction": self.fraction(record)}
-                for record in self._records
-            ],
+            "records": [self._record_as_dict(record) for record in self._records],
+        }
+
+    def _record_as_dict(self, record: Record) -> dict:
+        rate = self.flops_per_second(record)
+        return asdict(record) | {
+            "gflops": rate and rate / 1e9,
+            "gemm_fraction": self.fraction(record),
         }
 
     # ---- the table ------------------------------------------------------------------------------
 
     def markdown(self) -> str:
+        routine = self._routine
         lines = [f"# {self._head['title']}", ""]
         for key in ("date", "hardware", "driver", "load", "jax", "jaxmg", "command"):
             value = self._head[key]
             lines.append(f"- {key}: `{value}`" if key == "command" else f"- {key}: {value}")
         lines += [
-            "- Seconds are the median of several warm calls, of factorisation and solve together. "
-            "jaxmg and cho_solve are called from Python, in jit; their matrix is not donated, so "
-            "their time includes a copy of it. NVIDIA's libraries are called from C++ on a matrix "
-            "that is dealt out already, and overwrite it.",
-            "- The rate counts n³/3 + 2 n² nrhs operations, four times as many for complex types; "
+            f"- Seconds are the median of several warm calls, of {routine.timed}. "
+            f"jaxmg and {routine.jax} are called from Python, in jit; {routine.calls}",
+            f"- The rate counts {routine.counts}, four times as many for complex types; "
             "«of GEMM» is its ratio to what as many devices reach together in a large GEMM of the "
-            "same type, in the same run. The residual is |Ax-b| / (|A| |x|).",
-            "- Bytes are per device, with the caller's matrix and right-hand sides.",
+            f"same type, in the same run. The residual is {routine.residual}.",
+            f"- Bytes are per device, with the caller's {routine.given}.",
             "",
         ]
-        lines += self._solves() + self._rooflines() + self._overheads()
+        lines += self._times() + self._rooflines() + self._overheads()
         if self.absent:
             lines += ["## Not measured", ""]
             lines += [f"- {solver}: {why}" for solver, why in self.absent.items()]
             lines.append("")
         return "\n".join(lines)
 
-    def _solves(self) -> list[str]:
-        header = f"N|dtype|nrhs|solver|devices|seconds|{self.unit}|of GEMM|residual|first call, s"
-        header += "|peak GiB|planned GiB|note"
-        columns = header.split("|")
+    def _times(self) -> list[str]:
+        has_vectors = any(record.orthogonality is not None for record in self._records)
+        columns = ["N", "dtype", *(["nrhs"] if self._rhs else []), "solver", "devices", "seconds"]
+        columns += [self.unit, "of GEMM", "residual", *(["orthogonality"] if has_vectors else [])]
+        columns += ["first call, s", "peak GiB", "planned GiB", "note"]
         lines = [_row(columns), _row(["---"] * len(columns))]
-        for record in sorted(self._records, key=_table_order):
-            job, rate, fraction = record.job, record.flops_per_second, self.fraction(record)
-            cells = [job.n, job.dtype, job.nrhs, record.system, job.devices]
+        for record in sorted(self._records, key=self._table_order):
+            job, fraction, rate = record.job, self.fraction(record), self.flops_per_second(record)
+            cells = [job.n, job.dtype, *([job.nrhs] if self._rhs else [])]
+            cells += [record.system, job.devices]
             cells += [
                 _number(record.seconds, "{:.4f}"),
                 self.rate(rate) if rate else "",
                 _number(fraction and 100 * fraction, "{:.0f} %"),
                 _number(record.residual, "{:.1e}"),
+                *([_number(record.orthogonality, "{:.1e}")] if has_vectors else []),
                 _number(record.first_call, "{:.2f}"),
                 _number(record.peak_bytes and record.peak_bytes / _GIB, "{:.4g}"),
                 _number(record.planned_bytes and record.planned_bytes / _GIB, "{:.4g}"),
@@ -104,6 +118,15 @@ class Report:
             ]
             lines.append(_row(cells))
         return [*lines, ""]
+
+    def _table_order(self, record: Record):
+        job = record.job
+        rhs = [_has(job, word) for word in self._words()].index(True)
+        return (rhs, list(ITEMSIZE).index(job.dtype) != 1, job.dtype, job.n, -job.devices)
+
+    def _words(self) -> tuple[str | None, ...]:
+        """Return how many right-hand sides were asked for; None for none."""
+        return self._rhs or (None,)
 
     def _rooflines(self) -> list[str]:
         lines = ["## Sustained GEMM", "", _row(["dtype", "devices", "n", f"{self.unit} together"])]
@@ -138,39 +161,30 @@ class Report:
         from matplotlib import pyplot
 
         done = [record for record in self._records if record.seconds]
+        words = [word for word in self._words() if any(_has(r.job, word) for r in done)]
         dtypes = [dtype for dtype in ITEMSIZE if any(r.job.dtype == dtype for r in done)]
         if not dtypes:
             return "nothing was measured"
         # The sweep gets the widest panel.
         orders = [len({r.job.n for r in done if r.job.dtype == dtype}) for dtype in dtypes]
         figure, panels = pyplot.subplots(
-            1,
+            len(words),
             len(dtypes),
-            figsize=(4.5 + 2.8 * len(dtypes), 4.6),
+            figsize=(4.5 + 2.8 * len(dtypes), 0.8 + 3.8 * len(words)),
             squeeze=False,
             layout="constrained",
             width_ratios=[1 + 2 * (count > 1) for count in orders],
         )
         series = sorted({_series(r) for r in done}, key=lambda s: (s[0] != "jaxmg", -s[1], s[0]))
-        for panel, dtype in zip(panels[0], dtypes, strict=True):
-            for i, (system, devices) in enumerate(series):
-                self._line(panel, dtype, system, devices, i)
-            for (gemm_dtype, devices), measured in sorted(self._gemm.items()):
-                if gemm_dtype == dtype:
-                    self._roofline(panel, devices, measured["flops_per_second"] / self._scale)
-            shown = sorted({r.job.n for r in done if r.job.dtype == dtype})
-            panel.set_xscale("log", base=2)
-            panel.set_xticks(shown, [str(n) for n in shown], rotation=45)
-            panel.xaxis.minorticks_off()
-            if len(shown) == 1:
-                panel.set_xlim(shown[0] / 2, shown[0] * 2)
-            panel.set_ylim(bottom=0)
-            panel.set_xlabel("N")
-            panel.set_title(dtype)
-            panel.grid(alpha=0.3)
-        panels[0][0].set_ylabel(f"{self.unit}, factorisation and solve")
+        for row, word in zip(panels, words, strict=True):
+            for panel, dtype in zip(row, dtypes, strict=True):
+                shown = [r for r in done if r.job.dtype == dtype and _has(r.job, word)]
+                if shown:
+                    self._panel(panel, shown, series)
+                panel.set_title(dtype if len(words) == 1 else f"{dtype}, nrhs = {word}")
+            row[0].set_ylabel(f"{self.unit}, {self._routine.timed.removesuffix(' together')}")
         handles = {}
-        for panel in panels[0]:
+        for panel in panels.flat:
             handles |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
         figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=9)
         title, day = self._head["title"], self._head["date"][:10]
@@ -179,22 +193,38 @@ class Report:
         pyplot.close(figure)
         return None
 
-    def _line(self, panel, dtype, system, devices, i):
-        points = {
-            record.job.n: record.flops_per_second / self._scale
-            for record in self._records
-            if record.seconds and record.job.dtype == dtype and _series(record) == (system, devices)
-        }
-        if points:
-            orders = sorted(points)
-            panel.plot(
-                orders,
-                [points[n] for n in orders],
-                marker="osD^vP*X"[i % 8],
-                color=f"C{i % 10}",
-                linewidth=2.4 if system == "jaxmg" else 1.4,
-                label=f"{system}, {devices} device" + ("s" if devices > 1 else ""),
-            )
+    def _panel(self, panel, records: list[Record], series):
+        for i, (system, devices) in enumerate(series):
+            self._line(panel, [r for r in records if _series(r) == (system, devices)], i)
+        best = max(map(self.flops_per_second, records), default=0)
+        for (dtype, devices), measured in sorted(self._gemm.items()):
+            # A line far above all others would hide them.
+            if dtype == records[0].job.dtype and measured["flops_per_second"] < 30 * best:
+                self._roofline(panel, devices, measured["flops_per_second"] / self._scale)
+        shown = sorted({record.job.n for record in records})
+        panel.set_xscale("log", base=2)
+        panel.set_xticks(shown, [str(n) for n in shown], rotation=45)
+        panel.xaxis.minorticks_off()
+        if len(shown) == 1:
+            panel.set_xlim(shown[0] / 2, shown[0] * 2)
+        panel.set_ylim(bottom=0)
+        panel.set_xlabel("N")
+        panel.grid(alpha=0.3)
+
+    def _line(self, panel, records: list[Record], i):
+        if not records:
+            return
+        points = {record.job.n: self.flops_per_second(record) / self._scale for record in records}
+        orders = sorted(points)
+        system, devices = _series(records[0])
+        panel.plot(
+            orders,
+            [points[n] for n in orders],
+            marker="osD^vP*X"[i % 8],
+            color=f"C{i % 10}",
+            linewidth=2.4 if system == "jaxmg" else 1.4,
+            label=f"{system}, {devices} device" + ("s" if devices > 1 else ""),
+        )
 
     def _roofline(self, panel, devices, rate):
         panel.axhline(rate, color="0.35", linestyle="--", linewidth=1)
@@ -213,9 +243,9 @@ def _series(record: Record):
     return record.system, record.job.devices
 
 
-def _table_order(record: Record):
-    job = record.job
-    return (job.nrhs, list(ITEMSIZE).index(job.dtype) != 1, job.dtype, job.n, -job.devices)
+def _has(job: Job, word: str | None) -> bool:
+    """Say whether a job has the number of right-hand sides that was asked for as `word`."""
+    return word is None or job.nrhs == rhs_count(word, job.n)
 
 
 def _row(cells) -> str:

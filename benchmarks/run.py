@@ -1,6 +1,6 @@
-"""Solve Hermitian positive definite systems with jaxmg and with other solvers, side by side.
+"""Measure a routine of jaxmg and other solvers' for the same problem, side by side.
 
-    python benchmarks/run.py [--quick] [--sizes 16384,32768] [--output FOLDER] ...
+    python benchmarks/run.py [--routine potri] [--quick] [--sizes 16384,32768] ...
 
 Works on the GPUs it finds, or on virtual CPU devices. Every solver runs in a process of its own
 with a time limit; one that fails is a row with its reason. This process never touches a device.
@@ -9,6 +9,7 @@ with a time limit; one that fails is a row with its reason. This process never t
 import argparse
 import datetime
 import os
+import re
 import shlex
 import sys
 import time
@@ -20,6 +21,7 @@ from peers import all_solvers
 from processes import Failed, JaxWorker
 from progress import say
 from report import Report
+from routines import ROUTINES
 
 OVERHEAD_ORDER = 1024
 
@@ -37,14 +39,14 @@ def main() -> int:
     except Failed as failure:
         say(f"JAX does not start: {failure}", "red")
         return 1
-    jobs = plan_jobs(options, machine["platform"], machine["devices"])
+    jobs = plan_jobs(options, options.routine, machine["platform"], machine["devices"])
     report = start_report(options, machine)
     say(f"{hardware.describe(machine)}, JAX {machine['jax']}, jaxmg {machine['jaxmg']}", "bold")
     say(f"Results go to {report.path}.{{md,json,png}}")
     try:
         survey(surveyor, report, jobs, machine, options, left)
         surveyor.stop()
-        for solver in all_solvers(machine, options.tile):
+        for solver in all_solvers(machine, options.routine, options.tile):
             if options.only and solver.name not in options.only:
                 continue
             why = solver.available()
@@ -108,16 +110,20 @@ def measure(solver, report, jobs, options, left):
             continue
         fraction = report.fraction(record)
         share = f", {100 * fraction:.0f} % of GEMM" if fraction is not None else ""
-        rate = f"{report.rate(record.flops_per_second)} {report.unit}"
+        rate = f"{report.rate(report.flops_per_second(record))} {report.unit}"
         say(f"{solver.name}, {job}: {record.seconds:.4f} s, {rate}{share}")
     solver.stop()
 
 
 def check(record: Record):
     """A wrong result has no time."""
-    residual, bound = record.residual, record.job.n * EPS[record.job.dtype]
-    if residual is None or not residual < bound:  # NaN is wrong, too
-        raise Failed(f"wrong result: the residual is {residual}, more than N eps = {bound:.1e}")
+    bound = record.job.n * EPS[record.job.dtype]
+    found = {"residual": record.residual}
+    if "orthogonality" in record.details:
+        found["error of orthogonality"] = record.orthogonality
+    for name, value in found.items():
+        if value is None or not value < bound:  # NaN is wrong, too
+            raise Failed(f"wrong result: the {name} is {value}, more than N eps = {bound:.1e}")
 
 
 def limit(options, left) -> float:
@@ -127,10 +133,11 @@ def limit(options, left) -> float:
 
 def start_report(options, machine) -> Report:
     now = datetime.datetime.now().astimezone()
-    what = options.what or ("potrs-quick" if options.quick else "potrs")
+    routine = options.routine
+    what = options.what or routine.name + ("-quick" if options.quick else "")
     head = {
         "platform": machine["platform"],
-        "title": "Cholesky solve",
+        "title": routine.title,
         "date": now.isoformat(" ", "seconds"),
         "hardware": hardware.describe(machine),
         "driver": hardware.driver(machine),
@@ -140,7 +147,7 @@ def start_report(options, machine) -> Report:
         "command": shlex.join(["python", "benchmarks/run.py", *arguments_that_matter()]),
     }
     name = f"{now.date()}_{hardware.short_name(machine)}_{what}"
-    return Report(options.output, name, head)
+    return Report(options.output, name, head, routine, options.nrhs)
 
 
 def arguments_that_matter() -> list[str]:
@@ -156,6 +163,13 @@ def parse_arguments():
     def orders(text):
         return tuple(int(word) for word in text.split(","))
 
+    def rhs(text):
+        words = tuple(text.split(","))
+        wrong = [word for word in words if not re.fullmatch(r"(N/)?[1-9]\d*", word)]
+        if wrong:
+            raise argparse.ArgumentTypeError(f"{wrong[0]!r} is neither a number nor like N/16")
+        return words
+
     def dtypes(text):
         words = tuple(text.split(","))
         unknown = [word for word in words if word not in ITEMSIZE]
@@ -164,17 +178,18 @@ def parse_arguments():
         return words
 
     parser = argparse.ArgumentParser(
-        description="Measure jaxmg's Cholesky solve beside other solvers.",
+        description="Measure a routine of jaxmg beside other solvers.",
         epilog="Lists are separated by commas.",
     )
     add = parser.add_argument
+    add("--routine", choices=ROUTINES, default="potrs", help="what to measure (default: potrs)")
     add("--sizes", type=orders, help="orders N (default: a float64 sweep, one of other types)")
     add("--dtypes", type=dtypes, help="float32, float64, complex64, complex128")
-    add("--nrhs", type=orders, default=(1,), help="numbers of right-hand sides")
+    add("--nrhs", type=rhs, help="numbers of right-hand sides, also as N/16")
     add("--devices", default="all,1", help="numbers of devices for jaxmg, or 'all'")
     add("--tile", type=int, help="tile size for jaxmg (default: the planner's)")
     add("--only", type=lambda text: text.split(","), help="names of the solvers to measure")
-    add("--quick", action="store_true", help="small systems, to see whether everything runs")
+    add("--quick", action="store_true", help="small matrices, to see whether everything runs")
     add("--time-limit", type=float, default=280, help="seconds after which no job is begun")
     add("--job-limit", type=float, default=120, help="seconds for each job")
     add("--platform", choices=("auto", "cpu"), default="auto", help="cpu: leave GPUs alone")
@@ -182,7 +197,12 @@ def parse_arguments():
     add("--what", help="last part of the files' name")
     results = Path(__file__).resolve().parent / "results"
     add("--output", type=Path, default=results, help="folder of the results")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.routine = ROUTINES[options.routine]
+    if options.nrhs and not options.routine.rhs:
+        parser.error(f"{options.routine.name} has no right-hand sides")
+    options.nrhs = options.nrhs or options.routine.rhs
+    return options
 
 
 if __name__ == "__main__":

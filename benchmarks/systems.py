@@ -1,7 +1,10 @@
-"""The test system in JAX, made on the devices: no host ever holds the matrix.
+"""The test matrices in JAX, made on the devices, and how wrong a result is.
 
-A[i, j] = exp(-((i - j) / 50)^2) exp(0.1i (i - j)) + 0.01 [i = j], without the phase in real types:
-a smooth kernel with some noise, Hermitian positive definite. peers/test_system.h makes the same.
+A[i, j] = f(i - j) exp(0.1i (i - j)), without the phase in real types; no host ever holds it. With
+f = `kernel`, A is a smooth kernel with some noise, Hermitian positive definite. Nearly all of its
+eigenvalues are equal, which spares divide and conquer most of its work; so eigensolvers get
+f = `chirp`, with eigenvalues as far apart as those of a random matrix. peers/test_system.h makes
+the same.
 """
 
 import math
@@ -13,16 +16,26 @@ import numpy as np
 LENGTH_SCALE = 50.0
 NOISE = 0.01
 PHASE = 0.1
+BAND = 700
+PROBES = 4  # columns of what a matrix is multiplied with, to see whether it is right
 
 
-def make_matrix(n: int, dtype: str, sharding):
+def kernel(distance):
+    return jnp.exp(-((distance / LENGTH_SCALE) ** 2)) + jnp.where(distance == 0, NOISE, 0.0)
+
+
+def chirp(distance):
+    return jnp.where(jnp.abs(distance) <= BAND, jnp.cos(distance**2), 0.0)
+
+
+def make_matrix(n: int, dtype: str, sharding, diagonals=kernel):
     def matrix():
         distance = jnp.arange(n, dtype=np.float64)
         distance = distance[:, None] - distance[None, :]
-        a = jnp.exp(-((distance / LENGTH_SCALE) ** 2))
+        a = diagonals(distance)
         if np.issubdtype(dtype, np.complexfloating):
             a = a * jax.lax.complex(jnp.cos(PHASE * distance), jnp.sin(PHASE * distance))
-        return (a + jnp.where(distance == 0, NOISE, 0.0)).astype(dtype)
+        return a.astype(dtype)
 
     return jax.jit(matrix, out_shardings=sharding)()
 
@@ -35,8 +48,13 @@ def make_right_hand_sides(n: int, nrhs: int, dtype: str, sharding):
 
 
 def norm_of_matrix(n: int) -> float:
-    """Return (an upper bound, sharp for large n, of) the 2-norm of the test matrix."""
+    """Return (an upper bound, sharp for large n, of) the 2-norm of the kernel matrix."""
     return NOISE + min(LENGTH_SCALE * math.sqrt(math.pi), n)
+
+
+@jax.jit
+def product(a, b):
+    return jnp.matmul(a, b, precision="highest")
 
 
 def relative_residual(a, x, b) -> float:
@@ -44,8 +62,36 @@ def relative_residual(a, x, b) -> float:
 
     @jax.jit
     def norms(a, x, b):
-        r = jnp.matmul(a, x, precision="highest") - b
+        r = product(a, x) - b
         return jnp.linalg.norm(r), jnp.linalg.norm(x)
 
     residual, solution = norms(a, x, b)
     return float(residual) / (norm_of_matrix(a.shape[0]) * float(solution))
+
+
+def eigen_errors(a, values, v, b) -> tuple[float, float]:
+    """Return |A V b - V Λ b| / (|A| |b|) and |V^H V b - b| / |b|, |A| being the largest |λ|."""
+
+    @jax.jit
+    def norms(a, values, v, b):
+        x = product(v, b)
+        residual = product(a, x) - product(v, values[:, None] * b)
+        lost = product(v.conj().T, x) - b
+        norm = jnp.max(jnp.abs(values))
+        return jnp.linalg.norm(residual) / norm, jnp.linalg.norm(lost), jnp.linalg.norm(b)
+
+    residual, lost, scale = map(float, norms(a, values, v, b))
+    return residual / scale, lost / scale
+
+
+def eigenvalue_error(values) -> float:
+    """Return by how much the chirp matrix's trace or Frobenius norm is missed, for each λ.
+
+    It is the larger of |Σλ - tr A| / n and | |λ| - |A|_F | / sqrt(n), over the largest |λ|.
+    """
+    values = np.asarray(values, np.float64)
+    n = len(values)
+    distance = np.arange(1, min(n, BAND + 1))
+    frobenius = math.sqrt(n + 2 * np.sum((n - distance) * np.cos(distance.astype(float) ** 2) ** 2))
+    errors = [(np.sum(values) - n) / n, (np.linalg.norm(values) - frobenius) / math.sqrt(n)]
+    return float(np.max(np.abs(errors)) / np.max(np.abs(values)))

@@ -1,10 +1,12 @@
 """The solvers that are measured. A new one is a class like these, and a line in `all_solvers`."""
 
+from routines import Routine
+
 from peers.cuda_programs import CudaProgram
-from peers.jax_solvers import ChoSolve, JaxMg
+from peers.jax_solvers import JaxMg, JaxSolver
 
 
-def all_solvers(machine: dict, tile: int | None) -> list:
+def all_solvers(machine: dict, routine: Routine, tile: int | None) -> list:
     """Return the solvers, in the order in which they are measured.
 
     Each has a `name`; `available()`, why it cannot run here, or None; `job_for(job)`, the job as
@@ -12,9 +14,9 @@ def all_solvers(machine: dict, tile: int | None) -> list:
     and `stop()`.
     """
     return [
-        JaxMg(machine, tile),
-        CudaProgram(machine, "cuSOLVERMp", "cusolvermp", ["cusolverMp", "nccl"]),
-        CudaProgram(machine, "cuSOLVERMg", "cusolvermg", ["cusolverMg"]),
-        CudaProgram(machine, "cuSOLVERDn", "cusolverdn", ["cusolver"], most_devices=1),
-        ChoSolve(machine),
+        JaxMg(machine, routine, tile),
+        CudaProgram(machine, routine, "cuSOLVERMp", ["cusolverMp", "nccl"], lacks=["potri"]),
+        CudaProgram(machine, routine, "cuSOLVERMg", ["cusolverMg"]),
+        CudaProgram(machine, routine, "cuSOLVERDn", ["cusolver"], most_devices=1),
+        JaxSolver(machine, routine),
     ]

@@ -13,24 +13,31 @@ from pathlib import Path
 
 from jobs import Job, Record
 from processes import Failed, run_program
+from routines import Routine
 
 _HERE = Path(__file__).parent
 _REPEATS = 3
 
 
 class CudaProgram:
-    """A program of this folder: N DTYPE NRHS DEVICES REPEATS in, one line of JSON out."""
+    """A program of this folder: a routine and a job in, a line of JSON for each tile size out."""
 
-    def __init__(self, machine: dict, name: str, program: str, libraries, most_devices=None):
+    def __init__(
+        self, machine, routine: Routine, name: str, libraries, most_devices=None, lacks=()
+    ):
         self.name = name
+        self._routine = routine.name
+        self._lacks = lacks
         self._platform = machine["platform"]
-        self._program = program
+        self._program = name.lower()
         self._libraries = ["cudart", *libraries]
         self._most_devices = most_devices
 
     def available(self) -> str | None:
         if self._platform != "gpu":
             return "needs GPUs"
+        if self._routine in self._lacks:
+            return f"has no {self._routine}"
         if shutil.which(_compiler()) is None:
             return f"no C++ compiler {_compiler()}"
         for header in ["cuda_runtime.h", *self._headers()]:
@@ -49,20 +56,26 @@ class CudaProgram:
 
     def run(self, job: Job, seconds: float) -> Record:
         program = _build(self._program, tuple(self._libraries))
-        command = [program, job.n, job.dtype, job.nrhs, job.devices, _REPEATS]
+        command = [program, self._routine, job.n, job.dtype, job.nrhs, job.devices, _REPEATS]
         output = run_program([str(word) for word in command], seconds, _loader_path())
-        answer = json.loads(output.splitlines()[-1])
-        samples = [sum(pair) for pair in zip(answer["potrf"], answer["potrs"], strict=True)]
-        potrf, potrs = statistics.median(answer["potrf"]), statistics.median(answer["potrs"])
+        outcomes = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+        best = min(outcomes, key=lambda outcome: statistics.median(_samples(outcome)[1:]))
+        steps = {name: samples[1:] for name, samples in best["steps"].items()}
+        samples = _samples(best)[1:]
+        note = f"tile {best['tile']}"
+        if len(steps) > 1:
+            medians = [f"{name} {statistics.median(steps[name]):.4f}" for name in steps]
+            note = f"{' + '.join(medians)} s, {note}"
+        kept = {name: best[name] for name in ("orthogonality", "tile") if name in best}
         return Record(
             self.name,
             job,
             statistics.median(samples),
             samples,
-            first_call=answer["first_call"],
-            residual=answer["residual"],
-            note=f"potrf {potrf:.4f} + potrs {potrs:.4f} s, tile {answer['tile']}",
-            details={name: answer[name] for name in ("potrf", "potrs", "tile")},
+            first_call=_samples(outcomes[0])[0],
+            residual=best["residual"],
+            note=note,
+            details=steps | kept,
         )
 
     def stop(self):
@@ -70,6 +83,11 @@ class CudaProgram:
 
     def _headers(self) -> list[str]:
         return [f"{name}.h" for name in self._libraries if name not in ("cudart", "cusolver")]
+
+
+def _samples(outcome: dict) -> list[float]:
+    """Return the seconds of all steps of a program together, the first call's first."""
+    return [sum(steps) for steps in zip(*outcome["steps"].values(), strict=True)]
 
 
 @functools.cache

@@ -1,11 +1,11 @@
-// cuSOLVERMg's potrf and potrs on several GPUs of one process: columns dealt in blocks, peer access.
+// cuSOLVERMg's routines on several GPUs of one process: columns dealt in blocks, peer access.
 #define DISABLE_CUSOLVERMG_DEPRECATED
 #include <cusolverMg.h>
 
 #include <memory>
 #include <numeric>
 
-#include "test_system.h"
+#include "routines.h"
 
 namespace {
 
@@ -49,78 +49,133 @@ struct Dealt {
   }
 };
 
-void synchronize(int devices) {
-  for (int d = 0; d < devices; ++d) {
-    CHECK(cudaSetDevice(d));
-    CHECK(cudaDeviceSynchronize());
-  }
-}
-
 template <class T>
-Timing measure(const Arguments& arguments, cusolverMgHandle_t handle, cudaLibMgGrid_t grid, std::int64_t tile) {
-  const int n = static_cast<int>(arguments.n), nrhs = static_cast<int>(arguments.nrhs), devices = arguments.devices;
-  Timing timing;
-  timing.tile = tile;
-  Dealt<T> a(grid, n, n, tile, devices), b(grid, n, nrhs, tile, devices);
-  std::vector<std::unique_ptr<TestMatrix<T>>> source;
-  for (int d = 0; d < devices; ++d) {
-    CHECK(cudaSetDevice(d));
-    source.push_back(std::make_unique<TestMatrix<T>>(n, tile));
+class Solver {
+ public:
+  Solver(const Arguments& arguments, cusolverMgHandle_t handle, cudaLibMgGrid_t grid, std::int64_t tile)
+      : n_(static_cast<int>(arguments.n)),
+        nrhs_(static_cast<int>(arguments.nrhs)),
+        devices_(arguments.devices),
+        inverse_(arguments.routine == "potri"),
+        handle_(handle),
+        tile_(tile),
+        a_(grid, n_, n_, tile, devices_),
+        // A matrix has at least one column.
+        b_(grid, n_, std::max(1, nrhs_), tile, devices_),
+        values_(static_cast<std::size_t>(n_)),
+        work_(static_cast<std::size_t>(devices_)) {
+    for (int d = 0; d < devices_; ++d) {
+      CHECK(cudaSetDevice(d));
+      source_.push_back(std::make_unique<TestMatrix<T>>(arguments.diagonals(), n_, tile));
+    }
   }
-  const auto rhs = right_hand_sides<T>(n, nrhs);
+  ~Solver() {
+    for (int d = 0; d < devices_; ++d) {
+      cudaSetDevice(d);
+      cudaFree(work_[static_cast<std::size_t>(d)]);
+      source_[static_cast<std::size_t>(d)].reset();
+    }
+  }
+  Solver(const Solver&) = delete;
+  Solver& operator=(const Solver&) = delete;
 
-  constexpr auto type = data_type<T>();
-  std::int64_t factor_size = 0, solve_size = 0;
-  CHECK(cusolverMgPotrf_bufferSize(handle, CUBLAS_FILL_MODE_LOWER, n, a.data.data(), 1, 1, a.description, type,
-                                   &factor_size));
-  CHECK(cusolverMgPotrs_bufferSize(handle, CUBLAS_FILL_MODE_LOWER, n, nrhs, a.data.data(), 1, 1, a.description,
-                                   b.data.data(), 1, 1, b.description, type, &solve_size));
-  const std::int64_t size = std::max(factor_size, solve_size);
-  std::vector<void*> work(static_cast<std::size_t>(devices));
-  for (int d = 0; d < devices; ++d) {
-    CHECK(cudaSetDevice(d));
-    CHECK(cudaMalloc(&work[static_cast<std::size_t>(d)], static_cast<std::size_t>(size) * sizeof(T)));
+  std::int64_t tile() const { return tile_; }
+
+  Step potrf() {
+    CHECK(cusolverMgPotrf_bufferSize(handle_, lower, n_, a_.data.data(), 1, 1, a_.description, type, reserved()));
+    return {"potrf", [this] {
+              CHECK(cusolverMgPotrf(handle_, lower, n_, a_.data.data(), 1, 1, a_.description, type, work_.data(),
+                                    size(), &info_));
+            }};
   }
 
-  for (int repeat = 0; repeat <= arguments.repeats; ++repeat) {
-    a.blocks([&](int d, T* to, std::int64_t column, std::int64_t columns) {
-      source[static_cast<std::size_t>(d)]->fill(to, n, 0, column, n, columns);
-    });
-    b.blocks([&](int, T* to, std::int64_t column, std::int64_t columns) {
-      CHECK(cudaMemcpy(to, rhs.data() + column * n, static_cast<std::size_t>(n * columns) * sizeof(T),
-                       cudaMemcpyHostToDevice));
-    });
-    synchronize(devices);
-    int info = 0;
-    const double begin = now();
-    CHECK(cusolverMgPotrf(handle, CUBLAS_FILL_MODE_LOWER, n, a.data.data(), 1, 1, a.description, type, work.data(),
-                          size, &info));
-    synchronize(devices);
-    const double factored = now();
-    CHECK(info);
-    CHECK(cusolverMgPotrs(handle, CUBLAS_FILL_MODE_LOWER, n, nrhs, a.data.data(), 1, 1, a.description, b.data.data(), 1,
-                          1, b.description, type, work.data(), size, &info));
-    synchronize(devices);
-    const double solved = now();
-    CHECK(info);
-    if (repeat == 0) {
-      timing.first = solved - begin;
-    } else {
-      timing.potrf.push_back(factored - begin);
-      timing.potrs.push_back(solved - factored);
+  Step potrs() {
+    CHECK(cusolverMgPotrs_bufferSize(handle_, lower, n_, nrhs_, a_.data.data(), 1, 1, a_.description, b_.data.data(), 1,
+                                     1, b_.description, type, reserved()));
+    return {"potrs", [this] {
+              CHECK(cusolverMgPotrs(handle_, lower, n_, nrhs_, a_.data.data(), 1, 1, a_.description, b_.data.data(), 1,
+                                    1, b_.description, type, work_.data(), size(), &info_));
+            }};
+  }
+
+  Step potri() {
+    CHECK(cusolverMgPotri_bufferSize(handle_, lower, n_, a_.data.data(), 1, 1, a_.description, type, reserved()));
+    return {"potri", [this] {
+              CHECK(cusolverMgPotri(handle_, lower, n_, a_.data.data(), 1, 1, a_.description, type, work_.data(),
+                                    size(), &info_));
+            }};
+  }
+
+  Step syevd(bool vectors) {
+    const cusolverEigMode_t job = vectors ? CUSOLVER_EIG_MODE_VECTOR : CUSOLVER_EIG_MODE_NOVECTOR;
+    CHECK(cusolverMgSyevd_bufferSize(handle_, job, lower, n_, a_.data.data(), 1, 1, a_.description, values_.data(),
+                                     data_type<R>(), type, reserved()));
+    return {"syevd", [this, job] {
+              CHECK(cusolverMgSyevd(handle_, job, lower, n_, a_.data.data(), 1, 1, a_.description, values_.data(),
+                                    data_type<R>(), type, work_.data(), size(), &info_));
+            }};
+  }
+
+  void allocate() {
+    for (int d = 0; d < devices_; ++d) {
+      CHECK(cudaSetDevice(d));
+      CHECK(cudaMalloc(&work_[static_cast<std::size_t>(d)], static_cast<std::size_t>(size()) * sizeof(T)));
     }
   }
 
-  std::vector<T> x(static_cast<std::size_t>(n));
-  CHECK(cudaMemcpy(x.data(), b.data[0], x.size() * sizeof(T), cudaMemcpyDeviceToHost));
-  timing.residual = relative_residual(n, x.data(), rhs.data());
-  for (int d = 0; d < devices; ++d) {
-    CHECK(cudaSetDevice(d));
-    CHECK(cudaFree(work[static_cast<std::size_t>(d)]));
-    source[static_cast<std::size_t>(d)].reset();
+  void fill_matrix() {
+    a_.blocks([&](int d, T* to, std::int64_t column, std::int64_t columns) {
+      source_[static_cast<std::size_t>(d)]->fill(to, n_, 0, column, n_, columns);
+    });
   }
-  return timing;
-}
+
+  void fill_right_hand_sides(const std::vector<T>& rhs) {
+    b_.blocks([&](int, T* to, std::int64_t column, std::int64_t columns) {
+      CHECK(cudaMemcpy(to, rhs.data() + column * n_, static_cast<std::size_t>(n_ * columns) * sizeof(T),
+                       cudaMemcpyHostToDevice));
+    });
+  }
+
+  double synchronize() {
+    for (int d = 0; d < devices_; ++d) {
+      CHECK(cudaSetDevice(d));
+      CHECK(cudaDeviceSynchronize());
+    }
+    const double time = now();
+    CHECK(info_);
+    return time;
+  }
+
+  std::vector<T> column(std::int64_t k) const {
+    return column_of<T>(n_, k, inverse_, [this](auto&& visit) {
+      a_.blocks([&](int, const T* block, std::int64_t first, std::int64_t columns) { visit(block, first, columns); });
+    });
+  }
+
+  std::vector<T> solution() const { return download(static_cast<const T*>(b_.data[0]), n_); }
+
+  std::vector<double> eigenvalues() const { return {values_.begin(), values_.end()}; }
+
+ private:
+  using R = typename Real<T>::type;
+  static constexpr auto lower = CUBLAS_FILL_MODE_LOWER;
+  static constexpr auto type = data_type<T>();
+
+  // Where a step writes how many elements of workspace it needs on each GPU.
+  std::int64_t* reserved() { return &sizes_.emplace_back(0); }
+
+  std::int64_t size() const { return *std::max_element(sizes_.begin(), sizes_.end()); }
+
+  int n_, nrhs_, devices_, info_ = 0;
+  bool inverse_;
+  cusolverMgHandle_t handle_;
+  std::int64_t tile_;
+  Dealt<T> a_, b_;
+  std::vector<R> values_;  // cuSOLVERMg writes eigenvalues to the host
+  std::vector<std::unique_ptr<TestMatrix<T>>> source_;
+  std::vector<std::int64_t> sizes_;
+  std::vector<void*> work_;
+};
 
 template <class T>
 int run(const Arguments& arguments) {
@@ -137,12 +192,11 @@ int run(const Arguments& arguments) {
   CHECK(cusolverMgDeviceSelect(handle, arguments.devices, devices.data()));
   cudaLibMgGrid_t grid = nullptr;
   CHECK(cusolverMgCreateDeviceGrid(&grid, 1, arguments.devices, devices.data(), CUDALIBMG_GRID_MAPPING_COL_MAJOR));
-  std::vector<Timing> timings;
   for (const std::int64_t tile : {256, 512}) {
-    if (!timings.empty() && tile * arguments.devices > arguments.n) break;
-    timings.push_back(measure<T>(arguments, handle, grid, std::min(tile, arguments.n)));
+    if (tile > 256 && tile * arguments.devices > arguments.n) break;
+    Solver<T> solver(arguments, handle, grid, std::min(tile, arguments.n));
+    print(measure<T>(arguments, solver));
   }
-  print(timings);
   return 0;
 }
 

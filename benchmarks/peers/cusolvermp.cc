@@ -1,11 +1,11 @@
-// cuSOLVERMp's potrf and potrs, one thread a GPU in one process, tiles dealt over a grid of GPUs as square as can be.
+// cuSOLVERMp's routines, one thread a GPU in one process, tiles dealt over a grid of GPUs as square as can be.
 #include <cusolverMp.h>
 #include <nccl.h>
 
 #include <barrier>
 #include <thread>
 
-#include "test_system.h"
+#include "routines.h"
 
 namespace {
 
@@ -30,140 +30,224 @@ void own_blocks(std::int64_t n, std::int64_t block, int mine, int count, Visit&&
   }
 }
 
+// What the ranks meet at and share.
 template <class T>
-class Rank {
- public:
-  Rank(const Arguments& arguments, int rank, ncclUniqueId id, std::barrier<>& all)
-      : arguments_(arguments), rank_(rank), grid_size_(grid_of(arguments.devices)), all_(all) {
+struct Meeting {
+  std::barrier<> all;
+  std::vector<T> column;
+
+  explicit Meeting(const Arguments& arguments)
+      : all(arguments.devices), column(static_cast<std::size_t>(arguments.n)) {}
+};
+
+struct Process {
+  int rank;
+  Grid size;
+  cusolverMpHandle_t handle = nullptr;
+  cusolverMpGrid_t grid = nullptr;
+
+  Process(int devices, int mine, ncclUniqueId id) : rank(mine), size(grid_of(devices)) {
     CHECK(cudaSetDevice(rank));
-    CHECK(ncclCommInitRank(&comm_, arguments.devices, id, rank));
-    CHECK(cudaStreamCreate(&stream_));
-    CHECK(cusolverMpCreate(&handle_, rank, stream_));
-    CHECK(cusolverMpCreateDeviceGrid(handle_, &grid_, comm_, grid_size_.rows, grid_size_.columns,
-                                     CUSOLVERMP_GRID_MAPPING_COL_MAJOR));
+    ncclComm_t comm = nullptr;
+    cudaStream_t stream = nullptr;
+    CHECK(ncclCommInitRank(&comm, devices, id, rank));
+    CHECK(cudaStreamCreate(&stream));
+    CHECK(cusolverMpCreate(&handle, rank, stream));
+    CHECK(cusolverMpCreateDeviceGrid(handle, &grid, comm, size.rows, size.columns, CUSOLVERMP_GRID_MAPPING_COL_MAJOR));
   }
+};
 
-  void measure(std::int64_t tile, Timing& timing) {
-    const std::int64_t n = arguments_.n, nrhs = arguments_.nrhs;
-    const int row = rank_ % grid_size_.rows, column = rank_ / grid_size_.rows;
-    const auto local = [&](std::int64_t size, int place, int count) {
-      std::int64_t sum = 0;
-      own_blocks(size, tile, place, count, [&](std::int64_t, std::int64_t, std::int64_t width) { sum += width; });
-      return std::max<std::int64_t>(1, sum);
-    };
-    const std::int64_t rows = local(n, row, grid_size_.rows);
-    const std::int64_t a_columns = local(n, column, grid_size_.columns),
-                       b_columns = local(nrhs, column, grid_size_.columns);
-    constexpr auto type = data_type<T>();
-    cusolverMpMatrixDescriptor_t a_description = nullptr, b_description = nullptr;
-    CHECK(cusolverMpCreateMatrixDesc(&a_description, grid_, type, n, n, tile, tile, 0, 0, rows));
-    CHECK(cusolverMpCreateMatrixDesc(&b_description, grid_, type, n, nrhs, tile, tile, 0, 0, rows));
-    T *a = nullptr, *b = nullptr;
-    int* device_info = nullptr;
-    CHECK(cudaMalloc(&a, static_cast<std::size_t>(rows * a_columns) * sizeof(T)));
-    CHECK(cudaMalloc(&b, static_cast<std::size_t>(rows * b_columns) * sizeof(T)));
-    CHECK(cudaMalloc(&device_info, sizeof(int)));
-    std::size_t device_size = 0, host_size = 0, size = 0, other_size = 0;
-    CHECK(cusolverMpPotrf_bufferSize(handle_, CUBLAS_FILL_MODE_LOWER, n, a, 1, 1, a_description, type, &device_size,
-                                     &host_size));
-    CHECK(cusolverMpPotrs_bufferSize(handle_, CUBLAS_FILL_MODE_LOWER, n, nrhs, a, 1, 1, a_description, b, 1, 1,
-                                     b_description, type, &size, &other_size));
-    device_size = std::max({device_size, size, std::size_t{1}});
-    host_size = std::max(host_size, other_size);
-    void* device_work = nullptr;
-    CHECK(cudaMalloc(&device_work, device_size));
-    std::vector<char> host_work(host_size);
-    const TestMatrix<T> source(n, tile);
-    const auto rhs = right_hand_sides<T>(n, nrhs);
+// This process' part of a matrix in square tiles.
+template <class T>
+struct Dealt {
+  const Process& process;
+  std::int64_t m, n, tile, rows, columns;
+  T* data = nullptr;
+  cusolverMpMatrixDescriptor_t description = nullptr;
 
-    for (int repeat = 0; repeat <= arguments_.repeats; ++repeat) {
-      own_blocks(n, tile, row, grid_size_.rows, [&](std::int64_t i, std::int64_t li, std::int64_t height) {
-        own_blocks(n, tile, column, grid_size_.columns, [&](std::int64_t j, std::int64_t lj, std::int64_t width) {
-          source.fill(a + li + lj * rows, rows, i, j, height, width);
-        });
-        own_blocks(nrhs, tile, column, grid_size_.columns, [&](std::int64_t j, std::int64_t lj, std::int64_t width) {
-          CHECK(cudaMemcpy2D(b + li + lj * rows, static_cast<std::size_t>(rows) * sizeof(T), rhs.data() + i + j * n,
-                             static_cast<std::size_t>(n) * sizeof(T), static_cast<std::size_t>(height) * sizeof(T),
-                             static_cast<std::size_t>(width), cudaMemcpyHostToDevice));
-        });
+  Dealt(const Process& owner, std::int64_t height, std::int64_t width, std::int64_t block)
+      : process(owner), m(height), n(width), tile(block) {
+    rows = columns = 0;
+    own_rows([&](std::int64_t, std::int64_t, std::int64_t count) { rows += count; });
+    own_columns([&](std::int64_t, std::int64_t, std::int64_t count) { columns += count; });
+    rows = std::max<std::int64_t>(1, rows);
+    CHECK(cudaMalloc(&data, static_cast<std::size_t>(rows * std::max<std::int64_t>(1, columns)) * sizeof(T)));
+    CHECK(cusolverMpCreateMatrixDesc(&description, process.grid, data_type<T>(), m, n, tile, tile, 0, 0, rows));
+  }
+  ~Dealt() {
+    cudaFree(data);
+    cusolverMpDestroyMatrixDesc(description);
+  }
+  Dealt(const Dealt&) = delete;
+  Dealt& operator=(const Dealt&) = delete;
+
+  template <class Visit>
+  void own_rows(Visit&& visit) const {
+    own_blocks(m, tile, process.rank % process.size.rows, process.size.rows, visit);
+  }
+  template <class Visit>
+  void own_columns(Visit&& visit) const {
+    own_blocks(n, tile, process.rank / process.size.rows, process.size.columns, visit);
+  }
+  // Calls visit(place, row, column, number of rows, of columns) for each tile.
+  template <class Visit>
+  void tiles(Visit&& visit) const {
+    own_rows([&](std::int64_t i, std::int64_t li, std::int64_t height) {
+      own_columns([&](std::int64_t j, std::int64_t lj, std::int64_t width) {
+        visit(data + li + lj * rows, i, j, height, width);
       });
-      const double begin = together();
-      CHECK(cusolverMpPotrf(handle_, CUBLAS_FILL_MODE_LOWER, n, a, 1, 1, a_description, type, device_work, device_size,
-                            host_work.data(), host_size, device_info));
-      const double factored = together();
-      CHECK(cusolverMpPotrs(handle_, CUBLAS_FILL_MODE_LOWER, n, nrhs, a, 1, 1, a_description, b, 1, 1, b_description,
-                            type, device_work, device_size, host_work.data(), host_size, device_info));
-      const double solved = together();
-      if (rank_ != 0) continue;
-      if (repeat == 0) {
-        timing.first = solved - begin;
-      } else {
-        timing.potrf.push_back(factored - begin);
-        timing.potrs.push_back(solved - factored);
-      }
-    }
-    // The first column of X, in pieces on the first column of the grid.
-    if (column == 0) {
-      own_blocks(n, tile, row, grid_size_.rows, [&](std::int64_t i, std::int64_t li, std::int64_t height) {
-        CHECK(cudaMemcpy(solution().data() + i, b + li, static_cast<std::size_t>(height) * sizeof(T),
-                         cudaMemcpyDeviceToHost));
-      });
-    }
-    together();
-    if (rank_ == 0) timing.residual = relative_residual(n, solution().data(), rhs.data());
-    for (void* memory : {static_cast<void*>(a), static_cast<void*>(b), static_cast<void*>(device_info), device_work}) {
-      CHECK(cudaFree(memory));
-    }
-    CHECK(cusolverMpDestroyMatrixDesc(a_description));
-    CHECK(cusolverMpDestroyMatrixDesc(b_description));
+    });
+  }
+};
+
+template <class T>
+class Solver {
+ public:
+  Solver(const Arguments& arguments, const Process& process, std::int64_t tile, Meeting<T>& meeting)
+      : n_(arguments.n),
+        nrhs_(arguments.nrhs),
+        handle_(process.handle),
+        meeting_(meeting),
+        a_(process, n_, n_, tile),
+        // Right-hand sides, or eigenvectors.
+        b_(process, n_, arguments.eigenproblem() ? n_ : nrhs_, tile),
+        source_(arguments.diagonals(), n_, tile) {
+    CHECK(cudaMalloc(&values_, static_cast<std::size_t>(n_) * sizeof(R)));
+    CHECK(cudaMalloc(&device_info_, sizeof(int)));
+  }
+  ~Solver() {
+    cudaFree(values_);
+    cudaFree(device_info_);
+    cudaFree(device_work_);
+  }
+  Solver(const Solver&) = delete;
+  Solver& operator=(const Solver&) = delete;
+
+  std::int64_t tile() const { return a_.tile; }
+
+  Step potrf() {
+    std::size_t device = 0, host = 0;
+    CHECK(cusolverMpPotrf_bufferSize(handle_, lower, n_, a_.data, 1, 1, a_.description, type, &device, &host));
+    reserve(device, host);
+    return {"potrf", [this] {
+              CHECK(cusolverMpPotrf(handle_, lower, n_, a_.data, 1, 1, a_.description, type, device_work_, device_size_,
+                                    host_work_.data(), host_size_, device_info_));
+            }};
   }
 
-  static std::vector<T>& solution() {
-    static std::vector<T> x;
-    return x;
+  Step potrs() {
+    std::size_t device = 0, host = 0;
+    CHECK(cusolverMpPotrs_bufferSize(handle_, lower, n_, nrhs_, a_.data, 1, 1, a_.description, b_.data, 1, 1,
+                                     b_.description, type, &device, &host));
+    reserve(device, host);
+    return {
+        "potrs", [this] {
+          CHECK(cusolverMpPotrs(handle_, lower, n_, nrhs_, a_.data, 1, 1, a_.description, b_.data, 1, 1, b_.description,
+                                type, device_work_, device_size_, host_work_.data(), host_size_, device_info_));
+        }};
   }
 
- private:
+  Step syevd(bool vectors) {
+    job_ = vectors ? "V" : "N";
+    std::size_t device = 0, host = 0;
+    CHECK(cusolverMpSyevd_bufferSize(handle_, job_.data(), lower, n_, a_.data, 1, 1, a_.description, values_, b_.data,
+                                     1, 1, b_.description, type, &device, &host));
+    reserve(device, host);
+    return {"syevd", [this] {
+              CHECK(cusolverMpSyevd(handle_, job_.data(), lower, n_, a_.data, 1, 1, a_.description, values_, b_.data, 1,
+                                    1, b_.description, type, device_work_, device_size_, host_work_.data(), host_size_,
+                                    device_info_));
+            }};
+  }
+
+  void allocate() {
+    CHECK(cudaMalloc(&device_work_, std::max<std::size_t>(1, device_size_)));
+    host_work_.resize(host_size_);
+  }
+
+  void fill_matrix() {
+    a_.tiles([&](T* to, std::int64_t i, std::int64_t j, std::int64_t height, std::int64_t width) {
+      source_.fill(to, a_.rows, i, j, height, width);
+    });
+  }
+
+  void fill_right_hand_sides(const std::vector<T>& rhs) {
+    b_.tiles([&](T* to, std::int64_t i, std::int64_t j, std::int64_t height, std::int64_t width) {
+      CHECK(cudaMemcpy2D(to, static_cast<std::size_t>(b_.rows) * sizeof(T), rhs.data() + i + j * n_,
+                         static_cast<std::size_t>(n_) * sizeof(T), static_cast<std::size_t>(height) * sizeof(T),
+                         static_cast<std::size_t>(width), cudaMemcpyHostToDevice));
+    });
+  }
+
   // When all ranks have come here with nothing left to run.
-  double together() {
+  double synchronize() {
     CHECK(cudaDeviceSynchronize());
-    all_.arrive_and_wait();
+    meeting_.all.arrive_and_wait();
     return now();
   }
 
-  const Arguments& arguments_;
-  int rank_;
-  Grid grid_size_;
-  std::barrier<>& all_;
-  ncclComm_t comm_ = nullptr;
-  cudaStream_t stream_ = nullptr;
-  cusolverMpHandle_t handle_ = nullptr;
-  cusolverMpGrid_t grid_ = nullptr;
+  std::vector<T> solution() { return column(0); }
+
+  // The ranks that hold column k of B have its pieces.
+  std::vector<T> column(std::int64_t k) {
+    b_.tiles([&](const T* tile, std::int64_t i, std::int64_t j, std::int64_t height, std::int64_t width) {
+      if (k < j || k >= j + width) return;
+      CHECK(cudaMemcpy(meeting_.column.data() + i, tile + (k - j) * b_.rows,
+                       static_cast<std::size_t>(height) * sizeof(T), cudaMemcpyDeviceToHost));
+    });
+    synchronize();
+    std::vector<T> result = meeting_.column;
+    synchronize();
+    return result;
+  }
+
+  // All of them are on every rank.
+  std::vector<double> eigenvalues() const {
+    const std::vector<R> values = download(values_, n_);
+    return {values.begin(), values.end()};
+  }
+
+ private:
+  using R = typename Real<T>::type;
+  static constexpr auto lower = CUBLAS_FILL_MODE_LOWER;
+  static constexpr auto type = data_type<T>();
+
+  void reserve(std::size_t device, std::size_t host) {
+    device_size_ = std::max(device_size_, device);
+    host_size_ = std::max(host_size_, host);
+  }
+
+  std::int64_t n_, nrhs_;
+  cusolverMpHandle_t handle_;
+  Meeting<T>& meeting_;
+  Dealt<T> a_, b_;
+  TestMatrix<T> source_;
+  std::string job_;
+  R* values_ = nullptr;
+  int* device_info_ = nullptr;
+  std::size_t device_size_ = 0, host_size_ = 0;
+  void* device_work_ = nullptr;
+  std::vector<char> host_work_;
 };
 
 template <class T>
 int run(const Arguments& arguments) {
-  std::vector<std::int64_t> tiles;
-  for (const std::int64_t tile : {512, 1024}) {
-    if (tiles.empty() || tile * arguments.devices <= arguments.n) tiles.push_back(std::min(tile, arguments.n));
-  }
-  std::vector<Timing> timings(tiles.size());
-  Rank<T>::solution().resize(static_cast<std::size_t>(arguments.n));
+  Meeting<T> meeting(arguments);
   ncclUniqueId id;
   CHECK(ncclGetUniqueId(&id));
-  std::barrier<> all(arguments.devices);
   std::vector<std::thread> threads;
   for (int r = 0; r < arguments.devices; ++r) {
     threads.emplace_back([&, r] {
-      Rank<T> rank(arguments, r, id, all);
-      for (std::size_t i = 0; i < tiles.size(); ++i) {
-        if (r == 0) timings[i].tile = tiles[i];
-        rank.measure(tiles[i], timings[i]);
+      const Process process(arguments.devices, r, id);
+      for (const std::int64_t tile : {512, 1024}) {
+        if (tile > 512 && tile * arguments.devices > arguments.n) break;
+        Solver<T> solver(arguments, process, std::min(tile, arguments.n), meeting);
+        const Outcome outcome = measure<T>(arguments, solver);
+        if (r == 0) print(outcome);
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
-  print(timings);
   std::fflush(stdout);
   std::_Exit(0);  // the process ends here: communicators need not be taken down
 }

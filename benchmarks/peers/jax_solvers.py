@@ -5,14 +5,16 @@ from dataclasses import replace
 
 from jobs import Job, Record
 from processes import Failed, JaxWorker
+from routines import Routine
 
 
 class JaxMg:
-    """jaxmg.potrs."""
+    """The function of jaxmg that a routine measures."""
 
     name = "jaxmg"
 
-    def __init__(self, machine: dict, tile: int | None):
+    def __init__(self, machine: dict, routine: Routine, tile: int | None):
+        self._routine = routine
         self._tile = tile
         self._devices = machine["devices"]
         self._platform = machine["platform"]
@@ -33,7 +35,7 @@ class JaxMg:
             self.stop()
             self._worker = JaxWorker(self._platform, self._devices)
             self._used = job.devices
-        answer = self._worker.ask("potrs", seconds, **vars(job), tile=self._tile)
+        answer = self._worker.ask(self._routine.name, seconds, **vars(job), tile=self._tile)
         return _record(self.name, job, answer)
 
     def stop(self):
@@ -41,12 +43,12 @@ class JaxMg:
             self._worker.stop()
 
 
-class ChoSolve:
-    """jax.scipy.linalg.cho_factor and cho_solve, in jit."""
+class JaxSolver:
+    """What JAX has for a routine, in jit."""
 
-    name = "jax cho_solve"
-
-    def __init__(self, machine: dict):
+    def __init__(self, machine: dict, routine: Routine):
+        self.name = f"jax {routine.jax}"
+        self._task = f"jax_{routine.name}"
         self._worker = JaxWorker(machine["platform"])
 
     def available(self) -> str | None:
@@ -56,7 +58,7 @@ class ChoSolve:
         return replace(job, devices=1)
 
     def run(self, job: Job, seconds: float) -> Record:
-        answer = self._worker.ask("cho_solve", seconds, n=job.n, dtype=job.dtype, nrhs=job.nrhs)
+        answer = self._worker.ask(self._task, seconds, n=job.n, dtype=job.dtype, nrhs=job.nrhs)
         return _record(self.name, job, answer)
 
     def stop(self):

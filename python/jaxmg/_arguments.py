@@ -34,7 +34,7 @@ def check_square(a) -> None:
         raise ArgumentError(f"a must be a square matrix, got shape {a.shape}")
 
 
-def check_right_hand_side(a, b) -> None:
+def check_right_hand_side(a, b, name="a") -> None:
     if b.ndim not in (1, 2):
         raise ArgumentError(f"b must be a 1D or 2D array, got shape {b.shape}")
     if b.shape[0] != a.shape[1]:
@@ -43,7 +43,7 @@ def check_right_hand_side(a, b) -> None:
             f"got shapes {a.shape} and {b.shape}"
         )
     if a.dtype != b.dtype:
-        raise TypeError(f"a and b must have the same dtype, got {a.dtype} and {b.dtype}")
+        raise TypeError(f"{name} and b must have the same dtype, got {a.dtype} and {b.dtype}")
 
 
 def positive_int(value, name: str) -> int | None:

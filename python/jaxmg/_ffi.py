@@ -20,53 +20,89 @@ _ROLL_WORDS = 40
 _call_sites = itertools.count()
 
 
-def potrs(a, b, *, n: int, call: _native.CallPlan, ranks: Ranks):
-    """Solve A X = B for this rank's rows of A; return (its block of the factor, X, info).
+def posv(a, b, *, n: int, call: _native.CallPlan, ranks: Ranks):
+    """Factor A and solve A X = B; return (this rank's part of the factor, X, info).
 
     Parameters
     ----------
     a : (ceil(n / P), n) array
-        This rank's rows; rows beyond the matrix are ignored. Becomes the factor.
+        This rank's rows of A; rows beyond the matrix are ignored. Becomes the factor.
     b : (k, n) array
         Right-hand sides as rows, conjugated: all of them (k = nrhs), or this rank's share
         (k = ceil(nrhs / P)) where the plan distributes them. Becomes X in the same form.
     """
-    results = (
-        _like(a),
-        _like(b),
-        jax.ShapeDtypeStruct((1,), np.int32),
-        _workspace(call),
-    )
-    factor, x, info, _ = jax.ffi.ffi_call(
-        "jaxmg_potrs",
-        results,
-        input_output_aliases={0: 0, 1: 1},
-        vmap_method="sequential",
-    )(
-        a,
-        b,
-        _roll(ranks, a, b),
-        **_attributes(
-            ranks,
-            n=n,
-            tile=call.tile,
-            pivot=call.pivot,
-            slots=call.slots,
-            distributed_rhs=call.distributed_rhs,
-        ),
-    )
-    return factor, x, info
+    return _solver("posv", (a, b), (_INFO,), n=n, call=call, ranks=ranks)
+
+
+def potrf(a, *, n: int, call: _native.CallPlan, ranks: Ranks):
+    """Factor A; return (this rank's part of the factor, info). `a` is as for `posv`.
+
+    The factor stays in tile columns dealt to the ranks, as it is computed; only the functions below
+    read it. It is all NaN if A is not positive definite, and so is what they make of it.
+    """
+    return _solver("potrf", (a,), (_INFO,), n=n, call=call, ranks=ranks)
+
+
+def potrs(b, factor, *, n: int, sweeps: int, call: _native.CallPlan, ranks: Ranks):
+    """Solve with a factor; return X. `b` is as for `posv`, `sweeps` one of those below."""
+    (x,) = _solver("potrs", (b,), (), read=(factor,), n=n, call=call, ranks=ranks, sweeps=sweeps)
+    return x
+
+
+def potri(factor, *, n: int, call: _native.CallPlan, ranks: Ranks):
+    """Return this rank's rows of the inverse of A, both triangles, in place of the factor."""
+    (inverse,) = _solver("potri", (factor,), (), n=n, call=call, ranks=ranks)
+    return inverse
+
+
+def lower(factor, *, n: int, call: _native.CallPlan, ranks: Ranks):
+    """Return this rank's rows of L, with zeros above the diagonal, in place of the factor."""
+    (triangle,) = _solver("lower", (factor,), (), n=n, call=call, ranks=ranks)
+    return triangle
+
+
+def diagonal(factor, *, n: int, call: _native.CallPlan, ranks: Ranks):
+    """Return the (1, n) diagonal of L, the same on every rank."""
+    result = jax.ShapeDtypeStruct((1, n), factor.dtype)
+    (values,) = _solver("diagonal", (), (result,), read=(factor,), n=n, call=call, ranks=ranks)
+    return values
+
+
+# The sweeps of `potrs`: A X = B, L X = B, L^H X = B.
+BOTH, FORWARD, BACKWARD = range(3)
+_INFO = jax.ShapeDtypeStruct((1,), np.int32)
 
 
 def redistribute(a, *, n_rows: int, call: _native.CallPlan, inverse: bool, ranks: Ranks):
     """Deal this rank's block of rows out in tiles, round robin (or back, if `inverse`)."""
-    a, _ = jax.ffi.ffi_call(
-        "jaxmg_redistribute",
-        (_like(a), _workspace(call)),
-        input_output_aliases={0: 0},
-        vmap_method="sequential",
-    )(a, _roll(ranks, a), **_attributes(ranks, n_rows=n_rows, tile=call.tile, inverse=inverse))
+    attributes = {"n_rows": n_rows, "tile": call.tile, "inverse": inverse}
+    (a,) = _call("redistribute", (a,), (), call=call, ranks=ranks, attributes=attributes)
     return a
+
+
+def _solver(name, overwritten, results, *, n, call, ranks, read=(), **attributes):
+    attributes |= {
+        "n": n,
+        "tile": call.tile,
+        "pivot": call.pivot,
+        "slots": call.slots,
+        "distributed_rhs": call.distributed_rhs,
+    }
+    return _call(
+        name, overwritten, results, call=call, ranks=ranks, read=read, attributes=attributes
+    )
+
+
+def _call(name, overwritten, results, *, call, ranks, attributes, read=()):
+    """Call a handler; return what became of the operands it overwrites, then its other results."""
+    operands = (*overwritten, *read)
+    *outputs, _ = jax.ffi.ffi_call(
+        f"jaxmg_{name}",
+        (*map(_like, overwritten), *results, _workspace(call)),
+        input_output_aliases={i: i for i in range(len(overwritten))},
+        vmap_method="sequential",
+    )(*operands, _roll(ranks, *operands), **_attributes(ranks, **attributes))
+    return tuple(outputs)
 
 
 def _roll(ranks: Ranks, *operands):

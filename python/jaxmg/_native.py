@@ -18,8 +18,16 @@ import numpy as np
 
 from jaxmg.utils import JaxMgWarning
 
-HANDLERS = ("roll_call", "potrs", "redistribute")
-ROUTINES = {"potrs": 0, "redistribute": 1}
+ROUTINES = {
+    "posv": 0,
+    "redistribute": 1,
+    "potrf": 2,
+    "potrs": 3,
+    "potri": 4,
+    "lower": 5,
+    "diagonal": 6,
+}
+HANDLERS = ("roll_call", *ROUTINES)
 DTYPES = {
     np.dtype(name): code
     for code, name in enumerate(("float32", "float64", "complex64", "complex128"))

@@ -6,6 +6,7 @@ by XLA inside the program. Explicit mesh axes are made Auto for the duration of 
 """
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Ranks:
 
     @property
     def size(self) -> int:
-        return math.prod(self.mesh.shape[axis] for axis in self.axes)
+        return _size(self.mesh, self.axes)
 
     @property
     def rows(self) -> PartitionSpec:
@@ -49,9 +50,18 @@ class Ranks:
         """Rows of each rank's block of an n-row matrix (the last blocks end in padding)."""
         return -(-n // self.size)
 
+    def padded_rows(self, n: int) -> int:
+        """Rows of all blocks together."""
+        return self.size * self.shard_rows(n)
+
 
 def is_traced(*arrays) -> bool:
     return any(isinstance(array, jax.core.Tracer) for array in arrays)
+
+
+def is_staged() -> bool:
+    """Say whether a program is being traced: what is computed here and now is a tracer."""
+    return is_traced(jax.lax.add(np.int32(0), np.int32(0)))
 
 
 def is_committed(array) -> bool:
@@ -81,6 +91,39 @@ def ranks_of(*arrays) -> Ranks:
     if is_committed(arrays[0]):
         mesh = Mesh(np.array(list(arrays[0].sharding.device_set)), ("ranks",))
     return make_ranks(mesh, tuple(mesh.axis_names), arrays)
+
+
+def mesh_of(array):
+    """Return the mesh that an array says it is on, or None."""
+    return _mesh_and_spec(array)[0]
+
+
+def ranks_of_blocks(array, axes: tuple[str, ...], size: int, mesh=None) -> Ranks:
+    """Return the `size` ranks along `axes` of the mesh that a factor's contents are on.
+
+    Where they do not say, it is `mesh`, or that of the context.
+    """
+    mesh = mesh_of(array) or mesh
+    if mesh is None:
+        current = jax.sharding.get_abstract_mesh()
+        mesh = None if current.empty or current.manual_axes else current
+    if not axes or (mesh is None and size == 1):
+        return make_ranks(None, (), (array,))
+    if mesh is None:
+        raise ValueError(
+            f"the factor is one of {size} ranks along {axes}, but not on a mesh: put it on one "
+            "with factor.to_mesh(mesh), or enter one with jax.set_mesh"
+        )
+    _check_blocks(mesh, axes, size)
+    return make_ranks(mesh, axes, (array,))
+
+
+def _check_blocks(mesh, axes: tuple[str, ...], size: int) -> None:
+    if any(axis not in mesh.shape for axis in axes) or _size(mesh, axes) != size:
+        raise ValueError(
+            f"the factor is one of {size} ranks along {axes}, but the mesh is {dict(mesh.shape)}: "
+            "factor the matrix on that mesh"
+        )
 
 
 def ranks_on(mesh, axes: tuple[str, ...], arrays: Sequence) -> Ranks:
@@ -141,7 +184,7 @@ def manual_axes(n: int, shard: int, axis_name=None) -> tuple[str, ...]:
     if axis_name is not None:
         return _names(axis_name)
     candidates = [(axis,) for axis in mesh.manual_axes] + [tuple(mesh.manual_axes)]
-    sizes = {axes: math.prod(mesh.shape[axis] for axis in axes) for axes in candidates}
+    sizes = {axes: _size(mesh, axes) for axes in candidates}
     fitting = [axes for axes, size in sizes.items() if -(-n // size) == shard]
     single = [axes for axes in fitting if len(axes) == 1]
     if len(fitting) == 1 or len(single) == 1:
@@ -152,6 +195,11 @@ def manual_axes(n: int, shard: int, axis_name=None) -> tuple[str, ...]:
         + f" of the mesh {dict(mesh.shape)} can deal {n} rows in shards of {shard}"
         + ("; say which one with axis_name=" if fitting else "")
     )
+
+
+def row_spec(n: int, ranks: Ranks) -> PartitionSpec | None:
+    """Return the spec of an n-row matrix in rows, None where these do not divide evenly."""
+    return ranks.rows if ranks.mesh is not None and n % ranks.size == 0 else None
 
 
 def spec_on(array, mesh) -> PartitionSpec | None:
@@ -188,6 +236,10 @@ def _spread_axes(mesh, spec: PartitionSpec) -> tuple[str, ...]:
     """Return the axes a matrix is spread over: those that shard it, rows first; else all."""
     axes = tuple(axis for entry in spec for axis in _names(entry))
     return axes or tuple(mesh.axis_names)
+
+
+def _size(mesh, axes: tuple[str, ...]) -> int:
+    return math.prod(mesh.shape[axis] for axis in axes)
 
 
 def _names(entry) -> tuple[str, ...]:
@@ -260,6 +312,33 @@ def place(array, name: str, ranks: Ranks, spec: PartitionSpec) -> jax.Array:
     return jax.device_put(array, NamedSharding(ranks.mesh, spec))
 
 
+def put_blocks(mesh: Mesh, axes: tuple[str, ...], size: int, blocks, scalar):
+    """Put a factor's contents and a scalar on a mesh."""
+    _check_blocks(mesh, axes, size)
+    rows = NamedSharding(mesh, PartitionSpec(axes or None, None))
+    return jax.device_put((blocks, scalar), (rows, NamedSharding(mesh, PartitionSpec())))
+
+
+def place_all(ranks: Ranks, a, *others):
+    """Bring concrete arrays onto the ranks' devices, a in (padded) row blocks if it has to move."""
+    if ranks.mesh is None:
+        return a, *(_beside(other, a) for other in others)
+    if on_one_device(a):
+        a = pad_rows_to(a, ranks.padded_rows(a.shape[1]))
+    divisible = a.shape[0] % ranks.size == 0
+    return (
+        place(a, "a", ranks, ranks.rows if divisible else PartitionSpec()),
+        *(place(other, "b", ranks, PartitionSpec()) for other in others),
+    )
+
+
+def _beside(array, a):
+    """Bring an array to the one device of a."""
+    if is_committed(a) and is_committed(array) and a.sharding != array.sharding:
+        return jax.device_put(array, a.sharding)
+    return array
+
+
 def keep_sharding(x: jax.Array, like) -> jax.Array:
     """Move a concrete result to where `like` was committed to."""
     if is_traced(x) or not is_committed(like):
@@ -284,44 +363,95 @@ def _device_ids(devices) -> list[int]:
 # --- programs over the ranks ------------------------------------------------------------------
 
 
+def program(*static: str) -> Callable:
+    """Return a decorator that makes ``f(*arrays, call=..., **static)`` a program of its own.
+
+    Inside the caller's ``jit`` it becomes part of that program, and each call there is its own call
+    site. Elsewhere, below ``grad`` and ``vmap`` too, it is compiled, once for each `call` (which
+    has `ranks`) and each value of the arguments named in `static`. With ``donate=True``, the first
+    array is then given up to the result.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        names = ("call", *static)
+        compiled = jax.jit(function, static_argnames=names)
+        donating = jax.jit(function, static_argnames=names, donate_argnums=0)
+
+        @functools.wraps(function)
+        def run(*arrays, call, donate=False, **options):
+            chosen = donating if donate and not is_traced(*arrays) else compiled
+            with entered(call.ranks):
+                return (function if is_staged() else chosen)(*arrays, call=call, **options)
+
+        return run
+
+    return decorate
+
+
 def auto(function: Callable, ranks: Ranks, out_specs) -> Callable:
     """Let `function` (global view) see Auto axes only; its results have `out_specs`.
 
-    A spec of None leaves the sharding of that result to XLA where it may choose.
+    A spec of None leaves the sharding of that result to XLA where it may choose. All results are
+    known to be on the mesh.
     """
     mesh = _tracing_mesh(ranks.mesh)
     if mesh is None:
         return function
     if mesh.explicit_axes:
         mesh = mesh.abstract_mesh if isinstance(mesh, Mesh) else mesh
-        shardings = _shardings(mesh, out_specs, default=PartitionSpec())
+        shardings = jax.tree.map(
+            lambda spec: NamedSharding(mesh, PartitionSpec() if spec is None else spec),
+            out_specs,
+            is_leaf=_is_spec,
+        )
         return auto_axes(function, out_sharding=shardings)
-    shardings = _shardings(mesh, out_specs, default=None)
 
     def constrained(*operands):
         return jax.tree.map(
-            lambda sharding, x: (
-                x if sharding is None else jax.lax.with_sharding_constraint(x, sharding)
-            ),
-            shardings,
+            lambda spec, x: _constrained(x, mesh, spec),
+            out_specs,
             function(*operands),
-            is_leaf=lambda leaf: leaf is None,
+            is_leaf=_is_spec,
         )
 
     return constrained
+
+
+def on_mesh(array, ranks: Ranks, spec: PartitionSpec | None = None):
+    """Return a traced array as one that is known to be on the ranks' mesh.
+
+    Its derivatives are, and JAX wants them to be of the same type.
+    """
+    if ranks.mesh is None or not jax.typeof(array).sharding.mesh.empty:
+        return array
+    array = auto(lambda x: x, ranks, spec)(array)
+    if jax.typeof(array).sharding.mesh.empty:  # JAX < 0.7: only what is computed with counts.
+        zero = over_ranks(lambda: jnp.zeros((), array.dtype), ranks, (), PartitionSpec())
+        array = array + zero()
+    return array
 
 
 def over_ranks(function: Callable, ranks: Ranks, in_specs, out_specs) -> Callable:
     """Return `function`, which is written for one rank's blocks, for global arrays."""
     if ranks.mesh is None:
         return function
-    return jax.shard_map(
-        function,
-        mesh=_tracing_mesh(ranks.mesh),
-        in_specs=in_specs,
-        out_specs=out_specs,
-        check_vma=False,
-    )
+
+    def run(*operands):  # The context's mesh is the one where this is called.
+        return jax.shard_map(
+            function,
+            mesh=_tracing_mesh(ranks.mesh),
+            in_specs=in_specs,
+            out_specs=out_specs,
+            check_vma=False,
+        )(*operands)
+
+    return run
+
+
+def in_rows(array, ranks: Ranks):
+    """Say inside of `auto` that an array is in row blocks."""
+    mesh = _tracing_mesh(ranks.mesh)
+    return array if mesh is None else _constrained(array, mesh, ranks.rows)
 
 
 def pad_rows_to(array, rows: int):
@@ -339,11 +469,11 @@ def _tracing_mesh(mesh):
     return current
 
 
-def _shardings(mesh, specs, default):
-    def sharding(spec):
-        spec = default if spec is None else spec
-        return None if spec is None else NamedSharding(mesh, spec)
+def _constrained(x, mesh, spec: PartitionSpec | None):
+    if spec is None:
+        spec = PartitionSpec(*(PartitionSpec.UNCONSTRAINED,) * x.ndim)
+    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
 
-    return jax.tree.map(
-        sharding, specs, is_leaf=lambda leaf: leaf is None or isinstance(leaf, PartitionSpec)
-    )
+
+def _is_spec(leaf) -> bool:
+    return leaf is None or isinstance(leaf, PartitionSpec)

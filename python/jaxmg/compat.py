@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from jaxmg import _ffi, _native, _potrs, _sharding
+from jaxmg import _cholesky, _derivatives, _ffi, _native, _row_blocks, _sharding
 from jaxmg._arguments import (
     ArgumentError,
     as_array,
@@ -16,6 +16,7 @@ from jaxmg._arguments import (
     check_square,
     positive_int,
 )
+from jaxmg._cholesky import Call
 from jaxmg._sharding import Ranks
 from jaxmg.layout import (
     calculate_padding,
@@ -32,6 +33,9 @@ __all__ = [
     "get_cols_cyclic",
     "pad_rows",
     "plot_block_to_cyclic",
+    "potri",
+    "potri_shardmap_ctx",
+    "potri_symmetrize",
     "potrs",
     "potrs_shardmap_ctx",
     "unpad_rows",
@@ -96,9 +100,18 @@ def potrs(a, b, T_A=None, mesh=None, in_specs=None, return_status=False, pad=Tru
     check_square(a)
     check_right_hand_side(a, b)
     tile = positive_int(T_A, "T_A")
-    ranks = _ranks(mesh, in_specs, (a, b), most_specs=2)
-    x, info = _potrs.solve(a, b, ranks, x_ndim=2, x_spec=PartitionSpec(None, None), tile=tile)
-    return (x, _status(info)) if return_status else x
+    call = Call(_ranks(mesh, in_specs, (a, b), most_specs=2), tile)
+    _native.require(call.ranks.platform)
+    x, status = _potrs(*_sharding.place_all(call.ranks, a, b), call=call)
+    return (x, status) if return_status else x
+
+
+@_sharding.program()
+def _potrs(a, b, *, call: Call):
+    a = _sharding.on_mesh(a, call.ranks, _sharding.row_spec(a.shape[0], call.ranks))
+    b = _sharding.on_mesh(b if b.ndim == 2 else b[:, None], call.ranks)
+    x, info, _ = _derivatives.factor_and_solve(call, PartitionSpec(None, None), a, b)
+    return x, _status(info)
 
 
 def potrs_shardmap_ctx(a, b, T_A=None, pad=True, *, axis_name=None):
@@ -134,17 +147,127 @@ def potrs_shardmap_ctx(a, b, T_A=None, pad=True, *, axis_name=None):
         If a dtype is wrong.
     """
     del pad
-    a, b = as_array(a, "a"), as_array(b, "b")
-    if a.ndim != 2:
-        raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
+    b = as_array(b, "b")
     if b.ndim != 2:
         raise ArgumentError(f"b must be a 2D array inside shard_map, got shape {b.shape}")
+    a, call = _on_shards(a, T_A, axis_name)
     check_right_hand_side(a, b)
-    tile = positive_int(T_A, "T_A")
-    axes = _sharding.manual_axes(a.shape[1], a.shape[0], axis_name)
-    ranks = _sharding.make_ranks(jax.sharding.get_abstract_mesh(), axes, (a, b))
-    x, info = _potrs.solve_on_shards(a, b, ranks, tile=tile)
+    x, info = _cholesky.posv_on_shards(a, b, call)
     return x, _status(info)[None]
+
+
+def potri(a, T_A=None, mesh=None, in_specs=None, return_status=False, pad=True):
+    """Invert a Hermitian positive definite matrix, by Cholesky factorisation.
+
+    Parameters
+    ----------
+    a, T_A, mesh, in_specs, return_status, pad
+        As for `potrs`; `in_specs` is a single spec.
+
+    Returns
+    -------
+    x : (N, N) array
+        The inverse, both triangles, sharded ``P(axis, None)`` if the rows divide evenly among the
+        devices. All NaN on failure.
+    status : () int32 array
+        Only with ``return_status=True``: 0, or 7 if `a` is not positive definite.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `potrs` does.
+
+    See Also
+    --------
+    jaxmg.linalg.inv : the same algorithm.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, jaxmg
+    >>> from jax.sharding import PartitionSpec as P
+    >>> mesh = jax.make_mesh((len(jax.devices()),), ("x",))
+    >>> n = 4 * len(jax.devices())
+    >>> x = jaxmg.potri(4 * jnp.eye(n), 4, mesh, P("x", None))
+    >>> bool((x == jnp.eye(n) / 4).all())
+    True
+    """
+    del pad
+    a = as_array(a, "a")
+    check_square(a)
+    tile = positive_int(T_A, "T_A")
+    call = Call(_ranks(mesh, in_specs, (a,), most_specs=1), tile)
+    _native.require(call.ranks.platform)
+    spec = _sharding.row_spec(a.shape[0], call.ranks)
+    x, status = _potri(*_sharding.place_all(call.ranks, a), call=call, spec=spec)
+    return (x, status) if return_status else x
+
+
+@_sharding.program("spec")
+def _potri(a, *, call: Call, spec):
+    a = _sharding.on_mesh(a, call.ranks, _sharding.row_spec(a.shape[0], call.ranks))
+    data, info = _derivatives.factor(call, a)
+    x = _derivatives.inverse(call.of_factor(a), data)
+    return _row_blocks.to_matrix(x, call=call, spec=spec), _status(info)
+
+
+def potri_shardmap_ctx(a, T_A=None, pad=True, *, axis_name=None):
+    """Invert from inside the caller's ``shard_map`` (with ``check_vma=False``).
+
+    Parameters
+    ----------
+    a, T_A, pad, axis_name
+        As for `potrs_shardmap_ctx`.
+
+    Returns
+    -------
+    x : (N / P, N) array
+        This rank's rows of the inverse, both triangles (of JAXMg 0.0.x, only the upper one is to be
+        relied on: `potri_symmetrize` fills in the other). All NaN on failure.
+    status : (1,) int32 array
+        0, or 7 if the matrix is not positive definite; the same on every rank.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `potrs_shardmap_ctx` does.
+    """
+    del pad
+    a, call = _on_shards(a, T_A, axis_name)
+    x, info = _cholesky.inverse_on_shards(a, call)
+    return x, _status(info)[None]
+
+
+def potri_symmetrize(a):
+    """Return the Hermitian matrix that has the upper triangle of `a`, elements with ``j >= i``.
+
+    Parameters
+    ----------
+    a : (N, N) array
+        float32, float64, complex64 or complex128, of any sharding.
+
+    Returns
+    -------
+    (N, N) array
+        With the sharding of `a`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> jaxmg.potri_symmetrize(jnp.array([[1.0, 2.0], [7.0, 3.0]])).tolist()
+    [[1.0, 2.0], [2.0, 3.0]]
+    """
+    a = as_array(a, "a")
+    check_square(a)
+    call = Call(_sharding.ranks_of(a))
+    (placed,) = _sharding.place_all(call.ranks, a)
+    spec = _sharding.spec_on(a, call.ranks.mesh) or _sharding.row_spec(a.shape[0], call.ranks)
+    return _sharding.keep_sharding(_symmetrized(placed, call=call, spec=spec), a)
+
+
+@_sharding.program("spec")
+def _symmetrized(a, *, call: Call, spec):
+    m = _row_blocks.from_upper(a, call=call)
+    return _row_blocks.to_matrix(m, call=call, spec=spec)
 
 
 def cyclic_1d(a, T_A, mesh=None, in_specs=None, pad=True):
@@ -183,40 +306,27 @@ def cyclic_1d(a, T_A, mesh=None, in_specs=None, pad=True):
     if a.size == 0:
         return jnp.asarray(a)
     _native.require(ranks.platform)
-    run = _cyclic_program if _sharding.is_traced(a) else _cyclic_compiled
     spec = ranks.rows if a.shape[0] % ranks.size == 0 else PartitionSpec()
     a = _sharding.place(a, "a", ranks, spec)
-    with _sharding.entered(ranks):
-        return run(a, ranks=ranks, tile=tile, pad=bool(pad))
+    return _cyclic(a, call=Call(ranks, tile), pad=bool(pad))
 
 
-def _cyclic_program(a, *, ranks: Ranks, tile: int, pad: bool):
+@_sharding.program("pad")
+def _cyclic(a, *, call: Call, pad: bool):
+    ranks, tile = call.ranks, call.tile
     shard = ranks.shard_rows(a.shape[0])
     shard += calculate_padding(shard, tile) if pad else 0
     n_rows = ranks.size * shard
-    call = _native.plan(
-        "redistribute",
-        n_rows,
-        a.shape[1],
-        np.dtype(a.dtype),
-        ranks=ranks.size,
-        tile=tile,
-        platform=ranks.platform,
-        processes=ranks.processes,
-        workspace_limit=0,
-    )
+    plan = call.plan("redistribute", n_rows, a.shape[1], a.dtype)
 
     def one_rank(a):
-        return _ffi.redistribute(a, n_rows=n_rows, call=call, inverse=False, ranks=ranks)
+        return _ffi.redistribute(a, n_rows=n_rows, call=plan, inverse=False, ranks=ranks)
 
     def all_ranks(a):
         a = _sharding.pad_rows_to(a, n_rows)
         return _sharding.over_ranks(one_rank, ranks, (ranks.rows,), ranks.rows)(a)
 
     return _sharding.auto(all_ranks, ranks, ranks.rows)(a)
-
-
-_cyclic_compiled = jax.jit(_cyclic_program, static_argnames=("ranks", "tile", "pad"))
 
 
 def _ranks(mesh, in_specs, arrays, *, most_specs: int) -> Ranks:
@@ -235,6 +345,17 @@ def _ranks(mesh, in_specs, arrays, *, most_specs: int) -> Ranks:
     if any(entry is not None for spec in b_specs for entry in spec):
         raise ValueError(f"b must be replicated, with the spec P(None, None); got {b_specs[0]}")
     return _sharding.ranks_on(mesh, axes, arrays)
+
+
+def _on_shards(a, T_A, axis_name):
+    """Return a rank's rows, checked, and how to call routines on those of all ranks."""
+    a = as_array(a, "a")
+    if a.ndim != 2:
+        raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
+    tile = positive_int(T_A, "T_A")
+    axes = _sharding.manual_axes(a.shape[1], a.shape[0], axis_name)
+    ranks = _sharding.make_ranks(jax.sharding.get_abstract_mesh(), axes, (a,))
+    return a, Call(ranks, tile)
 
 
 def _specs(in_specs, most: int) -> list[PartitionSpec]:

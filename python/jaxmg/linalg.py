@@ -1,9 +1,26 @@
 """Dense linear algebra on sharded arrays, under the names of ``jax.numpy.linalg``."""
 
-from jaxmg import _potrs, _sharding
-from jaxmg._arguments import as_array, check_right_hand_side, check_square, positive_int
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import checkify
 
-__all__ = ["solve"]
+from jaxmg import _derivatives, _native, _row_blocks, _sharding
+from jaxmg._arguments import as_array, check_right_hand_side, check_square, positive_int
+from jaxmg._cholesky import Call
+from jaxmg.factor import CholeskyFactor
+
+__all__ = [
+    "CholeskyFactor",
+    "cho_factor",
+    "cho_factor_shifted",
+    "cho_solve",
+    "cholesky",
+    "inv",
+    "logdet",
+    "slogdet",
+    "solve",
+    "solve_triangular",
+]
 
 _BACKENDS = ("auto", "tiled")
 _ASSUMPTIONS = ("gen", "diagonal", "tridiagonal", "banded", "upper triangular",
@@ -16,6 +33,7 @@ def solve(
     *,
     assume_a="gen",
     return_info=False,
+    check=False,
     tile=None,
     backend="auto",
     donate=False,
@@ -36,6 +54,9 @@ def solve(
         definite) exists so far.
     return_info : bool
         Append LAPACK's ``info`` to the result.
+    check : bool
+        Raise if `a` is not positive definite, by ``jax.experimental.checkify.check``: inside
+        ``jit``, the program has to be transformed by ``checkify``.
     tile : int, optional
         Width of the tile columns, a hint; it does not change the result beyond rounding.
     backend : {"auto", "tiled"}
@@ -75,6 +96,11 @@ def solve(
     the mesh, and XLA chooses the sharding of x. Inside ``shard_map`` each rank solves its own
     system.
 
+    Derivatives to any order keep the factor: each costs one more solve with it. `a` is then taken
+    for Hermitian, and so its cotangent, which is not symmetrised, is that of all elements. ``vmap``
+    over `b` makes one call with all right-hand sides; over `a`, systems are solved one after
+    another, each on all devices.
+
     The factorisation is the right-looking blocked Cholesky algorithm with look-ahead, on tile
     columns dealt to the devices in turn (Choi, Dongarra, Ostrouchov, Petitet, Walker and Whaley,
     "Design and implementation of the ScaLAPACK LU, QR, and Cholesky factorization routines",
@@ -91,6 +117,470 @@ def solve(
     >>> bool((x == 0.25).all())
     True
     """
+    _require_positive_definite(assume_a)
+    a, b = as_array(a, "a"), as_array(b, "b")
+    check_square(a)
+    check_right_hand_side(a, b)
+    call = _call(_sharding.ranks_of(a, b), tile, backend, workspace_limit)
+    x_spec = _sharding.spec_on(b, call.ranks.mesh)
+    placed = _sharding.place_all(call.ranks, a, b)
+    x, info, _ = _solve(*placed, call=call, x_spec=x_spec, donate=donate)
+    if check:
+        _check(info)
+    x = _sharding.keep_sharding(x, b)
+    return (x, info) if return_info else x
+
+
+def cho_factor(a, *, tile=None, backend="auto", donate=False, workspace_limit=None):
+    """Factor a Hermitian positive definite matrix, to use the factor many times.
+
+    Parameters
+    ----------
+    a : (N, N) array
+        As for `solve`.
+    tile, backend, donate, workspace_limit
+        As for `solve`. What uses the factor keeps to its tile size.
+
+    Returns
+    -------
+    CholeskyFactor
+        A pytree with the methods `solve`, `solve_triangular`, `inv`, `lower`, `logdet` and
+        `slogdet`, for `cho_solve` and the other functions here. Its attribute `info` is LAPACK's;
+        if it is not 0, whatever is made of the factor is NaN.
+
+    Raises
+    ------
+    ValueError, TypeError, NotImplementedError, RuntimeError
+        As `solve` does.
+
+    See Also
+    --------
+    solve : the same algorithm; its docstring names the source.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> factor = jaxmg.linalg.cho_factor(4.0 * jnp.eye(3))
+    >>> jaxmg.linalg.cho_solve(factor, jnp.ones(3)).tolist()
+    [0.25, 0.25, 0.25]
+    """
+    a, call = _prepared(a, tile, backend, workspace_limit)
+    data, info = _factor(*_sharding.place_all(call.ranks, a), call=call, donate=donate)
+    return _as_factor(data, info, call, a)
+
+
+def cho_factor_shifted(
+    a,
+    *,
+    shift=None,
+    growth=10.0,
+    max_tries=10,
+    tile=None,
+    backend="auto",
+    workspace_limit=None,
+):
+    """Factor ``a + s * I`` for the first s of 0, shift, growth * shift, ... for which that works.
+
+    A matrix that is positive definite but for rounding is so made one that is, inside ``jit``, too
+    (the attempts are a ``lax.while_loop``).
+
+    Parameters
+    ----------
+    a : (N, N) array
+        As for `solve`, but that it may be not quite positive definite.
+    shift : real scalar, optional
+        The first shift tried after 0; by default N eps times the mean of ``abs(diag(a))``.
+    growth : float
+        By what the shift grows at each attempt; above 1.
+    max_tries : int
+        Most shifts that are tried, besides 0.
+    tile, backend, workspace_limit
+        As for `solve`.
+
+    Returns
+    -------
+    factor : CholeskyFactor
+        The factor of ``a + s * I``. If no shift was enough, its `info` is not 0.
+    s : () array
+        The (last) shift, of the real dtype that goes with that of `a`. It is constant where this is
+        differentiated.
+
+    Raises
+    ------
+    ValueError, TypeError, NotImplementedError, RuntimeError
+        As `solve` does, and if `growth` or `max_tries` is out of range.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> factor, s = jaxmg.linalg.cho_factor_shifted(jnp.ones((3, 3)), shift=1e-3)
+    >>> int(factor.info), float(s) > 0
+    (0, True)
+    """
+    a, call = _prepared(a, tile, backend, workspace_limit)
+    max_tries = positive_int(max_tries, "max_tries")
+    if not growth > 1:
+        raise ValueError(f"growth must be above 1, got {growth}")
+    real = np.finfo(a.dtype).dtype
+    (placed,) = _sharding.place_all(call.ranks, a)
+    first = None if shift is None else jnp.asarray(shift, real)
+    data, info, s = _factor_shifted(
+        placed, first, call=call, growth=float(growth), max_tries=max_tries
+    )
+    return _as_factor(data, info, call, a), s
+
+
+def cho_solve(factor, b, *, backend="auto", workspace_limit=None):
+    """Solve ``a @ x = b`` with the factor of `a`.
+
+    Parameters
+    ----------
+    factor : CholeskyFactor
+        From `cho_factor`.
+    b : (N,) or (N, nrhs) array
+        Right-hand sides, with the dtype of the factor and any sharding.
+    backend, workspace_limit
+        As for `solve`.
+
+    Returns
+    -------
+    x : array
+        The solution, with the shape and the sharding of `b`; all NaN if ``factor.info`` is not 0.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or the mesh is not one like the factor was made on.
+    TypeError
+        If the dtypes differ, or `factor` is no `CholeskyFactor`.
+
+    Notes
+    -----
+    Forward and backward substitution over the tile columns, which stay where they are. Derivatives
+    and ``vmap`` are as for `solve`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> factor = jaxmg.linalg.cho_factor(4.0 * jnp.eye(3))
+    >>> jaxmg.linalg.cho_solve(factor, jnp.ones((3, 2))).shape
+    (3, 2)
+    """
+    _check_backend(backend)
+    return _check_factor(factor).solve(b, workspace_limit=workspace_limit)
+
+
+def solve_triangular(factor, b, *, trans=0, backend="auto", workspace_limit=None):
+    """Solve ``L @ x = b`` or ``L.conj().T @ x = b`` with the Cholesky factor L of a matrix.
+
+    The first whitens: x has the covariance I if b has L L^H. The second makes samples with the
+    covariance of the inverse.
+
+    Parameters
+    ----------
+    factor : CholeskyFactor
+        From `cho_factor`.
+    b : (N,) or (N, nrhs) array
+        Right-hand sides, with the dtype of the factor and any sharding.
+    trans : {0, "N", 2, "C"}
+        SciPy's meaning: 0 or "N" for L, 2 or "C" for its conjugate transpose.
+    backend, workspace_limit
+        As for `solve`.
+
+    Returns
+    -------
+    x : array
+        With the shape and the sharding of `b`; all NaN if ``factor.info`` is not 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `cho_solve` does, and if `trans` is unknown.
+
+    Notes
+    -----
+    A derivative with respect to the matrix needs that of L, which costs as much as several
+    factorisations; see `cholesky`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> factor = jaxmg.linalg.cho_factor(4.0 * jnp.eye(3))
+    >>> jaxmg.linalg.solve_triangular(factor, jnp.ones(3)).tolist()
+    [0.5, 0.5, 0.5]
+    """
+    _check_backend(backend)
+    return _check_factor(factor).solve_triangular(b, trans=trans, workspace_limit=workspace_limit)
+
+
+def inv(
+    a,
+    *,
+    assume_a="gen",
+    return_info=False,
+    tile=None,
+    backend="auto",
+    donate=False,
+    workspace_limit=None,
+):
+    """Invert a Hermitian positive definite matrix.
+
+    Parameters
+    ----------
+    a : (N, N) array or CholeskyFactor
+        As for `solve`, or the factor of the matrix.
+    assume_a : str
+        As for `solve`; of no effect with a factor.
+    return_info : bool
+        Append LAPACK's ``info`` to the result.
+    tile, backend, donate, workspace_limit
+        As for `solve`; a factor keeps to its own tile size.
+
+    Returns
+    -------
+    x : (N, N) array
+        The inverse, both triangles, with the sharding of `a`; that of a factor is in rows, if they
+        divide evenly among the devices. All NaN if `a` is not positive definite.
+    info : () int32 array
+        Only with ``return_info=True``; see `solve`.
+
+    Raises
+    ------
+    ValueError, TypeError, NotImplementedError, RuntimeError
+        As `solve` does.
+
+    Notes
+    -----
+    L is inverted, and A^-1 = L^-H L^-1 multiplied out (LAPACK's potri), in tile columns. A
+    derivative costs two products of N x N matrices, in which blocks of rows go from device to
+    device.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> jaxmg.linalg.inv(4.0 * jnp.eye(2), assume_a="pos").tolist()
+    [[0.25, 0.0], [0.0, 0.25]]
+    """
+    if isinstance(a, CholeskyFactor):
+        _check_backend(backend)
+        x, info = a.inv(donate=donate, workspace_limit=workspace_limit), a.info
+    else:
+        _require_positive_definite(assume_a)
+        x, info = _to_matrix(_inverse, a, tile, backend, workspace_limit, donate)
+    return (x, info) if return_info else x
+
+
+def cholesky(
+    a, *, return_info=False, tile=None, backend="auto", donate=False, workspace_limit=None
+):
+    """Return the Cholesky factor L of a Hermitian positive definite matrix, ``a = L @ L^H``.
+
+    Parameters
+    ----------
+    a : (N, N) array or CholeskyFactor
+        As for `solve`, or the factor, to have L in the order of the matrix.
+    return_info : bool
+        Append LAPACK's ``info`` to the result.
+    tile, backend, donate, workspace_limit
+        As for `solve`; a factor keeps to its own tile size.
+
+    Returns
+    -------
+    l : (N, N) array
+        Lower triangular, zeros above the diagonal, with the sharding of `a` (of a factor, see
+        `inv`). All NaN if `a` is not positive definite.
+    info : () int32 array
+        Only with ``return_info=True``; see `solve`.
+
+    Raises
+    ------
+    ValueError, TypeError, NotImplementedError, RuntimeError
+        As `solve` does.
+
+    Notes
+    -----
+    To solve systems, `cho_factor` and `cho_solve` are better: L need not be put in order for that.
+    The cotangent of `a` is Hermitian, as that of ``jnp.linalg.cholesky``.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> jaxmg.linalg.cholesky(4.0 * jnp.eye(2)).tolist()
+    [[2.0, 0.0], [0.0, 2.0]]
+    """
+    if isinstance(a, CholeskyFactor):
+        _check_backend(backend)
+        x, info = a.lower(donate=donate, workspace_limit=workspace_limit), a.info
+    else:
+        x, info = _to_matrix(_lower, a, tile, backend, workspace_limit, donate)
+    return (x, info) if return_info else x
+
+
+def logdet(a, *, tile=None, backend="auto", donate=False, workspace_limit=None):
+    """Return the logarithm of the determinant of a Hermitian positive definite matrix.
+
+    Parameters
+    ----------
+    a : (N, N) array or CholeskyFactor
+        As for `solve`, or the factor of the matrix.
+    tile, backend, donate, workspace_limit
+        As for `solve`; a factor keeps to its own tile size.
+
+    Returns
+    -------
+    () array
+        Of the real dtype that goes with that of `a`; NaN if `a` is not positive definite.
+
+    Raises
+    ------
+    ValueError, TypeError, NotImplementedError, RuntimeError
+        As `solve` does.
+
+    Notes
+    -----
+    Twice the sum of the logarithms of the diagonal of L. A derivative costs one inverse.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> float(jaxmg.linalg.logdet(jnp.eye(3)))
+    0.0
+    """
+    if isinstance(a, CholeskyFactor):
+        _check_backend(backend)
+        return a.logdet(workspace_limit=workspace_limit)
+    options = dict(tile=tile, backend=backend, donate=donate, workspace_limit=workspace_limit)
+    return cho_factor(a, **options).logdet(workspace_limit=workspace_limit)
+
+
+def slogdet(a, *, assume_a="gen", tile=None, backend="auto", donate=False, workspace_limit=None):
+    """Return sign and logarithm of the determinant of a Hermitian positive definite matrix.
+
+    Parameters
+    ----------
+    a : (N, N) array or CholeskyFactor
+        As for `solve`, or the factor of the matrix.
+    assume_a : str
+        As for `solve`; of no effect with a factor.
+    tile, backend, donate, workspace_limit
+        As for `solve`; a factor keeps to its own tile size.
+
+    Returns
+    -------
+    sign : () array
+        1, of the dtype of `a`; NaN if `a` is not positive definite.
+    logabsdet : () array
+        As `logdet` returns it.
+
+    Raises
+    ------
+    ValueError, TypeError, NotImplementedError, RuntimeError
+        As `solve` does.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> sign, logabsdet = jaxmg.linalg.slogdet(jnp.eye(3), assume_a="pos")
+    >>> float(sign), float(logabsdet)
+    (1.0, 0.0)
+    """
+    if isinstance(a, CholeskyFactor):
+        _check_backend(backend)
+        return a.slogdet(workspace_limit=workspace_limit)
+    _require_positive_definite(assume_a)
+    options = dict(tile=tile, backend=backend, donate=donate, workspace_limit=workspace_limit)
+    return cho_factor(a, **options).slogdet(workspace_limit=workspace_limit)
+
+
+# --- programs ---------------------------------------------------------------------------------
+
+
+@_sharding.program("x_spec")
+def _solve(a, b, *, call: Call, x_spec):
+    # XLA lets a program overwrite a donated argument only where a result takes its place: so the
+    # factor is one.
+    a, b = _on_mesh(a, call), _sharding.on_mesh(b, call.ranks)
+    return _derivatives.factor_and_solve(call, x_spec, a, b)
+
+
+@_sharding.program()
+def _factor(a, *, call: Call):
+    return _derivatives.factor(call, _on_mesh(a, call))
+
+
+@_sharding.program("growth", "max_tries")
+def _factor_shifted(a, first, *, call: Call, growth, max_tries):
+    if first is None:
+        diagonal = jnp.abs(_row_blocks.diagonal(a, call=call))
+        first = np.finfo(a.dtype).eps * jnp.sum(diagonal)
+    return _derivatives.factor_shifted(call, growth, max_tries, _on_mesh(a, call), first)
+
+
+@_sharding.program("spec")
+def _inverse(a, *, call: Call, spec):
+    data, info = _derivatives.factor(call, _on_mesh(a, call))
+    x = _derivatives.inverse(call.of_factor(a), data)
+    return _row_blocks.to_matrix(x, call=call, spec=spec), info
+
+
+@_sharding.program("spec")
+def _lower(a, *, call: Call, spec):
+    data, info = _derivatives.factor(call, _on_mesh(a, call))
+    triangle = _derivatives.lower(call.of_factor(a), data)
+    return _row_blocks.to_matrix(triangle, call=call, spec=spec), info
+
+
+def _on_mesh(a, call: Call):
+    return _sharding.on_mesh(a, call.ranks, _sharding.row_spec(a.shape[0], call.ranks))
+
+
+# --- what the functions have in common --------------------------------------------------------
+
+
+def _to_matrix(program, a, tile, backend, workspace_limit, donate):
+    """Run a program that makes a matrix like `a` of it; return (matrix, info)."""
+    a, call = _prepared(a, tile, backend, workspace_limit)
+    ranks = call.ranks
+    spec = _sharding.spec_on(a, ranks.mesh) or _sharding.row_spec(a.shape[0], ranks)
+    (placed,) = _sharding.place_all(ranks, a)
+    x, info = program(placed, call=call, spec=spec, donate=donate)
+    return _sharding.keep_sharding(x, a), info
+
+
+def _prepared(a, tile, backend, workspace_limit):
+    """Return a matrix, checked, and how to call routines on it."""
+    a = as_array(a, "a")
+    check_square(a)
+    return a, _call(_sharding.ranks_of(a), tile, backend, workspace_limit)
+
+
+def _call(ranks, tile, backend, workspace_limit) -> Call:
+    _check_backend(backend)
+    call = Call(ranks, positive_int(tile, "tile"), positive_int(workspace_limit, "workspace_limit"))
+    _native.require(ranks.platform)
+    return call
+
+
+def _as_factor(data, info, call: Call, a) -> CholeskyFactor:
+    axes = call.ranks.axes
+    tile = call.of_factor(a).tile or 0
+    return CholeskyFactor(data, info, a.shape[0], tile, axes, call.ranks.size)
+
+
+def _check_factor(factor) -> CholeskyFactor:
+    if not isinstance(factor, CholeskyFactor):
+        raise TypeError(
+            f"factor must be a CholeskyFactor, as cho_factor makes it; got {type(factor).__name__}"
+        )
+    return factor
+
+
+def _check_backend(backend) -> None:
+    if backend not in _BACKENDS:
+        raise ValueError(f"backend must be one of {_BACKENDS}, got {backend!r}")
+
+
+def _require_positive_definite(assume_a) -> None:
     if assume_a not in _ASSUMPTIONS:
         raise ValueError(f"assume_a must be one of {_ASSUMPTIONS}, got {assume_a!r}")
     if assume_a != "pos":
@@ -98,24 +588,11 @@ def solve(
             f"assume_a={assume_a!r} is not implemented; if a is Hermitian positive definite, "
             "pass assume_a='pos'"
         )
-    if backend not in _BACKENDS:
-        raise ValueError(f"backend must be one of {_BACKENDS}, got {backend!r}")
-    a, b = as_array(a, "a"), as_array(b, "b")
-    check_square(a)
-    check_right_hand_side(a, b)
-    tile = positive_int(tile, "tile")
-    workspace_limit = positive_int(workspace_limit, "workspace_limit")
 
-    ranks = _sharding.ranks_of(a, b)
-    x, info = _potrs.solve(
-        a,
-        b,
-        ranks,
-        x_ndim=b.ndim,
-        x_spec=_sharding.spec_on(b, ranks.mesh),
-        tile=tile,
-        workspace_limit=workspace_limit,
-        donate=donate,
+
+def _check(info) -> None:
+    checkify.check(
+        info == 0,
+        "a is not positive definite: its leading minor of order {info} is not",
+        info=info,
     )
-    x = _sharding.keep_sharding(x, b)
-    return (x, info) if return_info else x

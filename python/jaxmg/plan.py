@@ -13,6 +13,16 @@ __all__ = ["Plan", "plan"]
 
 _GIB = 2**30
 
+# What is called, one after another, for each routine that can be planned.
+_STEPS = {
+    "potrs": ("posv",),
+    "potri": ("potrf", "potri"),
+    "cho_factor": ("potrf",),
+    "cho_solve": ("potrs",),
+    "cholesky": ("potrf", "lower"),
+}
+_WITH_RIGHT_HAND_SIDES = ("posv", "potrs")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -64,9 +74,10 @@ def plan(routine, shape, dtype, devices, *, nrhs=1, tile=None, workspace_limit=N
 
     Parameters
     ----------
-    routine : {"potrs"}
-        "potrs" is the Cholesky solve: `jaxmg.linalg.solve` with ``assume_a="pos"`` and
-        `jaxmg.potrs`.
+    routine : {"potrs", "potri", "cho_factor", "cho_solve", "cholesky"}
+        "potrs" is the Cholesky solve, `jaxmg.linalg.solve` with ``assume_a="pos"`` and
+        `jaxmg.potrs`; "potri" is the inverse, `jaxmg.linalg.inv` and `jaxmg.potri`; the others are
+        the functions of `jaxmg.linalg`.
     shape : (int, int)
         Shape of the matrix.
     dtype : dtype
@@ -74,7 +85,7 @@ def plan(routine, shape, dtype, devices, *, nrhs=1, tile=None, workspace_limit=N
     devices : int, Mesh, or list or tuple of devices
         An int is a number of devices of JAX's default backend.
     nrhs : int
-        Number of right-hand sides.
+        Number of right-hand sides, for "potrs" and "cho_solve".
     tile, workspace_limit : int, optional
         As for `jaxmg.linalg.solve`.
 
@@ -95,8 +106,8 @@ def plan(routine, shape, dtype, devices, *, nrhs=1, tile=None, workspace_limit=N
     >>> jaxmg.plan("potrs", (1000, 1000), "float64", 4).ranks
     4
     """
-    if routine != "potrs":
-        raise ValueError(f"routine must be 'potrs', got {routine!r}")
+    if routine not in _STEPS:
+        raise ValueError(f"routine must be one of {tuple(_STEPS)}, got {routine!r}")
     if len(shape) != 2 or shape[0] != shape[1]:
         raise ArgumentError(f"shape must be that of a square matrix, got {tuple(shape)}")
     n = positive_int(shape[0], "shape")
@@ -106,28 +117,35 @@ def plan(routine, shape, dtype, devices, *, nrhs=1, tile=None, workspace_limit=N
         raise TypeError(f"dtype must be one of {expected}; got {dtype}")
     ranks, platform, processes = _count(devices)
     nrhs = positive_int(nrhs, "nrhs")
-    call = _native.plan(
-        routine,
-        n,
-        nrhs,
-        dtype,
-        ranks=ranks,
-        tile=positive_int(tile, "tile") or 0,
-        platform=platform,
-        processes=processes,
-        workspace_limit=positive_int(workspace_limit, "workspace_limit") or 0,
-    )
+    tile = positive_int(tile, "tile") or 0
+    limit = positive_int(workspace_limit, "workspace_limit") or 0
+    steps = []
+    for step in _STEPS[routine]:
+        steps.append(
+            _native.plan(
+                step,
+                n,
+                nrhs if step in _WITH_RIGHT_HAND_SIDES else 1,
+                dtype,
+                ranks=ranks,
+                tile=tile,
+                platform=platform,
+                processes=processes,
+                workspace_limit=limit,
+            )
+        )
+        tile = steps[0].tile
     return Plan(
         routine=routine,
         shape=(n, n),
         dtype=str(dtype),
         nrhs=nrhs,
         ranks=ranks,
-        tile=call.tile,
-        shard_bytes=call.shard_bytes,
-        rhs_bytes=call.rhs_bytes,
-        workspace_bytes=call.workspace_bytes,
-        seconds=call.seconds,
+        tile=tile,
+        shard_bytes=max(step.shard_bytes for step in steps),
+        rhs_bytes=max(step.rhs_bytes for step in steps),
+        workspace_bytes=max(step.workspace_bytes for step in steps),
+        seconds=sum(step.seconds for step in steps),
     )
 
 

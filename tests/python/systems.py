@@ -44,3 +44,25 @@ def assert_solves(a, x, b):
     residual = np.linalg.norm(a.astype(wide) @ x - b, axis=0)
     bound = 10 * len(a) * np.finfo(a.dtype).eps * np.linalg.norm(a, 2) * np.linalg.norm(x, axis=0)
     assert (residual <= bound).all(), f"residuals {residual} exceed {bound}"
+
+
+def assert_factor(a, triangle):
+    """Check that L is lower triangular, and ||A - L L^H|| <= c n eps ||A||."""
+    a, wide = np.asarray(a), np.result_type(a, np.float64)
+    assert triangle.dtype == a.dtype
+    np.testing.assert_array_equal(triangle, np.tril(triangle))
+    assert (np.diag(triangle).real > 0).all()
+    triangle = triangle.astype(wide)
+    residual = np.linalg.norm(a - triangle @ triangle.conj().T)
+    assert residual <= 10 * len(a) * np.finfo(a.dtype).eps * np.linalg.norm(a)
+
+
+def assert_inverse(a, x):
+    """Check ||A X - I|| <= c n eps cond(A), and that X is Hermitian."""
+    a, x = np.asarray(a), np.asarray(x)
+    wide = np.result_type(a, np.float64)
+    assert x.dtype == a.dtype
+    residual = np.linalg.norm(a.astype(wide) @ x - np.eye(len(a)))
+    norms = np.linalg.norm(a) * np.linalg.norm(np.linalg.inv(a.astype(wide)))
+    assert residual <= 10 * len(a) * np.finfo(a.dtype).eps * norms
+    np.testing.assert_array_equal(x, x.conj().T)

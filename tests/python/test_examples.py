@@ -1,11 +1,17 @@
-"""The examples in the docstrings run."""
+"""The examples run, in the docstrings and on their own."""
 
 import doctest
 import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-MODULES = ("compat", "layout", "linalg", "plan", "utils")
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+MODULES = ("compat", "factor", "layout", "linalg", "plan", "utils")
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -13,3 +19,22 @@ def test_docstrings(name):
     module = importlib.import_module(f"jaxmg.{name}")
     failed, _ = doctest.testmod(module, extraglobs={"jaxmg": importlib.import_module("jaxmg")})
     assert failed == 0
+
+
+def test_docstrings_of_the_lineax_solver():
+    pytest.importorskip("lineax")
+    failed, tested = doctest.testmod(importlib.import_module("jaxmg.lineax"))
+    assert failed == 0 and tested
+
+
+def test_gp_likelihood():
+    result = subprocess.run(
+        [sys.executable, str(EXAMPLES / "gp_likelihood.py")],
+        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    *_, last = result.stdout.splitlines()
+    assert last.startswith("length") and "noise 0.3" in last

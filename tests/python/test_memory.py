@@ -9,7 +9,7 @@ N, RANKS = 65536, 4
 
 def plan_for(limit):
     return _native.plan(
-        "potrs",
+        "posv",
         N,
         1,
         np.dtype(np.float64),

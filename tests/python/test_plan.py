@@ -42,6 +42,20 @@ def test_many_right_hand_sides_are_shared_out():
     assert many.rhs_bytes == 256 * 1024 * 8
 
 
+def test_an_inverse_is_a_factorisation_and_more():
+    def planned(routine, **options):
+        return jaxmg.plan(routine, (4096, 4096), "float64", 4, **options)
+
+    factor, inverse, triangle = map(planned, ("cho_factor", "potri", "cholesky"))
+    assert factor.tile == inverse.tile == triangle.tile
+    assert factor.shard_bytes == inverse.shard_bytes == 1024 * 4096 * 8
+    assert factor.seconds < inverse.seconds and factor.seconds < triangle.seconds
+    assert factor.workspace_bytes <= inverse.workspace_bytes
+    assert factor.rhs_bytes == 0
+    solve = planned("cho_solve", nrhs=3)
+    assert solve.rhs_bytes == 3 * 4096 * 8 and solve.seconds < planned("potrs", nrhs=3).seconds
+
+
 def test_limit_of_workspace():
     free = jaxmg.plan("potrs", (8192, 8192), "float64", 4)
     limited = jaxmg.plan("potrs", (8192, 8192), "float64", 4, workspace_limit=free.workspace_bytes)

@@ -1,0 +1,130 @@
+"""The routines that are measured: default sizes, operations, and the words in which a table tells.
+
+A routine's name is also that of its task in measure.py, and the first argument of the programs in
+peers/. `jax` is what JAX offers for it on one device.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Default orders: of float64, of float64 on one device beside several, of the other dtypes."""
+
+    sizes: tuple[int, ...]
+    single: tuple[int, ...]
+    other: int
+
+
+@dataclass(frozen=True)
+class Routine:
+    name: str
+    title: str
+    jax: str
+    timed: str
+    calls: str
+    operations: Callable[[int, int], float]  # of N and nrhs, for real types
+    counts: str
+    residual: str
+    given: str  # what of the caller's is in memory beside what the call needs
+    sweeps: dict[str, Sweep]
+    rhs: tuple[str, ...] = ()  # default numbers of right-hand sides
+
+    def flops(self, job) -> float:
+        """Operations of a job, a complex multiply-add counting as eight."""
+        count = self.operations(job.n, job.nrhs)
+        return count * (4 if job.dtype.startswith("complex") else 1)
+
+
+_SOLVES = {
+    "gpu": Sweep((1024, 4096, 16384, 32768, 65536), (16384, 32768), 32768),
+    "cpu": Sweep((512, 1024, 2048, 4096), (1024, 4096), 2048),
+}
+# For what takes several times as long, or is measured several times.
+_SHORTER = {
+    "gpu": Sweep((1024, 4096, 16384, 32768), (16384, 32768), 16384),
+    "cpu": Sweep((512, 1024, 2048), (1024, 2048), 1024),
+}
+_EIGENPROBLEMS = {
+    "gpu": Sweep((1024, 4096, 8192, 16384), (8192, 16384), 8192),
+    "cpu": Sweep((256, 512, 1024), (512, 1024), 512),
+}
+
+_CALLS_ON_A = (
+    "their matrix is not donated, so their time includes a copy of it. NVIDIA's libraries are "
+    "called from C++ on a matrix that is dealt out already, and overwrite it."
+)
+_EIGEN_COUNTS = (
+    "by convention 4/3 n³ operations (a reduction to tridiagonal form has so many, whatever else a "
+    "solver does)"
+)
+
+_ALL = (
+    Routine(
+        name="potrs",
+        title="Cholesky solve",
+        jax="cho_solve",
+        timed="factorisation and solve together",
+        calls=_CALLS_ON_A,
+        operations=lambda n, nrhs: n**3 / 3 + 2 * n**2 * nrhs,
+        counts="n³/3 + 2 n² nrhs operations",
+        residual="|Ax-b| / (|A| |x|)",
+        given="matrix and right-hand sides",
+        sweeps=_SOLVES,
+        rhs=("1",),
+    ),
+    Routine(
+        name="cho_solve",
+        title="Solve with a kept Cholesky factor",
+        jax="cho_solve",
+        timed="the solve alone",
+        calls="they read a factor that they made before. NVIDIA's libraries are called from C++ on "
+        "a factor and right-hand sides that are dealt out already, and overwrite the latter.",
+        operations=lambda n, nrhs: 2 * n**2 * nrhs,
+        counts="2 n² nrhs operations",
+        residual="|Ax-b| / (|A| |x|)",
+        given="factor and right-hand sides; a peak below that of making the factor is not seen",
+        sweeps=_SHORTER,
+        rhs=("1", "16", "N/16"),
+    ),
+    Routine(
+        name="potri",
+        title="Cholesky inverse",
+        jax="inv",
+        timed="factorisation and inverse together",
+        calls=_CALLS_ON_A + " They leave one triangle of the inverse, the others leave both.",
+        operations=lambda n, nrhs: n**3,
+        counts="n³ operations (n³/3 for the factor, 2n³/3 for its inverse)",
+        residual="|Ax-b| / (|A| |x|), x = Xb: in JAX for a few random b, in C++ for columns of I",
+        given="matrix",
+        sweeps=_SHORTER,
+    ),
+    Routine(
+        name="syevd",
+        title="Eigenvalues and eigenvectors",
+        jax="eigh",
+        timed="all steps together",
+        calls=_CALLS_ON_A,
+        operations=lambda n, nrhs: 4 * n**3 / 3,
+        counts=_EIGEN_COUNTS,
+        residual="|AVb-VΛb| / (|A| |b|), the orthogonality |V^H Vb-b| / |b|: in JAX for a few "
+        "random b, in C++ for columns of I",
+        given="matrix",
+        sweeps=_EIGENPROBLEMS,
+    ),
+    Routine(
+        name="syevd_values",
+        title="Eigenvalues",
+        jax="eigvalsh",
+        timed="all steps together",
+        calls=_CALLS_ON_A,
+        operations=lambda n, nrhs: 4 * n**3 / 3,
+        counts=_EIGEN_COUNTS,
+        residual="the larger of |Σλ - tr A| / n and |‖λ‖ - ‖A‖_F| / √n, over |A|",
+        given="matrix",
+        sweeps=_EIGENPROBLEMS,
+    ),
+)
+
+ROUTINES = {routine.name: routine for routine in _ALL}

@@ -1,0 +1,265 @@
+"""What is made of a factor, with its derivatives.
+
+The tangent of a factor is, by convention, the tangent dA of the matrix it was made from, in row
+blocks, and not that of its opaque contents: every rule below is written in terms of dA. So it works
+to any order, the cotangent of a factor is that of A, and a factorisation is never differentiated.
+
+The equations are those of Giles, "An extended collection of matrix derivative results for forward
+and reverse mode algorithmic differentiation" (Oxford, 2008), and for L of Murray, "Differentiation
+of the Cholesky decomposition" (arXiv:1602.07527).
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.custom_derivatives import SymbolicZero, zero_from_primal
+
+from jaxmg import _cholesky, _row_blocks
+from jaxmg._cholesky import BACKWARD, BOTH, FORWARD, Call
+
+# --- factors ----------------------------------------------------------------------------------
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def factor(call: Call, a):
+    """Factor A; return (factor, info)."""
+    return _cholesky.potrf(a, call=call)
+
+
+@functools.partial(factor.defjvp, symbolic_zeros=True)
+def _(call, primals, tangents):
+    (da,) = tangents
+    data, info = factor(call, *primals)
+    return (data, info), (_row_blocks.from_matrix(da, call=call), _no_tangent(info))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def factor_shifted(call: Call, growth: float, max_tries: int, a, first):
+    """Factor A + shift I for the first shift of 0, first, growth first, ... for which that works.
+
+    Return (factor, info, shift). The shift is constant where this is differentiated.
+    """
+
+    def unfinished(state):
+        tries, _, _, info = state
+        return (info != 0) & (tries < max_tries)
+
+    def attempt(state):
+        tries, shift, _, _ = state
+        shift = jnp.where(tries == 0, first, growth * shift)
+        shifted = _row_blocks.add_to_diagonal(a, shift, call=call)
+        return (tries + 1, shift, *_cholesky.potrf(shifted, call=call))
+
+    state = (np.int32(0), jnp.zeros_like(first), *_cholesky.potrf(a, call=call))
+    _, shift, data, info = lax.while_loop(unfinished, attempt, state)
+    return data, info, shift
+
+
+@functools.partial(factor_shifted.defjvp, symbolic_zeros=True)
+def _(call, growth, max_tries, primals, tangents):
+    data, info, shift = factor_shifted(call, growth, max_tries, *primals)
+    da = tangents[0]
+    da = jnp.zeros_like(data) if _is_zero(da) else _row_blocks.from_matrix(da, call=call)
+    return (data, info, shift), (da, _no_tangent(info), _no_tangent(shift))
+
+
+# --- A^-1 b -----------------------------------------------------------------------------------
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def factor_and_solve(call: Call, x_spec, a, b):
+    """Solve A x = b; return (x, info, a factor of A)."""
+    return _cholesky.posv(a, b, call=call, x_spec=x_spec)
+
+
+@functools.partial(factor_and_solve.defjvp, symbolic_zeros=True)
+def _(call, x_spec, primals, tangents):
+    (a, b), (da, db) = primals, tangents
+    call = call.of_factor(a)
+    data, info = factor(call, a)
+    x = solve(call, x_spec, data, b)
+    if not _is_zero(da):
+        da = _row_blocks.from_matrix(da, call=call)
+    dx = solve(call, x_spec, data, _residual(call, x_spec, db, da, x))
+    return (x, info, data), (dx, _no_tangent(info), _array(da, data))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def solve(call: Call, x_spec, data, b):
+    """Return A^-1 b for b (N,) or (N, nrhs)."""
+
+    def potrs(b):
+        x = _cholesky.potrs(data, _complex(b), call=call, sweeps=BOTH, x_spec=x_spec)
+        return _real(x)
+
+    # Over the reals, a Hermitian operator is symmetric, so that its transpose is the same solve,
+    # with the same derivatives.
+    x = lax.custom_linear_solve(
+        lambda x: _real(_times_a(call, x_spec, data, _complex(x))),
+        _real(b),
+        solve=lambda _, b: potrs(b),
+        transpose_solve=lambda _, b: potrs(b),
+        symmetric=True,
+    )
+    return _complex(x)
+
+
+@functools.partial(solve.defjvp, symbolic_zeros=True)
+def _(call, x_spec, primals, tangents):
+    # A x = b, so A dx = db - dA x.
+    (data, b), (da, db) = primals, tangents
+    x = solve(call, x_spec, data, b)
+    return x, solve(call, x_spec, data, _residual(call, x_spec, db, da, x))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _times_a(call: Call, x_spec, data, x):
+    """Stand for A x where ``custom_linear_solve`` wants it: its derivative in A is all it uses."""
+    return x
+
+
+@_times_a.defjvp
+def _(call, x_spec, primals, tangents):
+    (_, x), (da, _) = primals, tangents
+    return x, _row_blocks.times(da, x, call=call, x_spec=x_spec)
+
+
+def _residual(call: Call, x_spec, db, dm, x, *, adjoint=False):
+    """Return db - dM x."""
+    if _is_zero(dm):
+        return _array(db, x)
+    product = _row_blocks.times(dm, x, call=call, x_spec=x_spec, adjoint=adjoint)
+    return -product if _is_zero(db) else db - product
+
+
+# --- A^-1, log det A --------------------------------------------------------------------------
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def inverse(call: Call, data):
+    """Return A^-1 in row blocks."""
+    return _cholesky.potri(data, call=call)
+
+
+@inverse.defjvp
+def _(call, primals, tangents):
+    # A X = I, so dX = -X dA X.
+    (data,), (da,) = primals, tangents
+    x = inverse(call, data)
+    dx = _row_blocks.product(x, da, linear_in=1, call=call)
+    return x, -_row_blocks.product(dx, x, linear_in=0, call=call)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def log_determinant(call: Call, data):
+    """Return log det A = 2 sum(log(diag(L)))."""
+    return 2 * jnp.sum(jnp.log(_cholesky.diagonal(data, call=call).real))
+
+
+@log_determinant.defjvp
+def _(call, primals, tangents):
+    # d log det A = tr(A^-1 dA), and A^-1 is Hermitian.
+    (data,), (da,) = primals, tangents
+    value = log_determinant(call, data)
+    return value, _row_blocks.inner(inverse(call, data), da, call=call)
+
+
+# --- L, L^-1 b, L^-H b ------------------------------------------------------------------------
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def lower(call: Call, data):
+    """Return L in row blocks."""
+    return _cholesky.lower(data, call=call)
+
+
+@lower.defjvp
+def _(call, primals, tangents):
+    # A = L L^H, so dL = L P(L^-1 dA L^-H), where P takes the lower triangle and half the diagonal.
+    (data,), (da,) = primals, tangents
+    triangle = lower(call, data)
+    da = _row_blocks.hermitian_part(da, call=call)
+    inner = _times_inverse(call, triangle, data, da)  # dA L^-H
+    inner = _row_blocks.adjoint(inner, call=call)  # L^-1 dA
+    inner = _times_inverse(call, triangle, data, inner)
+    inner = _row_blocks.lower_half(inner, call=call)
+    return triangle, _row_blocks.product(triangle, inner, linear_in=1, call=call)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def solve_triangular(call: Call, x_spec, sweeps: int, data, b):
+    """Return L^-1 b (FORWARD) or L^-H b (BACKWARD) for b (N,) or (N, nrhs)."""
+    return _cholesky.potrs(data, b, call=call, sweeps=sweeps, x_spec=x_spec)
+
+
+@functools.partial(solve_triangular.defjvp, symbolic_zeros=True)
+def _(call, x_spec, sweeps, primals, tangents):
+    # L x = b, so L dx = db - dL x; L^H x = b, so L^H dx = db - dL^H x.
+    (data, b), (da, db) = primals, tangents
+    x = solve_triangular(call, x_spec, sweeps, data, b)
+    if _is_zero(da):
+        triangle, dl = lower(call, data), da
+    else:
+        triangle, dl = jax.jvp(functools.partial(lower, call), (data,), (da,))
+    adjoint = sweeps == BACKWARD
+    residual = _residual(call, x_spec, db, dl, x, adjoint=adjoint)
+
+    def potrs(sweeps, b):
+        return _cholesky.potrs(data, b, call=call, sweeps=sweeps, x_spec=x_spec)
+
+    dx = lax.custom_linear_solve(
+        lambda x: _row_blocks.times(triangle, x, call=call, x_spec=x_spec, adjoint=adjoint),
+        residual,
+        solve=lambda _, b: potrs(sweeps, b),
+        transpose_solve=lambda _, b: potrs(_other(sweeps), b.conj()).conj(),
+    )
+    return x, dx
+
+
+def _times_inverse(call: Call, triangle, data, r):
+    """Return R L^-H for row blocks R; `triangle` is L, of which derivatives are taken."""
+
+    def potrs(sweeps, r):
+        return _cholesky.potrs_rows(data, r, call=call, sweeps=sweeps)
+
+    def times(r):
+        adjoint = _row_blocks.adjoint(triangle, call=call)
+        return _row_blocks.product(r, adjoint, linear_in=0, call=call)
+
+    return lax.custom_linear_solve(
+        times,
+        r,
+        solve=lambda _, r: potrs(FORWARD, r),
+        transpose_solve=lambda _, r: potrs(BACKWARD, r.conj()).conj(),
+    )
+
+
+def _other(sweeps: int) -> int:
+    return BACKWARD if sweeps == FORWARD else FORWARD
+
+
+# --- tangents ---------------------------------------------------------------------------------
+
+
+def _is_zero(tangent) -> bool:
+    return isinstance(tangent, SymbolicZero)
+
+
+def _array(tangent, primal):
+    return jnp.zeros_like(primal) if _is_zero(tangent) else tangent
+
+
+def _no_tangent(primal):
+    return zero_from_primal(primal, symbolic_zeros=True)
+
+
+def _real(x):
+    """Return x as arrays of real numbers."""
+    return (x.real, x.imag) if jnp.iscomplexobj(x) else (x,)
+
+
+def _complex(parts):
+    return lax.complex(*parts) if len(parts) == 2 else parts[0]

@@ -1,0 +1,166 @@
+"""The Cholesky factor as a value: made once, used for many things, carried anywhere."""
+
+import functools
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmg import _derivatives, _native, _row_blocks, _sharding
+from jaxmg._arguments import ArgumentError, as_array, check_right_hand_side, positive_int
+from jaxmg._cholesky import BACKWARD, FORWARD, Call
+
+__all__ = ["CholeskyFactor"]
+
+_TRANS = {0: FORWARD, "N": FORWARD, 2: BACKWARD, "C": BACKWARD}
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("data", "info"),
+    meta_fields=("n", "tile", "axes", "ranks"),
+)
+@dataclass(frozen=True, eq=False)
+class CholeskyFactor:
+    """The factor L of a Hermitian positive definite A = L L^H; `jaxmg.linalg.cho_factor` makes it.
+
+    An immutable pytree: it may cross ``jit``, be carried through ``lax.scan``, donated, pickled and
+    saved. It holds no mesh: the mesh is that of `data` where the factor is used, which is to have
+    as many ranks along `axes` as the one it was made on. What is read from a file has to be put on
+    one first (`to_mesh`).
+
+    Attributes
+    ----------
+    data : (P * ceil(N / P), N) array
+        L as it was computed, in tile columns dealt to the P ranks; sharded over rows. Its elements
+        are in no order to rely on; `lower` has those of L. The tangent and the cotangent of a
+        factor are those of A, in rows. All NaN if A is not positive definite.
+    info : () int32 array
+        0, or the order of the first leading minor of A that is not positive definite.
+    n, tile : int
+        Order of A, width of the tile columns.
+    axes : tuple of str
+        The mesh axes over which rows are sharded; empty on one device outside any mesh.
+    ranks : int
+        P, the number of devices along `axes`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> factor = jaxmg.linalg.cho_factor(4.0 * jnp.eye(3))
+    >>> factor.solve(jnp.ones(3)).tolist()
+    [0.25, 0.25, 0.25]
+    """
+
+    data: jax.Array
+    info: jax.Array
+    n: int
+    tile: int
+    axes: tuple[str, ...]
+    ranks: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.n, self.n
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.data.dtype)
+
+    def to_mesh(self, mesh):
+        """Return the factor with its contents on `mesh`: they may come from a file.
+
+        The mesh has to have as many devices along `axes` as the one the factor was made on.
+        """
+        data, info = _sharding.put_blocks(mesh, self.axes, self.ranks, self.data, self.info)
+        return replace(self, data=data, info=info)
+
+    def solve(self, b, *, workspace_limit=None, _mesh=None):
+        """Solve ``A @ x = b``; see `jaxmg.linalg.cho_solve`."""
+        return self._apply(_solve, b, workspace_limit, _mesh)
+
+    def solve_triangular(self, b, *, trans=0, workspace_limit=None):
+        """Solve ``L @ y = b`` or ``L^H @ x = b``; see `jaxmg.linalg.solve_triangular`."""
+        if trans not in _TRANS:
+            raise ValueError(f"trans must be one of {tuple(_TRANS)}, got {trans!r}")
+        return self._apply(_solve_triangular, b, workspace_limit, sweeps=_TRANS[trans])
+
+    def inv(self, *, donate=False, workspace_limit=None):
+        """Return the inverse of A; see `jaxmg.linalg.inv`."""
+        return self._matrix(_inverse, donate, workspace_limit)
+
+    def lower(self, *, donate=False, workspace_limit=None):
+        """Return L; see `jaxmg.linalg.cholesky`."""
+        return self._matrix(_lower, donate, workspace_limit)
+
+    def logdet(self, *, workspace_limit=None):
+        """Return the logarithm of the determinant of A; see `jaxmg.linalg.logdet`."""
+        data, call = self._prepared(workspace_limit)
+        return _logdet(data, call=call)
+
+    def slogdet(self, *, workspace_limit=None):
+        """Return (sign, logarithm) of the determinant of A; see `jaxmg.linalg.slogdet`."""
+        sign = jnp.where(self.info == 0, 1, jnp.nan).astype(self.dtype)
+        return sign, self.logdet(workspace_limit=workspace_limit)
+
+    def _apply(self, program, b, workspace_limit, mesh=None, **static):
+        b = as_array(b, "b")
+        check_right_hand_side(self, b, name="the factor")
+        data, call = self._prepared(workspace_limit, mesh)
+        x_spec = _sharding.spec_on(b, call.ranks.mesh)
+        data, placed = _sharding.place_all(call.ranks, data, b)
+        x = program(data, placed, call=call, x_spec=x_spec, **static)
+        return _sharding.keep_sharding(x, b)
+
+    def _matrix(self, program, donate, workspace_limit):
+        data, call = self._prepared(workspace_limit)
+        spec = _sharding.row_spec(self.n, call.ranks)
+        return program(data, call=call, spec=spec, donate=donate)
+
+    def _prepared(self, workspace_limit, mesh=None):
+        """Return the contents, and how to call the routines that read them.
+
+        `mesh` is where the contents are if they do not say so themselves.
+        """
+        data = as_array(self.data, "factor.data")
+        rows = self.ranks * -(-self.n // self.ranks)
+        if data.shape != (rows, self.n):
+            raise ArgumentError(
+                f"a factor of order {self.n} on {self.ranks} ranks has contents of shape "
+                f"{(rows, self.n)}, but factor.data has {data.shape} (use vmap for a batch)"
+            )
+        ranks = _sharding.ranks_of_blocks(data, self.axes, self.ranks, mesh)
+        _native.require(ranks.platform)
+        limit = positive_int(workspace_limit, "workspace_limit")
+        return data, Call(ranks, self.tile or None, limit)
+
+
+# --- programs ---------------------------------------------------------------------------------
+
+
+@_sharding.program("x_spec")
+def _solve(data, b, *, call: Call, x_spec):
+    b = _sharding.on_mesh(b, call.ranks)
+    return _derivatives.solve(call, x_spec, data, b)
+
+
+@_sharding.program("x_spec", "sweeps")
+def _solve_triangular(data, b, *, call: Call, x_spec, sweeps):
+    b = _sharding.on_mesh(b, call.ranks)
+    return _derivatives.solve_triangular(call, x_spec, sweeps, data, b)
+
+
+@_sharding.program("spec")
+def _inverse(data, *, call: Call, spec):
+    return _row_blocks.to_matrix(_derivatives.inverse(call, data), call=call, spec=spec)
+
+
+@_sharding.program("spec")
+def _lower(data, *, call: Call, spec):
+    return _row_blocks.to_matrix(_derivatives.lower(call, data), call=call, spec=spec)
+
+
+@_sharding.program()
+def _logdet(data, *, call: Call):
+    return _derivatives.log_determinant(call, data)

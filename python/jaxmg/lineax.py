@@ -1,0 +1,98 @@
+"""A `Lineax <https://docs.kidger.site/lineax/>`_ solver; needs the extra ``jaxmg[lineax]``.
+
+This module is not imported with `jaxmg`: write ``import jaxmg.lineax``.
+"""
+
+from typing import Any
+
+import lineax
+from jax.flatten_util import ravel_pytree
+
+from jaxmg import _sharding, linalg
+
+__all__ = ["Cholesky"]
+
+
+class Cholesky(lineax.AbstractLinearSolver):
+    """Solve with positive (or negative) definite operators whose matrix is spread over devices.
+
+    The operator has to be tagged so, and its matrix (``operator.as_matrix()``) is factored on the
+    devices it is on.
+
+    Attributes
+    ----------
+    tile, workspace_limit : int, optional
+        As for `jaxmg.linalg.solve`.
+
+    Raises
+    ------
+    ValueError
+        If the operator is not tagged as positive or negative semidefinite. (That it is singular
+        shows as ``RESULTS.singular``.)
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, lineax, jaxmg.lineax
+    >>> operator = lineax.MatrixLinearOperator(
+    ...     4.0 * jnp.eye(3), lineax.positive_semidefinite_tag
+    ... )
+    >>> lineax.linear_solve(operator, jnp.ones(3), jaxmg.lineax.Cholesky()).value.tolist()
+    [0.25, 0.25, 0.25]
+    """
+
+    tile: int | None = None
+    workspace_limit: int | None = None
+
+    def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]):
+        """Return the state: the factor of +-A, its mesh, and whether it is that of -A, of conj(A).
+
+        The mesh is kept as Lineax takes solvers to pieces in which arrays do not tell theirs.
+        """
+        del options
+        negative = lineax.is_negative_semidefinite(operator)
+        if not negative and not lineax.is_positive_semidefinite(operator):
+            raise ValueError(
+                "jaxmg.lineax.Cholesky needs an operator that is tagged as positive or negative "
+                "semidefinite (and is definite)"
+            )
+        matrix = operator.as_matrix()
+        factor = linalg.cho_factor(
+            -matrix if negative else matrix,
+            tile=self.tile,
+            workspace_limit=self.workspace_limit,
+        )
+        return factor, _sharding.mesh_of(factor.data), negative, False
+
+    def compute(self, state, vector, options: dict[str, Any]):
+        """Return (solution, result, statistics) for a right-hand side with any structure."""
+        del options
+        factor, mesh, negative, conjugate = state
+        b, unravel = ravel_pytree(vector)
+        x = factor.solve(
+            b.conj() if conjugate else b, workspace_limit=self.workspace_limit, _mesh=mesh
+        )
+        x = x.conj() if conjugate else x
+        result = lineax.RESULTS.where(
+            factor.info == 0, lineax.RESULTS.successful, lineax.RESULTS.singular
+        )
+        return unravel(-x if negative else x), result, {}
+
+    def transpose(self, state, options: dict[str, Any]):
+        """Return the state for A^T, which is conj(A)."""
+        return self.conj(state, options)
+
+    def conj(self, state, options: dict[str, Any]):
+        """Return the state for conj(A)."""
+        del options
+        factor, mesh, negative, conjugate = state
+        return (factor, mesh, negative, not conjugate), {}
+
+    def assume_full_rank(self):
+        return True
+
+    def allow_dependent_columns(self, operator):
+        """Say the same to Lineax before 0.1."""
+        return False
+
+    def allow_dependent_rows(self, operator):
+        return False
