@@ -26,6 +26,7 @@ ROUTINES = {
     "potri": 4,
     "lower": 5,
     "diagonal": 6,
+    "syevd": 7,
 }
 HANDLERS = ("roll_call", *ROUTINES)
 DTYPES = {
@@ -65,6 +66,12 @@ class _PlanResult(ctypes.Structure):
         ("workspace_bytes", ctypes.c_int64),
         ("shard_bytes", ctypes.c_int64),
         ("rhs_bytes", ctypes.c_int64),
+        ("half_bandwidth", ctypes.c_int64),
+        ("delay", ctypes.c_int64),
+        ("depth", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
+        ("diamonds", ctypes.c_int64),
+        ("secular", ctypes.c_int64),
         ("seconds", ctypes.c_double),
     ]
 
@@ -79,6 +86,12 @@ class CallPlan(NamedTuple):
     workspace_bytes: int
     shard_bytes: int
     rhs_bytes: int
+    half_bandwidth: int
+    delay: int
+    depth: int
+    columns: int
+    diamonds: int
+    secular: int
     seconds: float
 
 
@@ -114,7 +127,8 @@ def plan(
 ) -> CallPlan:
     """Ask the native planner; 0 for `tile` or `workspace_limit` leaves the choice to it.
 
-    For "redistribute", `n` is the number of rows on all ranks together, `nrhs` their length.
+    For "redistribute", `n` is the number of rows on all ranks together, `nrhs` their length; for
+    "syevd", `nrhs` is the number of eigenvectors wanted.
     """
     request = _PlanRequest(
         ROUTINES[routine],
@@ -142,6 +156,12 @@ def plan(
         result.workspace_bytes,
         result.shard_bytes,
         result.rhs_bytes,
+        result.half_bandwidth,
+        result.delay,
+        result.depth,
+        result.columns,
+        result.diamonds,
+        result.secular,
         result.seconds,
     )
 
