@@ -137,6 +137,14 @@ struct Redistribute {
 }  // namespace jaxmg::routines
 
 // visit(name, routine) for each of them.
-#define JAXMG_ROUTINES(visit)                                                                       \
-  visit(posv, Posv) visit(potrf, Potrf) visit(potrs, Potrs) visit(potri, Potri) visit(lower, Lower) \
-      visit(diagonal, Diagonal) visit(redistribute, Redistribute)
+// clang-format off
+#define JAXMG_ROUTINES(visit) \
+  visit(posv, Posv)           \
+  visit(potrf, Potrf)         \
+  visit(potrs, Potrs)         \
+  visit(potri, Potri)         \
+  visit(lower, Lower)         \
+  visit(diagonal, Diagonal)   \
+  visit(syevd, Syevd)         \
+  visit(redistribute, Redistribute)
+// clang-format on
