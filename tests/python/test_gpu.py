@@ -8,7 +8,15 @@ import pytest
 from jax.errors import JaxRuntimeError
 from jax.sharding import Mesh
 from jaxmg import linalg
-from systems import DTYPES, assert_solves, gaussian, positive_definite, put
+from systems import (
+    DTYPES,
+    assert_factor,
+    assert_inverse,
+    assert_solves,
+    gaussian,
+    positive_definite,
+    put,
+)
 
 pytestmark = pytest.mark.gpu
 
@@ -32,6 +40,42 @@ def test_agrees_with_the_cpu(make_mesh, ranks):
     cpu = Mesh(np.array(jax.devices("cpu")[:ranks]), ("x",))
     expected = solve(put(a, cpu, "x", None), put(b, cpu))
     np.testing.assert_allclose(x, np.asarray(expected), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_factors_of_several_tiles(make_mesh, ranks, dtype):
+    mesh = make_mesh(ranks)
+
+    @jax.jit
+    def run(a, b):
+        factor = linalg.cho_factor(a)
+        whitened, unwhitened = (factor.solve_triangular(b, trans=trans) for trans in "NC")
+        return factor.solve(b), factor.inv(), factor.lower(), whitened, unwhitened
+
+    for n, nrhs in ((600, 1), (777, 130)):
+        a, b = positive_definite(n, dtype), gaussian((n, nrhs), dtype)
+        made = run(put(a, mesh, "x", None), put(b, mesh))
+        x, inverse, triangle, whitened, unwhitened = map(np.asarray, made)
+        assert_solves(a, x, b)
+        assert_inverse(a, inverse)
+        assert_factor(a, triangle)
+        assert_solves(triangle, whitened, b)
+        assert_solves(triangle.conj().T, unwhitened, b)
+
+
+def test_derivatives_agree_with_the_cpu(make_mesh, ranks):
+    a, b = positive_definite(300), gaussian((300,))
+
+    def loss(a, b):
+        factor = linalg.cho_factor(a)
+        return factor.solve(b).sum() + factor.logdet() + (factor.lower() ** 2).sum()
+
+    gradients = [
+        jax.jit(jax.grad(loss))(put(a, mesh, "x", None), put(b, mesh))
+        for mesh in (make_mesh(ranks), Mesh(np.array(jax.devices("cpu")[:ranks]), ("x",)))
+    ]
+    on_gpu, on_cpu = map(np.asarray, gradients)
+    np.testing.assert_allclose(on_gpu, on_cpu, rtol=1e-9, atol=1e-9)
 
 
 def test_the_same_bits_every_time(make_mesh, ranks):
