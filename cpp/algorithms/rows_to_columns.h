@@ -14,31 +14,33 @@
 namespace jaxmg {
 
 // `q` (shard x n) has rows [r shard, (r + 1) shard) of the matrix of order n on rank r, as far as there are such; `z`
-// (n x shard) gets its columns with these numbers. `spare` are n shard real numbers that are free; if T is real it
-// is not used.
+// (n x share) gets the columns from number first + r share on, of `count` columns in all. `spare` are n share real
+// numbers that are free; if T is real it is not used.
 template <class T, class E>
   requires Engine<E, Real<T>> && WideningEngine<E, T>
-void rows_to_columns(E& engine, MatrixView<Real<T>> q, MatrixView<T> z, Real<T>* spare) {
-  const std::int64_t n = q.columns, shard = q.rows;
+void rows_to_columns(E& engine, MatrixView<Real<T>> q, std::int64_t first, std::int64_t count, MatrixView<T> z,
+                     Real<T>* spare) {
+  const std::int64_t n = q.columns, shard = q.rows, share = z.columns;
   MatrixView<Real<T>> columns;
   if constexpr (is_complex<T>) {
-    columns = {spare, n, shard, n};
+    columns = {spare, n, share, n};
   } else {
     columns = z;
   }
-  const auto begin = [&](int r) { return std::min(n, r * shard); };
+  const auto row = [&](int r) { return std::min(n, r * shard); };
+  const auto column = [&](int r) { return std::min(count, r * share); };
   std::vector<Block> blocks;
   for (int from = 0; from < engine.size(); ++from) {
     for (int to = 0; to < engine.size(); ++to) {
-      const std::int64_t rows = begin(from + 1) - begin(from), count = begin(to + 1) - begin(to);
-      if (rows == 0 || count == 0) continue;
+      const std::int64_t rows = row(from + 1) - row(from), own = column(to + 1) - column(to);
+      if (rows == 0 || own == 0) continue;
       blocks.push_back(
-          make_block(from, to, q.block(0, begin(to), rows, count), columns.block(begin(from), 0, rows, count)));
+          make_block(from, to, q.block(0, first + column(to), rows, own), columns.block(row(from), 0, rows, own)));
     }
   }
   engine.exchange(Lane::panel, blocks);
   if constexpr (is_complex<T>) {
-    const std::int64_t own = begin(engine.rank() + 1) - begin(engine.rank());
+    const std::int64_t own = column(engine.rank() + 1) - column(engine.rank());
     engine.widen(Lane::panel, columns.block(0, 0, n, own), z.block(0, 0, n, own));
   }
   engine.join();

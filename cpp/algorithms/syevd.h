@@ -40,6 +40,14 @@ struct SyevdBlocking {
   std::int64_t secular;   // columns of S, formed at once by the last merge
 };
 
+// Which eigenvectors are wanted: `count` of them in the order of their eigenvalues, from number `first` on. They are
+// dealt to the ranks in blocks, as columns of a matrix of their own.
+struct EigenvectorRange {
+  std::int64_t first, count;
+
+  std::int64_t share(int ranks) const { return (count + ranks - 1) / ranks; }
+};
+
 template <class T, class E>
 concept EigenEngine =
     BandReductionEngine<E, T> && BulgeChasingEngine<E, T> && TridiagonalEngine<E, Real<T>> && WideningEngine<E, T>;
@@ -64,8 +72,10 @@ struct SyevdWorkspace {
   std::optional<BisectionWorkspace<R>> bisection;
   std::int64_t bytes;
 
-  SyevdWorkspace(Arena arena, const TileColumns& layout, const SyevdBlocking& blocking, bool vectors) {
+  // For `share` eigenvectors on every rank, or for eigenvalues alone.
+  SyevdWorkspace(Arena arena, const TileColumns& layout, const SyevdBlocking& blocking, std::int64_t share) {
     const std::int64_t n = layout.order(), b = blocking.b;
+    const bool vectors = share > 0;
     info = arena.take<std::int32_t>(layout.ranks());
     norms = arena.take<R>(layout.ranks());
     scale = arena.take<R>(1);
@@ -85,13 +95,16 @@ struct SyevdWorkspace {
       reduction.emplace(pieces, layout, b, blocking.delay);
     });
     if (vectors) {
-      stage([&](Arena& pieces) { merging.emplace(pieces, n, layout.shard(), blocking.secular, !is_complex<T>); });
+      stage([&](Arena& pieces) { merging.emplace(pieces, n, layout.shard(), blocking.secular, lends(layout, share)); });
       stage([&](Arena& pieces) { second_back.emplace(pieces, n, b, blocking.columns, blocking.diamonds); });
-      stage([&](Arena& pieces) { first_back.emplace(pieces, layout, b, blocking.depth, layout.shard()); });
+      stage([&](Arena& pieces) { first_back.emplace(pieces, layout, b, blocking.depth, share); });
     } else {
       stage([&](Arena& pieces) { bisection.emplace(pieces, n); });
     }
   }
+
+  // Whether the eigenvectors' own place has room for the rows of the real matrix that they are made from.
+  static bool lends(const TileColumns& layout, std::int64_t share) { return !is_complex<T> && share == layout.shard(); }
 };
 
 template <class T, class E>
@@ -101,11 +114,12 @@ class Syevd {
   using R = Real<T>;
 
   // `a` is this rank's n rows by shard of A, both triangles of it, and is lost. `w` (n) receives the eigenvalues in
-  // ascending order, on every rank. `z` (n by shard, or empty: eigenvalues alone) receives eigenvectors number
-  // [r shard, (r + 1) shard) on rank r, and zeros in columns beyond n. `status` is LAPACK's info, the same on all
-  // ranks: where it is not 0 (`not_finite` for NaN or infinities in A, positive where a stage failed) w and z are NaN.
+  // ascending order, on every rank. `z` (n by share, or empty: eigenvalues alone) receives rank r's eigenvectors, those
+  // from number first + r share on, and zeros in columns beyond the wanted ones. `status` is LAPACK's info, the same on
+  // all ranks: where it is not 0 (`not_finite` for NaN or infinities in A, positive where a stage failed) w and z are
+  // NaN.
   Syevd(E& engine, const TileColumns& layout, const SyevdBlocking& blocking, MatrixView<T> a, R* w, MatrixView<T> z,
-        std::int32_t* status, SyevdWorkspace<T>& workspace)
+        EigenvectorRange wanted, std::int32_t* status, SyevdWorkspace<T>& workspace)
       : e_(engine),
         layout_(layout),
         blocking_(blocking),
@@ -113,6 +127,7 @@ class Syevd {
         a_(a),
         eigenvalues_{w, n_, 1, n_},
         z_(z),
+        wanted_(wanted),
         status_(status),
         w_(workspace) {}
 
@@ -123,10 +138,11 @@ class Syevd {
     if (z_.empty()) {
       tridiagonal_eigenvalues<R>(e_, n_, w_.d, w_.e, 0, n_, eigenvalues_.data, own_info(), *w_.bisection);
     } else {
-      // Z has room for the real matrix that it is made from last.
-      if constexpr (!is_complex<T>) w_.merging->other = {z_.data, layout_.shard(), n_, layout_.shard()};
+      if constexpr (!is_complex<T>) {
+        if (w_.lends(layout_, z_.columns)) w_.merging->other = {z_.data, layout_.shard(), n_, layout_.shard()};
+      }
       DivideAndConquer<R, E>(e_, n_, layout_.shard(), w_.d, w_.e, eigenvalues_.data, own_info(), *w_.merging).run();
-      rows_to_columns<T>(e_, w_.merging->rows, z_, w_.merging->other.data);
+      rows_to_columns<T>(e_, w_.merging->rows, wanted_.first, wanted_.count, z_, w_.merging->other.data);
       transform_back();
     }
     e_.divide(lane, w_.scale, eigenvalues_);
@@ -179,8 +195,8 @@ class Syevd {
 
   // Z = Q1 Q2 Z.
   void transform_back() {
-    const std::int64_t begin = std::min(n_, e_.rank() * layout_.shard());
-    const std::int64_t own = std::min(n_ - begin, layout_.shard());
+    const std::int64_t begin = std::min(wanted_.count, e_.rank() * z_.columns);
+    const std::int64_t own = std::min(wanted_.count - begin, z_.columns);
     const auto z = z_.block(0, 0, n_, own);
     BackTransformation<T, E>(e_, lane, w_.q2, *w_.second_back).run(z);
     e_.join();
@@ -201,6 +217,7 @@ class Syevd {
   MatrixView<T> a_;
   MatrixView<R> eigenvalues_;
   MatrixView<T> z_;
+  EigenvectorRange wanted_;
   std::int32_t* status_;
   SyevdWorkspace<T>& w_;
 };

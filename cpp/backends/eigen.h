@@ -16,9 +16,10 @@ template <class T>
 struct HermitianEigen {
   TileColumns layout;
   SyevdBlocking blocking;
-  MatrixView<T> a;       // this rank's columns in block order, n rows; the lower triangle is read, all is overwritten
-  Real<T>* w;            // n eigenvalues in ascending order, on every rank
-  MatrixView<T> z;       // this rank's eigenvectors, n by shard in block order; empty: none are wanted
+  MatrixView<T> a;  // this rank's columns in block order, n rows; the lower triangle is read, all is overwritten
+  Real<T>* w;       // n eigenvalues in ascending order, on every rank
+  MatrixView<T> z;  // this rank's eigenvectors, n by its share of the wanted ones; empty: none are wanted
+  EigenvectorRange wanted;
   std::int32_t* status;  // LAPACK's info, the same on all ranks; w and z are NaN unless it is 0
 };
 

@@ -11,6 +11,7 @@ namespace jaxmg {
 namespace {
 
 std::int64_t shard_of(const EigenRequest& q) { return (q.n + q.ranks - 1) / q.ranks; }
+std::int64_t share_of(const EigenRequest& q) { return EigenvectorRange{0, q.vectors}.share(static_cast<int>(q.ranks)); }
 
 // The work on A is done by products of matrices with b columns, which are faster the more there are; the work on the
 // band grows with b. Kernels on GPUs take 32 and 64, of complex128 32 alone.
@@ -33,7 +34,7 @@ std::int64_t choose_tile(const EigenRequest& q, std::int64_t b) {
 std::int64_t workspace(const EigenRequest& q, const EigenPlan& plan) {
   const TileColumns layout(q.n, shard_of(q), plan.tile, static_cast<int>(q.ranks));
   const std::int64_t carved = dispatch(
-      q.type, [&]<class T>() { return TiledSyevdWorkspace<T>(Arena(), layout, plan.blocking, q.vectors).bytes; });
+      q.type, [&]<class T>() { return TiledSyevdWorkspace<T>(Arena(), layout, plan.blocking, share_of(q)).bytes; });
   return carved + engine_scratch_bytes(q.platform, 0, q.processes);
 }
 
@@ -44,9 +45,9 @@ SyevdBlocking preferred_blocking(const EigenRequest& q, std::int64_t b) {
   blocking.delay = 1;
   const std::int64_t depth = q.platform == Platform::cpu ? 128 : q.n > 8192 ? 512 : 256;
   blocking.depth = std::max(b, depth / b * b);
-  blocking.columns = shard_of(q);
+  blocking.columns = std::max<std::int64_t>(1, share_of(q));
   const std::int64_t least = BackTransformationWorkspace<double>::least_diamonds(q.n, b);
-  blocking.diamonds = std::max(4 * least, shard_of(q) * q.n / 2 / (4 * b * b));
+  blocking.diamonds = std::max(4 * least, share_of(q) * q.n / 2 / (4 * b * b));
   blocking.secular = default_secular_columns(q.n);
   return blocking;
 }
@@ -84,9 +85,9 @@ double estimate(const EigenRequest& q, const EigenPlan& plan) {
   const double panels = n / b * (cuda ? 0.6e-3 : 20e-6 * ranks);
   // A V and the update, 2 n^3; and with vectors the last merges, 4/3 n^3, Q2, 4 n^3, and Q1, 2 n^3.
   double seconds = fma * 2 * n * n * n / (ranks * flops) + chase + panels;
-  if (q.vectors) {
-    seconds += (4.0 / 3 + fma * 6) * n * n * n / (ranks * flops);
-    if (q.ranks > 1) seconds += 4 * static_cast<double>(plan.shard_bytes) / link;
+  if (q.vectors > 0) {
+    seconds += (4.0 / 3 * n + fma * 6 * static_cast<double>(q.vectors)) * n * n / (ranks * flops);
+    if (q.ranks > 1) seconds += (2 * static_cast<double>(plan.shard_bytes + plan.vector_bytes)) / link;
   }
   return seconds;
 }
@@ -97,6 +98,8 @@ void check(const EigenRequest& q) {
   };
   require(q.n >= 1, "n must be at least 1, got " + std::to_string(q.n));
   require(q.ranks >= 1, "the number of devices must be at least 1, got " + std::to_string(q.ranks));
+  require(q.vectors >= 0 && q.vectors <= q.n,
+          "the number of eigenvectors must be 0 to n = " + std::to_string(q.n) + ", got " + std::to_string(q.vectors));
   require(q.tile >= 0, "the tile size must be at least 1, got " + std::to_string(q.tile));
   require(q.n < (std::int64_t{1} << 29), "n = " + std::to_string(q.n) + " exceeds what 32-bit sizes of BLAS allow");
 }
@@ -109,6 +112,7 @@ EigenPlan make_eigen_plan(const EigenRequest& q) {
   const std::int64_t b = choose_bandwidth(q);
   plan.tile = choose_tile(q, b);
   plan.shard_bytes = shard_of(q) * q.n * size_of(q.type);
+  plan.vector_bytes = share_of(q) * q.n * size_of(q.type);
   plan.blocking = preferred_blocking(q, b);
   plan.workspace_bytes = workspace(q, plan);
   while (q.workspace_limit > 0 && plan.workspace_bytes > q.workspace_limit) {

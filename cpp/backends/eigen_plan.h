@@ -17,14 +17,15 @@ struct EigenRequest {
   Platform platform;
   std::int64_t processes;
   std::int64_t workspace_limit;  // bytes per device; 0: as much as is useful
-  bool vectors;
+  std::int64_t vectors;          // eigenvectors wanted, at most n
 };
 
 struct EigenPlan {
   std::int64_t tile;  // columns of a tile
   SyevdBlocking blocking;
   std::int64_t workspace_bytes;  // per device
-  std::int64_t shard_bytes;      // of the matrix, per device, and of the eigenvectors
+  std::int64_t shard_bytes;      // of the matrix, per device
+  std::int64_t vector_bytes;     // of the eigenvectors, per device
   double seconds;                // estimate
 };
 

@@ -21,8 +21,8 @@ struct TiledSyevdWorkspace {
   std::optional<MirrorWorkspace<T>> mirroring;
   std::int64_t bytes;
 
-  TiledSyevdWorkspace(Arena arena, const TileColumns& layout, const SyevdBlocking& blocking, bool vectors)
-      : syevd(arena, layout, blocking, vectors),
+  TiledSyevdWorkspace(Arena arena, const TileColumns& layout, const SyevdBlocking& blocking, std::int64_t share)
+      : syevd(arena, layout, blocking, share),
         whole(arena),
         mirror_depth(layout.ranks() > 1 ? std::min(layout.tile(), layout.shard()) : 1) {
     Arena deal = arena, turn = arena;
@@ -36,10 +36,10 @@ template <class T, class E>
 class TiledEigen final : public EigenBackend<T, E> {
  public:
   void syevd(E& engine, const HermitianEigen<T>& p, Arena workspace) override {
-    TiledSyevdWorkspace<T> w(workspace, p.layout, p.blocking, !p.z.empty());
+    TiledSyevdWorkspace<T> w(workspace, p.layout, p.blocking, p.z.columns);
     redistribute(engine, p.layout, p.a, w.whole, false);
     mirror(engine, p.layout, w.mirror_depth, p.a, *w.mirroring);
-    Syevd<T, E>(engine, p.layout, p.blocking, p.a, p.w, p.z, p.status, w.syevd).run();
+    Syevd<T, E>(engine, p.layout, p.blocking, p.a, p.w, p.z, p.wanted, p.status, w.syevd).run();
   }
 };
 

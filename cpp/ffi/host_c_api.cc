@@ -29,14 +29,13 @@ namespace {
 constexpr std::int64_t syevd = 7;
 
 jaxmg_plan_result plan_eigen(const jaxmg_plan_request& q) {
-  const EigenPlan plan =
-      make_eigen_plan({q.n, static_cast<ScalarType>(q.dtype), q.ranks, q.tile, static_cast<Platform>(q.platform),
-                       q.processes, q.workspace_limit, q.nrhs > 0});
+  const EigenPlan plan = make_eigen_plan({q.n, static_cast<ScalarType>(q.dtype), q.ranks, q.tile,
+                                          static_cast<Platform>(q.platform), q.processes, q.workspace_limit, q.nrhs});
   jaxmg_plan_result result{};
   result.tile = plan.tile;
   result.workspace_bytes = plan.workspace_bytes;
   result.shard_bytes = plan.shard_bytes;
-  if (q.nrhs > 0) result.rhs_bytes = plan.shard_bytes;
+  result.rhs_bytes = plan.vector_bytes;
   const SyevdBlocking& blocking = plan.blocking;
   result.half_bandwidth = blocking.b;
   result.delay = blocking.delay;

@@ -110,14 +110,18 @@ struct Syevd {
     if (shard.rows != n || call.result(1).element_count() != static_cast<std::size_t>(n)) {
       throw Error(ErrorCode::internal, "the buffers of the matrix or of w do not go with n = " + std::to_string(n));
     }
-    const bool vectors = call.results() == 5;
+    const EigenvectorRange wanted{call.attribute("first"), call.attribute("vectors")};
+    const bool vectors = wanted.count > 0;
+    if (call.results() != (vectors ? 5 : 4) || wanted.first < 0 || wanted.first + wanted.count > n) {
+      throw Error(ErrorCode::internal, "the call does not say which eigenvectors it wants");
+    }
     const SyevdBlocking blocking{call.attribute("half_bandwidth"), call.attribute("delay"),
                                  call.attribute("depth"),          call.attribute("columns"),
                                  call.attribute("diamonds"),       call.attribute("secular")};
     const TileColumns layout(n, shard.columns, call.attribute("tile"), members.roll.ranks());
     auto* const w = static_cast<Real<T>*>(call.result(1).untyped_data());
     const MatrixView<T> z = vectors ? columns_of<T>(call.result(2)) : MatrixView<T>{};
-    TiledEigen<T, E>().syevd(engine, {layout, blocking, shard, w, z, call.info(vectors ? 3 : 2)}, workspace);
+    TiledEigen<T, E>().syevd(engine, {layout, blocking, shard, w, z, wanted, call.info(vectors ? 3 : 2)}, workspace);
   }
 };
 

@@ -82,7 +82,7 @@ Columns<T, Ranks> decompose(const Tridiagonal<Real<T>>& t, const Division& divis
                                                 info.view(r).data, memory, division.leaf)
         .run();
     engine.copy(Lane::panel, memory.rows, q.view(r));
-    rows_to_columns<T>(engine, memory.rows, z.view(r), memory.other.data);
+    rows_to_columns<T>(engine, memory.rows, 0, memory.rows.columns, z.view(r), memory.other.data);
   });
   Columns<T, Ranks> all{{{}, Matrix<R>(n, n), {}}, Matrix<T>(n, n)};
   for (int r = 0; r < division.ranks; ++r) {

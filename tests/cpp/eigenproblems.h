@@ -46,25 +46,32 @@ struct Eigen {
 
 // By our backend, from the lower triangle in undealt shards, in exactly the workspace that it measures.
 template <class T, class Ranks>
-Eigen<T> eigen(Ranks& ranks, const Matrix<T>& a, const EigenShape& s, bool vectors) {
+Eigen<T> eigen(Ranks& ranks, const Matrix<T>& a, const EigenShape& s, EigenvectorRange wanted) {
   const TileColumns layout = s.layout();
-  const std::int64_t bytes = TiledSyevdWorkspace<T>(Arena(), layout, s.blocking, vectors).bytes;
+  const std::int64_t share = wanted.share(s.ranks);
+  const std::int64_t bytes = TiledSyevdWorkspace<T>(Arena(), layout, s.blocking, share).bytes;
   auto shards = ranks.template matrix<T>(s.n, layout.shard());
   auto w = ranks.template matrix<Real<T>>(s.n, 1);
-  auto z = ranks.template matrix<T>(s.n, vectors ? layout.shard() : 0);
+  auto z = ranks.template matrix<T>(s.n, share);
   auto status = ranks.template matrix<std::int32_t>(1, 1);
   auto workspace = ranks.template matrix<std::byte>(bytes, 1);
   upload(shards, in_blocks(lower_only(a), layout));
   ranks.run([&](auto& engine) {
     const int rank = engine.rank();
-    const HermitianEigen<T> problem{
-        layout, s.blocking, shards.view(rank), w.view(rank).data, z.view(rank), status.view(rank).data};
+    const HermitianEigen<T> problem{layout,       s.blocking, shards.view(rank),     w.view(rank).data,
+                                    z.view(rank), wanted,     status.view(rank).data};
     TiledEigen<T, typename Ranks::Engine>().syevd(engine, problem, arena_over(workspace.view(rank)));
   });
   Eigen<T> found{download(w, s.ranks), {}, {}};
-  if (vectors) found.z = side_by_side(download(z, s.ranks), s.n);
+  if (share > 0) found.z = side_by_side(download(z, s.ranks), wanted.count);
   for (const auto& info : download(status, s.ranks)) found.status.push_back(info(0, 0));
   return found;
+}
+
+// All eigenvectors, or none.
+template <class T, class Ranks>
+Eigen<T> eigen(Ranks& ranks, const Matrix<T>& a, const EigenShape& s, bool vectors) {
+  return eigen(ranks, a, s, EigenvectorRange{0, vectors ? s.n : 0});
 }
 
 template <class T>

@@ -97,6 +97,25 @@ TYPED_TEST_P(SyevdTest, SolvesHardMatrices) {
   }
 }
 
+// Some eigenvectors are as good as all, wherever they begin and however few there are for every rank.
+TYPED_TEST_P(SyevdTest, FindsPartOfTheEigenvectors) {
+  using T = typename TypeParam::Scalar;
+  for (const EigenShape& shape : some_eigen_shapes<typename TypeParam::Ranks, T>()) {
+    const auto a = random_hermitian<T>(shape.n, 2);
+    for (const EigenvectorRange wanted :
+         {EigenvectorRange{0, 1}, {shape.n - 1, 1}, {3, 10}, {shape.n / 2, shape.n / 2}}) {
+      SCOPED_TRACE(::testing::Message() << wanted.count << " from " << wanted.first << ", " << shape);
+      typename TypeParam::Ranks ranks(shape.ranks);
+      const auto found = eigen(ranks, a, shape, wanted);
+      EXPECT_EQ(found.status[0], 0);
+      const auto w = values(found.w[0]);
+      const auto first = w.begin() + wanted.first;
+      EXPECT_LE(residual(a, found.z, {first, first + wanted.count}), this->threshold);
+      EXPECT_LE(orthogonality(found.z), this->threshold);
+    }
+  }
+}
+
 // Powers of two: the result is that of the matrix in the middle of the range, scaled.
 TYPED_TEST_P(SyevdTest, ScalesWhatWouldOverOrUnderflow) {
   using T = typename TypeParam::Scalar;
@@ -159,7 +178,7 @@ TYPED_TEST_P(SyevdTest, IsDeterministic) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(SyevdTest, SolvesMatricesOfAllShapes, SolvesHardMatrices, ScalesWhatWouldOverOrUnderflow,
-                            ANumberThatIsNotFiniteMakesAllNaN, IsDeterministic);
+REGISTER_TYPED_TEST_SUITE_P(SyevdTest, SolvesMatricesOfAllShapes, SolvesHardMatrices, FindsPartOfTheEigenvectors,
+                            ScalesWhatWouldOverOrUnderflow, ANumberThatIsNotFiniteMakesAllNaN, IsDeterministic);
 
 }  // namespace jaxmg::testing
