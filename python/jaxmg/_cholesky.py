@@ -85,7 +85,7 @@ def posv(a, b, *, call: Call, x_spec=None):
         return factor, x[: rhs.shape[0]], info[0]
 
     def all_ranks(a, b):
-        factor, x, info = _batchable(solve, merged=1, shared=(True, False, True))(a, _as_rows(b))
+        factor, x, info = batchable(solve, merged=1, shared=(True, False, True))(a, _as_rows(b))
         return _as_columns(x, b.ndim), info, factor
 
     return _sharding.auto(all_ranks, ranks, (x_spec, PartitionSpec(), ranks.rows))(a, b)
@@ -107,7 +107,7 @@ def potrf(a, *, call: Call):
         )(_sharding.pad_rows_to(a, ranks.padded_rows(n)))
         return factor, info[0]
 
-    return _sharding.auto(_batchable(factor), ranks, (ranks.rows, PartitionSpec()))(a)
+    return _sharding.auto(batchable(factor), ranks, (ranks.rows, PartitionSpec()))(a)
 
 
 def potrs(factor, b, *, call: Call, sweeps: int, x_spec=None):
@@ -116,7 +116,7 @@ def potrs(factor, b, *, call: Call, sweeps: int, x_spec=None):
         return jnp.zeros_like(b)
 
     def all_ranks(factor, b):
-        solve = _batchable(_row_solve(call, factor.shape[1], sweeps), merged=1)
+        solve = batchable(_row_solve(call, factor.shape[1], sweeps), merged=1)
         return _as_columns(solve(factor, _as_rows(b)), b.ndim)
 
     return _sharding.auto(all_ranks, call.ranks, x_spec)(factor, b)
@@ -130,7 +130,7 @@ def potrs_rows(factor, r, *, call: Call, sweeps: int):
     """
     if r.size == 0:
         return r
-    solve = _batchable(_row_solve(call, factor.shape[1], sweeps))
+    solve = batchable(_row_solve(call, factor.shape[1], sweeps))
     return _sharding.auto(solve, call.ranks, call.ranks.rows)(factor, r)
 
 
@@ -156,7 +156,7 @@ def diagonal(factor, *, call: Call):
         (ranks.rows,),
         _REPLICATED,
     )
-    return _sharding.auto(_batchable(values), ranks, _REPLICATED)(factor)[0]
+    return _sharding.auto(batchable(values), ranks, _REPLICATED)(factor)[0]
 
 
 def _row_solve(call: Call, n: int, sweeps: int):
@@ -192,7 +192,7 @@ def _from_factor(routine, name: str, factor, call: Call):
         return jnp.where(row[:, None] < n, result, 0)
 
     run = _sharding.over_ranks(one_rank, ranks, (ranks.rows,), ranks.rows)
-    return _sharding.auto(_batchable(run), ranks, ranks.rows)(factor)
+    return _sharding.auto(batchable(run), ranks, ranks.rows)(factor)
 
 
 # --- inside the caller's shard_map ------------------------------------------------------------
@@ -248,7 +248,7 @@ def _distributed(rhs, plan: _native.CallPlan, ranks: Ranks):
     return ranks.rows, _sharding.pad_rows_to(rhs, ranks.padded_rows(rhs.shape[0]))
 
 
-def _batchable(function, *, merged: int | None = None, shared=()):
+def batchable(function, *, merged: int | None = None, shared=()):
     """Return `function` with a rule for ``vmap``.
 
     A batch of matrices is worked on one after another, each by all ranks. Where only operand

@@ -33,7 +33,7 @@ def factor(call: Call, a):
 def _(call, primals, tangents):
     (da,) = tangents
     data, info = factor(call, *primals)
-    return (data, info), (_row_blocks.from_matrix(da, call=call), _no_tangent(info))
+    return (data, info), (_row_blocks.from_matrix(da, call=call), no_tangent(info))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
@@ -62,8 +62,8 @@ def factor_shifted(call: Call, growth: float, max_tries: int, a, first):
 def _(call, growth, max_tries, primals, tangents):
     data, info, shift = factor_shifted(call, growth, max_tries, *primals)
     da = tangents[0]
-    da = jnp.zeros_like(data) if _is_zero(da) else _row_blocks.from_matrix(da, call=call)
-    return (data, info, shift), (da, _no_tangent(info), _no_tangent(shift))
+    da = jnp.zeros_like(data) if is_zero(da) else _row_blocks.from_matrix(da, call=call)
+    return (data, info, shift), (da, no_tangent(info), no_tangent(shift))
 
 
 # --- A^-1 b -----------------------------------------------------------------------------------
@@ -81,10 +81,10 @@ def _(call, x_spec, primals, tangents):
     call = call.of_factor(a)
     data, info = factor(call, a)
     x = solve(call, x_spec, data, b)
-    if not _is_zero(da):
+    if not is_zero(da):
         da = _row_blocks.from_matrix(da, call=call)
     dx = solve(call, x_spec, data, _residual(call, x_spec, db, da, x))
-    return (x, info, data), (dx, _no_tangent(info), _array(da, data))
+    return (x, info, data), (dx, no_tangent(info), _array(da, data))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -92,19 +92,19 @@ def solve(call: Call, x_spec, data, b):
     """Return A^-1 b for b (N,) or (N, nrhs)."""
 
     def potrs(b):
-        x = _cholesky.potrs(data, _complex(b), call=call, sweeps=BOTH, x_spec=x_spec)
-        return _real(x)
+        x = _cholesky.potrs(data, from_reals(b), call=call, sweeps=BOTH, x_spec=x_spec)
+        return reals(x)
 
     # Over the reals, a Hermitian operator is symmetric, so that its transpose is the same solve,
     # with the same derivatives.
     x = lax.custom_linear_solve(
-        lambda x: _real(_times_a(call, x_spec, data, _complex(x))),
-        _real(b),
+        lambda x: reals(_times_a(call, x_spec, data, from_reals(x))),
+        reals(b),
         solve=lambda _, b: potrs(b),
         transpose_solve=lambda _, b: potrs(b),
         symmetric=True,
     )
-    return _complex(x)
+    return from_reals(x)
 
 
 @functools.partial(solve.defjvp, symbolic_zeros=True)
@@ -129,10 +129,10 @@ def _(call, x_spec, primals, tangents):
 
 def _residual(call: Call, x_spec, db, dm, x, *, adjoint=False):
     """Return db - dM x."""
-    if _is_zero(dm):
+    if is_zero(dm):
         return _array(db, x)
     product = _row_blocks.times(dm, x, call=call, x_spec=x_spec, adjoint=adjoint)
-    return -product if _is_zero(db) else db - product
+    return -product if is_zero(db) else db - product
 
 
 # --- A^-1, log det A --------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def _(call, x_spec, sweeps, primals, tangents):
     # L x = b, so L dx = db - dL x; L^H x = b, so L^H dx = db - dL^H x.
     (data, b), (da, db) = primals, tangents
     x = solve_triangular(call, x_spec, sweeps, data, b)
-    if _is_zero(da):
+    if is_zero(da):
         triangle, dl = lower(call, data), da
     else:
         triangle, dl = jax.jvp(functools.partial(lower, call), (data,), (da,))
@@ -244,22 +244,22 @@ def _other(sweeps: int) -> int:
 # --- tangents ---------------------------------------------------------------------------------
 
 
-def _is_zero(tangent) -> bool:
+def is_zero(tangent) -> bool:
     return isinstance(tangent, SymbolicZero)
 
 
 def _array(tangent, primal):
-    return jnp.zeros_like(primal) if _is_zero(tangent) else tangent
+    return jnp.zeros_like(primal) if is_zero(tangent) else tangent
 
 
-def _no_tangent(primal):
+def no_tangent(primal):
     return zero_from_primal(primal, symbolic_zeros=True)
 
 
-def _real(x):
+def reals(x):
     """Return x as arrays of real numbers."""
     return (x.real, x.imag) if jnp.iscomplexobj(x) else (x,)
 
 
-def _complex(parts):
+def from_reals(parts):
     return lax.complex(*parts) if len(parts) == 2 else parts[0]

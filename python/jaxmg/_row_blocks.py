@@ -19,12 +19,15 @@ def from_matrix(a, *, call: Call):
     return _sharding.auto(lambda a: _padded(a, call.ranks), call.ranks, call.ranks.rows)(a)
 
 
-def from_upper(a, *, call: Call):
-    """Return the Hermitian matrix with the upper triangle of a (N, N) matrix in row blocks."""
+def from_triangle(a, *, upper: bool, call: Call):
+    """Return the Hermitian matrix with a triangle of a (N, N) matrix in row blocks."""
 
     def all_ranks(a):
-        upper = jnp.triu(_padded(a, call.ranks))
-        return upper + _adjoint(jnp.triu(upper, 1), call.ranks)
+        part = _padded(a, call.ranks)
+        whole, strict = (
+            (jnp.triu(part), jnp.triu(part, 1)) if upper else (jnp.tril(part), jnp.tril(part, -1))
+        )
+        return whole + _adjoint(strict, call.ranks)
 
     return _sharding.auto(all_ranks, call.ranks, call.ranks.rows)(a)
 
@@ -70,12 +73,13 @@ def product(a, b, *, linear_in: int, call: Call):
 
     def terms(a, b):
         a = jnp.pad(a, ((0, 0), (0, size * rows - n)))
-        columns = a.reshape(rows, size, rows).swapaxes(0, 1)
+        columns = a.reshape(a.shape[0], size, rows).swapaxes(0, 1)
 
         def step(total, of_rank):
             return total + term(of_rank[0], b, of_rank[1]), None
 
-        return lax.scan(step, jnp.zeros_like(b), (columns, jnp.arange(size)))[0]
+        total = jnp.zeros((a.shape[0], b.shape[1]), b.dtype)
+        return lax.scan(step, total, (columns, jnp.arange(size)))[0]
 
     # Older JAX (0.6) transposes only loops that are derivatives. As the product is linear in an
     # operand, it is its own derivative; at 0, what is not needed of that is known to be 0.
@@ -90,9 +94,35 @@ def product(a, b, *, linear_in: int, call: Call):
     return _sharding.auto(run, ranks, ranks.rows)(a, b)
 
 
-def adjoint(m, *, call: Call):
-    """Return M^H."""
-    return _in_rows(lambda m: _adjoint(m, call.ranks), call.ranks)(m)
+def rows(m, first, count: int, *, call: Call, kept=None):
+    """Return `count` rows of M from number `first` on, dealt to the ranks anew.
+
+    Of them, only the first `kept` are not zero. Both numbers may be known only when this runs: so,
+    as in a product, the block of each rank goes to all, which take what they need.
+    """
+    ranks = call.ranks
+    share = ranks.shard_rows(count)
+    kept = count if kept is None else kept
+
+    def one_rank(m, first, kept):
+        rank = lax.axis_index(ranks.axes) if ranks.axes else 0
+        row = rank * share + jnp.arange(share)
+        result = jnp.zeros((share, m.shape[1]), m.dtype)
+        for k in range(ranks.size):
+            block = lax.psum(jnp.where(rank == k, m, 0), ranks.axes) if ranks.size > 1 else m
+            place = first + row - k * m.shape[0]
+            found = (place >= 0) & (place < m.shape[0]) & (row < kept)
+            result = result + jnp.where(found[:, None], block[jnp.where(found, place, 0)], 0)
+        return result
+
+    everywhere = PartitionSpec()
+    run = _sharding.over_ranks(one_rank, ranks, (ranks.rows, everywhere, everywhere), ranks.rows)
+    return _sharding.auto(run, ranks, ranks.rows)(m, jnp.asarray(first), jnp.asarray(kept))
+
+
+def adjoint(m, rows: int | None = None, *, call: Call):
+    """Return M^H of a square M, or of one with that many rows."""
+    return _in_rows(lambda m: _adjoint(m, call.ranks, rows), call.ranks)(m)
 
 
 def hermitian_part(m, *, call: Call):
@@ -103,6 +133,54 @@ def hermitian_part(m, *, call: Call):
 def lower_half(m, *, call: Call):
     """Return the lower triangle of M with half of its diagonal."""
     return _in_rows(lambda m: (jnp.tril(m) + jnp.tril(m, -1)) / 2, call.ranks)(m)
+
+
+def inner_rows(x, y, *, call: Call):
+    """Return the real parts of the inner products of the rows of X with those of Y.
+
+    Those of rows that are padding are among them.
+    """
+
+    def all_ranks(x, y):
+        return jnp.sum(
+            (_sharding.in_rows(x, call.ranks).conj() * _sharding.in_rows(y, call.ranks)).real,
+            axis=1,
+        )
+
+    return _sharding.auto(all_ranks, call.ranks, PartitionSpec(None))(x, y)
+
+
+def scaled(m, scales, *, call: Call):
+    """Return diag(scales) M; rows that have no scale become zero."""
+
+    def all_ranks(m, scales):
+        scales = jnp.pad(scales, (0, m.shape[0] - scales.size))
+        return _sharding.in_rows(m, call.ranks) * scales[:, None].astype(m.dtype)
+
+    return _sharding.auto(all_ranks, call.ranks, call.ranks.rows)(m, scales)
+
+
+def weighted(m, weights, of_rows, of_columns, *, call: Call):
+    """Multiply the elements of M by ``weights(row, column, of_row, of_column)``.
+
+    `of_rows` and `of_columns` are vectors, of which each weight depends on one element; rows of
+    padding have the element 0.
+    """
+
+    def all_ranks(m, of_rows, of_columns):
+        row, column = (lax.broadcasted_iota(jnp.int32, m.shape, axis) for axis in (0, 1))
+        of_rows = jnp.pad(of_rows, (0, m.shape[0] - of_rows.size))
+        values = weights(row, column, of_rows[:, None], of_columns[None, :])
+        return _sharding.in_rows(m, call.ranks) * _sharding.in_rows(
+            values.astype(m.dtype), call.ranks
+        )
+
+    return _sharding.auto(all_ranks, call.ranks, call.ranks.rows)(m, of_rows, of_columns)
+
+
+def adjoint_matrix(m, rows: int, *, call: Call, spec=None):
+    """Return the adjoint of the first rows of M as a matrix with the sharding `spec`."""
+    return _sharding.auto(lambda m: m[:rows].conj().T, call.ranks, spec)(m)
 
 
 def inner(x, y, *, call: Call):
@@ -139,11 +217,11 @@ def _padded(a, ranks: Ranks):
     return _sharding.pad_rows_to(a, ranks.padded_rows(a.shape[0]))
 
 
-def _adjoint(m, ranks: Ranks):
-    rows, n = m.shape
-    # Square, so that the transpose divides among the ranks like the matrix.
-    square = jnp.pad(m, ((0, 0), (0, rows - n)))
-    return _sharding.in_rows(square.conj().T, ranks)[:, :n]
+def _adjoint(m, ranks: Ranks, rows: int | None = None):
+    n = m.shape[1]
+    # As many columns as rows of the result, so that these divide among the ranks.
+    padded = jnp.pad(m, ((0, 0), (0, ranks.padded_rows(n) - n)))
+    return _sharding.in_rows(padded.conj().T, ranks)[:, : n if rows is None else rows]
 
 
 def _matmul(a, b):

@@ -202,6 +202,12 @@ def row_spec(n: int, ranks: Ranks) -> PartitionSpec | None:
     return ranks.rows if ranks.mesh is not None and n % ranks.size == 0 else None
 
 
+def column_spec(n: int, ranks: Ranks) -> PartitionSpec | None:
+    """Return the spec of n columns dealt to the ranks, None where these do not divide evenly."""
+    spec = row_spec(n, ranks)
+    return None if spec is None else PartitionSpec(*reversed(spec))
+
+
 def spec_on(array, mesh) -> PartitionSpec | None:
     """Return the spec of an array that lives on `mesh`, None where it is not known."""
     if mesh is None:
@@ -429,6 +435,11 @@ def on_mesh(array, ranks: Ranks, spec: PartitionSpec | None = None):
         zero = over_ranks(lambda: jnp.zeros((), array.dtype), ranks, (), PartitionSpec())
         array = array + zero()
     return array
+
+
+def matrix_on_mesh(a, ranks: Ranks):
+    """Return a matrix as `on_mesh` does, in rows where these divide evenly."""
+    return on_mesh(a, ranks, row_spec(a.shape[0], ranks))
 
 
 def over_ranks(function: Callable, ranks: Ranks, in_specs, out_specs) -> Callable:

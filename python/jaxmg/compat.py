@@ -108,7 +108,7 @@ def potrs(a, b, T_A=None, mesh=None, in_specs=None, return_status=False, pad=Tru
 
 @_sharding.program()
 def _potrs(a, b, *, call: Call):
-    a = _sharding.on_mesh(a, call.ranks, _sharding.row_spec(a.shape[0], call.ranks))
+    a = _sharding.matrix_on_mesh(a, call.ranks)
     b = _sharding.on_mesh(b if b.ndim == 2 else b[:, None], call.ranks)
     x, info, _ = _derivatives.factor_and_solve(call, PartitionSpec(None, None), a, b)
     return x, _status(info)
@@ -204,7 +204,7 @@ def potri(a, T_A=None, mesh=None, in_specs=None, return_status=False, pad=True):
 
 @_sharding.program("spec")
 def _potri(a, *, call: Call, spec):
-    a = _sharding.on_mesh(a, call.ranks, _sharding.row_spec(a.shape[0], call.ranks))
+    a = _sharding.matrix_on_mesh(a, call.ranks)
     data, info = _derivatives.factor(call, a)
     x = _derivatives.inverse(call.of_factor(a), data)
     return _row_blocks.to_matrix(x, call=call, spec=spec), _status(info)
@@ -266,7 +266,7 @@ def potri_symmetrize(a):
 
 @_sharding.program("spec")
 def _symmetrized(a, *, call: Call, spec):
-    m = _row_blocks.from_upper(a, call=call)
+    m = _row_blocks.from_triangle(a, upper=True, call=call)
     return _row_blocks.to_matrix(m, call=call, spec=spec)
 
 
