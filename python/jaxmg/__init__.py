@@ -18,6 +18,8 @@ from jaxmg.compat import (
     potri_symmetrize,
     potrs,
     potrs_shardmap_ctx,
+    syevd,
+    syevd_shardmap_ctx,
     unpad_rows,
     verify_cyclic,
 )
@@ -41,6 +43,8 @@ __all__ = [
     "potrs",
     "potrs_shardmap_ctx",
     "random_psd",
+    "syevd",
+    "syevd_shardmap_ctx",
     "unpad_rows",
     "utils",
     "verify_cyclic",

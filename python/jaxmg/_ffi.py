@@ -68,6 +68,37 @@ def diagonal(factor, *, n: int, call: _native.CallPlan, ranks: Ranks):
     return values
 
 
+def syevd(a, *, n: int, part, call: _native.CallPlan, ranks: Ranks):
+    """Decompose A; return (what is left of this rank's rows, w, [Z], info).
+
+    Parameters
+    ----------
+    a : (ceil(n / P), n) array
+        This rank's rows of A, of which the upper triangle is read; rows beyond the matrix are
+        ignored.
+    part : Part
+        Which eigenvectors are wanted. Row j of rank r's Z, which has ceil(part.count / P) rows, is
+        the conjugate of number part.first + r ceil(part.count / P) + j; those beyond the part are
+        zero. There is no Z if part.count is 0.
+    """
+    w = jax.ShapeDtypeStruct((n,), np.finfo(a.dtype).dtype)
+    rows = -(-part.count // ranks.size)
+    z = (jax.ShapeDtypeStruct((rows, n), a.dtype),) if rows else ()
+    attributes = {
+        "n": n,
+        "tile": call.tile,
+        "first": part.first,
+        "vectors": part.count,
+        "half_bandwidth": call.half_bandwidth,
+        "delay": call.delay,
+        "depth": call.depth,
+        "columns": call.columns,
+        "diamonds": call.diamonds,
+        "secular": call.secular,
+    }
+    return _call("syevd", (a,), (w, *z, _INFO), call=call, ranks=ranks, attributes=attributes)
+
+
 # The sweeps of `potrs`: A X = B, L X = B, L^H X = B.
 BOTH, FORWARD, BACKWARD = range(3)
 _INFO = jax.ShapeDtypeStruct((1,), np.int32)

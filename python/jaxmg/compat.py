@@ -3,12 +3,23 @@
 New code should use `jaxmg.linalg`.
 """
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from jaxmg import _cholesky, _derivatives, _ffi, _native, _row_blocks, _sharding
+from jaxmg import (
+    _cholesky,
+    _derivatives,
+    _eigen,
+    _eigen_derivatives,
+    _ffi,
+    _native,
+    _row_blocks,
+    _sharding,
+)
 from jaxmg._arguments import (
     ArgumentError,
     as_array,
@@ -17,6 +28,7 @@ from jaxmg._arguments import (
     positive_int,
 )
 from jaxmg._cholesky import Call
+from jaxmg._eigen import UPPER, Part
 from jaxmg._sharding import Ranks
 from jaxmg.layout import (
     calculate_padding,
@@ -26,6 +38,7 @@ from jaxmg.layout import (
     unpad_rows,
     verify_cyclic,
 )
+from jaxmg.utils import JaxMgWarning
 
 __all__ = [
     "calculate_padding",
@@ -38,11 +51,14 @@ __all__ = [
     "potri_symmetrize",
     "potrs",
     "potrs_shardmap_ctx",
+    "syevd",
+    "syevd_shardmap_ctx",
     "unpad_rows",
     "verify_cyclic",
 ]
 
 _FAILED = 7
+_LARGEST_TILE_OF_SYEVD = 1024
 
 
 def potrs(a, b, T_A=None, mesh=None, in_specs=None, return_status=False, pad=True):
@@ -268,6 +284,143 @@ def potri_symmetrize(a):
 def _symmetrized(a, *, call: Call, spec):
     m = _row_blocks.from_triangle(a, upper=True, call=call)
     return _row_blocks.to_matrix(m, call=call, spec=spec)
+
+
+def syevd(
+    a,
+    T_A=None,
+    mesh=None,
+    in_specs=None,
+    return_eigenvectors=True,
+    return_status=False,
+    pad=True,
+):
+    """Eigenvalues and eigenvectors of a Hermitian matrix.
+
+    Parameters
+    ----------
+    a : (N, N) array
+        float32, float64, complex64 or complex128. Only the upper triangle, the elements
+        ``a[i, j]`` with ``j >= i``, is read. Wherever it lives, it is moved to where `in_specs`
+        says.
+    T_A : int, optional
+        Tile size, a hint; above 1024 there is a warning, and 1024 is taken.
+    mesh, in_specs, return_status, pad
+        As for `potrs`; `in_specs` is a single spec.
+    return_eigenvectors : bool
+        Compute eigenvectors, too.
+
+    Returns
+    -------
+    w : (N,) array
+        Eigenvalues, real, ascending, replicated.
+    v : (N, N) array
+        Only with ``return_eigenvectors=True``: one eigenvector in each column, sharded
+        ``P(None, axis)`` if the columns divide evenly among the devices.
+    status : () int32 array
+        Only with ``return_status=True``: 0, or 7 if `a` holds NaN or infinity where it is read, or
+        an iteration did not converge; everything is NaN then.
+
+    The first is not in a tuple if it is all.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `potrs` does.
+
+    Warns
+    -----
+    JaxMgWarning
+        If `T_A` is above 1024.
+
+    See Also
+    --------
+    jaxmg.linalg.eigh : the same algorithm; its docstring names the source.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, jaxmg
+    >>> from jax.sharding import PartitionSpec as P
+    >>> mesh = jax.make_mesh((len(jax.devices()),), ("x",))
+    >>> n = 4 * len(jax.devices())
+    >>> w, v = jaxmg.syevd(jnp.diag(jnp.arange(n, 0.0, -1.0)), 4, mesh, P("x", None))
+    >>> bool(abs(w - jnp.arange(1, n + 1)).max() < 1e-4)
+    True
+    """
+    del pad
+    a = as_array(a, "a")
+    check_square(a)
+    tile = _tile_of_syevd(T_A)
+    call = Call(_ranks(mesh, in_specs, (a,), most_specs=1), tile)
+    _native.require(call.ranks.platform)
+    *result, status = _syevd(
+        *_sharding.place_all(call.ranks, a),
+        call=call,
+        vectors=bool(return_eigenvectors),
+        spec=_sharding.column_spec(a.shape[0], call.ranks),
+    )
+    result = (*result, status) if return_status else tuple(result)
+    return result if len(result) > 1 else result[0]
+
+
+@_sharding.program("vectors", "spec")
+def _syevd(a, *, call: Call, vectors: bool, spec):
+    a, n = _sharding.matrix_on_mesh(a, call.ranks), a.shape[1]
+    if not vectors:
+        w, aside = _eigen_derivatives.eigvals(call, UPPER, Part(0, n), (a,))
+        return w, _status(aside.info)
+    w, z, aside = _eigen_derivatives.eigh(call, UPPER, Part(0, n), (a,))
+    v = _row_blocks.adjoint_matrix(z, n, call=call, spec=spec)
+    return w, v, _status(aside.info)
+
+
+def syevd_shardmap_ctx(a, T_A=None, return_eigenvectors=True, pad=True, *, axis_name=None):
+    """Eigenvalues and eigenvectors from inside the caller's ``shard_map`` (``check_vma=False``).
+
+    Parameters
+    ----------
+    a, pad, axis_name
+        As for `potrs_shardmap_ctx`.
+    T_A, return_eigenvectors
+        As for `syevd`.
+
+    Returns
+    -------
+    w : (N,) array
+        Eigenvalues, the same on every rank.
+    v : (N, N / P) array
+        Only with ``return_eigenvectors=True``: this rank's columns of the eigenvectors, which
+        ``out_specs=P(None, axis)`` puts together.
+    status : (1,) int32 array
+        As for `syevd`, the same on every rank.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `potrs_shardmap_ctx` does.
+
+    Warns
+    -----
+    JaxMgWarning
+        If `T_A` is above 1024.
+    """
+    del pad
+    a, call = _on_shards(a, _tile_of_syevd(T_A), axis_name)
+    *result, info = _eigen.eigh_on_shards(a, call, vectors=bool(return_eigenvectors))
+    return *result, _status(info)[None]
+
+
+def _tile_of_syevd(T_A) -> int | None:
+    tile = positive_int(T_A, "T_A")
+    if tile is not None and tile > _LARGEST_TILE_OF_SYEVD:
+        warnings.warn(
+            f"T_A has a maximum value of {_LARGEST_TILE_OF_SYEVD} for syevd, which is taken "
+            f"instead of {tile}",
+            JaxMgWarning,
+            stacklevel=3,
+        )
+        return _LARGEST_TILE_OF_SYEVD
+    return tile
 
 
 def cyclic_1d(a, T_A, mesh=None, in_specs=None, pad=True):

@@ -4,25 +4,31 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
 
-from jaxmg import _derivatives, _native, _row_blocks, _sharding
+from jaxmg import _derivatives, _row_blocks, _sharding
 from jaxmg._arguments import as_array, check_right_hand_side, check_square, positive_int
 from jaxmg._cholesky import Call
+from jaxmg._options import check_backend, make_call, prepared, to_matrix
+from jaxmg.eigen import EighResult, eigh, eigvalsh, pinvh, sqrtm_h
 from jaxmg.factor import CholeskyFactor
 
 __all__ = [
     "CholeskyFactor",
+    "EighResult",
     "cho_factor",
     "cho_factor_shifted",
     "cho_solve",
     "cholesky",
+    "eigh",
+    "eigvalsh",
     "inv",
     "logdet",
+    "pinvh",
     "slogdet",
     "solve",
     "solve_triangular",
+    "sqrtm_h",
 ]
 
-_BACKENDS = ("auto", "tiled")
 _ASSUMPTIONS = ("gen", "diagonal", "tridiagonal", "banded", "upper triangular",
                 "lower triangular", "sym", "her", "pos")  # fmt: skip
 
@@ -121,7 +127,7 @@ def solve(
     a, b = as_array(a, "a"), as_array(b, "b")
     check_square(a)
     check_right_hand_side(a, b)
-    call = _call(_sharding.ranks_of(a, b), tile, backend, workspace_limit)
+    call = make_call(_sharding.ranks_of(a, b), tile, backend, workspace_limit)
     x_spec = _sharding.spec_on(b, call.ranks.mesh)
     placed = _sharding.place_all(call.ranks, a, b)
     x, info, _ = _solve(*placed, call=call, x_spec=x_spec, donate=donate)
@@ -164,7 +170,7 @@ def cho_factor(a, *, tile=None, backend="auto", donate=False, workspace_limit=No
     >>> jaxmg.linalg.cho_solve(factor, jnp.ones(3)).tolist()
     [0.25, 0.25, 0.25]
     """
-    a, call = _prepared(a, tile, backend, workspace_limit)
+    a, call = prepared(a, tile, backend, workspace_limit)
     data, info = _factor(*_sharding.place_all(call.ranks, a), call=call, donate=donate)
     return _as_factor(data, info, call, a)
 
@@ -217,7 +223,7 @@ def cho_factor_shifted(
     >>> int(factor.info), float(s) > 0
     (0, True)
     """
-    a, call = _prepared(a, tile, backend, workspace_limit)
+    a, call = prepared(a, tile, backend, workspace_limit)
     max_tries = positive_int(max_tries, "max_tries")
     if not growth > 1:
         raise ValueError(f"growth must be above 1, got {growth}")
@@ -266,7 +272,7 @@ def cho_solve(factor, b, *, backend="auto", workspace_limit=None):
     >>> jaxmg.linalg.cho_solve(factor, jnp.ones((3, 2))).shape
     (3, 2)
     """
-    _check_backend(backend)
+    check_backend(backend)
     return _check_factor(factor).solve(b, workspace_limit=workspace_limit)
 
 
@@ -309,7 +315,7 @@ def solve_triangular(factor, b, *, trans=0, backend="auto", workspace_limit=None
     >>> jaxmg.linalg.solve_triangular(factor, jnp.ones(3)).tolist()
     [0.5, 0.5, 0.5]
     """
-    _check_backend(backend)
+    check_backend(backend)
     return _check_factor(factor).solve_triangular(b, trans=trans, workspace_limit=workspace_limit)
 
 
@@ -362,11 +368,11 @@ def inv(
     [[0.25, 0.0], [0.0, 0.25]]
     """
     if isinstance(a, CholeskyFactor):
-        _check_backend(backend)
+        check_backend(backend)
         x, info = a.inv(donate=donate, workspace_limit=workspace_limit), a.info
     else:
         _require_positive_definite(assume_a)
-        x, info = _to_matrix(_inverse, a, tile, backend, workspace_limit, donate)
+        x, info = to_matrix(_inverse, a, tile, backend, workspace_limit, donate)
     return (x, info) if return_info else x
 
 
@@ -409,10 +415,10 @@ def cholesky(
     [[2.0, 0.0], [0.0, 2.0]]
     """
     if isinstance(a, CholeskyFactor):
-        _check_backend(backend)
+        check_backend(backend)
         x, info = a.lower(donate=donate, workspace_limit=workspace_limit), a.info
     else:
-        x, info = _to_matrix(_lower, a, tile, backend, workspace_limit, donate)
+        x, info = to_matrix(_lower, a, tile, backend, workspace_limit, donate)
     return (x, info) if return_info else x
 
 
@@ -447,7 +453,7 @@ def logdet(a, *, tile=None, backend="auto", donate=False, workspace_limit=None):
     0.0
     """
     if isinstance(a, CholeskyFactor):
-        _check_backend(backend)
+        check_backend(backend)
         return a.logdet(workspace_limit=workspace_limit)
     options = dict(tile=tile, backend=backend, donate=donate, workspace_limit=workspace_limit)
     return cho_factor(a, **options).logdet(workspace_limit=workspace_limit)
@@ -485,7 +491,7 @@ def slogdet(a, *, assume_a="gen", tile=None, backend="auto", donate=False, works
     (1.0, 0.0)
     """
     if isinstance(a, CholeskyFactor):
-        _check_backend(backend)
+        check_backend(backend)
         return a.slogdet(workspace_limit=workspace_limit)
     _require_positive_definite(assume_a)
     options = dict(tile=tile, backend=backend, donate=donate, workspace_limit=workspace_limit)
@@ -499,13 +505,13 @@ def slogdet(a, *, assume_a="gen", tile=None, backend="auto", donate=False, works
 def _solve(a, b, *, call: Call, x_spec):
     # XLA lets a program overwrite a donated argument only where a result takes its place: so the
     # factor is one.
-    a, b = _on_mesh(a, call), _sharding.on_mesh(b, call.ranks)
+    a, b = _sharding.matrix_on_mesh(a, call.ranks), _sharding.on_mesh(b, call.ranks)
     return _derivatives.factor_and_solve(call, x_spec, a, b)
 
 
 @_sharding.program()
 def _factor(a, *, call: Call):
-    return _derivatives.factor(call, _on_mesh(a, call))
+    return _derivatives.factor(call, _sharding.matrix_on_mesh(a, call.ranks))
 
 
 @_sharding.program("growth", "max_tries")
@@ -513,52 +519,25 @@ def _factor_shifted(a, first, *, call: Call, growth, max_tries):
     if first is None:
         diagonal = jnp.abs(_row_blocks.diagonal(a, call=call))
         first = np.finfo(a.dtype).eps * jnp.sum(diagonal)
-    return _derivatives.factor_shifted(call, growth, max_tries, _on_mesh(a, call), first)
+    a = _sharding.matrix_on_mesh(a, call.ranks)
+    return _derivatives.factor_shifted(call, growth, max_tries, a, first)
 
 
 @_sharding.program("spec")
 def _inverse(a, *, call: Call, spec):
-    data, info = _derivatives.factor(call, _on_mesh(a, call))
+    data, info = _derivatives.factor(call, _sharding.matrix_on_mesh(a, call.ranks))
     x = _derivatives.inverse(call.of_factor(a), data)
     return _row_blocks.to_matrix(x, call=call, spec=spec), info
 
 
 @_sharding.program("spec")
 def _lower(a, *, call: Call, spec):
-    data, info = _derivatives.factor(call, _on_mesh(a, call))
+    data, info = _derivatives.factor(call, _sharding.matrix_on_mesh(a, call.ranks))
     triangle = _derivatives.lower(call.of_factor(a), data)
     return _row_blocks.to_matrix(triangle, call=call, spec=spec), info
 
 
-def _on_mesh(a, call: Call):
-    return _sharding.on_mesh(a, call.ranks, _sharding.row_spec(a.shape[0], call.ranks))
-
-
 # --- what the functions have in common --------------------------------------------------------
-
-
-def _to_matrix(program, a, tile, backend, workspace_limit, donate):
-    """Run a program that makes a matrix like `a` of it; return (matrix, info)."""
-    a, call = _prepared(a, tile, backend, workspace_limit)
-    ranks = call.ranks
-    spec = _sharding.spec_on(a, ranks.mesh) or _sharding.row_spec(a.shape[0], ranks)
-    (placed,) = _sharding.place_all(ranks, a)
-    x, info = program(placed, call=call, spec=spec, donate=donate)
-    return _sharding.keep_sharding(x, a), info
-
-
-def _prepared(a, tile, backend, workspace_limit):
-    """Return a matrix, checked, and how to call routines on it."""
-    a = as_array(a, "a")
-    check_square(a)
-    return a, _call(_sharding.ranks_of(a), tile, backend, workspace_limit)
-
-
-def _call(ranks, tile, backend, workspace_limit) -> Call:
-    _check_backend(backend)
-    call = Call(ranks, positive_int(tile, "tile"), positive_int(workspace_limit, "workspace_limit"))
-    _native.require(ranks.platform)
-    return call
 
 
 def _as_factor(data, info, call: Call, a) -> CholeskyFactor:
@@ -573,11 +552,6 @@ def _check_factor(factor) -> CholeskyFactor:
             f"factor must be a CholeskyFactor, as cho_factor makes it; got {type(factor).__name__}"
         )
     return factor
-
-
-def _check_backend(backend) -> None:
-    if backend not in _BACKENDS:
-        raise ValueError(f"backend must be one of {_BACKENDS}, got {backend!r}")
 
 
 def _require_positive_definite(assume_a) -> None:

@@ -1,5 +1,6 @@
 """What a call will need, before it is made: does it fit, and how long will it take?"""
 
+import operator
 from dataclasses import dataclass
 
 import jax
@@ -20,8 +21,9 @@ _STEPS = {
     "cho_factor": ("potrf",),
     "cho_solve": ("potrs",),
     "cholesky": ("potrf", "lower"),
+    "syevd": ("syevd",),
 }
-_WITH_RIGHT_HAND_SIDES = ("posv", "potrs")
+_WITH_RIGHT_HAND_SIDES = ("posv", "potrs", "syevd")
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,14 @@ class Plan:
     Attributes
     ----------
     routine, shape, dtype, nrhs
-        The call that was planned.
+        The call that was planned; for "syevd", nrhs is the number of eigenvectors.
     ranks : int
         Number of devices.
     tile : int
         Width of the tile columns.
     shard_bytes, rhs_bytes, workspace_bytes : int
-        Bytes on each device: its part of the matrix, the right-hand sides, the workspace.
+        Bytes on each device: its part of the matrix, the right-hand sides (or eigenvalues and
+        eigenvectors), the workspace.
     total_bytes : int
         Their sum: the most that a call with a donated matrix needs.
     seconds : float
@@ -60,24 +63,28 @@ class Plan:
         return self.shard_bytes + self.rhs_bytes + self.workspace_bytes
 
     def __str__(self) -> str:
+        vectors = "eigenvectors" if self.routine == "syevd" else "right-hand sides"
         return (
             f"{self.routine} of {self.shape[0]} x {self.shape[1]} {self.dtype}, "
-            f"{self.nrhs} right-hand sides, on {self.ranks} devices: tile {self.tile}; per device "
-            f"{self.total_bytes / _GIB:.3g} GiB (matrix {self.shard_bytes / _GIB:.3g}, right-hand "
-            f"sides {self.rhs_bytes / _GIB:.3g}, workspace {self.workspace_bytes / _GIB:.3g}); "
+            f"{self.nrhs} {vectors}, on {self.ranks} devices: tile {self.tile}; per device "
+            f"{self.total_bytes / _GIB:.3g} GiB (matrix {self.shard_bytes / _GIB:.3g}, {vectors} "
+            f"{self.rhs_bytes / _GIB:.3g}, workspace {self.workspace_bytes / _GIB:.3g}); "
             f"about {self.seconds:.3g} s"
         )
 
 
-def plan(routine, shape, dtype, devices, *, nrhs=1, tile=None, workspace_limit=None) -> Plan:
+def plan(
+    routine, shape, dtype, devices, *, nrhs=1, vectors=None, tile=None, workspace_limit=None
+) -> Plan:
     """Plan a call without making it.
 
     Parameters
     ----------
-    routine : {"potrs", "potri", "cho_factor", "cho_solve", "cholesky"}
+    routine : {"potrs", "potri", "cho_factor", "cho_solve", "cholesky", "syevd"}
         "potrs" is the Cholesky solve, `jaxmg.linalg.solve` with ``assume_a="pos"`` and
-        `jaxmg.potrs`; "potri" is the inverse, `jaxmg.linalg.inv` and `jaxmg.potri`; the others are
-        the functions of `jaxmg.linalg`.
+        `jaxmg.potrs`; "potri" is the inverse, `jaxmg.linalg.inv` and `jaxmg.potri`; "syevd"
+        is the eigensolver, `jaxmg.linalg.eigh`, `jaxmg.linalg.eigvalsh` and `jaxmg.syevd`; the
+        others are the functions of `jaxmg.linalg`.
     shape : (int, int)
         Shape of the matrix.
     dtype : dtype
@@ -86,6 +93,8 @@ def plan(routine, shape, dtype, devices, *, nrhs=1, tile=None, workspace_limit=N
         An int is a number of devices of JAX's default backend.
     nrhs : int
         Number of right-hand sides, for "potrs" and "cho_solve".
+    vectors : int, optional
+        Number of eigenvectors, for "syevd": 0 for eigenvalues only; by default all.
     tile, workspace_limit : int, optional
         As for `jaxmg.linalg.solve`.
 
@@ -116,7 +125,7 @@ def plan(routine, shape, dtype, devices, *, nrhs=1, tile=None, workspace_limit=N
         expected = ", ".join(str(supported) for supported in _native.DTYPES)
         raise TypeError(f"dtype must be one of {expected}; got {dtype}")
     ranks, platform, processes = _count(devices)
-    nrhs = positive_int(nrhs, "nrhs")
+    nrhs = positive_int(nrhs, "nrhs") if routine != "syevd" else _number_of_vectors(vectors, n)
     tile = positive_int(tile, "tile") or 0
     limit = positive_int(workspace_limit, "workspace_limit") or 0
     steps = []
@@ -147,6 +156,13 @@ def plan(routine, shape, dtype, devices, *, nrhs=1, tile=None, workspace_limit=N
         workspace_bytes=max(step.workspace_bytes for step in steps),
         seconds=sum(step.seconds for step in steps),
     )
+
+
+def _number_of_vectors(vectors, n: int) -> int:
+    number = n if vectors is None else operator.index(vectors)
+    if not 0 <= number <= n:
+        raise ValueError(f"vectors must be from 0 to {n}, got {number}")
+    return number
 
 
 def _count(devices) -> tuple[int, str, int]:

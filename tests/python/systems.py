@@ -66,3 +66,34 @@ def assert_inverse(a, x):
     norms = np.linalg.norm(a) * np.linalg.norm(np.linalg.inv(a.astype(wide)))
     assert residual <= 10 * len(a) * np.finfo(a.dtype).eps * norms
     np.testing.assert_array_equal(x, x.conj().T)
+
+
+def hermitian(n, dtype="float64", seed=0):
+    g = gaussian((n, n), dtype, seed)
+    return (g + g.conj().T) / 2
+
+
+def assert_eigen(a, w, v, b=None):
+    """Check eigenvalues and eigenvectors with LAPACK's test ratios, which are to be below 30.
+
+    ||A V - B V W|| <= 30 n eps ||A|| ||V||, ||V^H B V - I|| <= 30 n eps, both times cond(B).
+    """
+    a, w, v = (np.asarray(array) for array in (a, w, v))
+    assert v.dtype == a.dtype and w.dtype == np.finfo(a.dtype).dtype
+    assert (np.diff(w) >= 0).all()
+    wide = np.result_type(a, np.float64)
+    b = np.eye(len(a)) if b is None else np.asarray(b).astype(wide)
+    bound = 30 * len(a) * np.finfo(a.dtype).eps * np.linalg.cond(b)
+    a, v = a.astype(wide), v.astype(wide)
+    residual = np.linalg.norm(a @ v - b @ v * w, 2)
+    assert residual <= bound * np.linalg.norm(a, 2) * np.linalg.norm(v, 2)
+    assert np.linalg.norm(v.conj().T @ b @ v - np.eye(v.shape[1]), 2) <= bound
+
+
+def assert_eigenvalues(a, w, part=slice(None)):
+    """Check |w - w_LAPACK| <= c n eps ||A|| for the eigenvalues in `part` of the spectrum."""
+    a = np.asarray(a)
+    known = np.linalg.eigvalsh(a.astype(np.result_type(a, np.float64)))
+    assert w.dtype == np.finfo(a.dtype).dtype
+    error = np.abs(np.asarray(w) - known[part])
+    assert (error <= 30 * len(a) * np.finfo(a.dtype).eps * np.abs(known).max()).all()

@@ -56,6 +56,20 @@ def test_an_inverse_is_a_factorisation_and_more():
     assert solve.rhs_bytes == 3 * 4096 * 8 and solve.seconds < planned("potrs", nrhs=3).seconds
 
 
+def test_eigenvectors_cost_something():
+    def plan(**options):
+        return jaxmg.plan("syevd", (4096, 4096), "float64", 4, **options)
+
+    everything, some, none = plan(), plan(vectors=512), plan(vectors=0)
+    assert everything.nrhs == 4096 and "4096 eigenvectors" in str(everything)
+    assert none.seconds < some.seconds < everything.seconds
+    assert none.rhs_bytes < some.rhs_bytes < everything.rhs_bytes
+    assert none.total_bytes < everything.total_bytes
+    for number in (-1, 4097):
+        with pytest.raises(ValueError, match="vectors must be from 0 to 4096"):
+            plan(vectors=number)
+
+
 def test_limit_of_workspace():
     free = jaxmg.plan("potrs", (8192, 8192), "float64", 4)
     limited = jaxmg.plan("potrs", (8192, 8192), "float64", 4, workspace_limit=free.workspace_bytes)

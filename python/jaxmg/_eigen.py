@@ -1,0 +1,137 @@
+"""The programs of the eigensolver: global arrays in, global arrays out.
+
+JAX's rows of A, read column-major, are columns of ``A.T = conj(A)``, whose eigenvectors are the
+conjugates of those of A. The eigenvectors that the native code returns as columns are therefore, as
+rows, those of V^H: A = V W V^H, and what is called Z here is V^H, one conjugated eigenvector of A a
+row, in row blocks (see `_cholesky`).
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+
+from jaxmg import _cholesky, _ffi, _native, _row_blocks, _sharding
+from jaxmg._cholesky import BACKWARD, FORWARD, Call
+
+# The triangles of a matrix.
+UPPER, LOWER = range(2)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The `count` eigenvalues, or eigenvectors, from number `first` on, in ascending order."""
+
+    first: int
+    count: int
+
+    def of(self, w):
+        """Return this part of all eigenvalues."""
+        return w[self.first : self.first + self.count]
+
+
+class Aside(NamedTuple):
+    """What comes with eigenvalues and eigenvectors, and is constant where they are differentiated.
+
+    `spectrum` is all eigenvalues. `rest` is what is left of A: XLA lets a program overwrite a
+    donated argument only where a result takes its place, and it does.
+    """
+
+    info: jax.Array
+    spectrum: jax.Array
+    rest: jax.Array
+
+
+def eigh(matrices, *, call: Call, uplo: int, part: Part):
+    """Decompose A, or A with respect to B, for `matrices` (A,) or (A, B).
+
+    Of both, the triangle `uplo` is read. Return (w, Z, aside): the eigenvalues and the rows of Z
+    that belong to `part`, and what comes with them.
+    """
+    a, *b = matrices
+    if not b:
+        (z,), aside = _syevd(a, call=call, uplo=uplo, wanted=part)
+        return part.of(aside.spectrum), z, aside
+    a, factor, not_definite = _reduced(a, *b, call=call, uplo=uplo)
+    (z,), aside = _syevd(a, call=call, uplo=UPPER, wanted=part)
+    # The eigenvectors of C are Y = L^H V, so V^H = Y^H L^-1.
+    z = _cholesky.potrs_rows(factor, z, call=call.of_factor(a), sweeps=BACKWARD)
+    return part.of(aside.spectrum), z, _with_info_of_b(aside, not_definite)
+
+
+def eigvals(matrices, *, call: Call, uplo: int, part: Part):
+    """Return (w, aside) as `eigh` does."""
+    a, *b = matrices
+    not_definite = None
+    if b:
+        a, _, not_definite = _reduced(a, *b, call=call, uplo=uplo)
+        uplo = UPPER
+    _, aside = _syevd(a, call=call, uplo=uplo, wanted=Part(0, 0))
+    return part.of(aside.spectrum), _with_info_of_b(aside, not_definite)
+
+
+def _syevd(a, *, call: Call, uplo: int, wanted: Part):
+    """Decompose A, a matrix or its row blocks; return ((Z,) or (), aside)."""
+    ranks, n = call.ranks, a.shape[1]
+    if n == 0:
+        aside = Aside(jnp.zeros((), np.int32), jnp.zeros(0, np.finfo(a.dtype).dtype), a)
+        return (a,), aside
+    plan = call.plan("syevd", n, wanted.count, a.dtype)
+    if uplo == LOWER:
+        a = _row_blocks.from_triangle(a, upper=False, call=call)
+    z_specs = (ranks.rows,) if wanted.count else ()
+    spec_of_w = PartitionSpec(None)
+
+    def decompose(a):
+        rest, w, *z, info = _sharding.over_ranks(
+            functools.partial(_ffi.syevd, n=n, part=wanted, call=plan, ranks=ranks),
+            ranks,
+            (ranks.rows,),
+            (ranks.rows, spec_of_w, *z_specs, PartitionSpec(None)),
+        )(_sharding.pad_rows_to(a, ranks.padded_rows(n)))
+        return tuple(z), Aside(info[0], w, rest)
+
+    specs = z_specs, Aside(PartitionSpec(), spec_of_w, ranks.rows)
+    return _sharding.auto(_cholesky.batchable(decompose), ranks, specs)(a)
+
+
+def _reduced(a, b, *, call: Call, uplo: int):
+    """Return C = L^-1 A L^-H in row blocks, and the factor and info of B = L L^H."""
+    call = call.of_factor(a)
+    a = _row_blocks.from_triangle(a, upper=uplo == UPPER, call=call)
+    b = _row_blocks.from_triangle(b, upper=uplo == UPPER, call=call)
+    factor, info = _cholesky.potrf(b, call=call)
+    half = _cholesky.potrs_rows(factor, a, call=call, sweeps=FORWARD)  # A L^-H
+    half = _row_blocks.adjoint(half, call=call)  # L^-1 A
+    return _cholesky.potrs_rows(factor, half, call=call, sweeps=FORWARD), factor, info
+
+
+def _with_info_of_b(aside: Aside, not_definite) -> Aside:
+    """Return LAPACK's info, N + i if the minor of order i of B is not positive definite."""
+    if not_definite is None:
+        return aside
+    n = aside.spectrum.size
+    return aside._replace(info=jnp.where(not_definite == 0, aside.info, n + not_definite))
+
+
+# --- inside the caller's shard_map ------------------------------------------------------------
+
+
+def eigh_on_shards(a, call: Call, *, vectors: bool):
+    """Decompose A, of which each rank has its rows; return (w, [its columns of V], info).
+
+    The upper triangle is read.
+    """
+    ranks, n = call.ranks, a.shape[1]
+    if a.size == 0:
+        v = (a.T,) if vectors else ()
+        return jnp.zeros(0, np.finfo(a.dtype).dtype), *v, jnp.zeros((), np.int32)
+    _native.require(ranks.platform)
+    part = Part(0, n if vectors else 0)
+    plan = call.plan("syevd", n, part.count, a.dtype)
+    _, w, *z, info = _ffi.syevd(a, n=n, part=part, call=plan, ranks=ranks)
+    return w, *(rows.conj().T for rows in z), info[0]

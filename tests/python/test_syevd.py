@@ -1,0 +1,166 @@
+"""The 0.0.x names syevd and syevd_shardmap_ctx, as existing code calls them."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxmg import JaxMgWarning, syevd, syevd_shardmap_ctx
+from systems import DTYPES, ROWS, assert_eigen, assert_eigenvalues, hermitian, put, set_mesh
+
+N = 12
+A = hermitian(N)
+
+
+def check(w, v, mesh):
+    assert_eigen(A, w, v)
+    assert w.sharding.is_fully_replicated
+    assert v.sharding.is_equivalent_to(NamedSharding(mesh, P(None, "x")), 2)
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize("specs", [ROWS, (ROWS,), [ROWS]])
+def test_forms_of_in_specs(make_mesh, axis_type, specs, jit):
+    mesh = make_mesh(4, axis_type=axis_type)
+
+    def call(a):
+        return syevd(a, 3, mesh, specs)
+
+    check(*(jax.jit(call) if jit else call)(put(A, mesh, "x", None)), mesh)
+
+
+def test_what_is_returned(make_mesh, axis_type):
+    mesh = make_mesh(4, axis_type=axis_type)
+    a = put(A, mesh, "x", None)
+    check(*syevd(a), mesh)
+    check(*syevd(a, in_specs=ROWS), mesh)
+    *result, status = syevd(a, 3, mesh, ROWS, True, True, False)
+    check(*result, mesh)
+    assert status.shape == () and status.dtype == np.int32 and status == 0
+    w, status = syevd(a, 3, mesh, ROWS, return_eigenvectors=False, return_status=True)
+    assert_eigenvalues(A, w)
+    assert status == 0
+    assert_eigenvalues(A, syevd(a, 3, mesh, ROWS, False))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dtypes(make_mesh, dtype):
+    a = hermitian(13, dtype)
+    w, v, status = syevd(put(a, make_mesh(3)), 2, make_mesh(3), ROWS, return_status=True)
+    assert_eigen(a, w, v)
+    assert status == 0
+
+
+@pytest.mark.parametrize("where", ["numpy", "columns", "replicated"])
+def test_in_specs_say_how_the_call_sees_a_not_where_it_is(make_mesh, where):
+    mesh = make_mesh(4)
+    a = {"numpy": A, "columns": put(A, mesh, None, "x"), "replicated": put(A, mesh)}[where]
+    check(*syevd(a, 3, mesh, ROWS), mesh)
+    check(*jax.jit(lambda: syevd(a, 3, mesh, ROWS))(), mesh)
+
+
+def test_as_netket_calls_it(make_mesh, axis_type):
+    """An abstract mesh inside jit, T_A capped at 512, the largest eigenvalue last."""
+    mesh = make_mesh(4, axis_type=axis_type)
+
+    @jax.jit
+    def call(a):
+        mesh = jax.sharding.get_abstract_mesh()
+        w, v = syevd(a, min(512, max(64, N // 4)), mesh, P("x", None))
+        return w, v, w[-1]
+
+    with set_mesh(mesh):
+        w, v, largest = call(put(A, mesh, "x", None))
+    check(w, v, mesh)
+    assert largest == w.max()
+
+
+def test_vectors_on_explicit_axes_multiply(make_mesh):
+    mesh = make_mesh(4, axis_type="Explicit")
+    a = put(A, mesh, "x", None)
+    w, v = syevd(a, 3, mesh, ROWS)
+    np.testing.assert_allclose(jax.jit(lambda v, w: v @ jnp.diag(w) @ v.T)(v, w), A, atol=1e-12)
+
+
+def test_tile_sizes(make_mesh):
+    mesh = make_mesh(4)
+    a = put(A, mesh, "x", None)
+    with pytest.warns(JaxMgWarning, match="^T_A has a maximum value of 1024"):
+        check(*syevd(a, 1025, mesh, ROWS), mesh)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for tile in (1, 2, 5, 1024):
+            check(*syevd(a, tile, mesh, ROWS), mesh)
+    with pytest.raises(ValueError, match="T_A must be at least 1, got 0"):
+        syevd(a, 0, mesh, ROWS)
+
+
+def test_only_the_upper_triangle_is_read(make_mesh):
+    mesh = make_mesh(3)
+    garbage = np.triu(A) + np.tril(np.full_like(A, np.nan), -1)
+    check(*syevd(put(garbage, mesh, "x", None), 2, mesh, ROWS), mesh)
+
+
+def test_failure(make_mesh):
+    mesh = make_mesh(4)
+    a = A.copy()
+    a[3, 5] = np.inf
+    w, v, status = syevd(put(a, mesh, "x", None), 2, mesh, ROWS, return_status=True)
+    assert status == 7 and status.dtype == np.int32 and status.shape == ()
+    assert np.isnan(w).all() and np.isnan(v).all()
+    w, status = syevd(put(a, mesh, "x", None), 2, mesh, ROWS, False, True)
+    assert status == 7 and np.isnan(w).all()
+
+
+def test_wrong_arguments(make_mesh):
+    mesh = make_mesh(2)
+    with pytest.raises(TypeError, match="^in_specs must be a PartitionSpec"):
+        syevd(A, 2, mesh, "x")
+    with pytest.raises(ValueError, match="in_specs must be a single PartitionSpec"):
+        syevd(A, 2, mesh, (ROWS, P()))
+    with pytest.raises(ValueError, match="A must be sharded along the rows"):
+        syevd(A, 2, mesh, P(None, "x"))
+    with pytest.raises(AssertionError, match="a must be a 2D array"):
+        syevd(A[0], 2, mesh, ROWS)
+
+
+# --- inside shard_map -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_shardmap_ctx(make_mesh, axis_type, count):
+    mesh = make_mesh(count, axis_type=axis_type)
+    run = jax.shard_map(
+        lambda a: syevd_shardmap_ctx(a, 3, pad=False),
+        mesh=mesh,
+        in_specs=ROWS,
+        out_specs=(P(None), P(None, "x"), P(None)),
+        check_vma=False,
+    )
+    w, v, status = jax.jit(run)(put(A, mesh, "x", None))
+    check(w, v, mesh)
+    assert status.shape == (1,) and status.dtype == np.int32 and status[0] == 0
+
+
+def test_shardmap_ctx_without_vectors(make_mesh):
+    mesh = make_mesh(4)
+    run = jax.shard_map(
+        lambda a: syevd_shardmap_ctx(a, 3, False),
+        mesh=mesh,
+        in_specs=ROWS,
+        out_specs=(P(None), P(None)),
+        check_vma=False,
+    )
+    w, status = run(put(A, mesh, "x", None))
+    assert_eigenvalues(A, w)
+    assert status.tolist() == [0]
+    w, status = run(put(np.full_like(A, np.nan), mesh, "x", None))
+    assert status.tolist() == [7] and np.isnan(w).all()
+
+
+def test_shardmap_ctx_outside():
+    with pytest.raises(ValueError, match="inside jax.shard_map"):
+        syevd_shardmap_ctx(jnp.asarray(A), 3)
