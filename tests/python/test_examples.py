@@ -11,7 +11,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-MODULES = ("compat", "factor", "layout", "linalg", "plan", "utils")
+MODULES = ("compat", "eigen", "factor", "layout", "linalg", "plan", "utils")
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -27,14 +27,24 @@ def test_docstrings_of_the_lineax_solver():
     assert failed == 0 and tested
 
 
-def test_gp_likelihood():
+def run(name):
+    """Run an example on four devices; return the last line it prints."""
     result = subprocess.run(
-        [sys.executable, str(EXAMPLES / "gp_likelihood.py")],
+        [sys.executable, str(EXAMPLES / name)],
         env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    *_, last = result.stdout.splitlines()
+    return result.stdout.splitlines()[-1]
+
+
+def test_gp_likelihood():
+    last = run("gp_likelihood.py")
     assert last.startswith("length") and "noise 0.3" in last
+
+
+def test_natural_gradient():
+    *_, error = run("natural_gradient.py").split()
+    assert float(error) < 1e-3

@@ -1,0 +1,48 @@
+"""Fit a network by natural gradients, through a smooth pseudo-inverse of a singular matrix."""
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec as P
+
+import jaxmg
+
+mesh = jax.make_mesh((len(jax.devices()),), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+hidden = 8 * len(jax.devices())
+samples = 32 * len(jax.devices())
+
+# Samples are sharded; the 3 * hidden parameters are on all devices.
+x = jax.device_put(jnp.linspace(-2.0, 2.0, samples), NamedSharding(mesh, P("x")))
+y = jnp.sin(3 * x) * jnp.exp(-(x**2) / 2)
+
+
+def model(theta, x):
+    weights, biases, amplitudes = theta.reshape(3, hidden)
+    return amplitudes @ jnp.tanh(weights * x + biases) / hidden**0.5
+
+
+def smooth_inverse(w, rtol=1e-12, rtol_smooth=1e-9):
+    """1 / w for the large eigenvalues, towards 0 for the small ones, as in NetKet's pinv_smooth."""
+    relative = jnp.abs(w / w[-1])
+    kept = relative > rtol
+    safe = jnp.where(kept, relative, 1.0)
+    return jnp.where(kept, 1 / (w[-1] * safe * (1 + (rtol_smooth / safe) ** 6)), 0.0)
+
+
+@jax.jit
+def step(theta, x, y):
+    jacobian = jax.vmap(jax.grad(model), in_axes=(None, 0))(theta, x)
+    error = jax.vmap(model, in_axes=(None, 0))(theta, x) - y
+    metric = jacobian.T @ jacobian / samples  # more parameters than it has large eigenvalues
+    gradient = jacobian.T @ error / samples
+    w, v = jaxmg.linalg.eigh(metric)
+    direction = v @ (smooth_inverse(w) * (v.T @ gradient))
+    return theta - 0.5 * direction, jnp.sqrt(jnp.mean(error**2)), jnp.sum(w > 1e-9 * w[-1])
+
+
+theta = jax.random.normal(jax.random.key(0), (3 * hidden,))
+for i in range(31):
+    theta, error, rank = step(theta, x, y)
+    if i % 10 == 0:
+        print(f"step {i:2d}: {3 * hidden} parameters, rank about {rank}, error {error:.1e}")
