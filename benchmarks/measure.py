@@ -146,7 +146,7 @@ def syevd_values(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) 
     solve = jax.jit(lambda a: jaxmg.linalg.eigvalsh(a, tile=tile))
     outcome, values = _measured(lambda: solve(a), mesh.devices.flat)
     outcome["residual"] = systems.eigenvalue_error(values)
-    return _with_plan(outcome, "syevd_values", mesh, tile, a)
+    return _with_plan(outcome, "syevd", mesh, tile, a, vectors=0)
 
 
 # ---- what JAX has for it, on one device ----------------------------------------------------------
@@ -245,15 +245,12 @@ def _measured(call, devices) -> tuple[dict, object]:
     return {"samples": samples, "first_call": first, "peak_bytes": peak}, result
 
 
-def _with_plan(outcome: dict, routine: str, mesh: Mesh, tile: int | None, *own, nrhs=1) -> dict:
+def _with_plan(outcome: dict, routine: str, mesh: Mesh, tile: int | None, *own, **wanted) -> dict:
     """Add what jaxmg's planner says: what the call needs, beside the caller's `own` arrays."""
     import jaxmg
 
     n, dtype = own[0].shape[0], own[0].dtype
-    try:
-        plan = jaxmg.plan(routine, (n, n), dtype, mesh, nrhs=nrhs, tile=tile)
-    except ValueError:  # No plan for this routine.
-        return outcome
+    plan = jaxmg.plan(routine, (n, n), dtype, mesh, tile=tile, **wanted)
     details = {"tile": plan.tile, "planned_seconds": plan.seconds}
     own_bytes = sum(array.addressable_shards[0].data.nbytes for array in own)
     return outcome | {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/arena.h"
+#include "core/ascending.h"
 #include "engine/portable.h"
 #include "engine/secular.h"
 
@@ -78,7 +79,7 @@ class Deflation {
       const std::int64_t begin = parts.begin(k), end = parts.end(k), middle = begin + kept[k];
       for (std::int64_t i = begin; i < end; ++i) runs_[size(i)] = static_cast<int>(i);
       std::merge(runs_.begin() + begin, runs_.begin() + middle, runs_.begin() + middle, runs_.begin() + end, at(begin),
-                 Less{value_});
+                 Ascending<R>{value_});
     }
   }
   const int* ascending() const { return ascending_.data(); }
@@ -100,7 +101,7 @@ class Deflation {
     tolerance_ = 8 * unit_roundoff<R>() * std::max(largest, largest_z);
 
     std::merge(ascending_.begin() + begin, ascending_.begin() + middle, ascending_.begin() + middle,
-               ascending_.begin() + end, runs_.begin() + begin, Less{value_});
+               ascending_.begin() + end, runs_.begin() + begin, Ascending<R>{value_});
     scan(rho, begin, end);
     return lay_out(begin, rho, k, tables);
   }
@@ -109,10 +110,6 @@ class Deflation {
   enum class Kind : char { upper, dense, lower };
   static constexpr int none = -1;
 
-  struct Less {
-    const R* value;
-    bool operator()(int a, int b) const { return value[a] < value[b]; }
-  };
   static std::size_t size(std::int64_t i) { return static_cast<std::size_t>(i); }
   static std::size_t size(int i) { return static_cast<std::size_t>(i); }
 
@@ -149,7 +146,7 @@ class Deflation {
       waiting = here;
     }
     if (waiting != none) kept_.push_back(waiting);
-    std::stable_sort(deflated_.begin(), deflated_.end(), Less{value_});
+    std::sort(deflated_.begin(), deflated_.end(), Ascending<R>{value_});
   }
 
   // Gives every column its place: those kept by kind, then those deflated; lists poles and eigenvalues, and chains.

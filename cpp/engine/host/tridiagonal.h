@@ -10,6 +10,7 @@
 #include <numeric>
 #include <vector>
 
+#include "core/ascending.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
 #include "engine/engine.h"
@@ -48,12 +49,13 @@ class HostTridiagonal {
       if (!jacobi(a, z)) *info = std::min(*info, static_cast<std::int32_t>(begin + 1));
       const std::int64_t first = std::max(row, begin), last = std::min(row + q.rows, leaves.end(k));
       std::vector<std::int64_t> order(static_cast<std::size_t>(n));
+      std::vector<R> values(order.size());
       std::iota(order.begin(), order.end(), 0);
-      std::stable_sort(order.begin(), order.end(),
-                       [&](std::int64_t i, std::int64_t j) { return *a.at(i, i) < *a.at(j, j); });
+      for (std::int64_t j = 0; j < n; ++j) values[static_cast<std::size_t>(j)] = *a.at(j, j);
+      std::sort(order.begin(), order.end(), Ascending<R>{values.data()});
       for (std::int64_t j = 0; j < n; ++j) {
         const std::int64_t from = order[static_cast<std::size_t>(j)];
-        d[begin + j] = *a.at(from, from);
+        d[begin + j] = values[static_cast<std::size_t>(from)];
         std::copy_n(z.at(first - begin, from), last - first, q.at(first - row, begin + j));
       }
     }
