@@ -207,7 +207,7 @@ class BandReduction {
   // they came from.
   void factor(const Panel& p) {
     const auto panel = w_.panel.block(p.row, 0, n_ - p.row, b_);
-    std::vector<Block> collect, give_back, spread;
+    std::vector<Block> collect, give_back;
     int master = -1;
     pieces(p.column, p.row, [&](std::int64_t t, std::int64_t column, std::int64_t width) {
       if (master < 0) master = layout_.owner(t);

@@ -8,8 +8,8 @@
 //
 // Every rank keeps its own rows of Q, in blocks, so a merge is Q_rows <- Q_rows S. S is given by a few vectors (see
 // engine/secular.h) and generated, some columns at a time, where it is used. Ranks send each other nothing but these
-// vectors: z, whose elements lie where the rows of the cuts are, and the roots and weights of the secular equation,
-// of which each rank computes those with the numbers of its own rows.
+// vectors: z, whose elements lie where the rows of the cuts are, and the roots, eigenvalues and weights of the secular
+// equation, of which each rank computes those with the numbers of its own rows.
 //
 // S has the columns of Q1 that stayed zero in lower rows first, then dense ones, then those of Q2. Upper rows of Q
 // then need the first two, lower rows the last two, which halves the arithmetic as in LAPACK's laed3.
@@ -76,7 +76,7 @@ class DivideAndConquer {
  public:
   // Rank r has rows [r shard, (r + 1) shard) of the matrix of order n, as far as there are such. `d` (n) and `e` (n -
   // 1) are the same on every rank and stay as they are; `w` (n) becomes the ascending eigenvalues on every rank. `info`
-  // is this rank's: it becomes at most the number of an eigenvalue that was not found, and at most 1 if T is not
+  // is this rank's: it becomes at most the number of an eigenvalue that was not found, and 1 if T is not
   // finite, when w and Q become NaN. Parts of at most `leaf` rows are not halved.
   DivideAndConquer(E& engine, std::int64_t n, std::int64_t shard, const R* d, const R* e, R* w, std::int32_t* info,
                    DivideAndConquerWorkspace<R>& workspace, std::int64_t leaf = E::leaf_rows)

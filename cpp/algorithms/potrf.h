@@ -44,7 +44,7 @@ struct PotrfWorkspace {
   std::vector<MatrixView<T>> diagonals;  // L11, lower triangle
   std::vector<MatrixView<T>> own_rows;   // this rank's rows of L21, packed
   std::vector<Panel<T>> panels;          // all rows of L21
-  MatrixView<T> own_rhs;                 // this rank\'s rows of the right-hand sides, packed
+  MatrixView<T> own_rhs;                 // this rank's rows of the right-hand sides, packed
 
   PotrfWorkspace(Arena& arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots, std::int64_t nrhs) {
     failed = arena.take<std::int32_t>(slots);

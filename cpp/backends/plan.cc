@@ -79,8 +79,10 @@ std::int64_t carved(const PlanRequest& q, const TileColumns& layout, const Plan&
         return 0;
       case Routine::redistribute:
         return q.ranks == 1 ? 0 : redistribution_bytes<T>(layout, q.nrhs);
+      case Routine::syevd:
+        break;
     }
-    throw Error(ErrorCode::invalid_argument, "unknown routine");
+    throw Error(ErrorCode::invalid_argument, "this planner does not know the routine");
   });
 }
 
@@ -133,6 +135,8 @@ double estimate(const PlanRequest& q, const Plan& plan) {
       return m.step_seconds;
     case Routine::redistribute:
       return 2 * static_cast<double>(plan.shard_bytes) / m.link_bytes;
+    case Routine::syevd:
+      break;
   }
   return 0;
 }

@@ -18,6 +18,7 @@ enum class Routine : std::int64_t {
   potri = 4,
   lower = 5,
   diagonal = 6,
+  syevd = 7,  // has a planner of its own, see eigen_plan.h
 };
 
 struct PlanRequest {

@@ -69,7 +69,8 @@ concept TridiagonalEngine =
     Engine<E, R> &&
     requires(E& e, Lane lane, const R* cx, R* x, std::int64_t count, std::int64_t row, Halving halving,
              const MergeLevel<R>& level, const ColumnChains<R>& chains, MatrixView<R> q, std::int32_t* info) {
-      // To the host, which waits for the lane; and from there. The host's memory is free again on return.
+      // To the host, which waits for the lane; and from there, with no exchange in the lane since it was last waited
+      // for. The host's memory is free again on return.
       e.fetch(lane, cx, count, x /*host*/);
       e.store(lane, cx /*host*/, count, x);
       // How small parts should be, and how large they may be is largest_leaf.

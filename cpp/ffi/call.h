@@ -115,12 +115,14 @@ class CallFrame {
     return all;
   }
 
-  // What decides which kernels the call launches: the routine, the type and the sizes.
+  // What decides which kernels the call launches: the routine, the type, the sizes and the sweeps of a solve.
   std::string kind(const char* routine) const {
     std::string text = routine + std::to_string(static_cast<int>(result(0).element_type()));
     for (const auto& buffer : results_) {
       for (const std::int64_t size : buffer.dimensions()) text += ' ' + std::to_string(size);
     }
+    const auto sweeps = attributes_.get<std::int64_t>("sweeps");
+    if (sweeps.has_value()) text += " sweeps " + std::to_string(*sweeps);
     return text;
   }
 

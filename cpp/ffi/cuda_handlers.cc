@@ -1,4 +1,5 @@
-// XLA FFI handlers of NVIDIA GPUs. They enqueue and return; the host waits only for the roll of the call.
+// XLA FFI handlers of NVIDIA GPUs. They enqueue and return; the host waits for the roll of the call and, in syevd, for
+// the numbers that decide how merges go on.
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
@@ -56,7 +57,7 @@ class OfferedIds {
 // Runs body(engine, members, workspace) for one rank, among the ranks of its call.
 template <class Body>
 void with_engine(const CallFrame& call, std::int32_t device, cudaStream_t stream, MemoryRegions buffers,
-                 std::int64_t largest_potrf, const std::string& kind, Body&& body) {
+                 std::int64_t largest_potrf, const std::string& kind, bool data_decides, Body&& body) {
   const Membership members(read_roll(call.roll(), stream), static_cast<std::uint32_t>(device), call.attributes());
   Attendance attendance(members.key, members.rank, members.local_ranks, std::move(buffers), members.timeout);
   std::shared_ptr<Team> team;
@@ -68,7 +69,7 @@ void with_engine(const CallFrame& call, std::int32_t device, cudaStream_t stream
     if (members.rank == 0 && members.processes > 1) OfferedIds::instance().used(static_cast<std::uint32_t>(device));
     std::vector<MemoryRegions> all(static_cast<std::size_t>(members.roll.ranks()));
     for (const int r : members.local_ranks) all[static_cast<std::size_t>(r)] = attendance.buffers(r);
-    const bool first = seat->kinds.insert(kind).second;
+    const bool first = seat->kinds.insert(kind).second || data_decides;
     const MemoryRegion workspace = call.workspace();
     Arena arena(workspace.base, workspace.bytes);
     const CudaScratch scratch(arena, largest_potrf, members.processes);
@@ -124,7 +125,7 @@ xffi::Error run(const char* name, xffi::RemainingArgs operands, xffi::RemainingR
     const std::int64_t largest_potrf = Routine::factors ? call.attribute(ranks == 1 ? "n" : "pivot") : 0;
     dispatch(scalar_type(call.result(0).element_type()), [&]<class T>() {
       with_engine(call, device, stream, call.regions(Routine::in_place), largest_potrf, call.kind(name),
-                  [&](CudaEngine& engine, const Membership& members, Arena workspace) {
+                  Routine::data_decides, [&](CudaEngine& engine, const Membership& members, Arena workspace) {
                     Routine::template run<T>(engine, call, members, workspace);
                   });
     });

@@ -25,9 +25,6 @@ JAXMG_EXPORT void jaxmg_set_blas(const char* name, void* function) { jaxmg::set_
 namespace jaxmg {
 namespace {
 
-// The routine that has a planner of its own.
-constexpr std::int64_t syevd = 7;
-
 jaxmg_plan_result plan_eigen(const jaxmg_plan_request& q) {
   const EigenPlan plan = make_eigen_plan({q.n, static_cast<ScalarType>(q.dtype), q.ranks, q.tile,
                                           static_cast<Platform>(q.platform), q.processes, q.workspace_limit, q.nrhs});
@@ -70,7 +67,8 @@ jaxmg_plan_result plan_cholesky(const jaxmg_plan_request& q) {
 JAXMG_EXPORT int jaxmg_plan(const jaxmg_plan_request* q, jaxmg_plan_result* result, char* message,
                             std::int64_t message_size) {
   try {
-    *result = q->routine == jaxmg::syevd ? jaxmg::plan_eigen(*q) : jaxmg::plan_cholesky(*q);
+    *result = static_cast<jaxmg::Routine>(q->routine) == jaxmg::Routine::syevd ? jaxmg::plan_eigen(*q)
+                                                                               : jaxmg::plan_cholesky(*q);
     return 0;
   } catch (const std::exception& error) {
     if (message_size > 0) {

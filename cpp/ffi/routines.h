@@ -10,9 +10,17 @@
 #include "algorithms/redistribute.h"
 #include "backends/tiled_cholesky.h"
 #include "backends/tiled_eigen.h"
+#include "core/error.h"
+#include "core/scalar.h"
 #include "ffi/call.h"
 
 namespace jaxmg::routines {
+
+// What most routines are.
+struct Defaults {
+  static constexpr bool factors = false;       // whether diagonal blocks are factored by the vendor's potrf
+  static constexpr bool data_decides = false;  // what is launched depends on the numbers, not on sizes alone
+};
 
 // `buffer` holds this rank's columns of the matrix.
 template <class T>
@@ -29,14 +37,15 @@ DealtMatrix<T> dealt_matrix(const CallFrame& call, const Membership& members, xf
 template <class T>
 RightHandSides<T> right_hand_sides(const CallFrame& call, xffi::AnyBuffer buffer) {
   const MatrixView<T> x = columns_of<T>(buffer);
-  if (x.rows != call.attribute("n")) {
-    throw Error(ErrorCode::internal, "the buffer of b does not have rows of n = " + std::to_string(x.rows));
+  const std::int64_t n = call.attribute("n");
+  if (x.rows != n) {
+    throw Error(ErrorCode::internal, "the buffer of b does not have rows of n = " + std::to_string(n));
   }
   return {x, call.attribute("distributed_rhs") != 0};
 }
 
 // a, b -> a factor that nobody has promised anything about, x, info
-struct Posv {
+struct Posv : Defaults {
   static constexpr std::size_t in_place = 2;
   static constexpr bool factors = true;
   template <class T, class E>
@@ -47,7 +56,7 @@ struct Posv {
 };
 
 // a -> factor, info
-struct Potrf {
+struct Potrf : Defaults {
   static constexpr std::size_t in_place = 1;
   static constexpr bool factors = true;
   template <class T, class E>
@@ -57,9 +66,8 @@ struct Potrf {
 };
 
 // b, factor (read) -> x
-struct Potrs {
+struct Potrs : Defaults {
   static constexpr std::size_t in_place = 1;
-  static constexpr bool factors = false;
   template <class T, class E>
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
     TiledCholesky<T, E>().potrs(engine, dealt_matrix<T>(call, members, call.operand(1)),
@@ -69,9 +77,8 @@ struct Potrs {
 };
 
 // factor -> inverse
-struct Potri {
+struct Potri : Defaults {
   static constexpr std::size_t in_place = 1;
-  static constexpr bool factors = false;
   template <class T, class E>
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
     TiledCholesky<T, E>().potri(engine, dealt_matrix<T>(call, members, call.result(0)), workspace);
@@ -79,9 +86,8 @@ struct Potri {
 };
 
 // factor -> rows of L
-struct Lower {
+struct Lower : Defaults {
   static constexpr std::size_t in_place = 1;
-  static constexpr bool factors = false;
   template <class T, class E>
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
     TiledCholesky<T, E>().lower(engine, dealt_matrix<T>(call, members, call.result(0)), workspace);
@@ -89,9 +95,8 @@ struct Lower {
 };
 
 // factor (read) -> diagonal of L
-struct Diagonal {
+struct Diagonal : Defaults {
   static constexpr std::size_t in_place = 0;
-  static constexpr bool factors = false;
   template <class T, class E>
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena) {
     TiledCholesky<T, E>().diagonal(engine, dealt_matrix<T>(call, members, call.operand(0)),
@@ -100,9 +105,9 @@ struct Diagonal {
 };
 
 // a (lost) -> w, eigenvectors as columns (or not: eigenvalues alone), info
-struct Syevd {
+struct Syevd : Defaults {
   static constexpr std::size_t in_place = 1;
-  static constexpr bool factors = false;
+  static constexpr bool data_decides = true;  // how much of a merge deflates
   template <class T, class E>
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
     const MatrixView<T> shard = columns_of<T>(call.result(0));
@@ -121,14 +126,16 @@ struct Syevd {
     const TileColumns layout(n, shard.columns, call.attribute("tile"), members.roll.ranks());
     auto* const w = static_cast<Real<T>*>(call.result(1).untyped_data());
     const MatrixView<T> z = vectors ? columns_of<T>(call.result(2)) : MatrixView<T>{};
+    if (vectors && (z.rows != n || z.columns != wanted.share(layout.ranks()))) {
+      throw Error(ErrorCode::internal, "the buffer of the eigenvectors does not have their share");
+    }
     TiledEigen<T, E>().syevd(engine, {layout, blocking, shard, w, z, wanted, call.info(vectors ? 3 : 2)}, workspace);
   }
 };
 
 // a -> a, dealt or, if `inverse`, back in blocks. Whole tiles of a shard are dealt whatever its rows are.
-struct Redistribute {
+struct Redistribute : Defaults {
   static constexpr std::size_t in_place = 1;
-  static constexpr bool factors = false;
   template <class T, class E>
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
     const MatrixView<T> shard = columns_of<T>(call.result(0));

@@ -104,9 +104,9 @@ BOTH, FORWARD, BACKWARD = range(3)
 _INFO = jax.ShapeDtypeStruct((1,), np.int32)
 
 
-def redistribute(a, *, n_rows: int, call: _native.CallPlan, inverse: bool, ranks: Ranks):
+def redistribute(a, *, call: _native.CallPlan, inverse: bool, ranks: Ranks):
     """Deal this rank's block of rows out in tiles, round robin (or back, if `inverse`)."""
-    attributes = {"n_rows": n_rows, "tile": call.tile, "inverse": inverse}
+    attributes = {"tile": call.tile, "inverse": inverse}
     (a,) = _call("redistribute", (a,), (), call=call, ranks=ranks, attributes=attributes)
     return a
 

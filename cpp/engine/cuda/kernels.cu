@@ -64,9 +64,10 @@ __device__ void make_real(DeviceComplex<Real>& x) {
 template <class Scalar>
 __device__ void mirror(Scalar* a, long long ld, int n) {
   __shared__ Scalar square[32][33];
-  const int squares = (n + 31) / 32, lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
-  for (int s = blockIdx.x; s < squares * squares; s += gridDim.x) {
-    const int row = s % squares * 32, column = s / squares * 32;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+  const long long squares = (n + 31) / 32;
+  for (long long s = blockIdx.x; s < squares * squares; s += gridDim.x) {
+    const int row = static_cast<int>(s % squares * 32), column = static_cast<int>(s / squares * 32);
     if (row < column) continue;
     for (int j = warp; j < 32; j += warps) {
       if (row + lane < n && column + j < n) square[j][lane] = a[row + lane + (column + j) * ld];

@@ -28,8 +28,8 @@ class Transport {
   virtual ~Transport() = default;
   virtual void begin(const Call& call) = 0;
   virtual void exchange(Lane lane, cudaStream_t stream, const std::vector<Block>& blocks) = 0;
-  // All of the call has been enqueued, `stream` at its end. Waits on the host where only that shows that another
-  // rank is gone.
+  // What has been enqueued into `stream` so far is to come to its end: at the end of a call, and before the host waits
+  // within one. Waits on the host where only that shows that another rank is gone.
   virtual void complete(cudaStream_t stream) = 0;
   // After an error: nothing that was enqueued waits any longer for what other ranks have not enqueued.
   virtual void abandon() noexcept = 0;

@@ -168,13 +168,6 @@ class BandChase {
   }
 
   T u(std::int64_t i) const { return u_[static_cast<std::size_t>(i)]; }
-  static T conjugate(T value) {
-    if constexpr (is_complex<T>) {
-      return std::conj(value);
-    } else {
-      return value;
-    }
-  }
 
   MatrixView<T> band_;
   const Reflectors<T>& q2_;
