@@ -17,11 +17,11 @@ def to_matrix(program, a, tile, backend, workspace_limit, donate, *others, **sta
     return _sharding.keep_sharding(x, a), info
 
 
-def prepared(a, tile, backend, workspace_limit):
-    """Return a matrix, checked, and how to call routines on it."""
+def prepared(a, tile, backend, workspace_limit, *others):
+    """Return a matrix, checked, and how to call routines on it and `others`, where these live."""
     a = as_array(a, "a")
     check_square(a)
-    return a, make_call(_sharding.ranks_of(a), tile, backend, workspace_limit)
+    return a, make_call(_sharding.ranks_of(a, *others), tile, backend, workspace_limit)
 
 
 def make_call(ranks, tile, backend, workspace_limit) -> Call:

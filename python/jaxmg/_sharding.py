@@ -329,13 +329,25 @@ def place_all(ranks: Ranks, a, *others):
     """Bring concrete arrays onto the ranks' devices, a in (padded) row blocks if it has to move."""
     if ranks.mesh is None:
         return a, *(_beside(other, a) for other in others)
-    if on_one_device(a):
-        a = pad_rows_to(a, ranks.padded_rows(a.shape[1]))
-    divisible = a.shape[0] % ranks.size == 0
     return (
-        place(a, "a", ranks, ranks.rows if divisible else PartitionSpec()),
+        *place_matrices(ranks, a=a),
         *(place(other, "b", ranks, PartitionSpec()) for other in others),
     )
+
+
+def place_matrices(ranks: Ranks, **matrices):
+    """Bring concrete N x N matrices there, in (padded) row blocks if they have to move."""
+    if ranks.mesh is None:
+        first, *others = matrices.values()
+        return first, *(_beside(other, first) for other in others)
+
+    def placed(name, matrix):
+        if on_one_device(matrix):
+            matrix = pad_rows_to(matrix, ranks.padded_rows(matrix.shape[1]))
+        divisible = matrix.shape[0] % ranks.size == 0
+        return place(matrix, name, ranks, ranks.rows if divisible else PartitionSpec())
+
+    return tuple(placed(name, matrix) for name, matrix in matrices.items())
 
 
 def _beside(array, a):

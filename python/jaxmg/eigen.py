@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmg import _eigen_derivatives, _options, _row_blocks, _sharding, _spectral
-from jaxmg._arguments import ArgumentError, as_array, positive_int
+from jaxmg._arguments import ArgumentError, as_array, check_square, positive_int
 from jaxmg._cholesky import Call
 from jaxmg._eigen import LOWER, UPPER, Part
 
@@ -256,6 +256,7 @@ def pinvh(
     [[0.25, 0.0], [0.0, 0.0]]
     """
     a = as_array(a, "a")
+    check_square(a)
     if rtol is None:
         rtol = a.shape[-1] * float(np.finfo(a.dtype).eps)
     rtol = jnp.asarray(rtol, np.finfo(a.dtype).dtype)
@@ -388,16 +389,17 @@ def _values_between(w, first, count, size: int):
 
 def _prepared(a, b, UPLO, tile, backend, workspace_limit):
     """Return the matrices, checked and placed, the triangle, and how to call routines on them."""
-    a, call = _options.prepared(a, tile, backend, workspace_limit)
     uplo = _triangle(UPLO)
     if b is None:
-        return _sharding.place_all(call.ranks, a), uplo, call
+        a, call = _options.prepared(a, tile, backend, workspace_limit)
+        return _sharding.place_matrices(call.ranks, a=a), uplo, call
     b = as_array(b, "b")
+    a, call = _options.prepared(a, tile, backend, workspace_limit, b)
     if b.shape != a.shape:
         raise ArgumentError(f"b must have the shape {a.shape} of a, got {b.shape}")
     if b.dtype != a.dtype:
         raise TypeError(f"a and b must have the same dtype, got {a.dtype} and {b.dtype}")
-    return _sharding.place_all(call.ranks, a) + _sharding.place_all(call.ranks, b), uplo, call
+    return _sharding.place_matrices(call.ranks, a=a, b=b), uplo, call
 
 
 def _triangle(UPLO) -> int:

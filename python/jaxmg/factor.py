@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,15 @@ from jaxmg import _derivatives, _native, _row_blocks, _sharding
 from jaxmg._arguments import ArgumentError, as_array, check_right_hand_side, positive_int
 from jaxmg._cholesky import BACKWARD, FORWARD, Call
 
-__all__ = ["CholeskyFactor"]
+__all__ = ["CholeskyFactor", "SlogdetResult"]
+
+
+class SlogdetResult(NamedTuple):
+    """Sign and logarithm of a determinant, with the names of ``jnp.linalg.slogdet``."""
+
+    sign: jax.Array
+    logabsdet: jax.Array
+
 
 _TRANS = {0: FORWARD, "N": FORWARD, 2: BACKWARD, "C": BACKWARD}
 
@@ -102,7 +111,7 @@ class CholeskyFactor:
     def slogdet(self, *, workspace_limit=None):
         """Return (sign, logarithm) of the determinant of A; see `jaxmg.linalg.slogdet`."""
         sign = jnp.where(self.info == 0, 1, jnp.nan).astype(self.dtype)
-        return sign, self.logdet(workspace_limit=workspace_limit)
+        return SlogdetResult(sign, self.logdet(workspace_limit=workspace_limit))
 
     def _apply(self, program, b, workspace_limit, mesh=None, **static):
         b = as_array(b, "b")

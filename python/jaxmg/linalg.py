@@ -9,11 +9,12 @@ from jaxmg._arguments import as_array, check_right_hand_side, check_square, posi
 from jaxmg._cholesky import Call
 from jaxmg._options import check_backend, make_call, prepared, to_matrix
 from jaxmg.eigen import EighResult, eigh, eigvalsh, pinvh, sqrtm_h
-from jaxmg.factor import CholeskyFactor
+from jaxmg.factor import CholeskyFactor, SlogdetResult
 
 __all__ = [
     "CholeskyFactor",
     "EighResult",
+    "SlogdetResult",
     "cho_factor",
     "cho_factor_shifted",
     "cho_solve",

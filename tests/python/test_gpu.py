@@ -3,6 +3,7 @@
 import threading
 
 import jax
+import jaxmg
 import numpy as np
 import pytest
 from jax.errors import JaxRuntimeError
@@ -10,10 +11,13 @@ from jax.sharding import Mesh
 from jaxmg import linalg
 from systems import (
     DTYPES,
+    assert_eigen,
+    assert_eigenvalues,
     assert_factor,
     assert_inverse,
     assert_solves,
     gaussian,
+    hermitian,
     positive_definite,
     put,
 )
@@ -136,3 +140,37 @@ def test_an_unknown_transport(make_mesh, monkeypatch):
     monkeypatch.setenv("JAXMG_TRANSPORT", "pigeons")
     with pytest.raises(JaxRuntimeError, match="JAXMG_TRANSPORT must be 'auto' or 'nccl'"):
         jax.block_until_ready(solve(a, b))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_eigenproblems_of_several_panels(make_mesh, ranks, dtype):
+    mesh = make_mesh(ranks)
+    for n in (70, 513):
+        a = hermitian(n, dtype)
+        operand = put(a, mesh, "x", None)
+        assert_eigen(a, *linalg.eigh(operand))
+        assert_eigenvalues(a, linalg.eigvalsh(operand))
+        assert_eigenvalues(
+            a, linalg.eigh(operand, subset_by_index=(3, 9)).eigenvalues, slice(3, 10)
+        )
+
+
+def test_eigenproblems_without_access_to_each_others_memory(make_mesh, ranks, monkeypatch):
+    mesh = make_mesh(ranks)
+    monkeypatch.setenv("JAXMG_TRANSPORT", "nccl")
+    a = hermitian(300)
+    for _ in range(2):
+        assert_eigen(a, *linalg.eigh(put(a, mesh, "x", None)))
+
+
+def test_peak_memory_of_eigenvectors_is_what_the_plan_says(make_mesh):
+    mesh = make_mesh(1)
+    n = 12000  # so that it exceeds what earlier tests needed
+    a = put(hermitian(n), mesh, "x", None)
+    solve = jax.jit(linalg.eigh)
+    plan = jaxmg.plan("syevd", (n, n), a.dtype, mesh)
+    device = mesh.devices.flat[0]
+    before = device.memory_stats()["peak_bytes_in_use"]
+    jax.block_until_ready(solve(a))
+    peak = device.memory_stats()["peak_bytes_in_use"]
+    assert peak <= max(before, 1.01 * (a.nbytes + plan.total_bytes))
