@@ -57,6 +57,41 @@ def test_while_loop_around_both(system):
     np.testing.assert_allclose(x, thrice(B), rtol=1e-10)
 
 
+def inverse(a):
+    return linalg.inv(a, assume_a="pos")
+
+
+def rebuilt(a):
+    w, v = linalg.eigh(a)
+    return (v * w) @ v.conj().T
+
+
+# Each leaves A as it is, or inverts it: three times are once.
+@pytest.mark.parametrize(("function", "inverts"), [(inverse, True), (rebuilt, False)])
+def test_inverses_and_eigenproblems_in_loops_and_branches(make_mesh, function, inverts):
+    a = put(A, make_mesh(4), *ROWS)
+
+    @jax.jit
+    def run(a, taken):
+        looped = jax.lax.fori_loop(0, 2, lambda _, x: function(x), a)
+        return looped, jax.lax.cond(taken, function, lambda x: x, a), solve(a, function(a) @ B)
+
+    expected = np.linalg.inv(A) if inverts else A
+    for taken in (True, False):
+        looped, branch, chained = run(a, taken)
+        np.testing.assert_allclose(looped, A, atol=1e-11)
+        np.testing.assert_allclose(branch, expected if taken else A, atol=1e-11)
+        np.testing.assert_allclose(chained, np.linalg.solve(A, expected @ B), atol=1e-11)
+
+
+def test_meshes_of_other_orders_take_turns(make_mesh):
+    devices = list(make_mesh(4).devices.flat)
+    for order in (devices[::-1], devices[:2], devices[1:], devices):
+        a = put(A, Mesh(np.array(order), ("x",)), *ROWS)
+        np.testing.assert_allclose(inverse(a) @ A, np.eye(N), atol=1e-11)
+        np.testing.assert_allclose(rebuilt(a), A, atol=1e-11)
+
+
 @pytest.mark.parametrize("taken", [True, False])
 def test_cond_with_a_solve_in_one_branch(system, taken):
     run = jax.jit(lambda p, a, b: jax.lax.cond(p, lambda: solve(a, b), lambda: b))
