@@ -181,8 +181,8 @@ def eigvalsh(
 
     Notes
     -----
-    No eigenvectors are computed; but a derivative needs those of the eigenvalues returned. It is
-    finite where eigenvalues are equal.
+    No eigenvectors are computed; but a derivative needs those of the eigenvalues returned (with
+    `subset_by_value`, all of them). It is finite where eigenvalues are equal.
 
     Examples
     --------
