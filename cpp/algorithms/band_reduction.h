@@ -27,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "comm/block.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "engine/eigen_engine.h"
@@ -66,6 +67,16 @@ inline std::vector<ColumnRun> own_runs(const TileColumns& layout, int rank, std:
     }
   }
   return merged;
+}
+
+// Moves blocks between ranks; where there is one rank, all of them at once within its memory.
+template <class E>
+void exchange_or_copy(E& engine, const std::vector<Block>& blocks) {
+  if (engine.size() > 1) {
+    engine.exchange(Lane::panel, blocks);
+  } else {
+    engine.copy_all(Lane::panel, blocks);
+  }
 }
 
 template <class T>
@@ -174,14 +185,6 @@ class BandReduction {
     return a_.block(row, layout_.local_offset(t) + column - layout_.begin(t), n_ - row, width);
   }
 
-  void exchange(const std::vector<Block>& blocks) {
-    if (e_.size() > 1) {
-      e_.exchange(Lane::panel, blocks);
-    } else {
-      e_.copy_all(Lane::panel, blocks);
-    }
-  }
-
   // A = A - L R^H in rows from `begin` of own columns [begin, end), for all that the group of p holds up to p.
   void update(Lane lane, const Panel& p, std::int64_t begin, std::int64_t end, std::int64_t first_row = -1) {
     const std::int64_t row = first_row < 0 ? begin : first_row, depth = p.offset + 2 * p.rank;
@@ -216,7 +219,7 @@ class BandReduction {
       collect.push_back(make_block(layout_.owner(t), master, there, here));
       if (layout_.owner(t) == e_.rank()) give_back.push_back(make_block(e_.rank(), e_.rank(), here, there));
     });
-    exchange(collect);
+    exchange_or_copy(e_, collect);
     if (e_.rank() == master) e_.geqrt(Lane::panel, panel, factor_of(p), w_.scratch);
     if (e_.size() > 1) {
       e_.exchange(Lane::panel, {make_block(master, all_ranks, panel, panel),
@@ -267,7 +270,7 @@ class BandReduction {
       spread.push_back(make_block(layout_.owner(t), all_ranks, first(right(p), p, local, local + count),
                                   second(left(p), p, row, row + count)));
     });
-    exchange(spread);
+    exchange_or_copy(e_, spread);
     // W = Y - 1/2 V S,  S = T^H (V^H Y).
     const auto vy = w_.products.block(0, 0, p.rank, p.rank), s = w_.small.block(0, 0, p.rank, p.rank);
     e_.zero(Lane::panel, vy);
@@ -296,7 +299,7 @@ class BandReduction {
       if (whole > 0) add(0, whole, b_ + 1);
       for (std::int64_t j = whole; j < width; ++j) add(j, 1, n_ - column - j);
     });
-    exchange(blocks);
+    exchange_or_copy(e_, blocks);
   }
 
   E& e_;
@@ -394,11 +397,7 @@ class BandBackTransformation {
                      a_.block(row, layout_.local_offset(tile) + from - layout_.begin(tile), n_ - row, to - from),
                      v(i, first, last).block(0, from - begin, n_ - row, to - from)));
     }
-    if (e_.size() > 1) {
-      e_.exchange(Lane::panel, blocks);
-    } else {
-      e_.copy_all(Lane::panel, blocks);
-    }
+    exchange_or_copy(e_, blocks);
     const auto all = v(i, first, last), merged = t(i, first, last);
     e_.unit_lower(Lane::panel, all);
     e_.zero(Lane::panel, merged);
