@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <string>
-#include <thread>
 
 #include "backends/tiled_eigen.h"
 #include "core/error.h"
@@ -73,25 +72,6 @@ bool shrink(const EigenRequest& q, SyevdBlocking& blocking) {
   return true;
 }
 
-// Sustained rate of GEMM of one rank, f64; the chase's seconds for each n^2 b; bytes that a rank sends in a second.
-// Measured on H200 and estimated for two x86 cores.
-double estimate(const EigenRequest& q, const EigenPlan& plan) {
-  const bool single = q.type == ScalarType::f32 || q.type == ScalarType::c64, cuda = q.platform == Platform::cuda;
-  const double cores = std::max(1u, std::thread::hardware_concurrency()), ranks = static_cast<double>(q.ranks);
-  const double flops = cuda ? 45e12 : 20e9 * (single ? 2.0 : 1.0) * cores / ranks;
-  const double n = static_cast<double>(q.n), b = static_cast<double>(plan.blocking.b);
-  const double fma = flops_per_fma(q.type) / 2, link = cuda ? 300e9 : 5e9;
-  const double chase = (cuda ? 3.2e-12 : 1e-9 * std::max(1.0, ranks / cores)) * n * n * b;
-  const double panels = n / b * (cuda ? 0.6e-3 : 20e-6 * ranks);
-  // A V and the update, 2 n^3; and with vectors the last merges, 4/3 n^3, Q2, 4 n^3, and Q1, 2 n^3.
-  double seconds = fma * 2 * n * n * n / (ranks * flops) + chase + panels;
-  if (q.vectors > 0) {
-    seconds += (4.0 / 3 * n + fma * 6 * static_cast<double>(q.vectors)) * n * n / (ranks * flops);
-    if (q.ranks > 1) seconds += (2 * static_cast<double>(plan.shard_bytes + plan.vector_bytes)) / link;
-  }
-  return seconds;
-}
-
 void check(const EigenRequest& q) {
   const auto require = [](bool holds, const std::string& what) {
     if (!holds) throw Error(ErrorCode::invalid_argument, what);
@@ -124,7 +104,7 @@ EigenPlan make_eigen_plan(const EigenRequest& q) {
     }
     plan.workspace_bytes = workspace(q, plan);
   }
-  plan.seconds = estimate(q, plan);
+  plan.seconds = ColumnsCost(q.platform, q.type, q.ranks, q.network).syevd(q.n, q.vectors, b);
   return plan;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "algorithms/syevd.h"
+#include "backends/cost_model.h"
 #include "core/scalar.h"
 #include "engine/scratch.h"
 
@@ -18,6 +19,7 @@ struct EigenRequest {
   std::int64_t processes;
   std::int64_t workspace_limit;  // bytes per device; 0: as much as is useful
   std::int64_t vectors;          // eigenvectors wanted, at most n
+  Network network = {};
 };
 
 struct EigenPlan {

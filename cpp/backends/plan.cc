@@ -2,33 +2,12 @@
 
 #include <algorithm>
 #include <string>
-#include <thread>
 
 #include "backends/tiled_cholesky.h"
 #include "engine/engine.h"
 
 namespace jaxmg {
 namespace {
-
-// What the estimates and choices are made from. Measured on H200 (see benchmarks/results) and on two x86 cores.
-struct Machine {
-  double flops;          // sustained GEMM rate of one rank, f64
-  double pivot_seconds;  // one column of the chain of diagonal blocks
-  double step_seconds;   // one step of the chain of a solve
-  double link_bytes;     // per second and rank, all ranks sending
-  double memory_bytes;   // per second and rank
-};
-
-Machine machine(const PlanRequest& q) {
-  const bool single = q.type == ScalarType::f32 || q.type == ScalarType::c64;
-  if (q.platform == Platform::cuda) {
-    const double f64 = 53e12;
-    return {f64 * (single ? 0.9 : 1.0), 1.5e-6, 65e-6, 300e9, 3e12};
-  }
-  const double cores = std::max(1u, std::thread::hardware_concurrency());
-  const double ranks = static_cast<double>(q.ranks);
-  return {25e9 * (single ? 2.0 : 1.0) * cores / ranks, 0, 20e-6 * ranks, 5e9, 5e9};
-}
 
 std::int64_t shard_of(const PlanRequest& q) { return (q.n + q.ranks - 1) / q.ranks; }
 
@@ -92,49 +71,25 @@ std::int64_t workspace(const PlanRequest& q, const TileColumns& layout, const Pl
   return std::max(carved(q, layout, plan), Arena::alignment) + engine_scratch_bytes(q.platform, largest, q.processes);
 }
 
-// A factorisation: each pivot takes the longer of its updates, spread over the ranks, and its part of the chain.
-double factor_seconds(const PlanRequest& q, const Plan& plan, const Machine& m) {
-  const double n = static_cast<double>(q.n), ranks = static_cast<double>(q.ranks), fma = flops_per_fma(q.type) / 2;
-  const double depth = static_cast<double>(std::min(plan.pivot, q.n));
-  const double chain = q.ranks > 1 ? depth * m.pivot_seconds : 0;
-  double seconds = 0;
-  for (double done = 0; done < n; done += depth) {
-    const double left = n - done, after = std::max(0.0, left - depth);
-    seconds += std::max(fma * (left * left * left - after * after * after) / 3 / (ranks * m.flops), chain);
-  }
-  return seconds;
-}
-
-// Two sweeps with a factor.
-double solve_seconds(const PlanRequest& q, const Plan& plan, const Machine& m) {
-  const double n = static_cast<double>(q.n), ranks = static_cast<double>(q.ranks), fma = flops_per_fma(q.type) / 2;
-  const double sweeps =
-      2 * fma * n * n * static_cast<double>(q.nrhs) / (plan.distributed_rhs != 0 ? ranks * m.flops : m.flops);
-  const double reads = 2 * static_cast<double>(plan.shard_bytes) / m.memory_bytes;
-  const double steps = q.ranks > 1 ? 2 * n / static_cast<double>(plan.tile) * m.step_seconds : 0;
-  return std::max({sweeps, reads, steps});
-}
-
 double estimate(const PlanRequest& q, const Plan& plan) {
-  const Machine m = machine(q);
-  const double n = static_cast<double>(q.n), ranks = static_cast<double>(q.ranks), fma = flops_per_fma(q.type) / 2;
-  // To deal the tiles, or to send half a shard to where it is mirrored.
-  const double deal = q.ranks > 1 ? static_cast<double>(plan.shard_bytes) / m.link_bytes : 0;
+  const ColumnsCost cost(q.platform, q.type, q.ranks, q.network);
+  const auto bytes = static_cast<double>(plan.shard_bytes);
+  const auto solve = [&] { return cost.potrs(q.n, q.nrhs, plan.tile, plan.pivot, plan.distributed_rhs != 0); };
   switch (q.routine) {
     case Routine::posv:
-      return deal + factor_seconds(q, plan, m) + solve_seconds(q, plan, m);
+      return cost.deal(bytes) + cost.potrf(q.n, plan.tile, plan.pivot) + solve();
     case Routine::potrf:
-      return deal + factor_seconds(q, plan, m);
+      return cost.deal(bytes) + cost.potrf(q.n, plan.tile, plan.pivot);
     case Routine::potrs:
-      return solve_seconds(q, plan, m);
+      return solve();
     case Routine::potri:
-      return 2 * deal + fma * 4 * n * n * n / 3 / (ranks * m.flops);
+      return cost.potri(q.n, plan.tile, plan.pivot);
     case Routine::lower:
-      return 2 * deal + 4 * static_cast<double>(plan.shard_bytes) / m.memory_bytes;
+      return 2 * cost.deal(bytes) + 2 * cost.pass(bytes);
     case Routine::diagonal:
-      return m.step_seconds;
+      return cost.step();
     case Routine::redistribute:
-      return 2 * static_cast<double>(plan.shard_bytes) / m.link_bytes;
+      return 2 * cost.deal(bytes);
     case Routine::syevd:
       break;
   }
@@ -194,6 +149,30 @@ Plan make_plan(const PlanRequest& q) {
   }
   plan.seconds = estimate(q, plan);
   return plan;
+}
+
+double grid_seconds(const PlanRequest& q) {
+  check(q);
+  if (q.platform != Platform::cuda) {
+    throw Error(ErrorCode::invalid_argument, "grids of ranks are known on GPUs only");
+  }
+  const GridCost cost(q.platform, q.type, q.ranks, q.network);
+  switch (q.routine) {
+    case Routine::posv:
+      return cost.potrf(q.n) + cost.potrs(q.n, q.nrhs);
+    case Routine::potrf:
+      return cost.potrf(q.n);
+    case Routine::potrs:
+      return cost.potrs(q.n, q.nrhs);
+    case Routine::syevd:
+      return cost.syevd(q.n, q.nrhs);
+    case Routine::redistribute:
+    case Routine::potri:
+    case Routine::lower:
+    case Routine::diagonal:
+      break;
+  }
+  throw Error(ErrorCode::invalid_argument, "no solver on a grid of ranks has the routine");
 }
 
 }  // namespace jaxmg

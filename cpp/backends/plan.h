@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "backends/cost_model.h"
 #include "core/scalar.h"
 #include "engine/scratch.h"
 #include "layout/tile_columns.h"
@@ -31,6 +32,7 @@ struct PlanRequest {
   Platform platform;
   std::int64_t processes;
   std::int64_t workspace_limit;  // bytes per device; 0: half the shard where that is possible
+  Network network = {};
 };
 
 struct Plan {
@@ -46,5 +48,9 @@ struct Plan {
 
 // Throws Error where the request cannot be met (sizes out of range, a limit below the least workspace).
 Plan make_plan(const PlanRequest& request);
+
+// Estimated time of the same call on a two-dimensional grid of ranks, as cuSOLVERMp takes it; for posv, potrf, potrs
+// and syevd (whose `nrhs` are the eigenvectors), on GPUs. Throws Error for others.
+double grid_seconds(const PlanRequest& request);
 
 }  // namespace jaxmg

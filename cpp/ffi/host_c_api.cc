@@ -12,6 +12,8 @@
 
 struct jaxmg_plan_request {
   std::int64_t routine, n, nrhs, dtype, ranks, tile, platform, processes, workspace_limit;
+  std::int64_t hosts;
+  double link_bytes, network_bytes, network_seconds;  // see Network
 };
 
 struct jaxmg_plan_result {
@@ -25,9 +27,25 @@ JAXMG_EXPORT void jaxmg_set_blas(const char* name, void* function) { jaxmg::set_
 namespace jaxmg {
 namespace {
 
+Network network_of(const jaxmg_plan_request& q) { return {q.hosts, q.link_bytes, q.network_bytes, q.network_seconds}; }
+
+PlanRequest request_of(const jaxmg_plan_request& q) {
+  return {static_cast<Routine>(q.routine),
+          q.n,
+          q.nrhs,
+          static_cast<ScalarType>(q.dtype),
+          q.ranks,
+          q.tile,
+          static_cast<Platform>(q.platform),
+          q.processes,
+          q.workspace_limit,
+          network_of(q)};
+}
+
 jaxmg_plan_result plan_eigen(const jaxmg_plan_request& q) {
-  const EigenPlan plan = make_eigen_plan({q.n, static_cast<ScalarType>(q.dtype), q.ranks, q.tile,
-                                          static_cast<Platform>(q.platform), q.processes, q.workspace_limit, q.nrhs});
+  const EigenPlan plan =
+      make_eigen_plan({q.n, static_cast<ScalarType>(q.dtype), q.ranks, q.tile, static_cast<Platform>(q.platform),
+                       q.processes, q.workspace_limit, q.nrhs, network_of(q)});
   jaxmg_plan_result result{};
   result.tile = plan.tile;
   result.workspace_bytes = plan.workspace_bytes;
@@ -46,8 +64,7 @@ jaxmg_plan_result plan_eigen(const jaxmg_plan_request& q) {
 }
 
 jaxmg_plan_result plan_cholesky(const jaxmg_plan_request& q) {
-  const Plan plan = make_plan({static_cast<Routine>(q.routine), q.n, q.nrhs, static_cast<ScalarType>(q.dtype), q.ranks,
-                               q.tile, static_cast<Platform>(q.platform), q.processes, q.workspace_limit});
+  const Plan plan = make_plan(request_of(q));
   jaxmg_plan_result result{};
   result.tile = plan.tile;
   result.pivot = plan.pivot;
@@ -60,15 +77,11 @@ jaxmg_plan_result plan_cholesky(const jaxmg_plan_request& q) {
   return result;
 }
 
-}  // namespace
-}  // namespace jaxmg
-
-// `nrhs` is the number of right-hand sides, or of eigenvectors. Returns 0, or 1 with the reason in `message`.
-JAXMG_EXPORT int jaxmg_plan(const jaxmg_plan_request* q, jaxmg_plan_result* result, char* message,
-                            std::int64_t message_size) {
+// Runs body(); returns 0, or 1 with the reason in `message`.
+template <class Body>
+int answered(char* message, std::int64_t message_size, Body&& body) {
   try {
-    *result = static_cast<jaxmg::Routine>(q->routine) == jaxmg::Routine::syevd ? jaxmg::plan_eigen(*q)
-                                                                               : jaxmg::plan_cholesky(*q);
+    body();
     return 0;
   } catch (const std::exception& error) {
     if (message_size > 0) {
@@ -78,4 +91,22 @@ JAXMG_EXPORT int jaxmg_plan(const jaxmg_plan_request* q, jaxmg_plan_result* resu
     }
     return 1;
   }
+}
+
+}  // namespace
+}  // namespace jaxmg
+
+// `nrhs` is the number of right-hand sides, or of eigenvectors. Returns 0, or 1 with the reason in `message`.
+JAXMG_EXPORT int jaxmg_plan(const jaxmg_plan_request* q, jaxmg_plan_result* result, char* message,
+                            std::int64_t message_size) {
+  return jaxmg::answered(message, message_size, [&] {
+    *result = static_cast<jaxmg::Routine>(q->routine) == jaxmg::Routine::syevd ? jaxmg::plan_eigen(*q)
+                                                                               : jaxmg::plan_cholesky(*q);
+  });
+}
+
+// How long the same call would take on a grid of ranks, see grid_seconds(). Returns as jaxmg_plan.
+JAXMG_EXPORT int jaxmg_grid_seconds(const jaxmg_plan_request* q, double* seconds, char* message,
+                                    std::int64_t message_size) {
+  return jaxmg::answered(message, message_size, [&] { *seconds = jaxmg::grid_seconds(jaxmg::request_of(*q)); });
 }

@@ -53,8 +53,9 @@ class _PlanRequest(ctypes.Structure):
             "platform",
             "processes",
             "workspace_limit",
+            "hosts",
         )
-    ]
+    ] + [(name, ctypes.c_double) for name in ("link_bytes", "network_bytes", "network_seconds")]
 
 
 class _PlanResult(ctypes.Structure):
@@ -74,6 +75,17 @@ class _PlanResult(ctypes.Structure):
         ("secular", ctypes.c_int64),
         ("seconds", ctypes.c_double),
     ]
+
+
+class Network(NamedTuple):
+    """What joins the ranks of a call; 0 stands for what the cost model knows of the platform."""
+
+    link_bytes: float = 0  # Bytes per second and rank, within a host.
+    network_bytes: float = 0  # The same between hosts.
+    network_seconds: float = 0  # Until the smallest message between hosts has arrived.
+
+
+_AS_MEASURED = Network()
 
 
 class CallPlan(NamedTuple):
@@ -124,11 +136,14 @@ def plan(
     platform: str,
     processes: int,
     workspace_limit: int,
+    hosts: int = 1,
+    network: Network = _AS_MEASURED,
 ) -> CallPlan:
     """Ask the native planner; 0 for `tile` or `workspace_limit` leaves the choice to it.
 
     For "redistribute", `n` is the number of rows on all ranks together, `nrhs` their length; for
-    "syevd", `nrhs` is the number of eigenvectors wanted.
+    "syevd", `nrhs` is the number of eigenvectors wanted. `hosts` and `network` matter for the
+    estimated time alone.
     """
     request = _PlanRequest(
         ROUTINES[routine],
@@ -140,14 +155,11 @@ def plan(
         PLATFORMS[platform],
         processes,
         workspace_limit,
+        hosts,
+        *network,
     )
     result = _PlanResult()
-    message = ctypes.create_string_buffer(1024)
-    status = _host_library().jaxmg_plan(
-        ctypes.byref(request), ctypes.byref(result), message, ctypes.c_int64(len(message))
-    )
-    if status != 0:
-        raise ValueError(message.value.decode())
+    _ask("jaxmg_plan", request, result)
     return CallPlan(
         result.tile,
         result.pivot,
@@ -164,6 +176,39 @@ def plan(
         result.secular,
         result.seconds,
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def grid_seconds(
+    routine: str,
+    n: int,
+    nrhs: int,
+    dtype: np.dtype,
+    *,
+    ranks: int,
+    hosts: int = 1,
+    network: Network = _AS_MEASURED,
+) -> float:
+    """Return how long a call on GPUs would take on a two-dimensional grid, as cuSOLVERMp has it.
+
+    To be held against `plan(...).seconds`. The routines are "posv", "potrf", "potrs" and "syevd";
+    others raise ValueError.
+    """
+    request = _PlanRequest(
+        ROUTINES[routine], n, nrhs, DTYPES[dtype], ranks, 0, PLATFORMS["gpu"], 1, 0, hosts, *network
+    )
+    seconds = ctypes.c_double()
+    _ask("jaxmg_grid_seconds", request, seconds)
+    return seconds.value
+
+
+def _ask(function: str, request, result) -> None:
+    message = ctypes.create_string_buffer(1024)
+    status = getattr(_host_library(), function)(
+        ctypes.byref(request), ctypes.byref(result), message, ctypes.c_int64(len(message))
+    )
+    if status != 0:
+        raise ValueError(message.value.decode())
 
 
 def warn_if_gpu_is_unusable() -> None:
@@ -189,7 +234,6 @@ def _load_host_library() -> ctypes.CDLL:
             "JAXMG_LIBRARY_DIR to the folder of a build"
         )
     library = ctypes.CDLL(str(path))
-    library.jaxmg_plan.restype = ctypes.c_int
     library.jaxmg_set_blas.restype = None
     library.jaxmg_set_blas.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
     _hand_over_blas(library)

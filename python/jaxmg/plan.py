@@ -74,7 +74,16 @@ class Plan:
 
 
 def plan(
-    routine, shape, dtype, devices, *, nrhs=1, vectors=None, tile=None, workspace_limit=None
+    routine,
+    shape,
+    dtype,
+    devices,
+    *,
+    nrhs=1,
+    vectors=None,
+    tile=None,
+    workspace_limit=None,
+    hosts=1,
 ) -> Plan:
     """Plan a call without making it.
 
@@ -97,6 +106,10 @@ def plan(
         Number of eigenvectors, for "syevd": 0 for eigenvalues only; by default all.
     tile, workspace_limit : int, optional
         As for `jaxmg.linalg.solve`.
+    hosts : int
+        Number of machines, or of groups of GPUs that NVLink joins, among which the devices are
+        divided evenly; between them is a network (one adapter of 400 Gbit/s for each device is
+        assumed). It matters for the estimated time alone.
 
     Returns
     -------
@@ -128,6 +141,7 @@ def plan(
     nrhs = positive_int(nrhs, "nrhs") if routine != "syevd" else _number_of_vectors(vectors, n)
     tile = positive_int(tile, "tile") or 0
     limit = positive_int(workspace_limit, "workspace_limit") or 0
+    hosts = positive_int(hosts, "hosts")
     steps = []
     for step in _STEPS[routine]:
         steps.append(
@@ -141,6 +155,7 @@ def plan(
                 platform=platform,
                 processes=processes,
                 workspace_limit=limit,
+                hosts=hosts,
             )
         )
         tile = steps[0].tile

@@ -5,6 +5,7 @@ import dataclasses
 import jaxmg
 import numpy as np
 import pytest
+from jaxmg import _native
 
 
 def test_what_it_says(make_mesh, devices):
@@ -68,6 +69,26 @@ def test_eigenvectors_cost_something():
     for number in (-1, 4097):
         with pytest.raises(ValueError, match="vectors must be from 0 to 4096"):
             plan(vectors=number)
+
+
+def test_hosts_cost_time_alone():
+    one, two = (jaxmg.plan("potri", (4096, 4096), "float64", 4, hosts=hosts) for hosts in (1, 2))
+    assert one.seconds < two.seconds
+    assert dataclasses.replace(one, seconds=two.seconds) == two
+    for hosts in (0, 5):
+        with pytest.raises(ValueError, match="hosts"):
+            jaxmg.plan("potri", (4096, 4096), "float64", 4, hosts=hosts)
+
+
+def test_time_on_a_grid():
+    def seconds(routine, **options):
+        return _native.grid_seconds(routine, 65536, 1, np.dtype("float64"), ranks=64, **options)
+
+    assert seconds("potrf") < seconds("posv") < seconds("posv", hosts=8)
+    slow = _native.Network(network_bytes=1e9)
+    assert seconds("posv", hosts=8) < seconds("posv", hosts=8, network=slow)
+    with pytest.raises(ValueError, match="no solver on a grid"):
+        seconds("potri")
 
 
 def test_limit_of_workspace():

@@ -1,0 +1,95 @@
+// How long a call takes, predicted from its sizes and from what machines were measured to do. Pure arithmetic: the
+// estimates of the planners and the comparison of this library's layout with a grid are made of it.
+//
+// Two layouts are told apart. `Columns` is this library's: tile columns dealt to the ranks in turn, where what ranks
+// need of each other goes from each that has it to each that wants it. `Grid` is a two-dimensional block-cyclic one
+// with broadcasts along rows and columns of the grid, cuSOLVERMp's. A rank of the former receives all of a factor, N^2
+// / 2 elements, however many ranks there are; one of the latter about N^2 / sqrt(P), for more messages in the chain of
+// panels (van de Geijn and Watts, "SUMMA", Concurrency: Practice and Experience 9, 1997, for the volumes).
+#pragma once
+
+#include <cstdint>
+
+#include "core/scalar.h"
+#include "engine/scratch.h"
+
+namespace jaxmg {
+
+// Ranks stand in `hosts` groups of equal size: within one they are joined by links (NVLink), between them by a network.
+// Zero stands for what is known of the platform: of links by measurement, of networks by assumption only, one adapter
+// of 400 Gbit/s for each rank.
+struct Network {
+  std::int64_t hosts = 1;
+  double link_bytes = 0;       // per second and rank, all ranks sending
+  double network_bytes = 0;    // the same between hosts
+  double network_seconds = 0;  // until the smallest message between hosts has arrived
+};
+
+// What one rank does, in seconds and in operations of its scalar type (an fma counts as two, a complex one as eight).
+struct Machine {
+  double flops;            // sustained GEMM rate of deep products
+  double half_depth;       // depth of the products that reach half of it
+  double thin_flops;       // rate of the products of an eigensolver, which are thin or strided
+  double potrf_seconds;    // a column of a matrix on one rank, beyond the products
+  double pivot_seconds;    // a column of the chain of diagonal blocks, with its panel
+  double step_seconds;     // a step of the chain of a solve with one right-hand side
+  double several_seconds;  // a column of such a step, more with several right-hand sides
+  double panel_seconds;    // a panel of the reduction to a band
+  double sweep_seconds;    // a column of the band, for each of its diagonals: the chain of bulge chasing
+  double chase_seconds;    // an element of the matrix, for each diagonal of the band: its work
+  double column_seconds;   // a column of a reduction to tridiagonal form in one stage, of several ranks
+  double memory_bytes;
+};
+
+// Throws Error if there are more hosts than ranks.
+class CostModel {
+ public:
+  CostModel(Platform platform, ScalarType type, std::int64_t ranks, const Network& network);
+
+ protected:
+  double elements(double count) const { return count * size_; }  // in bytes
+  double rate(double depth) const { return machine_.flops * depth / (depth + machine_.half_depth); }
+  bool several_hosts() const { return ranks_ > per_host_; }
+
+  Machine machine_;
+  double ranks_, per_host_;
+  double size_, fma_;  // bytes of a scalar; its operations in an fma, as a multiple of a real one's
+  double link_bytes_, network_bytes_, network_seconds_;
+};
+
+class ColumnsCost : public CostModel {
+ public:
+  using CostModel::CostModel;
+
+  // Dealing shards of `bytes` out or back, or sending them from rows to columns.
+  double deal(double bytes) const;
+  double potrf(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
+  double potrs(std::int64_t n, std::int64_t nrhs, std::int64_t tile, std::int64_t depth, bool distributed) const;
+  double potri(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
+  // To read and write a shard of `bytes` once more.
+  double pass(double bytes) const { return 2 * bytes / machine_.memory_bytes; }
+  double step() const { return machine_.step_seconds + exchange(); }
+  double syevd(std::int64_t n, std::int64_t vectors, std::int64_t b) const;
+
+ private:
+  double exchange() const;
+  double spread(double bytes, double sources) const;
+};
+
+class GridCost : public CostModel {
+ public:
+  GridCost(Platform platform, ScalarType type, std::int64_t ranks, const Network& network);
+
+  double potrf(std::int64_t n) const;
+  double potrs(std::int64_t n, std::int64_t nrhs) const;
+  double syevd(std::int64_t n, std::int64_t vectors) const;
+
+ private:
+  double broadcast(double bytes, double ranks, bool hosts) const;
+  double along_column(double bytes) const;
+  double along_row(double bytes) const;
+
+  double rows_, columns_;  // of the grid
+};
+
+}  // namespace jaxmg
