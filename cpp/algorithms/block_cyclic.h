@@ -1,0 +1,74 @@
+// Brings matrices to the two-dimensional block-cyclic distribution and back, out of place, with one exchange of all
+// with all (see layout/block_cyclic.h).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "comm/block.h"
+#include "core/arena.h"
+#include "core/matrix_view.h"
+#include "engine/engine.h"
+#include "layout/block_cyclic.h"
+
+namespace jaxmg {
+
+// This rank's part of a matrix, at the address at which every rank has its part.
+template <class T>
+struct BlockCyclicMatrix {
+  BlockCyclic layout;
+  T* data = nullptr;
+
+  BlockCyclicMatrix(const BlockCyclic& distribution, T* part) : layout(distribution), data(part) {}
+  BlockCyclicMatrix(const BlockCyclic& distribution, Arena& arena)
+      : BlockCyclicMatrix(distribution, arena.take<T>(distribution.most_elements())) {}
+
+  MatrixView<T> part(int rank) const {
+    return {data, layout.local_rows(rank), layout.local_columns(rank), layout.ld(rank)};
+  }
+};
+
+// A whole matrix, of which every rank has a copy.
+template <class T>
+BlockCyclicMatrix<T> in_one_piece(MatrixView<T> a) {
+  return {BlockCyclic::in_pieces(a.rows, a.columns, {1, 1}), a.data};
+}
+
+// `to` becomes the columns of `from` from number `first` on.
+template <class T, class E>
+void move(E& engine, const BlockCyclicMatrix<T>& from, const BlockCyclicMatrix<T>& to, std::int64_t first = 0) {
+  std::vector<Block> blocks;
+  for (const BlockMove& m : plan_moves(from.layout, to.layout, first)) {
+    blocks.push_back(make_block(m.source, m.target,
+                                from.part(m.source).block(m.from_row, m.from_column, m.rows, m.columns),
+                                to.part(m.target).block(m.to_row, m.to_column, m.rows, m.columns)));
+  }
+  engine.exchange(Lane::panel, blocks);
+}
+
+// From the copies that all ranks have: each takes its part of its own.
+template <class T, class E>
+void deal_copies(E& engine, MatrixView<T> from, const BlockCyclicMatrix<T>& to) {
+  const BlockCyclicMatrix<T> whole = in_one_piece(from);
+  std::vector<Block> blocks;
+  for (const BlockMove& m : plan_moves(whole.layout, to.layout)) {
+    blocks.push_back(make_block(m.target, m.target, whole.part(0).block(m.from_row, m.from_column, m.rows, m.columns),
+                                to.part(m.target).block(m.to_row, m.to_column, m.rows, m.columns)));
+  }
+  engine.exchange(Lane::panel, blocks);
+}
+
+// To copies for all ranks.
+template <class T, class E>
+void gather_copies(E& engine, const BlockCyclicMatrix<T>& from, MatrixView<T> to) {
+  const BlockCyclicMatrix<T> whole = in_one_piece(to);
+  std::vector<Block> blocks;
+  for (const BlockMove& m : plan_moves(from.layout, whole.layout)) {
+    blocks.push_back(make_block(m.source, all_ranks,
+                                from.part(m.source).block(m.from_row, m.from_column, m.rows, m.columns),
+                                whole.part(0).block(m.to_row, m.to_column, m.rows, m.columns)));
+  }
+  engine.exchange(Lane::panel, blocks);
+}
+
+}  // namespace jaxmg
