@@ -14,7 +14,9 @@ from jaxmg._eigen import LOWER, UPPER, Part
 
 __all__ = ["EighResult", "eigh", "eigvalsh", "pinvh", "sqrtm_h"]
 
-_TRIANGLES = {None: LOWER, "L": LOWER, "U": UPPER}
+# Of conj(A), whose columns JAX's rows are, the native code reads the lower triangle; the other one
+# costs an exchange.
+_TRIANGLES = {None: UPPER, "L": LOWER, "U": UPPER}
 
 
 class EighResult(NamedTuple):
@@ -49,9 +51,10 @@ def eigh(
         Hermitian positive definite, with the dtype of `a` and any sharding: for the generalised
         problem. The identity by default.
     UPLO : {"L", "U", None}
-        The triangle of `a` and of `b` that is read: "L" (the default) for the elements ``[i, j]``
-        with ``j <= i``, "U" for those with ``j >= i``. (``jnp.linalg.eigh`` takes the mean of both
-        by default, ``symmetrize_input``; for a Hermitian matrix that is the same.)
+        The triangle of `a` and of `b` that is read: "U" (and None) for the elements ``[i, j]`` with
+        ``j >= i``, "L" for those with ``j <= i``, which costs an exchange of these. (By default,
+        ``jnp.linalg.eigh`` takes the mean of both, ``symmetrize_input``; for a Hermitian matrix
+        that is the same.)
     subset_by_index : (int, int), optional
         Numbers of the first and the last eigenvalue that are wanted, from 0 on in ascending order.
         Only their eigenvectors are computed, which saves time.

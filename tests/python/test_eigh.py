@@ -105,7 +105,7 @@ def test_hard_matrices(make_mesh, name):
 )
 def test_one_triangle_is_read(make_mesh, UPLO, dtype):
     a, b = hermitian(15, dtype), positive_definite(15, dtype)
-    keep = np.triu if UPLO == "U" else np.tril
+    keep = np.tril if UPLO == "L" else np.triu
     hidden = np.where(keep(np.ones((15, 15))) == 0, np.nan, 1)
     on, b_on = (put((m * hidden).astype(dtype), make_mesh(3), "x", None) for m in (a, b))
     assert_eigen(a, *linalg.eigh(on, UPLO=UPLO))
@@ -329,7 +329,7 @@ def test_b_is_not_positive_definite(make_mesh):
 
 
 @pytest.mark.parametrize(
-    ("value", "row", "column"), [(np.nan, 0, 0), (np.inf, 23, 0), (-np.inf, 13, 12)]
+    ("value", "row", "column"), [(np.nan, 0, 0), (np.inf, 0, 23), (-np.inf, 12, 13)]
 )
 def test_not_finite(make_mesh, value, row, column):
     a = A.copy()
