@@ -1,5 +1,5 @@
-// The interface of a backend for Cholesky factorisations and what they are good for. Vendor libraries will sit
-// behind it; `TiledCholesky` is ours.
+// The interface of a backend for Cholesky factorisations and what they are good for. `TiledCholesky` is ours; vendor
+// libraries sit behind it, too (backend.h).
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// The interface of a backend for eigenvalue problems. Vendor libraries will sit behind it; `TiledEigen` is ours.
+// The interface of a backend for eigenvalue problems. `TiledEigen` is ours; vendor libraries sit behind it, too
+// (backend.h).
 #pragma once
 
 #include <cstdint>

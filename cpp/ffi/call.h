@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "backends/backend.h"
 #include "comm/gathering.h"
 #include "comm/roll.h"
 #include "core/error.h"
@@ -106,6 +107,7 @@ class CallFrame {
 
   std::int64_t attribute(std::string_view name) const { return jaxmg::attribute(attributes_, name); }
   const xffi::Dictionary& attributes() const { return attributes_; }
+  BackendName backend() const { return static_cast<BackendName>(attribute("backend")); }
 
   // Where other ranks may write to or read from: results, and operands from `first_read_only` on.
   MemoryRegions regions(std::size_t first_read_only) const {
@@ -115,14 +117,17 @@ class CallFrame {
     return all;
   }
 
-  // What decides which kernels the call launches: the routine, the type, the sizes and the sweeps of a solve.
+  // What decides which kernels the call launches: the routine, the type, the sizes, the backend and the sweeps of a
+  // solve.
   std::string kind(const char* routine) const {
     std::string text = routine + std::to_string(static_cast<int>(result(0).element_type()));
     for (const auto& buffer : results_) {
       for (const std::int64_t size : buffer.dimensions()) text += ' ' + std::to_string(size);
     }
-    const auto sweeps = attributes_.get<std::int64_t>("sweeps");
-    if (sweeps.has_value()) text += " sweeps " + std::to_string(*sweeps);
+    for (const char* const name : {"backend", "sweeps"}) {
+      const auto value = attributes_.get<std::int64_t>(name);
+      if (value.has_value()) text += ' ' + (name + (' ' + std::to_string(*value)));
+    }
     return text;
   }
 

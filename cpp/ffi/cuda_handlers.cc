@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "backends/cuda_backends.h"
 #include "engine/cuda/check.h"
 #include "engine/cuda/cuda_engine.h"
 #include "engine/cuda/team.h"
@@ -122,7 +123,8 @@ xffi::Error run(const char* name, xffi::RemainingArgs operands, xffi::RemainingR
       }
     }
     const std::int64_t ranks = call.roll().dimensions()[0];
-    const std::int64_t largest_potrf = Routine::factors ? call.attribute(ranks == 1 ? "n" : "pivot") : 0;
+    const bool factors = Routine::factors && call.backend() == BackendName::tiled;
+    const std::int64_t largest_potrf = factors ? call.attribute(ranks == 1 ? "n" : "pivot") : 0;
     dispatch(scalar_type(call.result(0).element_type()), [&]<class T>() {
       with_engine(call, device, stream, call.regions(Routine::in_place), largest_potrf, call.kind(name),
                   Routine::data_decides, [&](CudaEngine& engine, const Membership& members, Arena workspace) {

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <optional>
 
+#include "backends/host_backends.h"
 #include "comm/thread_communicator.h"
 #include "engine/host/host_engine.h"
 #include "engine/host/single_threaded_blas.h"

@@ -5,11 +5,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "algorithms/redistribute.h"
-#include "backends/tiled_cholesky.h"
-#include "backends/tiled_eigen.h"
+#include "backends/backend.h"
 #include "core/error.h"
 #include "core/scalar.h"
 #include "ffi/call.h"
@@ -21,6 +21,11 @@ struct Defaults {
   static constexpr bool factors = false;       // whether diagonal blocks are factored by the vendor's potrf
   static constexpr bool data_decides = false;  // what is launched depends on the numbers, not on sizes alone
 };
+
+template <class T, class E>
+std::unique_ptr<CholeskyBackend<T, E>> cholesky_backend(const CallFrame& call) {
+  return Backends<E>::template cholesky<T>(call.backend());
+}
 
 // `buffer` holds this rank's columns of the matrix.
 template <class T>
@@ -50,8 +55,8 @@ struct Posv : Defaults {
   static constexpr bool factors = true;
   template <class T, class E>
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
-    TiledCholesky<T, E>().posv(engine, dealt_matrix<T>(call, members, call.result(0)),
-                               right_hand_sides<T>(call, call.result(1)), call.info(2), workspace);
+    cholesky_backend<T, E>(call)->posv(engine, dealt_matrix<T>(call, members, call.result(0)),
+                                       right_hand_sides<T>(call, call.result(1)), call.info(2), workspace);
   }
 };
 
@@ -61,7 +66,8 @@ struct Potrf : Defaults {
   static constexpr bool factors = true;
   template <class T, class E>
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
-    TiledCholesky<T, E>().potrf(engine, dealt_matrix<T>(call, members, call.result(0)), call.info(1), workspace);
+    cholesky_backend<T, E>(call)->potrf(engine, dealt_matrix<T>(call, members, call.result(0)), call.info(1),
+                                        workspace);
   }
 };
 
@@ -70,9 +76,9 @@ struct Potrs : Defaults {
   static constexpr std::size_t in_place = 1;
   template <class T, class E>
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
-    TiledCholesky<T, E>().potrs(engine, dealt_matrix<T>(call, members, call.operand(1)),
-                                right_hand_sides<T>(call, call.result(0)),
-                                static_cast<Sweeps>(call.attribute("sweeps")), workspace);
+    cholesky_backend<T, E>(call)->potrs(engine, dealt_matrix<T>(call, members, call.operand(1)),
+                                        right_hand_sides<T>(call, call.result(0)),
+                                        static_cast<Sweeps>(call.attribute("sweeps")), workspace);
   }
 };
 
@@ -81,7 +87,7 @@ struct Potri : Defaults {
   static constexpr std::size_t in_place = 1;
   template <class T, class E>
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
-    TiledCholesky<T, E>().potri(engine, dealt_matrix<T>(call, members, call.result(0)), workspace);
+    cholesky_backend<T, E>(call)->potri(engine, dealt_matrix<T>(call, members, call.result(0)), workspace);
   }
 };
 
@@ -90,7 +96,7 @@ struct Lower : Defaults {
   static constexpr std::size_t in_place = 1;
   template <class T, class E>
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
-    TiledCholesky<T, E>().lower(engine, dealt_matrix<T>(call, members, call.result(0)), workspace);
+    cholesky_backend<T, E>(call)->lower(engine, dealt_matrix<T>(call, members, call.result(0)), workspace);
   }
 };
 
@@ -99,8 +105,8 @@ struct Diagonal : Defaults {
   static constexpr std::size_t in_place = 0;
   template <class T, class E>
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena) {
-    TiledCholesky<T, E>().diagonal(engine, dealt_matrix<T>(call, members, call.operand(0)),
-                                   columns_of<T>(call.result(0)));
+    cholesky_backend<T, E>(call)->diagonal(engine, dealt_matrix<T>(call, members, call.operand(0)),
+                                           columns_of<T>(call.result(0)));
   }
 };
 
@@ -129,7 +135,8 @@ struct Syevd : Defaults {
     if (vectors && (z.rows != n || z.columns != wanted.share(layout.ranks()))) {
       throw Error(ErrorCode::internal, "the buffer of the eigenvectors does not have their share");
     }
-    TiledEigen<T, E>().syevd(engine, {layout, blocking, shard, w, z, wanted, call.info(vectors ? 3 : 2)}, workspace);
+    Backends<E>::template eigen<T>(call.backend())
+        ->syevd(engine, {layout, blocking, shard, w, z, wanted, call.info(vectors ? 3 : 2)}, workspace);
   }
 };
 

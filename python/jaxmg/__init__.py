@@ -7,6 +7,8 @@ tells what a call will need. The other names are those of JAXMg 0.0.x.
 __version__ = "0.1.0"
 
 from jaxmg import _native, linalg, utils
+from jaxmg._backends import Backend, backends
+from jaxmg._config import config
 from jaxmg.compat import (
     calculate_padding,
     cyclic_1d,
@@ -27,9 +29,12 @@ from jaxmg.plan import Plan, plan
 from jaxmg.utils import JaxMgWarning, get_mesh_and_spec_from_array, random_psd
 
 __all__ = [
+    "Backend",
     "JaxMgWarning",
     "Plan",
+    "backends",
     "calculate_padding",
+    "config",
     "cyclic_1d",
     "get_cols_cyclic",
     "get_mesh_and_spec_from_array",

@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from jaxmg import _ffi, _memory, _native, _sharding
+from jaxmg import _backends, _ffi, _memory, _native, _sharding
 from jaxmg._ffi import BACKWARD, BOTH, FORWARD
 from jaxmg._sharding import Ranks
 
@@ -34,8 +34,11 @@ class Call:
     ranks: Ranks
     tile: int | None = None
     workspace_limit: int | None = None
+    backend: str = "tiled"
 
     def plan(self, routine: str, n: int, nrhs: int, dtype) -> _native.CallPlan:
+        backend = _backends.of_step(self.backend, routine)
+
         def plan_for(limit):
             return _native.plan(
                 routine,
@@ -47,6 +50,7 @@ class Call:
                 platform=self.ranks.platform,
                 processes=self.ranks.processes,
                 workspace_limit=limit,
+                backend=backend,
             )
 
         if self.workspace_limit:
@@ -161,6 +165,8 @@ def diagonal(factor, *, call: Call):
 
 def _row_solve(call: Call, n: int, sweeps: int):
     ranks = call.ranks
+    if sweeps != BOTH:  # Vendors' libraries solve with L and L^H at once.
+        call = dataclasses.replace(call, backend="tiled")
 
     def solve(factor, rhs):
         plan = call.plan("potrs", n, rhs.shape[0], factor.dtype)
@@ -203,7 +209,6 @@ def posv_on_shards(a, b, call: Call):
     ranks, (n, nrhs) = call.ranks, b.shape
     if b.size == 0:
         return jnp.zeros_like(b), jnp.zeros((), np.int32)
-    _native.require(ranks.platform)
     plan = call.plan("posv", n, nrhs, a.dtype)
     b = b.conj().T
     if plan.distributed_rhs:
@@ -221,7 +226,6 @@ def inverse_on_shards(a, call: Call):
     n = a.shape[1]
     if a.size == 0:
         return a, jnp.zeros((), np.int32)
-    _native.require(call.ranks.platform)
     plan = call.plan("potrf", n, 1, a.dtype)
     factor, info = _ffi.potrf(a, n=n, call=plan, ranks=call.ranks)
     plan = call.of_factor(a).plan("potri", n, 1, a.dtype)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from jaxmg import _cholesky, _ffi, _native, _row_blocks, _sharding
+from jaxmg import _cholesky, _ffi, _row_blocks, _sharding
 from jaxmg._cholesky import BACKWARD, FORWARD, Call
 
 # The triangles of a matrix.
@@ -130,7 +130,6 @@ def eigh_on_shards(a, call: Call, *, vectors: bool):
     if a.size == 0:
         v = (a.T,) if vectors else ()
         return jnp.zeros(0, np.finfo(a.dtype).dtype), *v, jnp.zeros((), np.int32)
-    _native.require(ranks.platform)
     part = Part(0, n if vectors else 0)
     plan = call.plan("syevd", n, part.count, a.dtype)
     _, w, *z, info = _ffi.syevd(a, n=n, part=part, call=plan, ranks=ranks)

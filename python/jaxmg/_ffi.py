@@ -6,7 +6,6 @@ handler reads its rank and its peers off it.
 """
 
 import itertools
-import os
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from jaxmg import _native
+from jaxmg._config import config
 from jaxmg._sharding import Ranks
 
 _ROLL_WORDS = 40
@@ -95,6 +95,7 @@ def syevd(a, *, n: int, part, call: _native.CallPlan, ranks: Ranks):
         "columns": call.columns,
         "diamonds": call.diamonds,
         "secular": call.secular,
+        "backend": _native.BACKENDS[call.backend],
     }
     return _call("syevd", (a,), (w, *z, _INFO), call=call, ranks=ranks, attributes=attributes)
 
@@ -118,6 +119,7 @@ def _solver(name, overwritten, results, *, n, call, ranks, read=(), **attributes
         "pivot": call.pivot,
         "slots": call.slots,
         "distributed_rhs": call.distributed_rhs,
+        "backend": _native.BACKENDS[call.backend],
     }
     return _call(
         name, overwritten, results, call=call, ranks=ranks, read=read, attributes=attributes
@@ -156,7 +158,7 @@ def _attributes(ranks: Ranks, **attributes):
     attributes |= {
         "call_site": next(_call_sites),
         "processes": ranks.processes,
-        "timeout_ms": round(1000 * float(os.environ.get("JAXMG_TIMEOUT_SECONDS", "300"))),
+        "timeout_ms": round(1000 * config.timeout_seconds),
     }
     return {name: np.int64(value) for name, value in attributes.items()}
 

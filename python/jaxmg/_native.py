@@ -34,9 +34,12 @@ DTYPES = {
     for code, name in enumerate(("float32", "float64", "complex64", "complex128"))
 }
 PLATFORMS = {"cpu": 0, "gpu": 1}
+BACKENDS = {"tiled": 0, "cusolvermg": 1, "cusolvermp": 2}
 
 _CUDA_MAJORS = (13, 12)
 _NVIDIA_LIBRARIES = ("cudart", "cublas", "cusolver", "nccl")
+# What each vendor's backend loads on its first use, by the names that cuda-pathfinder has for them.
+_VENDOR_LIBRARIES = {"cusolvermg": ("cusolverMg",), "cusolvermp": ("cusolverMp",)}
 _loading = threading.RLock()
 
 
@@ -105,6 +108,7 @@ class CallPlan(NamedTuple):
     diamonds: int
     secular: int
     seconds: float
+    backend: str
 
 
 def library_dir() -> Path:
@@ -117,9 +121,9 @@ def require(platform: str) -> None:
     """Load what a call on `platform` ("cpu" or "gpu") needs, or raise RuntimeError with why not."""
     _host_library()
     if platform == "gpu":
-        reason = _load_cuda()
-        if reason is not None:
-            raise RuntimeError(f"jaxmg cannot run on GPUs: {reason}")
+        found = _load_cuda()
+        if isinstance(found, str):
+            raise RuntimeError(f"jaxmg cannot run on GPUs: {found}")
     elif platform != "cpu":
         raise RuntimeError(f"jaxmg runs on CPUs and NVIDIA GPUs, not on platform {platform!r}")
 
@@ -136,6 +140,7 @@ def plan(
     platform: str,
     processes: int,
     workspace_limit: int,
+    backend: str = "tiled",
     hosts: int = 1,
     network: Network = _AS_MEASURED,
 ) -> CallPlan:
@@ -175,6 +180,7 @@ def plan(
         result.diamonds,
         result.secular,
         result.seconds,
+        backend,
     )
 
 
@@ -209,6 +215,28 @@ def _ask(function: str, request, result) -> None:
     )
     if status != 0:
         raise ValueError(message.value.decode())
+
+
+def vendor_version(backend: str) -> str:
+    """Load a vendor's library and return its version, or raise RuntimeError with why not."""
+    found = _load_cuda()
+    if isinstance(found, str):
+        raise RuntimeError(found)
+    with _loading:
+        return _load_vendor(found, backend)
+
+
+@functools.cache
+def _load_vendor(library: ctypes.CDLL, backend: str) -> str:
+    load = getattr(library, f"jaxmg_{backend}_load", None)
+    if load is None:
+        raise RuntimeError(f"{library._name} was built without it")
+    complaints = _preload(_VENDOR_LIBRARIES[backend])
+    version, message = ctypes.c_int64(), ctypes.create_string_buffer(1024)
+    if load(ctypes.byref(version), message, ctypes.c_int64(len(message))) != 0:
+        raise RuntimeError(message.value.decode() + complaints)
+    major, rest = divmod(version.value, 1000)
+    return f"{major}.{rest // 100}.{rest % 100}"
 
 
 def warn_if_gpu_is_unusable() -> None:
@@ -268,24 +296,24 @@ def _register(library: ctypes.CDLL, prefix: str, platform: str) -> None:
         jax.ffi.register_ffi_target(f"jaxmg_{name}", handler, platform=platform, api_version=1)
 
 
-def _load_cuda() -> str | None:
-    """Load and register the CUDA library; return None, or the reason why there is none."""
+def _load_cuda() -> ctypes.CDLL | str:
+    """Load and register the CUDA library; return it, or the reason why there is none."""
     with _loading:
         return _load_cuda_once()
 
 
 @functools.cache
-def _load_cuda_once() -> str | None:
+def _load_cuda_once() -> ctypes.CDLL | str:
     found = _find_cuda_library()
     if isinstance(found, str):
         return found
-    missing = _preload_nvidia_libraries()
+    missing = _preload(_NVIDIA_LIBRARIES)
     try:
         library = ctypes.CDLL(str(found))
     except OSError as error:
         return f"loading {found} failed: {error}{missing}"
     _register(library, "cuda", "CUDA")
-    return None
+    return library
 
 
 def _find_cuda_library() -> Path | str:
@@ -309,14 +337,14 @@ def _find_cuda_library() -> Path | str:
     )
 
 
-def _preload_nvidia_libraries() -> str:
-    """Load what the CUDA library links from where JAX's own libraries come; return complaints."""
+def _preload(names: tuple[str, ...]) -> str:
+    """Load NVIDIA's libraries from where JAX's own come; return complaints."""
     try:
         from cuda.pathfinder import load_nvidia_dynamic_lib
     except ImportError:
         return " (cuda-pathfinder is not installed, so only the system's libraries were searched)"
     complaints = []
-    for name in _NVIDIA_LIBRARIES:
+    for name in names:
         try:
             load_nvidia_dynamic_lib(name)
         except Exception as error:  # Whatever pathfinder raises, loading decides what is missing.

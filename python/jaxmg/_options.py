@@ -1,15 +1,13 @@
 """What the functions of `jaxmg.linalg` have in common: their options, and where matrices go."""
 
-from jaxmg import _native, _sharding
+from jaxmg import _backends, _native, _sharding
 from jaxmg._arguments import as_array, check_square, positive_int
 from jaxmg._cholesky import Call
 
-_BACKENDS = ("auto", "tiled")
 
-
-def to_matrix(program, a, tile, backend, workspace_limit, donate, *others, **static):
+def to_matrix(routine, program, a, tile, backend, workspace_limit, donate, *others, **static):
     """Run a program that makes a matrix like `a` of it; return (matrix, info)."""
-    a, call = prepared(a, tile, backend, workspace_limit)
+    a, call = prepared(routine, a, tile, backend, workspace_limit)
     ranks = call.ranks
     spec = _sharding.spec_on(a, ranks.mesh) or _sharding.row_spec(a.shape[0], ranks)
     (placed,) = _sharding.place_all(ranks, a)
@@ -17,20 +15,24 @@ def to_matrix(program, a, tile, backend, workspace_limit, donate, *others, **sta
     return _sharding.keep_sharding(x, a), info
 
 
-def prepared(a, tile, backend, workspace_limit, *others):
-    """Return a matrix, checked, and how to call routines on it and `others`, where these live."""
+def prepared(routine, a, tile, backend, workspace_limit, *others):
+    """Return a matrix, checked, and how to call a routine on it and `others`, where these live."""
     a = as_array(a, "a")
     check_square(a)
-    return a, make_call(_sharding.ranks_of(a, *others), tile, backend, workspace_limit)
+    ranks = _sharding.ranks_of(a, *others)
+    return a, make_call(routine, a, ranks, tile, backend, workspace_limit)
 
 
-def make_call(ranks, tile, backend, workspace_limit) -> Call:
-    check_backend(backend)
-    call = Call(ranks, positive_int(tile, "tile"), positive_int(workspace_limit, "workspace_limit"))
+def make_call(routine, a, ranks, tile, backend, workspace_limit, *, count=None) -> Call:
+    """Return how a routine is called for a matrix A on `ranks`, checked.
+
+    `count` is the number of right-hand sides, or of eigenvectors; by default 1, or all.
+    """
+    tile, limit = positive_int(tile, "tile"), positive_int(workspace_limit, "workspace_limit")
+    n = a.shape[-1]
+    if count is None:
+        count = n if routine == "syevd" else 1
+    request = _backends.Request.on(ranks, n, count, a.dtype)
+    chosen = _backends.choose(routine, request, backend)
     _native.require(ranks.platform)
-    return call
-
-
-def check_backend(backend) -> None:
-    if backend not in _BACKENDS:
-        raise ValueError(f"backend must be one of {_BACKENDS}, got {backend!r}")
+    return Call(ranks, tile, limit, chosen.name)

@@ -3,6 +3,7 @@
 New code should use `jaxmg.linalg`.
 """
 
+import math
 import warnings
 
 import jax
@@ -29,6 +30,7 @@ from jaxmg._arguments import (
 )
 from jaxmg._cholesky import Call
 from jaxmg._eigen import UPPER, Part
+from jaxmg._options import make_call
 from jaxmg._sharding import Ranks
 from jaxmg.layout import (
     calculate_padding,
@@ -61,7 +63,9 @@ _FAILED = 7
 _LARGEST_TILE_OF_SYEVD = 1024
 
 
-def potrs(a, b, T_A=None, mesh=None, in_specs=None, return_status=False, pad=True):
+def potrs(
+    a, b, T_A=None, mesh=None, in_specs=None, return_status=False, pad=True, *, backend="auto"
+):
     """Solve ``a @ x = b`` for a Hermitian positive definite `a`, by Cholesky factorisation.
 
     Parameters
@@ -82,6 +86,8 @@ def potrs(a, b, T_A=None, mesh=None, in_specs=None, return_status=False, pad=Tru
         Append the status to the result.
     pad : bool
         Accepted and ignored: nothing is ever padded to the tile size.
+    backend : str
+        As for `jaxmg.linalg.solve`.
 
     Returns
     -------
@@ -116,8 +122,8 @@ def potrs(a, b, T_A=None, mesh=None, in_specs=None, return_status=False, pad=Tru
     check_square(a)
     check_right_hand_side(a, b)
     tile = positive_int(T_A, "T_A")
-    call = Call(_ranks(mesh, in_specs, (a, b), most_specs=2), tile)
-    _native.require(call.ranks.platform)
+    ranks = _ranks(mesh, in_specs, (a, b), most_specs=2)
+    call = make_call("potrs", a, ranks, tile, backend, None, count=math.prod(b.shape[1:]))
     x, status = _potrs(*_sharding.place_all(call.ranks, a, b), call=call)
     return (x, status) if return_status else x
 
@@ -130,7 +136,7 @@ def _potrs(a, b, *, call: Call):
     return x, _status(info)
 
 
-def potrs_shardmap_ctx(a, b, T_A=None, pad=True, *, axis_name=None):
+def potrs_shardmap_ctx(a, b, T_A=None, pad=True, *, axis_name=None, backend="auto"):
     """Solve ``A @ x = b`` from inside the caller's ``shard_map`` (with ``check_vma=False``).
 
     Parameters
@@ -146,6 +152,8 @@ def potrs_shardmap_ctx(a, b, T_A=None, pad=True, *, axis_name=None):
     axis_name : str or tuple of str, optional
         The axis over which the rows are dealt. Needed only on a mesh where the shape of `a` fits
         several axes.
+    backend : str
+        As for `jaxmg.linalg.solve`.
 
     Returns
     -------
@@ -166,18 +174,18 @@ def potrs_shardmap_ctx(a, b, T_A=None, pad=True, *, axis_name=None):
     b = as_array(b, "b")
     if b.ndim != 2:
         raise ArgumentError(f"b must be a 2D array inside shard_map, got shape {b.shape}")
-    a, call = _on_shards(a, T_A, axis_name)
+    a, call = _on_shards("potrs", a, T_A, axis_name, backend, count=b.shape[1])
     check_right_hand_side(a, b)
     x, info = _cholesky.posv_on_shards(a, b, call)
     return x, _status(info)[None]
 
 
-def potri(a, T_A=None, mesh=None, in_specs=None, return_status=False, pad=True):
+def potri(a, T_A=None, mesh=None, in_specs=None, return_status=False, pad=True, *, backend="auto"):
     """Invert a Hermitian positive definite matrix, by Cholesky factorisation.
 
     Parameters
     ----------
-    a, T_A, mesh, in_specs, return_status, pad
+    a, T_A, mesh, in_specs, return_status, pad, backend
         As for `potrs`; `in_specs` is a single spec.
 
     Returns
@@ -211,8 +219,8 @@ def potri(a, T_A=None, mesh=None, in_specs=None, return_status=False, pad=True):
     a = as_array(a, "a")
     check_square(a)
     tile = positive_int(T_A, "T_A")
-    call = Call(_ranks(mesh, in_specs, (a,), most_specs=1), tile)
-    _native.require(call.ranks.platform)
+    ranks = _ranks(mesh, in_specs, (a,), most_specs=1)
+    call = make_call("potri", a, ranks, tile, backend, None)
     spec = _sharding.row_spec(a.shape[0], call.ranks)
     x, status = _potri(*_sharding.place_all(call.ranks, a), call=call, spec=spec)
     return (x, status) if return_status else x
@@ -226,12 +234,12 @@ def _potri(a, *, call: Call, spec):
     return _row_blocks.to_matrix(x, call=call, spec=spec), _status(info)
 
 
-def potri_shardmap_ctx(a, T_A=None, pad=True, *, axis_name=None):
+def potri_shardmap_ctx(a, T_A=None, pad=True, *, axis_name=None, backend="auto"):
     """Invert from inside the caller's ``shard_map`` (with ``check_vma=False``).
 
     Parameters
     ----------
-    a, T_A, pad, axis_name
+    a, T_A, pad, axis_name, backend
         As for `potrs_shardmap_ctx`.
 
     Returns
@@ -248,7 +256,7 @@ def potri_shardmap_ctx(a, T_A=None, pad=True, *, axis_name=None):
         As `potrs_shardmap_ctx` does.
     """
     del pad
-    a, call = _on_shards(a, T_A, axis_name)
+    a, call = _on_shards("potri", a, T_A, axis_name, backend)
     x, info = _cholesky.inverse_on_shards(a, call)
     return x, _status(info)[None]
 
@@ -294,6 +302,8 @@ def syevd(
     return_eigenvectors=True,
     return_status=False,
     pad=True,
+    *,
+    backend="auto",
 ):
     """Eigenvalues and eigenvectors of a Hermitian matrix.
 
@@ -305,7 +315,7 @@ def syevd(
         says.
     T_A : int, optional
         Tile size, a hint; above 1024 there is a warning, and 1024 is taken.
-    mesh, in_specs, return_status, pad
+    mesh, in_specs, return_status, pad, backend
         As for `potrs`; `in_specs` is a single spec.
     return_eigenvectors : bool
         Compute eigenvectors, too.
@@ -351,8 +361,9 @@ def syevd(
     a = as_array(a, "a")
     check_square(a)
     tile = _tile_of_syevd(T_A)
-    call = Call(_ranks(mesh, in_specs, (a,), most_specs=1), tile)
-    _native.require(call.ranks.platform)
+    ranks = _ranks(mesh, in_specs, (a,), most_specs=1)
+    vectors = a.shape[0] if return_eigenvectors else 0
+    call = make_call("syevd", a, ranks, tile, backend, None, count=vectors)
     *result, status = _syevd(
         *_sharding.place_all(call.ranks, a),
         call=call,
@@ -374,12 +385,14 @@ def _syevd(a, *, call: Call, vectors: bool, spec):
     return w, v, _status(aside.info)
 
 
-def syevd_shardmap_ctx(a, T_A=None, return_eigenvectors=True, pad=True, *, axis_name=None):
+def syevd_shardmap_ctx(
+    a, T_A=None, return_eigenvectors=True, pad=True, *, axis_name=None, backend="auto"
+):
     """Eigenvalues and eigenvectors from inside the caller's ``shard_map`` (``check_vma=False``).
 
     Parameters
     ----------
-    a, pad, axis_name
+    a, pad, axis_name, backend
         As for `potrs_shardmap_ctx`.
     T_A, return_eigenvectors
         As for `syevd`.
@@ -405,7 +418,7 @@ def syevd_shardmap_ctx(a, T_A=None, return_eigenvectors=True, pad=True, *, axis_
         If `T_A` is above 1024.
     """
     del pad
-    a, call = _on_shards(a, _tile_of_syevd(T_A), axis_name)
+    a, call = _on_shards("syevd", a, _tile_of_syevd(T_A), axis_name, backend)
     *result, info = _eigen.eigh_on_shards(a, call, vectors=bool(return_eigenvectors))
     return *result, _status(info)[None]
 
@@ -500,15 +513,15 @@ def _ranks(mesh, in_specs, arrays, *, most_specs: int) -> Ranks:
     return _sharding.ranks_on(mesh, axes, arrays)
 
 
-def _on_shards(a, T_A, axis_name):
-    """Return a rank's rows, checked, and how to call routines on those of all ranks."""
+def _on_shards(routine, a, T_A, axis_name, backend, *, count=None):
+    """Return a rank's rows, checked, and how to call a routine on those of all ranks."""
     a = as_array(a, "a")
     if a.ndim != 2:
         raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
     tile = positive_int(T_A, "T_A")
     axes = _sharding.manual_axes(a.shape[1], a.shape[0], axis_name)
     ranks = _sharding.make_ranks(jax.sharding.get_abstract_mesh(), axes, (a,))
-    return a, Call(ranks, tile)
+    return a, make_call(routine, a, ranks, tile, backend, None, count=count)
 
 
 def _specs(in_specs, most: int) -> list[PartitionSpec]:

@@ -68,8 +68,10 @@ def eigh(
         Append LAPACK's ``info`` to the result.
     tile : int, optional
         Width of the tile columns, a hint; it does not change the result beyond rounding.
-    backend : {"auto", "tiled"}
-        Which implementation to use; "tiled" is this library's own.
+    backend : {"auto", "tiled", "cusolvermg", "cusolvermp"}
+        Which implementation to use: "tiled" is this library's own, the others are NVIDIA's (see
+        `jaxmg.backends`). "auto" is what ``jaxmg.config.backend`` says, and otherwise the one that
+        is expected to be fastest; `jaxmg.plan` tells which.
     donate : bool
         Let `a` be overwritten. Outside ``jit``, `a` cannot be used afterwards; inside, donate it at
         the outer ``jit`` instead.
@@ -98,14 +100,14 @@ def eigh(
     Raises
     ------
     ValueError
-        If a shape, an option, or the subset is wrong, or `b` lives on several devices other than
-        those of `a`.
+        If a shape, an option, or the subset is wrong, `backend` cannot do this call, or `b` lives
+        on several devices other than those of `a`.
     TypeError
         If a dtype is not supported, or those of `a` and `b` differ.
     NotImplementedError
         If a mesh of CPU devices spans several processes.
     RuntimeError
-        If the native library for the devices' platform cannot be loaded.
+        If the native library for the devices' platform, or that of `backend`, cannot be loaded.
 
     Notes
     -----
@@ -264,7 +266,7 @@ def pinvh(
         rtol = a.shape[-1] * float(np.finfo(a.dtype).eps)
     rtol = jnp.asarray(rtol, np.finfo(a.dtype).dtype)
     x, info = _options.to_matrix(
-        _pinvh, a, tile, backend, workspace_limit, donate, rtol, uplo=_triangle(UPLO)
+        "syevd", _pinvh, a, tile, backend, workspace_limit, donate, rtol, uplo=_triangle(UPLO)
     )
     return (x, info) if return_info else x
 
@@ -314,7 +316,7 @@ def sqrtm_h(
     [[2.0, 0.0], [0.0, 3.0]]
     """
     x, info = _options.to_matrix(
-        _sqrtm, a, tile, backend, workspace_limit, donate, uplo=_triangle(UPLO)
+        "syevd", _sqrtm, a, tile, backend, workspace_limit, donate, uplo=_triangle(UPLO)
     )
     return (x, info) if return_info else x
 
@@ -394,10 +396,10 @@ def _prepared(a, b, UPLO, tile, backend, workspace_limit):
     """Return the matrices, checked and placed, the triangle, and how to call routines on them."""
     uplo = _triangle(UPLO)
     if b is None:
-        a, call = _options.prepared(a, tile, backend, workspace_limit)
+        a, call = _options.prepared("syevd", a, tile, backend, workspace_limit)
         return _sharding.place_matrices(call.ranks, a=a), uplo, call
     b = as_array(b, "b")
-    a, call = _options.prepared(a, tile, backend, workspace_limit, b)
+    a, call = _options.prepared("syevd", a, tile, backend, workspace_limit, b)
     if b.shape != a.shape:
         raise ArgumentError(f"b must have the shape {a.shape} of a, got {b.shape}")
     if b.dtype != a.dtype:

@@ -1,6 +1,7 @@
 """The Cholesky factor as a value: made once, used for many things, carried anywhere."""
 
 import functools
+import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -8,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmg import _derivatives, _native, _row_blocks, _sharding
-from jaxmg._arguments import ArgumentError, as_array, check_right_hand_side, positive_int
+from jaxmg import _derivatives, _row_blocks, _sharding
+from jaxmg._arguments import ArgumentError, as_array, check_right_hand_side
 from jaxmg._cholesky import BACKWARD, FORWARD, Call
+from jaxmg._options import make_call
 
 __all__ = ["CholeskyFactor", "SlogdetResult"]
 
@@ -85,50 +87,55 @@ class CholeskyFactor:
         data, info = _sharding.put_blocks(mesh, self.axes, self.ranks, self.data, self.info)
         return replace(self, data=data, info=info)
 
-    def solve(self, b, *, workspace_limit=None, _mesh=None):
+    def solve(self, b, *, backend="auto", workspace_limit=None, _mesh=None):
         """Solve ``A @ x = b``; see `jaxmg.linalg.cho_solve`."""
-        return self._apply(_solve, b, workspace_limit, _mesh)
+        return self._apply("cho_solve", _solve, b, backend, workspace_limit, _mesh)
 
-    def solve_triangular(self, b, *, trans=0, workspace_limit=None):
+    def solve_triangular(self, b, *, trans=0, backend="auto", workspace_limit=None):
         """Solve ``L @ y = b`` or ``L^H @ x = b``; see `jaxmg.linalg.solve_triangular`."""
         if trans not in _TRANS:
             raise ValueError(f"trans must be one of {tuple(_TRANS)}, got {trans!r}")
-        return self._apply(_solve_triangular, b, workspace_limit, sweeps=_TRANS[trans])
+        sweeps = _TRANS[trans]
+        return self._apply(
+            "solve_triangular", _solve_triangular, b, backend, workspace_limit, sweeps=sweeps
+        )
 
-    def inv(self, *, donate=False, workspace_limit=None):
+    def inv(self, *, backend="auto", donate=False, workspace_limit=None):
         """Return the inverse of A; see `jaxmg.linalg.inv`."""
-        return self._matrix(_inverse, donate, workspace_limit)
+        return self._matrix("potri", _inverse, backend, donate, workspace_limit)
 
-    def lower(self, *, donate=False, workspace_limit=None):
+    def lower(self, *, backend="auto", donate=False, workspace_limit=None):
         """Return L; see `jaxmg.linalg.cholesky`."""
-        return self._matrix(_lower, donate, workspace_limit)
+        return self._matrix("cholesky", _lower, backend, donate, workspace_limit)
 
-    def logdet(self, *, workspace_limit=None):
+    def logdet(self, *, backend="auto", workspace_limit=None):
         """Return the logarithm of the determinant of A; see `jaxmg.linalg.logdet`."""
-        data, call = self._prepared(workspace_limit)
+        data, call = self._prepared("cho_factor", backend, workspace_limit)
         return _logdet(data, call=call)
 
-    def slogdet(self, *, workspace_limit=None):
+    def slogdet(self, *, backend="auto", workspace_limit=None):
         """Return (sign, logarithm) of the determinant of A; see `jaxmg.linalg.slogdet`."""
         sign = jnp.where(self.info == 0, 1, jnp.nan).astype(self.dtype)
-        return SlogdetResult(sign, self.logdet(workspace_limit=workspace_limit))
+        logabsdet = self.logdet(backend=backend, workspace_limit=workspace_limit)
+        return SlogdetResult(sign, logabsdet)
 
-    def _apply(self, program, b, workspace_limit, mesh=None, **static):
+    def _apply(self, routine, program, b, backend, workspace_limit, mesh=None, **static):
         b = as_array(b, "b")
         check_right_hand_side(self, b, name="the factor")
-        data, call = self._prepared(workspace_limit, mesh)
+        nrhs = math.prod(b.shape[1:])
+        data, call = self._prepared(routine, backend, workspace_limit, mesh, nrhs)
         x_spec = _sharding.spec_on(b, call.ranks.mesh)
         data, placed = _sharding.place_all(call.ranks, data, b)
         x = program(data, placed, call=call, x_spec=x_spec, **static)
         return _sharding.keep_sharding(x, b)
 
-    def _matrix(self, program, donate, workspace_limit):
-        data, call = self._prepared(workspace_limit)
+    def _matrix(self, routine, program, backend, donate, workspace_limit):
+        data, call = self._prepared(routine, backend, workspace_limit)
         spec = _sharding.row_spec(self.n, call.ranks)
         return program(data, call=call, spec=spec, donate=donate)
 
-    def _prepared(self, workspace_limit, mesh=None):
-        """Return the contents, and how to call the routines that read them.
+    def _prepared(self, routine, backend, workspace_limit, mesh=None, count=1):
+        """Return the contents, and how to call a routine that reads them.
 
         `mesh` is where the contents are if they do not say so themselves.
         """
@@ -140,9 +147,8 @@ class CholeskyFactor:
                 f"{(rows, self.n)}, but factor.data has {data.shape} (use vmap for a batch)"
             )
         ranks = _sharding.ranks_of_blocks(data, self.axes, self.ranks, mesh)
-        _native.require(ranks.platform)
-        limit = positive_int(workspace_limit, "workspace_limit")
-        return data, Call(ranks, self.tile or None, limit)
+        tile = self.tile or None
+        return data, make_call(routine, data, ranks, tile, backend, workspace_limit, count=count)
 
 
 # --- programs ---------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Dense linear algebra on sharded arrays, under the names of ``jax.numpy.linalg``."""
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
@@ -7,7 +9,7 @@ from jax.experimental import checkify
 from jaxmg import _derivatives, _row_blocks, _sharding
 from jaxmg._arguments import as_array, check_right_hand_side, check_square, positive_int
 from jaxmg._cholesky import Call
-from jaxmg._options import check_backend, make_call, prepared, to_matrix
+from jaxmg._options import make_call, prepared, to_matrix
 from jaxmg.eigen import EighResult, eigh, eigvalsh, pinvh, sqrtm_h
 from jaxmg.factor import CholeskyFactor, SlogdetResult
 
@@ -66,8 +68,10 @@ def solve(
         ``jit``, the program has to be transformed by ``checkify``.
     tile : int, optional
         Width of the tile columns, a hint; it does not change the result beyond rounding.
-    backend : {"auto", "tiled"}
-        Which implementation to use; "tiled" is this library's own.
+    backend : {"auto", "tiled", "cusolvermg", "cusolvermp"}
+        Which implementation to use: "tiled" is this library's own, the others are NVIDIA's (see
+        `jaxmg.backends`). "auto" is what ``jaxmg.config.backend`` says, and otherwise the one that
+        is expected to be fastest; `jaxmg.plan` tells which.
     donate : bool
         Let `a` be overwritten. Outside ``jit``, `a` cannot be used afterwards; inside, donate it at
         the outer ``jit`` instead.
@@ -87,13 +91,14 @@ def solve(
     ------
     ValueError
         If the shapes do not fit, `tile` or `workspace_limit` is below 1, `backend` or `assume_a`
-        is unknown, or `b` lives on several devices other than those of `a`.
+        is unknown, `backend` cannot do this call, or `b` lives on several devices other than those
+        of `a`.
     TypeError
         If a dtype is not supported, or those of `a` and `b` differ.
     NotImplementedError
         If `assume_a` is not "pos", or a mesh of CPU devices spans several processes.
     RuntimeError
-        If the native library for the devices' platform cannot be loaded.
+        If the native library for the devices' platform, or that of `backend`, cannot be loaded.
 
     Notes
     -----
@@ -128,7 +133,8 @@ def solve(
     a, b = as_array(a, "a"), as_array(b, "b")
     check_square(a)
     check_right_hand_side(a, b)
-    call = make_call(_sharding.ranks_of(a, b), tile, backend, workspace_limit)
+    ranks, nrhs = _sharding.ranks_of(a, b), math.prod(b.shape[1:])
+    call = make_call("potrs", a, ranks, tile, backend, workspace_limit, count=nrhs)
     x_spec = _sharding.spec_on(b, call.ranks.mesh)
     placed = _sharding.place_all(call.ranks, a, b)
     x, info, _ = _solve(*placed, call=call, x_spec=x_spec, donate=donate)
@@ -171,7 +177,7 @@ def cho_factor(a, *, tile=None, backend="auto", donate=False, workspace_limit=No
     >>> jaxmg.linalg.cho_solve(factor, jnp.ones(3)).tolist()
     [0.25, 0.25, 0.25]
     """
-    a, call = prepared(a, tile, backend, workspace_limit)
+    a, call = prepared("cho_factor", a, tile, backend, workspace_limit)
     data, info = _factor(*_sharding.place_all(call.ranks, a), call=call, donate=donate)
     return _as_factor(data, info, call, a)
 
@@ -224,7 +230,7 @@ def cho_factor_shifted(
     >>> int(factor.info), float(s) > 0
     (0, True)
     """
-    a, call = prepared(a, tile, backend, workspace_limit)
+    a, call = prepared("cho_factor", a, tile, backend, workspace_limit)
     max_tries = positive_int(max_tries, "max_tries")
     if not growth > 1:
         raise ValueError(f"growth must be above 1, got {growth}")
@@ -273,8 +279,8 @@ def cho_solve(factor, b, *, backend="auto", workspace_limit=None):
     >>> jaxmg.linalg.cho_solve(factor, jnp.ones((3, 2))).shape
     (3, 2)
     """
-    check_backend(backend)
-    return _check_factor(factor).solve(b, workspace_limit=workspace_limit)
+    options = dict(backend=backend, workspace_limit=workspace_limit)
+    return _check_factor(factor).solve(b, **options)
 
 
 def solve_triangular(factor, b, *, trans=0, backend="auto", workspace_limit=None):
@@ -316,8 +322,8 @@ def solve_triangular(factor, b, *, trans=0, backend="auto", workspace_limit=None
     >>> jaxmg.linalg.solve_triangular(factor, jnp.ones(3)).tolist()
     [0.5, 0.5, 0.5]
     """
-    check_backend(backend)
-    return _check_factor(factor).solve_triangular(b, trans=trans, workspace_limit=workspace_limit)
+    options = dict(backend=backend, workspace_limit=workspace_limit)
+    return _check_factor(factor).solve_triangular(b, trans=trans, **options)
 
 
 def inv(
@@ -369,11 +375,11 @@ def inv(
     [[0.25, 0.0], [0.0, 0.25]]
     """
     if isinstance(a, CholeskyFactor):
-        check_backend(backend)
-        x, info = a.inv(donate=donate, workspace_limit=workspace_limit), a.info
+        options = dict(backend=backend, donate=donate, workspace_limit=workspace_limit)
+        x, info = a.inv(**options), a.info
     else:
         _require_positive_definite(assume_a)
-        x, info = to_matrix(_inverse, a, tile, backend, workspace_limit, donate)
+        x, info = to_matrix("potri", _inverse, a, tile, backend, workspace_limit, donate)
     return (x, info) if return_info else x
 
 
@@ -416,10 +422,10 @@ def cholesky(
     [[2.0, 0.0], [0.0, 2.0]]
     """
     if isinstance(a, CholeskyFactor):
-        check_backend(backend)
-        x, info = a.lower(donate=donate, workspace_limit=workspace_limit), a.info
+        options = dict(backend=backend, donate=donate, workspace_limit=workspace_limit)
+        x, info = a.lower(**options), a.info
     else:
-        x, info = to_matrix(_lower, a, tile, backend, workspace_limit, donate)
+        x, info = to_matrix("cholesky", _lower, a, tile, backend, workspace_limit, donate)
     return (x, info) if return_info else x
 
 
@@ -454,10 +460,9 @@ def logdet(a, *, tile=None, backend="auto", donate=False, workspace_limit=None):
     0.0
     """
     if isinstance(a, CholeskyFactor):
-        check_backend(backend)
-        return a.logdet(workspace_limit=workspace_limit)
-    options = dict(tile=tile, backend=backend, donate=donate, workspace_limit=workspace_limit)
-    return cho_factor(a, **options).logdet(workspace_limit=workspace_limit)
+        return a.logdet(backend=backend, workspace_limit=workspace_limit)
+    options = dict(backend=backend, workspace_limit=workspace_limit)
+    return cho_factor(a, tile=tile, donate=donate, **options).logdet(**options)
 
 
 def slogdet(a, *, assume_a="gen", tile=None, backend="auto", donate=False, workspace_limit=None):
@@ -492,11 +497,10 @@ def slogdet(a, *, assume_a="gen", tile=None, backend="auto", donate=False, works
     (1.0, 0.0)
     """
     if isinstance(a, CholeskyFactor):
-        check_backend(backend)
-        return a.slogdet(workspace_limit=workspace_limit)
+        return a.slogdet(backend=backend, workspace_limit=workspace_limit)
     _require_positive_definite(assume_a)
-    options = dict(tile=tile, backend=backend, donate=donate, workspace_limit=workspace_limit)
-    return cho_factor(a, **options).slogdet(workspace_limit=workspace_limit)
+    options = dict(backend=backend, workspace_limit=workspace_limit)
+    return cho_factor(a, tile=tile, donate=donate, **options).slogdet(**options)
 
 
 # --- programs ---------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ class Cholesky(lineax.AbstractLinearSolver):
     ----------
     tile, workspace_limit : int, optional
         As for `jaxmg.linalg.solve`.
+    backend : str
+        As for `jaxmg.linalg.solve`.
 
     Raises
     ------
@@ -42,6 +44,7 @@ class Cholesky(lineax.AbstractLinearSolver):
 
     tile: int | None = None
     workspace_limit: int | None = None
+    backend: str = "auto"
 
     def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]):
         """Return the state: the factor of +-A, its mesh, and whether it is that of -A, of conj(A).
@@ -59,6 +62,7 @@ class Cholesky(lineax.AbstractLinearSolver):
         factor = linalg.cho_factor(
             -matrix if negative else matrix,
             tile=self.tile,
+            backend=self.backend,
             workspace_limit=self.workspace_limit,
         )
         return factor, _sharding.mesh_of(factor.data), negative, False
@@ -68,9 +72,8 @@ class Cholesky(lineax.AbstractLinearSolver):
         del options
         factor, mesh, negative, conjugate = state
         b, unravel = ravel_pytree(vector)
-        x = factor.solve(
-            b.conj() if conjugate else b, workspace_limit=self.workspace_limit, _mesh=mesh
-        )
+        options = dict(backend=self.backend, workspace_limit=self.workspace_limit)
+        x = factor.solve(b.conj() if conjugate else b, **options, _mesh=mesh)
         x = x.conj() if conjugate else x
         result = lineax.RESULTS.where(
             factor.info == 0, lineax.RESULTS.successful, lineax.RESULTS.singular

@@ -7,23 +7,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxmg import _native
+from jaxmg import _backends, _native
 from jaxmg._arguments import ArgumentError, positive_int
 
 __all__ = ["Plan", "plan"]
 
 _GIB = 2**30
-
-# What is called, one after another, for each routine that can be planned.
-_STEPS = {
-    "potrs": ("posv",),
-    "potri": ("potrf", "potri"),
-    "cho_factor": ("potrf",),
-    "cho_solve": ("potrs",),
-    "cholesky": ("potrf", "lower"),
-    "syevd": ("syevd",),
-}
-_WITH_RIGHT_HAND_SIDES = ("posv", "potrs", "syevd")
 
 
 @dataclass(frozen=True)
@@ -45,6 +34,8 @@ class Plan:
         Their sum: the most that a call with a donated matrix needs.
     seconds : float
         Estimated time.
+    backend, reason : str
+        Who does the work, and why it was chosen.
     """
 
     routine: str
@@ -57,6 +48,8 @@ class Plan:
     rhs_bytes: int
     workspace_bytes: int
     seconds: float
+    backend: str
+    reason: str
 
     @property
     def total_bytes(self) -> int:
@@ -69,7 +62,7 @@ class Plan:
             f"{self.nrhs} {vectors}, on {self.ranks} devices: tile {self.tile}; per device "
             f"{self.total_bytes / _GIB:.3g} GiB (matrix {self.shard_bytes / _GIB:.3g}, {vectors} "
             f"{self.rhs_bytes / _GIB:.3g}, workspace {self.workspace_bytes / _GIB:.3g}); "
-            f"about {self.seconds:.3g} s"
+            f"about {self.seconds:.3g} s with {self.backend} ({self.reason})"
         )
 
 
@@ -82,6 +75,7 @@ def plan(
     nrhs=1,
     vectors=None,
     tile=None,
+    backend="auto",
     workspace_limit=None,
     hosts=1,
 ) -> Plan:
@@ -104,7 +98,7 @@ def plan(
         Number of right-hand sides, for "potrs" and "cho_solve".
     vectors : int, optional
         Number of eigenvectors, for "syevd": 0 for eigenvalues only; by default all.
-    tile, workspace_limit : int, optional
+    tile, backend, workspace_limit : optional
         As for `jaxmg.linalg.solve`.
     hosts : int
         Number of machines, or of groups of GPUs that NVLink joins, among which the devices are
@@ -119,17 +113,20 @@ def plan(
     Raises
     ------
     ValueError
-        If an argument is out of range, or no plan keeps to `workspace_limit`.
+        If an argument is out of range, no plan keeps to `workspace_limit`, or `backend` cannot do
+        this.
     TypeError
         If the dtype is not supported, or `devices` is of another type.
+    RuntimeError
+        If `backend` is not available here.
 
     Examples
     --------
     >>> jaxmg.plan("potrs", (1000, 1000), "float64", 4).ranks
     4
     """
-    if routine not in _STEPS:
-        raise ValueError(f"routine must be one of {tuple(_STEPS)}, got {routine!r}")
+    if routine not in _backends.STEPS:
+        raise ValueError(f"routine must be one of {tuple(_backends.STEPS)}, got {routine!r}")
     if len(shape) != 2 or shape[0] != shape[1]:
         raise ArgumentError(f"shape must be that of a square matrix, got {tuple(shape)}")
     n = positive_int(shape[0], "shape")
@@ -142,34 +139,22 @@ def plan(
     tile = positive_int(tile, "tile") or 0
     limit = positive_int(workspace_limit, "workspace_limit") or 0
     hosts = positive_int(hosts, "hosts")
-    steps = []
-    for step in _STEPS[routine]:
-        steps.append(
-            _native.plan(
-                step,
-                n,
-                nrhs if step in _WITH_RIGHT_HAND_SIDES else 1,
-                dtype,
-                ranks=ranks,
-                tile=tile,
-                platform=platform,
-                processes=processes,
-                workspace_limit=limit,
-                hosts=hosts,
-            )
-        )
-        tile = steps[0].tile
+    request = _backends.Request(n, nrhs, dtype, ranks, platform, processes, hosts)
+    chosen = _backends.choose(routine, request, backend)
+    steps = _backends.plan_steps(chosen.name, routine, request, tile=tile, workspace_limit=limit)
     return Plan(
         routine=routine,
         shape=(n, n),
         dtype=str(dtype),
         nrhs=nrhs,
         ranks=ranks,
-        tile=tile,
+        tile=steps[0].tile,
         shard_bytes=max(step.shard_bytes for step in steps),
         rhs_bytes=max(step.rhs_bytes for step in steps),
         workspace_bytes=max(step.workspace_bytes for step in steps),
         seconds=sum(step.seconds for step in steps),
+        backend=chosen.name,
+        reason=chosen.reason,
     )
 
 

@@ -1,0 +1,283 @@
+"""Who does the work of a call: the backends, what each of them can do, and the choice among them.
+
+A new one is an entry of `_VENDORS` here, its number in `_native.BACKENDS`, and its C++ side
+(cpp/backends/backend.h).
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxmg import _config, _native
+from jaxmg._sharding import Ranks
+from jaxmg.utils import JaxMgWarning
+
+__all__ = ["Backend", "Choice", "Request", "backends", "choose"]
+
+# The steps of each routine that can be planned: calls of the native code, one after another.
+STEPS = {
+    "potrs": ("posv",),
+    "potri": ("potrf", "potri"),
+    "cho_factor": ("potrf",),
+    "cho_solve": ("potrs",),
+    "cholesky": ("potrf", "lower"),
+    "syevd": ("syevd",),
+}
+_WITH_RIGHT_HAND_SIDES = ("posv", "potrs", "syevd")
+_ONLY_OURS = ("lower", "diagonal")  # steps that put a factor's elements where they belong
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be done: all that a choice may depend on."""
+
+    n: int
+    count: int  # right-hand sides, or eigenvectors
+    dtype: np.dtype
+    ranks: int
+    platform: str
+    processes: int
+    hosts: int = 1  # that the ranks are divided among, where it is known
+
+    @classmethod
+    def on(cls, ranks: Ranks, n: int, count: int, dtype) -> "Request":
+        return cls(n, count, np.dtype(dtype), ranks.size, ranks.platform, ranks.processes)
+
+
+class Choice(NamedTuple):
+    """A backend, and why it was chosen."""
+
+    name: str
+    reason: str
+
+
+def choose(routine: str, request: Request, asked: str = "auto") -> Choice:
+    """Return the backend for a call of `routine`, one of `STEPS` or "solve_triangular".
+
+    `asked` is the caller's argument; "auto" leaves the choice to ``jaxmg.config.backend``, and if
+    that is "auto", too, to the times that are expected. Raises ValueError if the backend that was
+    asked for cannot do what is requested, RuntimeError if it is not available.
+    """
+    _config.check_backend(asked)
+    by = "asked for"
+    if asked == "auto":
+        asked = _config.config.backend
+        by = f"set by {_config.config.origin('backend')}"
+    if asked == "auto":
+        return _fastest(routine, request)
+    if asked != "tiled":
+        _require(asked, routine, request, by)
+    return Choice(asked, by)
+
+
+def of_step(name: str, step: str) -> str:
+    """Return the backend for one step of a call that was given to `name`.
+
+    What a vendor's library lacks is done by this library's own code: putting a factor in order, and
+    some of what derivatives need.
+    """
+    if name == "tiled" or step in _ONLY_OURS:
+        return "tiled"
+    return name if any(step in STEPS[routine] for routine in _VENDORS[name].routines) else "tiled"
+
+
+def _fastest(routine: str, request: Request) -> Choice:
+    others = [name for name in _VENDORS if _why_not(name, routine, request) is None]
+    others = [name for name in others if routine not in _VENDORS[name].wrong]
+    if not others or request.n == 0:
+        return Choice("tiled", "no other backend serves this call")
+    expected = {name: _seconds(name, routine, request) for name in ("tiled", *others)}
+    expected = {name: seconds for name, seconds in expected.items() if seconds is not None}
+    for name in sorted(expected, key=expected.get):
+        if name == "tiled" or _availability(name)[1] is None:
+            times = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in expected.items())
+            return Choice(name, f"the fastest one available by the planner's model: {times}")
+    raise AssertionError("tiled is always available")
+
+
+def _seconds(name: str, routine: str, request: Request) -> float | None:
+    """Return the time that the planner's model of a backend expects; None if it has no model."""
+    if name == "tiled":
+        return sum(step.seconds for step in plan_steps(name, routine, request))
+    if name == "cusolvermp":
+        return sum(_seconds_on_grid(step, request) for step in STEPS[routine])
+    return None
+
+
+def _seconds_on_grid(step: str, request: Request) -> float:
+    if of_step("cusolvermp", step) == "tiled":
+        return plan_step(step, request, tile=0, workspace_limit=0).seconds
+    return _native.grid_seconds(
+        step,
+        request.n,
+        request.count,
+        request.dtype,
+        ranks=request.ranks,
+        hosts=request.hosts,
+    )
+
+
+def plan_steps(name: str, routine: str, request: Request, *, tile=0, workspace_limit=0):
+    """Return the native plan of each step of a call; the first one decides on the tile size."""
+    plans = []
+    for step in STEPS[routine]:
+        options = dict(tile=tile, workspace_limit=workspace_limit, backend=of_step(name, step))
+        plans.append(plan_step(step, request, **options))
+        tile = plans[0].tile
+    return plans
+
+
+def plan_step(step: str, request: Request, **options) -> _native.CallPlan:
+    """Return the native plan of one step."""
+    return _native.plan(
+        step,
+        request.n,
+        request.count if step in _WITH_RIGHT_HAND_SIDES else 1,
+        request.dtype,
+        ranks=request.ranks,
+        platform=request.platform,
+        processes=request.processes,
+        hosts=request.hosts,
+        **options,
+    )
+
+
+def _require(name: str, routine: str, request: Request, by: str) -> None:
+    """Raise unless a vendor's backend can serve a call; warn where its results may be wrong."""
+    reason = _why_not(name, routine, request)
+    if reason is not None:
+        raise ValueError(f"backend={name!r} ({by}) cannot be used for this call: {reason}")
+    _, reason = _availability(name)
+    if reason is not None:
+        raise RuntimeError(f"backend={name!r} ({by}) is not available: {reason}")
+    if routine in _VENDORS[name].wrong:
+        warning = f"backend={name!r} ({by}): {_VENDORS[name].wrong[routine]}"
+        warnings.warn(warning, JaxMgWarning, stacklevel=2)
+
+
+# --- the vendors' libraries -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Vendor:
+    """What a vendor's library can do."""
+
+    title: str
+    routines: tuple[str, ...]
+    limits: Callable[[Request], str | None]  # why it cannot serve a request
+    wrong: Mapping[str, str] = field(default_factory=dict)  # routines not to be relied on, and why
+
+
+def _one_process(request: Request) -> str | None:
+    if request.processes > 1:
+        return f"one process must drive all GPUs, and the mesh spans {request.processes} processes"
+    return None
+
+
+_VENDORS = {
+    "cusolvermg": _Vendor(
+        "cuSOLVERMg",
+        ("potrs", "potri", "cho_factor", "cho_solve", "cholesky", "syevd"),
+        _one_process,
+    ),
+    "cusolvermp": _Vendor(
+        "cuSOLVERMp",
+        ("potrs", "cho_factor", "cho_solve", "cholesky", "syevd"),
+        lambda request: None,
+        {
+            "syevd": "cuSOLVERMp 0.9.1 is reported to return wrong eigenvectors, with info = 0, "
+            "for clustered eigenvalues and for matrices that are not of full rank"
+        },
+    ),
+}
+
+
+def _why_not(name: str, routine: str, request: Request) -> str | None:
+    """Return why a vendor's library cannot serve a call wherever it is installed, or None."""
+    vendor = _VENDORS[name]
+    if routine not in vendor.routines:
+        return f"{vendor.title} has no {routine}, only {', '.join(vendor.routines)}"
+    if request.platform != "gpu":
+        kind = request.platform.upper()
+        return f"{vendor.title} runs on NVIDIA GPUs, and the mesh is of {kind} devices"
+    return vendor.limits(request)
+
+
+def _availability(name: str) -> tuple[str | None, str | None]:
+    """Return (version, None), or (None, why a vendor's library cannot be used here)."""
+    try:
+        return _native.vendor_version(name), None
+    except RuntimeError as error:
+        return None, str(error)
+
+
+# --- what is there ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One implementation of the routines.
+
+    Attributes
+    ----------
+    name : str
+        What the argument `backend` calls it.
+    available : bool
+        Whether it can be used in this process.
+    version : str or None
+        Of the library that does the work, if it is available.
+    reason : str or None
+        Why it is not available, and what would make it so.
+    routines : tuple of str
+        What it can do, by the names that `jaxmg.plan` has for them; and "solve_triangular".
+    """
+
+    name: str
+    available: bool
+    version: str | None
+    reason: str | None
+    routines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if not self.available:
+            return f"{self.name}: not available: {self.reason}"
+        return f"{self.name} {self.version}: {', '.join(self.routines)}"
+
+
+def backends() -> tuple[Backend, ...]:
+    """List the backends: what there is, in which version, and why something is not available.
+
+    Returns
+    -------
+    tuple of Backend
+        "tiled", this library's own algorithms, then those of NVIDIA's libraries.
+
+    Notes
+    -----
+    It looks for GPUs, which starts JAX's backends: call ``jax.distributed.initialize`` before. The
+    vendors' libraries are loaded, if they are there.
+
+    Examples
+    --------
+    >>> import jaxmg
+    >>> jaxmg.backends()[0].name
+    'tiled'
+    """
+    from jaxmg import __version__
+
+    found = [Backend("tiled", True, __version__, None, (*STEPS, "solve_triangular"))]
+    for name, vendor in _VENDORS.items():
+        version, reason = _availability(name) if _gpus() else (None, "JAX finds no GPU")
+        found.append(Backend(name, reason is None, version, reason, vendor.routines))
+    return tuple(found)
+
+
+def _gpus() -> bool:
+    try:
+        return bool(jax.local_devices(backend="gpu"))
+    except RuntimeError:  # There is no such platform.
+        return False

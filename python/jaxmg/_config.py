@@ -1,0 +1,129 @@
+"""``jaxmg.config``: what calls do where their arguments do not say."""
+
+import contextlib
+import contextvars
+import math
+import os
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import NamedTuple
+
+from jaxmg import _native
+
+__all__ = ["Config", "config"]
+
+
+def check_backend(value, name: str = "backend") -> str:
+    choices = ("auto", *_native.BACKENDS)
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+    return value
+
+
+def _seconds(value, name: str) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{name} must be a number of seconds above 0, got {value!r}")
+    return seconds
+
+
+class _Option(NamedTuple):
+    variable: str  # of the environment
+    default: object
+    checked: Callable  # (value, its name) -> the value, or ValueError
+
+
+_OPTIONS = {
+    "backend": _Option("JAXMG_BACKEND", "auto", check_backend),
+    "timeout_seconds": _Option("JAXMG_TIMEOUT_SECONDS", 300.0, _seconds),
+}
+
+_NOTHING = MappingProxyType({})
+
+
+class Config:
+    """The options that all calls share; the one object of this class is ``jaxmg.config``.
+
+    An option has the value that `using` or `update` gave it, else that of its environment variable,
+    else its default. It is read while a call is traced: a program that ``jax.jit`` has compiled
+    keeps the value it was traced with.
+
+    Attributes
+    ----------
+    backend : {"auto", "tiled", "cusolvermg", "cusolvermp"}
+        What ``backend="auto"`` means in a call; ``JAXMG_BACKEND``, "auto" by default.
+    timeout_seconds : float
+        How long the ranks of a call wait for each other; ``JAXMG_TIMEOUT_SECONDS``, 300 by default.
+
+    Examples
+    --------
+    >>> import jaxmg
+    >>> jaxmg.config.update("timeout_seconds", 60)
+    >>> jaxmg.config.timeout_seconds
+    60.0
+    >>> jaxmg.config.update("timeout_seconds", None)
+    >>> with jaxmg.config.using(backend="tiled"):
+    ...     jaxmg.config.backend
+    'tiled'
+    """
+
+    def __init__(self):
+        self._set = {}
+        self._here = contextvars.ContextVar("jaxmg.config", default=_NOTHING)
+
+    @property
+    def backend(self) -> str:
+        return self._value("backend")
+
+    @property
+    def timeout_seconds(self) -> float:
+        return self._value("timeout_seconds")
+
+    def update(self, name: str, value) -> None:
+        """Set an option in all threads; None takes the setting back.
+
+        Raises
+        ------
+        ValueError
+            If there is no such option, or it cannot have that value.
+        """
+        self._set[name] = _checked(name, value)
+
+    @contextlib.contextmanager
+    def using(self, **values):
+        """Set options in this thread for the length of a ``with`` block; errors are `update`'s."""
+        checked = {name: _checked(name, value) for name, value in values.items()}
+        token = self._here.set({**self._here.get(), **checked})
+        try:
+            yield
+        finally:
+            self._here.reset(token)
+
+    def origin(self, name: str) -> str | None:
+        """Say what gave an option its value: "jaxmg.config", a variable, or None, the default."""
+        if any(options.get(name) is not None for options in (self._here.get(), self._set)):
+            return "jaxmg.config"
+        return _OPTIONS[name].variable if os.environ.get(_OPTIONS[name].variable) else None
+
+    def _value(self, name: str):
+        for options in (self._here.get(), self._set):
+            if options.get(name) is not None:
+                return options[name]
+        option = _OPTIONS[name]
+        text = os.environ.get(option.variable)
+        return option.checked(text, option.variable) if text else option.default
+
+    def __repr__(self) -> str:
+        return f"Config({', '.join(f'{name}={self._value(name)!r}' for name in _OPTIONS)})"
+
+
+def _checked(name: str, value):
+    if name not in _OPTIONS:
+        raise ValueError(f"jaxmg.config has the options {tuple(_OPTIONS)}, not {name!r}")
+    return None if value is None else _OPTIONS[name].checked(value, name)
+
+
+config = Config()

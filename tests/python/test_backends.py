@@ -1,0 +1,292 @@
+"""The choice among backends, and the options that all calls share."""
+
+import dataclasses
+import threading
+
+import jax
+import jaxmg
+import jaxmg.lineax
+import lineax
+import numpy as np
+import pytest
+from jax.errors import JaxRuntimeError
+from jaxmg import _backends, _ffi, linalg
+from jaxmg._backends import Choice, Request
+from systems import ROWS, assert_solves, positive_definite, put
+
+A, B = positive_definite(12), np.ones(12)
+VENDORS = ("cusolvermg", "cusolvermp")
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch):
+    monkeypatch.delenv("JAXMG_BACKEND", raising=False)
+
+
+@pytest.fixture
+def on_cpu(devices):
+    if devices[0].platform != "cpu":
+        pytest.skip("the restriction is the CPU's")
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Return a function that says which vendors' libraries there are."""
+
+    def install(*names):
+        def availability(name):
+            return ("1.2.3", None) if name in names else (None, "it is not installed")
+
+        monkeypatch.setattr(_backends, "_availability", availability)
+
+    return install
+
+
+def request(**changes):
+    on_gpus = Request(
+        n=4096, count=1, dtype=np.dtype("float64"), ranks=4, platform="gpu", processes=1
+    )
+    return dataclasses.replace(on_gpus, **changes)
+
+
+# --- options ------------------------------------------------------------------------------------
+
+
+def test_what_overrides_what(monkeypatch):
+    config = jaxmg.config
+    assert config.backend == "auto" and config.origin("backend") is None
+    monkeypatch.setenv("JAXMG_BACKEND", "cusolvermp")
+    assert config.backend == "cusolvermp" and config.origin("backend") == "JAXMG_BACKEND"
+    try:
+        config.update("backend", "cusolvermg")
+        assert config.backend == "cusolvermg" and config.origin("backend") == "jaxmg.config"
+        with config.using(backend="tiled", timeout_seconds=2):
+            assert config.backend == "tiled" and config.timeout_seconds == 2
+            with config.using(backend="auto"):
+                assert config.backend == "auto" and config.timeout_seconds == 2
+            assert config.backend == "tiled"
+        assert config.backend == "cusolvermg"
+    finally:
+        config.update("backend", None)
+    assert config.backend == "cusolvermp"
+    assert "backend='cusolvermp'" in repr(config)
+
+
+def test_using_is_a_threads_own():
+    seen = []
+    with jaxmg.config.using(backend="tiled"):
+        other = threading.Thread(target=lambda: seen.append(jaxmg.config.backend))
+        other.start()
+        other.join()
+    assert seen == ["auto"]
+
+
+def test_the_time_limit_of_a_call(monkeypatch):
+    calls = []
+    real = _ffi._attributes
+    monkeypatch.setattr(
+        _ffi, "_attributes", lambda *args, **kw: calls.append(real(*args, **kw)) or calls[-1]
+    )
+    with jaxmg.config.using(timeout_seconds=7.5):
+        jax.jit(lambda a: linalg.solve(a, B, assume_a="pos")).lower(A)
+    assert [call["timeout_ms"] for call in calls] == [7500]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("backend", "magma", "backend must be one of .*'tiled'.*got 'magma'"),
+        ("timeout_seconds", 0, "timeout_seconds must be a number of seconds above 0, got 0"),
+        ("timeout_seconds", "soon", "timeout_seconds must be .* got 'soon'"),
+        ("timeout_seconds", float("inf"), "timeout_seconds must be"),
+        ("tile", 3, r"jaxmg.config has the options \('backend', 'timeout_seconds'\), not 'tile'"),
+    ],
+)
+def test_options_that_cannot_be(name, value, message):
+    with pytest.raises(ValueError, match=message):
+        jaxmg.config.update(name, value)
+    with pytest.raises(ValueError, match=message):
+        with jaxmg.config.using(**{name: value}):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("JAXMG_BACKEND", "magma"), ("JAXMG_TIMEOUT_SECONDS", "-1")]
+)
+def test_variables_that_cannot_be(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError, match=f"{variable} must be .*got '{value}'"):
+        linalg.solve(A, B, assume_a="pos", tile=5)
+
+
+# --- an explicit choice -------------------------------------------------------------------------
+
+EVERY_FUNCTION = {
+    "solve": lambda a, **k: linalg.solve(a, B, assume_a="pos", **k),
+    "inv": lambda a, **k: linalg.inv(a, assume_a="pos", **k),
+    "cholesky": linalg.cholesky,
+    "cho_factor": linalg.cho_factor,
+    "cho_factor_shifted": linalg.cho_factor_shifted,
+    "logdet": linalg.logdet,
+    "slogdet": lambda a, **k: linalg.slogdet(a, assume_a="pos", **k),
+    "cho_solve": lambda a, **k: linalg.cho_solve(factor(a), B, **k),
+    "solve_triangular": lambda a, **k: linalg.solve_triangular(factor(a), B, **k),
+    "inv of a factor": lambda a, **k: linalg.inv(factor(a), **k),
+    "cholesky of a factor": lambda a, **k: linalg.cholesky(factor(a), **k),
+    "slogdet of a factor": lambda a, **k: linalg.slogdet(factor(a), **k),
+    "eigh": linalg.eigh,
+    "eigvalsh": linalg.eigvalsh,
+    "pinvh": linalg.pinvh,
+    "sqrtm_h": linalg.sqrtm_h,
+    "potrs": lambda a, **k: jaxmg.potrs(a, B, **k),
+    "potri": jaxmg.potri,
+    "syevd": jaxmg.syevd,
+    "lineax": lambda a, **k: (
+        lineax.linear_solve(
+            lineax.MatrixLinearOperator(a, lineax.positive_semidefinite_tag),
+            B,
+            jaxmg.lineax.Cholesky(**k),
+        ).value
+    ),
+}
+
+
+def factor(a):
+    return linalg.cho_factor(a, backend="tiled")
+
+
+@pytest.mark.parametrize("backend", VENDORS)
+@pytest.mark.parametrize("function", EVERY_FUNCTION)
+def test_no_vendors_library_runs_on_cpus(make_mesh, on_cpu, function, backend):
+    a = put(A, make_mesh(2), "x", None)
+    with pytest.raises(ValueError, match=f"backend='{backend}' .*cannot be used") as caught:
+        EVERY_FUNCTION[function](a, backend=backend)
+    assert "asked for" in str(caught.value)
+
+
+def test_refused_before_anything_runs(make_mesh, on_cpu):
+    a = put(A, make_mesh(2), "x", None)
+    with pytest.raises(ValueError, match="runs on NVIDIA GPUs, and the mesh is of CPU devices"):
+        jax.jit(lambda a: linalg.inv(a, assume_a="pos", backend="cusolvermg")).lower(a)
+
+
+@pytest.mark.parametrize("function", ["potrs", "potri", "syevd"])
+def test_inside_shard_map(make_mesh, on_cpu, function):
+    mesh = make_mesh(2)
+    local = getattr(jaxmg, f"{function}_shardmap_ctx")
+
+    def run(a):
+        arguments = (a, B[:, None]) if function == "potrs" else (a,)
+        return local(*arguments, backend="cusolvermg")[0]
+
+    sharded = jax.shard_map(run, mesh=mesh, in_specs=ROWS, out_specs=ROWS, check_vma=False)
+    with pytest.raises(ValueError, match="backend='cusolvermg' .*cannot be used"):
+        sharded(put(A, mesh, "x", None))
+
+
+def test_a_choice_by_the_environment(make_mesh, on_cpu, monkeypatch):
+    monkeypatch.setenv("JAXMG_BACKEND", "cusolvermg")
+    a = put(A, make_mesh(2), "x", None)
+    with pytest.raises(ValueError, match=r"backend='cusolvermg' \(set by JAXMG_BACKEND\)"):
+        linalg.eigvalsh(a)
+    # An argument goes before the variable.
+    assert_solves(A, linalg.solve(a, B, assume_a="pos", backend="tiled"), B)
+
+
+def test_tiled_is_what_auto_means_on_cpus(make_mesh, on_cpu):
+    a = put(A, make_mesh(3), "x", None)
+    auto, tiled = (linalg.solve(a, B, assume_a="pos", backend=b) for b in ("auto", "tiled"))
+    np.testing.assert_array_equal(auto, tiled)
+
+
+@pytest.mark.parametrize(
+    ("name", "routine", "changes", "message"),
+    [
+        ("cusolvermg", "solve_triangular", {}, "cuSOLVERMg has no solve_triangular, only potrs"),
+        ("cusolvermg", "potrs", {"processes": 2}, "one process .*mesh spans 2 processes"),
+        ("cusolvermg", "syevd", {"platform": "tpu"}, "the mesh is of TPU devices"),
+        ("cusolvermp", "potri", {}, "cuSOLVERMp has no potri"),
+        ("cusolvermp", "cholesky", {"platform": "cpu"}, "the mesh is of CPU devices"),
+    ],
+)
+def test_what_a_library_cannot_do(installed, name, routine, changes, message):
+    installed(*VENDORS)
+    with pytest.raises(ValueError, match=message):
+        _backends.choose(routine, request(**changes), name)
+
+
+def test_a_library_that_is_not_installed(installed):
+    installed()
+    with pytest.raises(RuntimeError, match="'cusolvermg' .*not available: it is not installed"):
+        _backends.choose("potrs", request(), "cusolvermg")
+
+
+def test_results_that_may_be_wrong(installed):
+    installed("cusolvermp")
+    with pytest.warns(jaxmg.JaxMgWarning, match="wrong eigenvectors"):
+        assert _backends.choose("syevd", request(), "cusolvermp").name == "cusolvermp"
+    assert _backends.choose("potrs", request(), "cusolvermp") == Choice("cusolvermp", "asked for")
+
+
+def test_the_native_code_refuses_what_it_does_not_have(make_mesh, on_cpu, monkeypatch):
+    monkeypatch.setattr(_backends, "choose", lambda *args: Choice("cusolvermg", "a mistake"))
+    monkeypatch.setattr(_backends, "of_step", lambda name, step: name)
+    a = put(A, make_mesh(2), "x", None)
+    for call in (linalg.cholesky, linalg.eigvalsh):
+        with pytest.raises(JaxRuntimeError, match="no backend number 1 on CPUs"):
+            jax.block_until_ready(call(a, tile=3))
+
+
+# --- the automatic choice -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("routine", [*_backends.STEPS, "solve_triangular"])
+def test_on_cpus_there_is_one(routine):
+    choice = _backends.choose(routine, request(platform="cpu"))
+    assert choice == Choice("tiled", "no other backend serves this call")
+
+
+def test_the_fastest_that_is_there(installed, monkeypatch):
+    seconds = {"tiled": 2.0, "cusolvermg": 1.0, "cusolvermp": 0.5}
+    monkeypatch.setattr(_backends, "_seconds", lambda name, routine, request: seconds[name])
+
+    def chosen(routine="potrs", **changes):
+        return _backends.choose(routine, request(**changes)).name
+
+    installed(*VENDORS)
+    assert chosen() == "cusolvermp"
+    assert "tiled 2 s, cusolvermg 1 s, cusolvermp 0.5 s" in _backends.choose("potrs", request())[1]
+    assert chosen("potri") == "cusolvermg"  # cuSOLVERMp has no inverse,
+    assert chosen("syevd") == "cusolvermg"  # and is not trusted with eigenvectors.
+    assert chosen("syevd", processes=4) == chosen("solve_triangular") == "tiled"
+    installed("cusolvermg")
+    assert chosen() == "cusolvermg" and chosen(processes=2) == "tiled"
+    installed()
+    assert chosen() == "tiled"
+    seconds["cusolvermp"] = None  # There is no model of it.
+    installed("cusolvermp")
+    assert chosen() == "tiled"
+
+
+def test_plan_says_which_and_why(make_mesh, on_cpu):
+    plan = jaxmg.plan("potrs", (64, 64), "float64", make_mesh(4))
+    assert (plan.backend, plan.reason) == ("tiled", "no other backend serves this call")
+    assert "with tiled (no other backend serves this call)" in str(plan)
+    assert jaxmg.plan("syevd", (64, 64), "float64", 2, backend="tiled").reason == "asked for"
+    with pytest.raises(ValueError, match="backend='cusolvermp' .*cannot be used"):
+        jaxmg.plan("potrs", (64, 64), "float64", make_mesh(4), backend="cusolvermp")
+
+
+# --- what is there ------------------------------------------------------------------------------
+
+
+def test_list_of_backends(on_cpu):
+    tiled, *vendors = jaxmg.backends()
+    assert tiled.available and tiled.version == jaxmg.__version__ and tiled.reason is None
+    assert str(tiled).startswith(f"tiled {jaxmg.__version__}: potrs")
+    assert [backend.name for backend in vendors] == list(VENDORS)
+    for backend in vendors:
+        assert not backend.available and backend.version is None
+        assert str(backend) == f"{backend.name}: not available: JAX finds no GPU"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        tiled.name = "ours"
