@@ -3,24 +3,33 @@
 //   Q2^H B Q2 = T,    Z = Q2 Z
 //
 // Every rank reduces its own copy of the band: what is O(n^2 b) work has no use for more ranks, and all copies come out
-// alike. The reflectors (engine/reflectors.h) stay where they were made, so that eigenvectors, which are dealt by
-// columns, are transformed without communication. Reflectors b rows long and one by one would make that a product of
-// vectors; instead those of b sweeps are multiplied out to diamonds, orthogonal matrices of order 2b, and all diamonds
-// of one wave are applied by one batch of products (compare Auckenthaler et al., Parallel solution of partial symmetric
-// eigenvalue problems from electronic structure calculations, Parallel Computing 37, 2011, who apply them one by one).
-// A diamond takes as many operations as its b vectors in their compact WY form, but in one product instead of two.
+// alike. If the reflectors (engine/reflectors.h) all stay where they were made, the eigenvectors, which are dealt by
+// columns, are transformed without communication. They take n^2 / 2 elements on every rank, though; where that is too
+// much each rank keeps a share of every block, and on the way back the ranks put together what the next products need
+// while the products before run.
+//
+// Reflectors b rows long and one by one would make the way back a product of vectors; instead those of b sweeps are
+// multiplied out to diamonds (engine/diamonds.h), orthogonal matrices of order 2b, and all diamonds of one wave are
+// applied by one batch of products (compare Auckenthaler et al., Parallel solution of partial symmetric eigenvalue
+// problems from electronic structure calculations, Parallel Computing 37, 2011, who apply them one by one). A diamond
+// takes as many operations as its b vectors in their compact WY form, but in one product instead of two.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
+#include "comm/block.h"
 #include "core/arena.h"
 #include "core/batch.h"
 #include "core/error.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
+#include "engine/diamonds.h"
 #include "engine/eigen_engine.h"
 #include "engine/reflectors.h"
 
@@ -44,14 +53,15 @@ struct BulgeChasingWorkspace {
   }
 };
 
-// Leaves the reflectors in q2, the diagonal of T in d (n numbers) and its off-diagonal in e (n - 1). If the reduction
-// could not be finished, *info becomes at most n + 1, which only a device that is out of order can bring about.
+// Leaves this rank's reflectors in q2, the diagonal of T in d (n numbers) and its off-diagonal in e (n - 1). If the
+// reduction could not be finished, *info becomes at most n + 1, which only a device that is out of order can bring
+// about.
 template <class T, class E>
   requires BulgeChasingEngine<E, T>
 void chase_bulges(E& engine, Lane lane, BulgeChasingWorkspace<T>& w, const Reflectors<T>& q2, Real<T>* d, Real<T>* e,
                   std::int32_t* info) {
   if (q2.data != nullptr) engine.zero(lane, q2.all());
-  engine.chase(lane, w.padded, q2, w.progress, d, e, info);
+  engine.chase(lane, w.padded, q2.kept_by(engine.rank()), w.progress, d, e, info);
 }
 
 // How often merging pays, for eigenvectors of which `columns` are transformed at a time. Whatever their width w, the
@@ -65,7 +75,8 @@ inline int merge_levels(std::int64_t columns, std::int64_t b) {
 
 // What the way back needs for eigenvectors taken `columns` at a time. Each round makes the diamonds anew, as many at a
 // time as there is room for: the space of `room` diamonds of order 2b, at least that of least_diamonds(n, b). Where it
-// holds merged ones, too, with what they are merged from, they are merged up to `most_levels` times.
+// holds merged ones, too, with what they are merged from, they are merged up to `most_levels` times. Reflectors that
+// are shared come in windows, for as many diamonds.
 template <class T>
 struct BackTransformationWorkspace {
   // Strips begin at row 1. GEMMs want them at multiples of so many elements.
@@ -77,9 +88,11 @@ struct BackTransformationWorkspace {
   T* diamonds;
   T* parts = nullptr;   // what they were merged from
   T* halves = nullptr;  // products in between
+  std::int64_t window_blocks = 0;
+  std::array<T*, 2> windows{};  // of reflectors that are shared
 
   BackTransformationWorkspace(Arena& arena, std::int64_t n, std::int64_t b, std::int64_t columns, std::int64_t room,
-                              int most_levels)
+                              int most_levels, bool shared)
       : other(arena.matrix<T>((n + 2 * aligned - 2) / aligned * aligned, columns)),
         at_once(room),
         diamonds(arena.take<T>(room * 4 * b * b)) {
@@ -90,13 +103,20 @@ struct BackTransformationWorkspace {
       levels = level;
       at_once = fitting;
     }
+    if (shared) {
+      // At either end of merged waves there are 2^levels - 1 fine ones of which some blocks belong to neighbours.
+      const std::int64_t of_neighbours = 2 * ((1 << levels) - 1) * least_diamonds(n, b);
+      window_blocks = std::min((at_once << (2 * levels)) + of_neighbours, DiamondGrid{n, b}.diamonds());
+      for (T*& window : windows) window = arena.take<T>(window_blocks * b * b);
+    }
     if (diamonds == nullptr || levels == 0) return;
     const std::int64_t order = 2 * b << levels;
     parts = diamonds + order * order * at_once;
     halves = parts + order * order * at_once;
   }
-  BackTransformationWorkspace(Arena& arena, std::int64_t n, std::int64_t b, std::int64_t columns, std::int64_t room)
-      : BackTransformationWorkspace(arena, n, b, columns, room, merge_levels(columns, b)) {}
+  BackTransformationWorkspace(Arena& arena, std::int64_t n, std::int64_t b, std::int64_t columns, std::int64_t room,
+                              bool shared)
+      : BackTransformationWorkspace(arena, n, b, columns, room, merge_levels(columns, b), shared) {}
 
   // The longest wave of a matrix of order n and diamonds of some width: it has to fit.
   static std::int64_t least_diamonds(std::int64_t n, std::int64_t width) { return n / (2 * width) + 1; }
@@ -107,18 +127,83 @@ template <class T, class E>
 class BackTransformation {
  public:
   BackTransformation(E& engine, Lane lane, const Reflectors<T>& q2, BackTransformationWorkspace<T>& workspace)
-      : e_(engine), lane_(lane), q2_(q2), w_(workspace), grid_{q2.n, q2.b << workspace.levels} {}
+      : e_(engine), lane_(lane), q2_(q2), w_(workspace), grid_{q2.n, q2.b << workspace.levels} {
+    if (q2_.blocks() > 0) make_chunks();
+  }
 
-  // Z = Q2 Z for any number of columns.
-  void run(MatrixView<T> z) {
+  // Z = Q2 Z, where no rank has more than `share` columns. Every rank makes this call, even if it has none: it may have
+  // reflectors that others need.
+  void run(MatrixView<T> z, std::int64_t share) {
     if constexpr (is_complex<T>) e_.scale_rows(lane_, q2_.all_phases(), z);
-    if (q2_.blocks() == 0 || z.empty()) return;
-    for (std::int64_t j = 0; j < z.columns; j += w_.other.columns) {
-      transform(z.block(0, j, z.rows, std::min(w_.other.columns, z.columns - j)));
+    if (chunks_.empty()) return;
+    const std::int64_t most = w_.other.columns, rounds = ((q2_.whole() ? z.columns : share) + most - 1) / most;
+    if (!q2_.whole()) {
+      to_send_ = static_cast<std::size_t>(rounds) * chunks_.size();
+      e_.wait(sending, e_.record(lane_));
+      for (std::size_t slot = 0; slot < w_.windows.size(); ++slot) send();
+    }
+    for (std::int64_t round = 0; round < rounds; ++round) {
+      const std::int64_t first = std::min(z.columns, round * most);
+      transform(z.block(0, first, z.rows, std::min(most, z.columns - first)));
     }
   }
 
  private:
+  using Event = typename E::Event;
+  static constexpr Lane sending = Lane::rows;
+
+  // Waves whose diamonds are formed together, and the blocks they are made from, in the order of the small waves.
+  struct Chunk {
+    std::vector<Wave> waves;
+    std::int64_t diamonds;
+    std::int64_t from, to;
+  };
+
+  // As many waves each as fit.
+  void make_chunks() {
+    const DiamondGrid small = q2_.grid();
+    const std::int64_t merged = std::int64_t{1} << w_.levels;
+    // Of the small waves, the one in the middle of a wave of merged diamonds.
+    const auto middle = [&](std::int64_t w) { return merged * (w - grid_.groups() + 1) + small.groups() - 1; };
+    for (std::int64_t w = 0; w < grid_.waves();) {
+      Chunk chunk{};
+      const std::int64_t first = w;
+      for (; w < grid_.waves() && chunk.diamonds + grid_.wave(w).count <= w_.at_once; ++w) {
+        chunk.waves.push_back(grid_.wave(w));
+        chunk.diamonds += chunk.waves.back().count;
+      }
+      if (w == first) throw Error(ErrorCode::internal, "the workspace does not hold the diamonds of one wave");
+      chunk.from = small.before(std::max<std::int64_t>(0, middle(first) - merged + 1));
+      chunk.to = small.before(std::min(small.waves(), middle(w - 1) + merged));
+      if (!q2_.whole() && chunk.to - chunk.from > w_.window_blocks) {
+        throw Error(ErrorCode::internal, "a window does not hold the reflectors of as many diamonds as are formed");
+      }
+      chunks_.push_back(std::move(chunk));
+    }
+  }
+
+  // Sends the reflectors of one more chunk to all ranks, into the window that was used longest ago.
+  void send() {
+    if (sent_ == to_send_) return;
+    const Chunk& chunk = chunks_[sent_ % chunks_.size()];
+    const std::size_t slot = sent_ % w_.windows.size();
+    if (sent_ >= w_.windows.size()) e_.wait(sending, formed_[slot]);
+    const MatrixView<T> shares = q2_.blocks(chunk.from, chunk.to);
+    const MatrixView<T> window = window_of(chunk, slot).blocks(chunk.from, chunk.to);
+    std::vector<Block> blocks;
+    for (int r = 0; r < e_.size() && r * q2_.sweeps < q2_.b; ++r) {
+      const std::int64_t first = r * q2_.sweeps, rows = q2_.b * std::min(q2_.sweeps, q2_.b - first);
+      blocks.push_back(make_block(r, all_ranks, shares.block(0, 0, rows, shares.columns),
+                                  window.block(q2_.b * first, 0, rows, window.columns)));
+    }
+    e_.exchange(sending, blocks);
+    arrived_[slot] = e_.record(sending);
+    ++sent_;
+  }
+  Reflectors<T> window_of(const Chunk& chunk, std::size_t slot) const {
+    return q2_.window(w_.windows[slot], chunk.from);
+  }
+
   // Waves take strips of `width` rows from one of Z and `other` to the other one. A strip takes part in every wave from
   // its first to its last, for the strips of a wave are those of the wave before but for the ends; what comes into the
   // last strip's place every other wave lies beyond the matrix. Row 0 is in no strip: it waits in `other`, and in Z the
@@ -129,14 +214,16 @@ class BackTransformation {
     const MatrixView<T> moved = z.block(0, 0, n - 1, z.columns), below = other.block(1, 0, n - 1, z.columns);
     e_.copy(lane_, z, other);
     e_.copy(lane_, below, moved);
-    for (std::int64_t w = 0; w < grid_.waves();) {
-      Batch<T> diamonds;
-      for (const Wave& wave : form_diamonds(w, diamonds)) {
+    std::int64_t w = 0;
+    for (const Chunk& chunk : chunks_) {
+      Batch<T> diamonds = next_diamonds(chunk, !z.empty());
+      for (const Wave& wave : chunk.waves) {
         diamonds.count = wave.count;
         apply(diamonds, grid_.row(wave.g, wave.t) - 1, w % 2 == 0 ? moved : below, w % 2 == 0 ? below : moved);
         diamonds.first = diamonds[wave.count];
         ++w;
       }
+      send();
     }
     // The last wave of strip i, D(0, i) in it, is wave i + groups - 1.
     for (std::int64_t i = 0, row = 0; row < n - 1; ++i, row += width) {
@@ -162,25 +249,27 @@ class BackTransformation {
                      strips(to, whole, rest, 1));
   }
 
-  // As many waves as fit, from the first one on, and their diamonds.
-  std::vector<Wave> form_diamonds(std::int64_t first, Batch<T>& diamonds) {
-    std::vector<Wave> waves;
-    std::int64_t count = 0;
-    for (std::int64_t w = first; w < grid_.waves() && count + grid_.wave(w).count <= w_.at_once; ++w) {
-      waves.push_back(grid_.wave(w));
-      count += waves.back().count;
-    }
-    if (waves.empty()) throw Error(ErrorCode::internal, "the workspace does not hold the diamonds of one wave");
-    // Levels alternate between two buffers, so that the last one comes out in `diamonds`.
-    const auto of_level = [&](int level) {
-      const std::int64_t order = 2 * q2_.b << level;
-      T* const data = (w_.levels - level) % 2 == 0 ? w_.diamonds : w_.parts;
-      return Batch<T>{{data, order, order, order}, order * order, count << (2 * (w_.levels - level))};
-    };
-    e_.form_diamonds(lane_, q2_, waves, w_.levels, of_level(0));
-    for (int level = 0; level < w_.levels; ++level) merge(of_level(level), of_level(level + 1));
-    diamonds = of_level(w_.levels);
-    return waves;
+  // The diamonds of a chunk, if they are needed here, from reflectors that are here or are on their way.
+  Batch<T> next_diamonds(const Chunk& chunk, bool needed) {
+    if (q2_.whole()) return form_diamonds(chunk, q2_);
+    const std::size_t slot = received_++ % w_.windows.size();
+    e_.wait(lane_, arrived_[slot]);
+    const Batch<T> diamonds = needed ? form_diamonds(chunk, window_of(chunk, slot)) : of_level(chunk, w_.levels);
+    formed_[slot] = e_.record(lane_);
+    return diamonds;
+  }
+
+  Batch<T> form_diamonds(const Chunk& chunk, const Reflectors<T>& reflectors) {
+    e_.form_diamonds(lane_, reflectors, chunk.waves, w_.levels, of_level(chunk, 0));
+    for (int level = 0; level < w_.levels; ++level) merge(of_level(chunk, level), of_level(chunk, level + 1));
+    return of_level(chunk, w_.levels);
+  }
+
+  // Levels alternate between two buffers, so that the last one comes out in `diamonds`.
+  Batch<T> of_level(const Chunk& chunk, int level) const {
+    const std::int64_t order = 2 * q2_.b << level;
+    T* const data = (w_.levels - level) % 2 == 0 ? w_.diamonds : w_.parts;
+    return {{data, order, order, order}, order * order, chunk.diamonds << (2 * (w_.levels - level))};
   }
 
   // Four diamonds, of two groups A, C (steps 2t, 2t + 1) and B, D, to one. Their rows, in strips of h = `width` rows,
@@ -210,6 +299,10 @@ class BackTransformation {
   const Reflectors<T>& q2_;
   BackTransformationWorkspace<T>& w_;
   DiamondGrid grid_;
+  std::vector<Chunk> chunks_;
+  // Chunks of all rounds, where their reflectors are sent.
+  std::size_t to_send_ = 0, sent_ = 0, received_ = 0;
+  std::array<Event, 2> arrived_{}, formed_{};  // of each window
 };
 
 }  // namespace jaxmg

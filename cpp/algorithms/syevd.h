@@ -38,6 +38,7 @@ struct SyevdBlocking {
   std::int64_t columns;   // eigenvectors that Q2 is applied to at once
   std::int64_t diamonds;  // of Q2, formed at once
   std::int64_t secular;   // columns of S, formed at once by the last merge
+  std::int64_t kept;      // sweeps of every b whose reflectors a rank keeps: all b, or Reflectors::share
 };
 
 // Which eigenvectors are wanted: `count` of them in the order of their eigenvalues, from number `first` on. They are
@@ -82,7 +83,7 @@ struct SyevdWorkspace {
     d = arena.take<R>(n);
     e = arena.take<R>(n);
     factors = arena.matrix<T>(b, n);
-    q2 = Reflectors<T>(arena, n, b, vectors);
+    q2 = Reflectors<T>(arena, n, b, vectors ? blocking.kept : 0);
     shared = arena;
     bytes = arena.used();
     const auto stage = [&](auto&& carve) {
@@ -96,7 +97,8 @@ struct SyevdWorkspace {
     });
     if (vectors) {
       stage([&](Arena& pieces) { merging.emplace(pieces, n, layout.shard(), blocking.secular, lends(layout, share)); });
-      stage([&](Arena& pieces) { second_back.emplace(pieces, n, b, blocking.columns, blocking.diamonds); });
+      stage(
+          [&](Arena& pieces) { second_back.emplace(pieces, n, b, blocking.columns, blocking.diamonds, !q2.whole()); });
       stage([&](Arena& pieces) { first_back.emplace(pieces, layout, b, blocking.depth, share); });
     } else {
       stage([&](Arena& pieces) { bisection.emplace(pieces, n); });
@@ -198,7 +200,7 @@ class Syevd {
     const std::int64_t begin = std::min(wanted_.count, e_.rank() * z_.columns);
     const std::int64_t own = std::min(wanted_.count - begin, z_.columns);
     const auto z = z_.block(0, 0, n_, own);
-    BackTransformation<T, E>(e_, lane, w_.q2, *w_.second_back).run(z);
+    BackTransformation<T, E>(e_, lane, w_.q2, *w_.second_back).run(z, z_.columns);
     e_.join();
     BandBackTransformation<T, E>(e_, layout_, blocking_.b, blocking_.depth, a_, w_.factors, z, *w_.first_back).run();
     e_.zero(lane, z_.block(0, own, n_, z_.columns - own));

@@ -48,13 +48,19 @@ SyevdBlocking preferred_blocking(const EigenRequest& q, std::int64_t b) {
   const std::int64_t least = BackTransformationWorkspace<double>::least_diamonds(q.n, b);
   blocking.diamonds = std::max(4 * least, share_of(q) * q.n / 2 / (4 * b * b));
   blocking.secular = default_secular_columns(q.n);
+  // All reflectors are P / 2 shards of the matrix. Beside it, the eigenvectors and 1.5 shards for the way back, four
+  // ranks have room for them within six shards.
+  blocking.kept = q.ranks <= 4 ? b : Reflectors<double>::share(b, q.ranks);
   return blocking;
 }
 
 // Gives up what costs least time first. False where there is nothing left to give up.
 bool shrink(const EigenRequest& q, SyevdBlocking& blocking) {
   const std::int64_t least = BackTransformationWorkspace<double>::least_diamonds(q.n, blocking.b);
-  if (blocking.diamonds > 4 * least) {
+  const std::int64_t share = Reflectors<double>::share(blocking.b, q.ranks);
+  if (q.vectors > 0 && blocking.kept > share) {
+    blocking.kept = share;
+  } else if (blocking.diamonds > 4 * least) {
     blocking.diamonds = std::max(4 * least, blocking.diamonds / 2);
   } else if (blocking.secular > 256) {
     blocking.secular /= 2;

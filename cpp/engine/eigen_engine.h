@@ -42,17 +42,18 @@ concept BandReductionEngine = Engine<E, T> && requires(E& e, Lane lane, MatrixVi
   e.divide(lane, norm, w);
 };
 
-// Band to tridiagonal and back (bulge_chasing.h); what diamonds and waves are is told in reflectors.h.
+// Band to tridiagonal and back (bulge_chasing.h); what diamonds and waves are is told in diamonds.h.
 template <class E, class T>
 concept BulgeChasingEngine =
     Engine<E, T> && requires(E& e, Lane lane, MatrixView<T> a, MatrixView<T> b, const Reflectors<T>& reflectors,
                              const std::vector<Wave>& waves, Batch<T> batch, std::int32_t* info, Real<T>* real) {
       // Takes a band of n columns, with zeros up to n + 3 b columns, to tridiagonal form; the same bits on every rank.
-      // Fills reflectors that were zero, the diagonal, the off-diagonal. `progress` are n words to work with.
+      // Fills the reflectors that are kept, which were zero, the diagonal, the off-diagonal. `progress` are n words to
+      // work with.
       // Sets info to at most n + 1 if that could not be finished.
       e.chase(lane, a, reflectors, info /*progress*/, real /*d*/, real /*e*/, info);
       // The parts, of order 2b, of the diamonds of several waves that are to be merged `levels` times; those that lie
-      // beyond the matrix are identities.
+      // beyond the matrix are identities. All columns of their blocks are there.
       e.form_diamonds(lane, reflectors, waves, int{} /*levels*/, batch);
       // C_i = A_i B_i.
       e.multiply_each(lane, batch, batch, batch);

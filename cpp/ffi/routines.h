@@ -126,9 +126,9 @@ struct Syevd : Defaults {
     if (call.results() != (vectors ? 5 : 4) || wanted.first < 0 || wanted.first + wanted.count > n) {
       throw Error(ErrorCode::internal, "the call does not say which eigenvectors it wants");
     }
-    const SyevdBlocking blocking{call.attribute("half_bandwidth"), call.attribute("delay"),
-                                 call.attribute("depth"),          call.attribute("columns"),
-                                 call.attribute("diamonds"),       call.attribute("secular")};
+    const SyevdBlocking blocking{
+        call.attribute("half_bandwidth"), call.attribute("delay"),   call.attribute("depth"), call.attribute("columns"),
+        call.attribute("diamonds"),       call.attribute("secular"), call.attribute("kept")};
     const TileColumns layout(n, shard.columns, call.attribute("tile"), members.roll.ranks());
     auto* const w = static_cast<Real<T>*>(call.result(1).untyped_data());
     const MatrixView<T> z = vectors ? columns_of<T>(call.result(2)) : MatrixView<T>{};

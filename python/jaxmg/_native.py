@@ -76,6 +76,7 @@ class _PlanResult(ctypes.Structure):
         ("columns", ctypes.c_int64),
         ("diamonds", ctypes.c_int64),
         ("secular", ctypes.c_int64),
+        ("kept", ctypes.c_int64),
         ("seconds", ctypes.c_double),
     ]
 
@@ -107,6 +108,7 @@ class CallPlan(NamedTuple):
     columns: int
     diamonds: int
     secular: int
+    kept: int
     seconds: float
     backend: str
 
@@ -179,6 +181,7 @@ def plan(
         result.columns,
         result.diamonds,
         result.secular,
+        result.kept,
         result.seconds,
         backend,
     )

@@ -31,11 +31,13 @@ struct BandShape {
   std::int64_t columns = 0;   // eigenvectors at a time; 0: all
   std::int64_t diamonds = 0;  // at a time, beside those of the longest wave
   int levels = 0;             // how often diamonds are merged
+  bool shared = false;        // whether each rank keeps a share of the reflectors
   bool vectors = true;        // whether Q2 is wanted
 
   friend std::ostream& operator<<(std::ostream& out, const BandShape& s) {
     return out << "n = " << s.n << ", b = " << s.b << " on " << s.ranks << " ranks, " << s.columns << " columns and "
-               << s.diamonds << " more diamonds at a time, merged " << s.levels << " times";
+               << s.diamonds << " more diamonds at a time, merged " << s.levels << " times"
+               << (s.shared ? ", reflectors shared" : "");
   }
 };
 
@@ -57,8 +59,9 @@ Tridiagonalization<T> tridiagonalize(Ranks& ranks, const Matrix<T>& a, const Ban
   const std::int64_t least = BackTransformationWorkspace<T>::least_diamonds(n, b << shape.levels) + shape.diamonds;
   const std::int64_t room = shape.levels == 0 ? least : ((5 * least + 1) / 2) << (2 * shape.levels);
   const auto reserve = [&](Arena& arena) {
-    return std::tuple(Reflectors<T>(arena, n, b, shape.vectors), BulgeChasingWorkspace<T>(arena, n, b),
-                      BackTransformationWorkspace<T>(arena, n, b, columns, room, shape.levels));
+    const std::int64_t kept = !shape.vectors ? 0 : shape.shared ? Reflectors<T>::share(b, shape.ranks) : b;
+    return std::tuple(Reflectors<T>(arena, n, b, kept), BulgeChasingWorkspace<T>(arena, n, b),
+                      BackTransformationWorkspace<T>(arena, n, b, columns, room, shape.levels, kept < b));
   };
   Arena measure;
   reserve(measure);
@@ -92,7 +95,8 @@ Tridiagonalization<T> tridiagonalize(Ranks& ranks, const Matrix<T>& a, const Ban
     chase_bulges(engine, Lane::bulk, chasing, q2, d.view(r).data, e.view(r).data, info.view(r).data);
     const std::int64_t own = std::clamp<std::int64_t>(n - r * shard, 0, shard);
     if (!shape.vectors) return;
-    BackTransformation<T, typename Ranks::Engine>(engine, Lane::bulk, q2, back).run(z.view(r).block(0, 0, n, own));
+    BackTransformation<T, typename Ranks::Engine>(engine, Lane::bulk, q2, back)
+        .run(z.view(r).block(0, 0, n, own), shard);
   });
 
   Tridiagonalization<T> found;
@@ -234,6 +238,33 @@ TYPED_TEST_P(BulgeChasing, SharesOfTheWorkFitTogether) {
       EXPECT_EQ(found.e, expected.e);
       EXPECT_LE(reduction_error(a, found), 5);
       EXPECT_LE(orthogonality_error(found), 5);
+    }
+  }
+}
+
+// Orders that leave ranks without columns, bandwidths that leave ranks without reflectors, several rounds and windows.
+TYPED_TEST_P(BulgeChasing, SharedReflectorsAreTheSame) {
+  using T = typename TypeParam::Scalar;
+  const auto choice = this->all_bandwidths();
+  for (const std::size_t i : {2, 3}) {
+    if (i > 2 && i >= choice.size()) continue;
+    const std::int64_t b = choice[std::min(i, choice.size() - 1)];
+    for (const int ranks : {2, 3, 4, 8}) {
+      if (!TypeParam::Ranks::available(ranks)) continue;
+      std::vector<BandShape> shapes;
+      for (const std::int64_t n : {std::int64_t{1}, std::int64_t{2}, std::int64_t{3}, std::int64_t{5}, 2 * b + 3}) {
+        shapes.push_back({n, b, ranks});
+      }
+      shapes.push_back({3 * b + 5, b, ranks, 4});
+      shapes.push_back({4 * b + 2, b, ranks, 0, 1, 1});
+      shapes.push_back({5 * b + 3, b, ranks, b, 0, 2});
+      for (BandShape& shape : shapes) {
+        const auto a = banded(random_hermitian<T>(shape.n, 10), b);
+        const auto expected = this->reduce(a, shape);
+        shape.shared = true;
+        SCOPED_TRACE(shape);
+        EXPECT_EQ(this->reduce(a, shape), expected);
+      }
     }
   }
 }
@@ -384,8 +415,8 @@ TYPED_TEST_P(BulgeChasing, NotANumberStaysOne) {
 }
 
 REGISTER_TYPED_TEST_SUITE_P(BulgeChasing, BandBecomesTridiagonal, BandOfSomeHundreds, SharesOfTheWorkFitTogether,
-                            DiamondsMayBeMerged, EveryRunFindsTheSameBits, EigenvaluesAloneNeedNoReflectors,
-                            TridiagonalStaysAsItIs, ZeroStaysZero, HardMatrices, NearOverflowAndUnderflow,
-                            GradedWithinColumns, NotANumberStaysOne);
+                            SharedReflectorsAreTheSame, DiamondsMayBeMerged, EveryRunFindsTheSameBits,
+                            EigenvaluesAloneNeedNoReflectors, TridiagonalStaysAsItIs, ZeroStaysZero, HardMatrices,
+                            NearOverflowAndUnderflow, GradedWithinColumns, NotANumberStaysOne);
 
 }  // namespace jaxmg::testing

@@ -1,8 +1,12 @@
 #include "bulge_chasing_checks.h"
 
+#include <complex>
+#include <cstdint>
 #include <map>
 #include <utility>
+#include <vector>
 
+#include "random_order_engine.h"
 #include "ranks.h"
 
 namespace jaxmg::testing {
@@ -17,22 +21,49 @@ std::vector<std::pair<std::int64_t, std::int64_t>> shapes_of_bands() {
   return shapes;
 }
 
-// Blocks of reflectors fill the memory once, each reflector has its place in one of them.
+// Blocks of reflectors fill the memory once, in the order of the waves, and each reflector has its place in one of
+// them.
 TEST(Reflectors, PackedWithoutGaps) {
   for (const auto& [n, b] : shapes_of_bands()) {
-    SCOPED_TRACE(::testing::Message() << "n = " << n << ", b = " << b);
-    Arena measure;
-    Reflectors<double> q2(measure, n, b);
-    std::vector<double> memory(static_cast<std::size_t>(q2.blocks() * b * b + 1));
-    q2.data = memory.data();
-    double* next = q2.data;
-    for (std::int64_t g = 0; g < q2.groups(); ++g) {
-      for (std::int64_t t = 0; t < q2.steps(g); ++t, next += b * b) EXPECT_EQ(q2.block(g, t).data, next);
+    for (const std::int64_t sweeps : {b, Reflectors<double>::share(b, 3)}) {
+      SCOPED_TRACE(::testing::Message() << "n = " << n << ", b = " << b << ", of which " << sweeps << " are kept");
+      Arena measure;
+      Reflectors<double> q2(measure, n, b, sweeps);
+      std::vector<double> memory(static_cast<std::size_t>(q2.blocks() * b * sweeps + 1));
+      q2.data = memory.data();
+      const DiamondGrid grid = q2.grid();
+      std::int64_t blocks = 0;
+      for (std::int64_t w = 0; b > 1 && w < grid.waves(); ++w) {
+        const Wave wave = grid.wave(w);
+        EXPECT_EQ(grid.before(w), blocks);
+        for (std::int64_t i = 0; i < wave.count; ++i, ++blocks) {
+          EXPECT_EQ(grid.wave_of(wave.g + i, wave.t + i), w);
+          EXPECT_EQ(q2.block(wave.g + i, wave.t + i).data, q2.data + blocks * b * sweeps);
+        }
+      }
+      EXPECT_EQ(q2.blocks(), blocks);
+      for (std::int64_t s = 0; b > 1 && s < n - 2; ++s) {
+        ASSERT_LT(s / b, grid.groups());
+        for (std::int64_t t = 0; s + 1 + t * b < n; ++t) EXPECT_LT(t, grid.steps(s / b));
+      }
     }
-    EXPECT_EQ(next, q2.data + q2.blocks() * b * b);
-    for (std::int64_t s = 0; b > 1 && s < n - 2; ++s) {
-      ASSERT_LT(s / b, q2.groups());
-      for (std::int64_t t = 0; s + 1 + t * b < n; ++t) EXPECT_LT(t, q2.steps(s / b));
+  }
+}
+
+// Of every group each sweep is kept by one rank.
+TEST(Reflectors, SharesAreTheWhole) {
+  for (const std::int64_t b : {1, 2, 3, 8, 32}) {
+    for (const int ranks : {1, 2, 3, 4, 8, 40}) {
+      double any = 0;
+      Reflectors<double> q2;
+      q2.data = &any;
+      q2.b = b;
+      q2.sweeps = Reflectors<double>::share(b, ranks);
+      for (std::int64_t k = 0; k < b; ++k) {
+        int keepers = 0;
+        for (int r = 0; r < ranks; ++r) keepers += q2.kept_by(r).keeps(k) ? 1 : 0;
+        EXPECT_EQ(keepers, q2.whole() ? ranks : 1) << "sweep " << k << " of " << b << " on " << ranks << " ranks";
+      }
     }
   }
 }
@@ -92,5 +123,29 @@ TEST(Reflectors, PartsAreAllThereAre) {
     }
   }
 }
+
+// Lanes are ordered: whatever runs first, shared reflectors are where they are needed when they are.
+template <class T>
+void expect_way_back_in_any_order() {
+  for (const int ranks : {2, 3, 4}) {
+    for (std::uint64_t seed = 0; seed < 2; ++seed) {
+      for (BandShape shape : {BandShape{23, 3, ranks, 2}, BandShape{18, 2, ranks, 0, 1, 1}, BandShape{5, 2, ranks},
+                              BandShape{26, 4, ranks, 5, 0, 2}}) {
+        shape.shared = true;
+        SCOPED_TRACE(::testing::Message() << shape << ", seed " << seed);
+        const auto a = banded(random_hermitian<T>(shape.n, 1), shape.b);
+        HostRanks host(ranks);
+        RandomOrderRanks chance(ranks, seed);
+        const auto expected = tridiagonalize(host, a, shape);
+        Tridiagonalization<T> found;
+        ASSERT_NO_THROW(found = tridiagonalize(chance, a, shape));
+        EXPECT_EQ(found, expected);
+      }
+    }
+  }
+}
+
+TEST(BulgeChasingSchedule, Real) { expect_way_back_in_any_order<double>(); }
+TEST(BulgeChasingSchedule, Complex) { expect_way_back_in_any_order<std::complex<float>>(); }
 
 }  // namespace jaxmg::testing

@@ -39,6 +39,8 @@ TEST(EigenPlan, EveryRequestIsMetByAValidPlan) {
               EXPECT_GE(plan.blocking.diamonds,
                         BackTransformationWorkspace<double>::least_diamonds(n, plan.blocking.b));
               EXPECT_GE(plan.blocking.columns, 1);
+              EXPECT_GE(plan.blocking.kept * ranks, plan.blocking.b);
+              EXPECT_LE(plan.blocking.kept, plan.blocking.b);
               EXPECT_EQ(plan.shard_bytes, (n + ranks - 1) / ranks * n * size_of(type));
               EXPECT_GT(plan.seconds, 0);
             }
@@ -81,13 +83,27 @@ TEST(EigenPlan, TheBackendRunsInTheWorkspaceOfThePlan) {
 TEST(EigenPlan, MemoryIsBelowSixShards) {
   for (const ScalarType type : {ScalarType::f32, ScalarType::f64, ScalarType::c64, ScalarType::c128}) {
     for (const std::int64_t n : {16384, 32768, 65536}) {
-      EigenRequest q = request(Platform::cuda, n, 4);
-      q.type = type;
-      const EigenPlan plan = make_eigen_plan(q);
-      EXPECT_LE(plan.workspace_bytes + 2 * plan.shard_bytes, 6 * plan.shard_bytes)
-          << "n = " << n << ", type " << static_cast<int>(type);
+      for (const std::int64_t ranks : {1, 2, 4, 8}) {
+        EigenRequest q = request(Platform::cuda, n, ranks);
+        q.type = type;
+        const EigenPlan plan = make_eigen_plan(q);
+        EXPECT_LE(plan.workspace_bytes + 2 * plan.shard_bytes, 6 * plan.shard_bytes)
+            << "n = " << n << " on " << ranks << " ranks, type " << static_cast<int>(type);
+      }
     }
   }
+}
+
+// Of 141 GB of an H200, 130 hold A (donated), Z and a workspace in which Q2 is still applied to all columns at once.
+TEST(EigenPlan, TheLargestMatrixFitsOnFourDevices) {
+  EigenRequest q = request(Platform::cuda, 131072, 4);
+  const EigenPlan free = make_eigen_plan(q);
+  q.workspace_limit = 130'000'000'000 - free.shard_bytes - free.vector_bytes;
+  EXPECT_GT(free.workspace_bytes, q.workspace_limit);
+  const EigenPlan plan = make_eigen_plan(q);
+  EXPECT_LE(plan.workspace_bytes, q.workspace_limit);
+  EXPECT_EQ(plan.blocking.kept, plan.blocking.b / 4);
+  EXPECT_EQ(plan.blocking.columns, q.n / 4);
 }
 
 // Any limit is either kept or refused with the least that would do, which then does.

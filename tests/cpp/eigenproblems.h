@@ -28,13 +28,17 @@ struct EigenShape {
   friend std::ostream& operator<<(std::ostream& out, const EigenShape& s) {
     return out << "n = " << s.n << " on " << s.ranks << " ranks, tile " << s.tile << ", b = " << s.blocking.b
                << ", delay " << s.blocking.delay << ", depth " << s.blocking.depth << ", columns " << s.blocking.columns
-               << ", diamonds " << s.blocking.diamonds << ", secular " << s.blocking.secular;
+               << ", diamonds " << s.blocking.diamonds << ", secular " << s.blocking.secular << ", kept "
+               << s.blocking.kept;
   }
 };
 
 inline EigenShape eigen_shape(std::int64_t n, int ranks, std::int64_t tile, std::int64_t b, std::int64_t delay) {
   const std::int64_t diamonds = BackTransformationWorkspace<double>::least_diamonds(n, b) + delay;
-  return {n, ranks, tile, {b, delay, (delay + 1) * b, 1 + n / 3, diamonds, std::max<std::int64_t>(1, n / delay)}};
+  // Every second shape shares the reflectors.
+  const std::int64_t secular = std::max<std::int64_t>(1, n / delay),
+                     kept = delay % 2 == 0 ? b : (b + ranks - 1) / ranks;
+  return {n, ranks, tile, {b, delay, (delay + 1) * b, 1 + n / 3, diamonds, secular, kept}};
 }
 
 template <class T>

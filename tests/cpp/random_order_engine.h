@@ -411,7 +411,63 @@ class RandomOrderEngine {
     put(lane, "divide", {number(scale)}, {Region::of(w)}, [=](HostEngine& host) { host.divide(lane, scale, w); });
   }
 
+  // Band to tridiagonal and back, see BulgeChasingEngine.
+  template <class T>
+  void chase(Lane lane, MatrixView<T> band, const Reflectors<T>& reflectors, std::int32_t* progress, Real<T>* d,
+             Real<T>* e, std::int32_t* info) {
+    const std::int64_t n = reflectors.n;
+    std::vector<Region> writes{Region::of(band), numbers(d, n), numbers(e, n - 1), Region::of(reflectors.all_phases())};
+    if (reflectors.data != nullptr) writes.push_back(Region::of(reflectors.all()));
+    put(lane, "chase", {}, std::move(writes),
+        [=](HostEngine& host) { host.chase(lane, band, reflectors, progress, d, e, info); });
+  }
+  template <class T>
+  void form_diamonds(Lane lane, const Reflectors<T>& reflectors, const std::vector<Wave>& waves, int levels,
+                     Batch<T> parts) {
+    std::vector<Region> reads;
+    const DiamondGrid grid = reflectors.grid();
+    for (const Wave& wave : waves) {
+      for (std::int64_t i = 0; i < wave.count << (2 * levels); ++i) {
+        const std::int64_t whole = i >> (2 * levels);
+        const DiamondPart part(i - (whole << (2 * levels)), levels);
+        const std::int64_t g = ((wave.g + whole) << levels) + part.g, t = ((wave.t + whole) << levels) + part.t;
+        if (g < grid.groups() && t < grid.steps(g)) reads.push_back(Region::of(reflectors.block(g, t)));
+      }
+    }
+    put(lane, "form_diamonds", std::move(reads), {each(parts)},
+        [=](HostEngine& host) { host.form_diamonds(lane, reflectors, waves, levels, parts); });
+  }
+  template <class T>
+  void multiply_each(Lane lane, Batch<T> a, Batch<T> b, Batch<T> c) {
+    if (c.first.empty()) return;
+    put(lane, "multiply_each", {each(a), each(b)}, {each(c)},
+        [=](HostEngine& host) { host.multiply_each(lane, a, b, c); });
+  }
+  template <class T>
+  void merge_corners(Lane lane, Batch<T> parts, Batch<T> q, Batch<T> y) {
+    put(lane, "merge_corners", {each(parts)}, {each(q), each(y)},
+        [=](HostEngine& host) { host.merge_corners(lane, parts, q, y); });
+  }
+  template <class T>
+  void scale_rows(Lane lane, MatrixView<T> factors, MatrixView<T> a) {
+    put(lane, "scale_rows", {Region::of(factors)}, {Region::of(a)},
+        [=](HostEngine& host) { host.scale_rows(lane, factors, a); });
+  }
+
  private:
+  template <class T>
+  static Region each(Batch<T> batch) {
+    Region all;
+    for (std::int64_t i = 0; i < batch.count; ++i) {
+      const Region one = Region::of(batch[i]);
+      all.spans.insert(all.spans.end(), one.spans.begin(), one.spans.end());
+    }
+    return all;
+  }
+  template <class Number>
+  static Region numbers(Number* at, std::int64_t count) {
+    return Region::of(MatrixView<Number>{at, count, 1, count});
+  }
   template <class Number>
   static Region number(Number* at) {
     return Region::of(MatrixView<Number>{at, 1, 1, 1});

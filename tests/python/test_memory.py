@@ -1,5 +1,7 @@
 """Workspace where memory is short: plans that fit, in the order in which callers want them."""
 
+import functools
+
 import numpy as np
 import pytest
 from jaxmg import _memory, _native
@@ -7,11 +9,11 @@ from jaxmg import _memory, _native
 N, RANKS = 65536, 4
 
 
-def plan_for(limit):
+def plan_for(limit, routine="posv", nrhs=1):
     return _native.plan(
-        "posv",
+        routine,
         N,
-        1,
+        nrhs,
         np.dtype(np.float64),
         ranks=RANKS,
         tile=0,
@@ -21,7 +23,7 @@ def plan_for(limit):
     )
 
 
-def fitted(monkeypatch, memory):
+def fitted(monkeypatch, memory, plan_for=plan_for):
     monkeypatch.setattr(_memory, "_memory", lambda platform: memory)
     return _memory.fitted(plan_for, "gpu")
 
@@ -43,6 +45,17 @@ def test_workspace_shrinks_to_what_is_left(monkeypatch, preferred, shards):
     assert plan.workspace_bytes < preferred.workspace_bytes
     copies = 1 if shards < 2 else 2
     assert copies * (plan.shard_bytes + plan.rhs_bytes) + plan.workspace_bytes <= memory
+
+
+def test_eigenvectors_share_their_reflectors_first(monkeypatch):
+    plan_syevd = functools.partial(plan_for, routine="syevd", nrhs=N)
+    preferred = plan_syevd(0)
+    assert preferred.kept == preferred.half_bandwidth
+    needed = preferred.workspace_bytes + 2 * (preferred.shard_bytes + preferred.rhs_bytes)
+    assert fitted(monkeypatch, 1.03 * needed, plan_syevd) == preferred
+    plan = fitted(monkeypatch, needed, plan_syevd)
+    assert plan.kept == preferred.half_bandwidth // RANKS
+    assert (plan.columns, plan.diamonds) == (preferred.columns, preferred.diamonds)
 
 
 def test_what_does_not_fit_is_left_to_jax(monkeypatch, preferred):

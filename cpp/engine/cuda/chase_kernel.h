@@ -22,6 +22,7 @@
 #pragma once
 
 #include "device_scalar.h"
+#include "engine/diamonds.h"
 #include "kernel_abi.h"
 
 namespace jaxmg {
@@ -278,16 +279,18 @@ __device__ void chase(const Chase& a) {
       __syncwarp();
     } else if (warp == warps) {
       // The chain.
-      const long long g = s / b, steps_of_first = (n - 1 + b - 1) / b;
-      const bool wanted = a.reflectors != nullptr;
-      T* const kept = static_cast<T*>(a.reflectors) + ((g * steps_of_first - g * (g - 1) / 2) * b + s % b) * b;
+      const DiamondGrid grid{n, b};
+      const int column = s % b - a.first;
+      const bool wanted = a.reflectors != nullptr && column >= 0 && column < a.sweeps;
+      T* const column_of_first = static_cast<T*>(a.reflectors) + column * b;  // of the first block
       T x[per_lane];
       const auto reflect = [&](int t, T* beta_at) {
         const T beta = warp_reflector(x);
+        T* const kept = column_of_first + grid.place(s / b, t) * a.sweeps * b;
 #pragma unroll
         for (int r = 0; r < per_lane; ++r) {
           shared.u[t & 1][lane + 32 * r] = x[r];
-          if (wanted) store_streaming(kept + static_cast<long long>(t) * b * b + lane + 32 * r, x[r]);
+          if (wanted) store_streaming(kept + lane + 32 * r, x[r]);
         }
         if (lane == 0) {
           shared.beta[t & 1] = beta;
@@ -295,10 +298,10 @@ __device__ void chase(const Chase& a) {
         }
       };
       named_barrier(step, chase_threads);
-      T* const column = band + static_cast<long long>(s) * ld + s + 1;
+      T* const top = band + static_cast<long long>(s) * ld + s + 1;
 #pragma unroll
-      for (int r = 0; r < per_lane; ++r) x[r] = load_fresh(column + lane + 32 * r);
-      reflect(0, column);
+      for (int r = 0; r < per_lane; ++r) x[r] = load_fresh(top + lane + 32 * r);
+      reflect(0, top);
       for (int t = 0; t < steps; ++t) {
         named_barrier(step, chase_threads);
         named_barrier(complete, complete_threads);
@@ -497,7 +500,7 @@ __device__ void real_tridiagonal(const T* band, int ld, int n, DeviceReal<T>* d,
   }
 }
 
-// D(g, t) of order 2b (engine/reflectors.h) in a block of 8b threads, four to a column. In H(k) ... H(b-1) I rows
+// D(g, t) of order 2b (engine/diamonds.h) in a block of 8b threads, four to a column. In H(k) ... H(b-1) I rows
 // before k are still those of I, and rows from k + b on are final: each thread keeps the rest of its column in a window
 // of registers that moves up by one for four reflectors.
 template <class T, int b>
@@ -507,19 +510,15 @@ __device__ void form_diamond(const DiamondBatch& a) {
   const int thread = static_cast<int>(threadIdx.x), column = thread / 4, part = thread % 4;
   const int wave = static_cast<int>(blockIdx.y), i = static_cast<int>(blockIdx.x), whole = i >> (2 * a.levels);
   if (whole >= a.count[wave]) return;
-  int g = a.g[wave] + whole, t = a.t[wave] + whole;
-  for (int level = a.levels - 1; level >= 0; --level) {  // see DiamondPart of engine/reflectors.h
-    const int quarter = i >> (2 * level) & 3;
-    g = 2 * g + (quarter >> 1);
-    t = 2 * t + (quarter & 1);
-  }
+  const DiamondGrid grid{a.n, b};
+  const DiamondPart of_whole(i - (whole << (2 * a.levels)), a.levels);
+  const Index g = ((a.g[wave] + whole) << a.levels) + of_whole.g, t = ((a.t[wave] + whole) << a.levels) + of_whole.t;
   T* const q = static_cast<T*>(a.q) + (a.first[wave] + i) * order * order;
-  if (g >= a.groups || t >= a.steps - g) {  // beyond the matrix
+  if (g >= grid.groups() || t >= grid.steps(g)) {  // beyond the matrix
     for (int at = thread; at < order * order; at += threads) q[at] = scalar<T>(at / order == at % order ? 1 : 0, 0);
     return;
   }
-  const T* const block = static_cast<const T*>(a.reflectors) +
-                         (static_cast<long long>(g) * a.steps - static_cast<long long>(g) * (g - 1) / 2 + t) * b * b;
+  const T* const block = static_cast<const T*>(a.reflectors) + (grid.place(g, t) - a.skipped) * b * b;
   for (int at = thread; at < 8 * b; at += threads) v[at / 8][at % 8 < 4 ? at % 8 : b + at % 8] = T{};
   for (int at = thread; at < b * b; at += threads) v[at / b][4 + at % b] = block[at];
   __syncthreads();

@@ -250,7 +250,8 @@ class CudaEngine : public CudaTridiagonal {
     if (reflectors.n == 0) return;
     const int n = checked_int(reflectors.n, "n"), b = checked_int(reflectors.b, "b"), ld = checked_int(band.ld, "ld");
     const cudaStream_t stream = lanes_.stream(lane);
-    launch_chase({band.data, reflectors.data, progress, info, n}, b, ScalarTraits<T>::type, stream);
+    const int first = checked_int(reflectors.first, "first"), sweeps = checked_int(reflectors.sweeps, "sweeps");
+    launch_chase({band.data, reflectors.data, progress, info, n, first, sweeps}, b, ScalarTraits<T>::type, stream);
     launch_real_tridiagonal(band.data, ld, n, d, e, reflectors.phases, ScalarTraits<T>::type, stream);
   }
 
@@ -260,9 +261,9 @@ class CudaEngine : public CudaTridiagonal {
     DiamondBatch batch{};
     batch.reflectors = reflectors.data;
     batch.q = parts.first.data;
+    batch.skipped = reflectors.skipped;
     batch.levels = levels;
-    batch.groups = checked_int(reflectors.groups(), "groups");
-    batch.steps = checked_int(reflectors.steps(0), "steps");
+    batch.n = checked_int(reflectors.n, "n");
     int used = 0;
     std::int64_t next = 0;
     for (std::size_t w = 0; w < waves.size(); ++w) {

@@ -65,6 +65,7 @@ struct Chase {
   int* progress;     // n words, zero
   int* info;
   int n;
+  int first, sweeps;  // of every group, whose reflectors are kept
 };
 
 constexpr int chase_threads = 352;  // of a block
@@ -73,11 +74,11 @@ constexpr int diamond_waves = 64;
 
 // The parts of diamonds (g + i, t + i), i < count, of several waves; those of each wave go to q from its first one on.
 struct DiamondBatch {
-  const void* reflectors;
+  const void* reflectors;  // blocks from number `skipped` on
   void* q;
+  long long skipped;
   int levels;
-  int groups;
-  int steps;  // of group 0
+  int n;
   int g[diamond_waves];
   int t[diamond_waves];
   int count[diamond_waves];

@@ -114,7 +114,7 @@ class BandChase {
       for (std::int64_t t = 0; s + 1 + t * b_ < n_; ++t) {
         const std::int64_t row = s + 1 + t * b_, size = std::min(b_, n_ - row);
         annihilate(row, column, size);
-        if (q2_.data != nullptr) std::copy_n(u_.data(), size, q2_.block(s / b_, t).at(0, s % b_));
+        if (q2_.keeps(s % b_)) std::copy_n(u_.data(), size, q2_.block(s / b_, t).at(0, s % b_ - q2_.first));
         for (std::int64_t j = column + 1; j < row; ++j) reflect_left(row, j, size);
         reflect_both(row, size);
         const std::int64_t below = row + b_;
@@ -203,7 +203,7 @@ void form_diamond(const Reflectors<T>& reflectors, std::int64_t g, std::int64_t 
     std::fill_n(q.at(0, j), q.rows, T(0));
     *q.at(j, j) = 1;
   }
-  if (g >= reflectors.groups() || t >= reflectors.steps(g)) return;
+  if (g >= reflectors.grid().groups() || t >= reflectors.grid().steps(g)) return;
   const MatrixView<T> block = reflectors.block(g, t);
   for (std::int64_t k = block.columns - 1; k >= 0; --k) {
     // Columns before k have not been touched by the reflectors after it, nor are they by this one.

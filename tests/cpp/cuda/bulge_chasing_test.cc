@@ -3,7 +3,8 @@
 
 namespace jaxmg::testing {
 
-// No blocks travel between ranks, so how they would makes no difference.
-INSTANTIATE_TYPED_TEST_SUITE_P(Cuda, BulgeChasing, OnAllScalars<PeerRanks>);
+INSTANTIATE_TYPED_TEST_SUITE_P(Peers, BulgeChasing, OnAllScalars<PeerRanks>);
+// NCCL does not look at what it carries: one scalar type is enough.
+INSTANTIATE_TYPED_TEST_SUITE_P(Nccl, BulgeChasing, ::testing::Types<On<NcclRanks, double>>);
 
 }  // namespace jaxmg::testing
