@@ -54,13 +54,18 @@ Registry& registry() {
   return *instance;
 }
 
-std::string list(const std::vector<int>& ranks) {
+}  // namespace
+
+std::string list_of(const std::vector<int>& ranks) {
   std::string text;
   for (const int r : ranks) text += (text.empty() ? "" : ", ") + std::to_string(r);
   return text;
 }
 
-}  // namespace
+std::string late_message(const std::vector<int>& ranks, int size, std::chrono::milliseconds timeout) {
+  return "rank(s) " + list_of(ranks) + " of " + std::to_string(size) + " did not arrive within " +
+         std::to_string(timeout.count()) + " ms (the environment variable JAXMG_TIMEOUT_SECONDS sets this limit)";
+}
 
 Gathering::Gathering(std::vector<int> members, std::chrono::milliseconds timeout)
     : members_(std::move(members)), timeout_(timeout), seats_(members_.size()) {}
@@ -71,7 +76,8 @@ Attendance::Attendance(const CallKey& key, int rank, const std::vector<int>& mem
   {
     Registry& all = registry();
     std::lock_guard lock(all.mutex);
-    const auto entry = all.open.try_emplace(Meeting{key, all.turns.next(key, rank)}).first;
+    turn_ = all.turns.next(key, rank);
+    const auto entry = all.open.try_emplace(Meeting{key, turn_}).first;
     Open& open = entry->second;
     if (!open.gathering) open.gathering = std::make_shared<Gathering>(members, timeout);
     gathering_ = open.gathering;
@@ -114,22 +120,21 @@ void Gathering::step(int rank) {
   if (done()) {
     changed_.notify_all();
   } else if (!changed_.wait_for(lock, timeout_, done)) {
-    failure_ = late_message(list(missing()));
+    failure_ = late(missing());
     changed_.notify_all();
     throw Error(ErrorCode::deadline_exceeded, failure_);
   }
   if (!failure_.empty()) throw Error(ErrorCode::aborted, failure_);
 }
 
-std::string Gathering::late_message(const std::string& ranks) const {
-  return "rank(s) " + ranks + " of " + std::to_string(members_.size()) + " did not arrive within " +
-         std::to_string(timeout_.count()) + " ms (the environment variable JAXMG_TIMEOUT_SECONDS sets this limit)";
+std::string Gathering::late(const std::vector<int>& ranks) const {
+  return late_message(ranks, static_cast<int>(members_.size()), timeout_);
 }
 
 void Gathering::check(bool late, int other) {
   std::lock_guard lock(mutex_);
   if (failure_.empty() && late) {
-    failure_ = late_message(std::to_string(other));
+    failure_ = this->late({other});
     changed_.notify_all();
     throw Error(ErrorCode::deadline_exceeded, failure_);
   }

@@ -27,6 +27,11 @@ struct CallKey {
   auto operator<=>(const CallKey&) const = default;
 };
 
+// Ranks, for a message.
+std::string list_of(const std::vector<int>& ranks);
+// What those say who have waited for `ranks`, of a call of `size` ranks.
+std::string late_message(const std::vector<int>& ranks, int size, std::chrono::milliseconds timeout);
+
 class Gathering {
  public:
   Gathering(std::vector<int> members, std::chrono::milliseconds timeout);
@@ -42,7 +47,7 @@ class Gathering {
   };
   Seat& seat(int rank);
   void step(int rank);
-  std::string late_message(const std::string& ranks) const;
+  std::string late(const std::vector<int>& ranks) const;
   void fail(const std::string& why) noexcept;
   // Throws if a member has failed, or, if `late`, for rank `other`'s being late.
   void check(bool late, int other);
@@ -70,6 +75,8 @@ class Attendance {
   Attendance& operator=(const Attendance&) = delete;
 
   int rank() const { return rank_; }
+  // How often the key had been used before.
+  std::uint64_t turn() const { return turn_; }
   const std::vector<int>& members() const { return gathering_->members_; }
   const MemoryRegions& buffers(int rank) const { return gathering_->seat(rank).buffers; }
 
@@ -103,6 +110,7 @@ class Attendance {
  private:
   std::shared_ptr<Gathering> gathering_;
   int rank_;
+  std::uint64_t turn_ = 0;
 };
 
 }  // namespace jaxmg

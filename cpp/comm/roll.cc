@@ -1,7 +1,12 @@
 #include "comm/roll.h"
 
+#include <unistd.h>
+
+#include <array>
 #include <atomic>
+#include <fstream>
 #include <random>
+#include <string>
 
 namespace jaxmg {
 
@@ -28,9 +33,32 @@ std::uint64_t process_nonce() {
   return nonce;
 }
 
+std::uint64_t machine_nonce() {
+  static const std::uint64_t nonce = [] {
+    std::string name;
+    std::ifstream("/proc/sys/kernel/random/boot_id") >> name;
+    std::array<char, 64> network{};
+    const ssize_t length = readlink("/proc/self/ns/net", network.data(), network.size());
+    if (length > 0) name.append(network.data(), static_cast<std::size_t>(length));
+    std::uint64_t hash = 14695981039346656037u;  // FNV-1a: the same in every build of this library
+    for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+    return hash;
+  }();
+  return nonce;
+}
+
 std::uint64_t fresh_call() {
   static std::atomic<std::uint64_t> last{0};
   return ++last;
+}
+
+RollEntry own_entry(std::int32_t device) {
+  RollEntry own;
+  own.process = process_nonce();
+  own.device = static_cast<std::uint32_t>(device);
+  own.call = fresh_call();
+  own.machine = machine_nonce();
+  return own;
 }
 
 }  // namespace jaxmg

@@ -12,10 +12,10 @@ namespace jaxmg {
 struct RollEntry {
   std::uint64_t process = 0;  // nonce of the process
   std::uint32_t device = 0;   // ordinal of the device in its process
-  std::uint32_t reserved = 0;
-  std::uint64_t call = 0;  // fresh in every roll call of a process
+  std::uint32_t retired = 0;  // see retire_teams
+  std::uint64_t call = 0;     // fresh in every roll call of a process
   std::array<std::uint8_t, 128> nccl_id{};
-  std::array<std::uint8_t, 8> padding{};
+  std::uint64_t machine = 0;  // processes with the same one can connect with each other
 };
 inline constexpr std::int64_t roll_words = 40;
 static_assert(sizeof(RollEntry) == roll_words * sizeof(std::uint32_t));
@@ -29,7 +29,7 @@ class Roll {
   int ranks() const { return static_cast<int>(entries_.size()); }
   const RollEntry& entry(int rank) const { return entries_[static_cast<std::size_t>(rank)]; }
 
-  // The rank of a device of this process, or -1.
+  // The rank of a device of a process, or -1.
   int rank_of(std::uint64_t process, std::uint32_t device) const;
   std::vector<int> ranks_of(std::uint64_t process) const;
 
@@ -39,7 +39,11 @@ class Roll {
 
 // A number that tells this process from all others.
 std::uint64_t process_nonce();
+// A number that tells the machine (and the network namespace, which containers may have of their own) from all others.
+std::uint64_t machine_nonce();
 // A number that no earlier roll call of this process had.
 std::uint64_t fresh_call();
+// What a device of this process puts on a roll.
+RollEntry own_entry(std::int32_t device);
 
 }  // namespace jaxmg

@@ -95,10 +95,7 @@ void with_engine(const CallFrame& call, std::int32_t device, cudaStream_t stream
 xffi::Error roll_call(xffi::AnyBuffer, xffi::Result<xffi::AnyBuffer> entry, xffi::Dictionary attributes,
                       std::int32_t device, cudaStream_t stream) {
   return guarded("roll call", [&] {
-    RollEntry own;
-    own.process = process_nonce();
-    own.device = static_cast<std::uint32_t>(device);
-    own.call = fresh_call();
+    RollEntry own = own_entry(device);
     if (attribute(attributes, "processes") > 1) {
       const ncclUniqueId id = OfferedIds::instance().get(own.device);
       std::memcpy(own.nccl_id.data(), &id, sizeof(id));

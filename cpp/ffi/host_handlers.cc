@@ -3,7 +3,7 @@
 #include <optional>
 
 #include "backends/host_backends.h"
-#include "comm/thread_communicator.h"
+#include "comm/communicator.h"
 #include "engine/host/host_engine.h"
 #include "engine/host/single_threaded_blas.h"
 #include "ffi/call.h"
@@ -17,30 +17,37 @@ template <class Body>
 void with_engine(const CallFrame& call, std::int32_t device, MemoryRegions buffers, Body&& body) {
   const Membership members(Roll(call.roll().untyped_data(), call.roll().dimensions()[0]),
                            static_cast<std::uint32_t>(device), call.attributes());
-  if (members.local_ranks.size() != static_cast<std::size_t>(members.roll.ranks())) {
-    throw Error(ErrorCode::invalid_argument,
-                "the CPU devices of a mesh must belong to one process; this mesh spans several");
-  }
   Attendance attendance(members.key, members.rank, members.local_ranks, std::move(buffers), members.timeout);
+  std::optional<ProcessLinks> links;  // where ranks are in several processes
   try {
+    if (members.local_ranks.size() < static_cast<std::size_t>(members.roll.ranks())) {
+      links.emplace(Reception::instance(), attendance, members.roll, members.key, members.timeout);
+      if (const std::vector<int> far = links->out_of_reach(); !far.empty()) {
+        throw Error(ErrorCode::invalid_argument,
+                    "the CPU devices of a mesh have to be on one machine, and in one container; those of the rank(s) " +
+                        list_of(far) + " are not where this one is");
+      }
+      links->connect();
+    }
     // Made once all ranks are here, so that waiting for one keeps no other user of BLAS from its threads.
     std::optional<SingleThreadedBlas> single_threaded;
     if (members.roll.ranks() > 1) single_threaded.emplace();
-    ThreadCommunicator communicator(attendance);
+    Communicator communicator = links ? Communicator(attendance, *links) : Communicator(attendance);
     HostEngine engine(communicator);
     body(engine, members);
-    attendance.barrier();  // a rank that fails fails all
+    communicator.barrier();  // a rank that fails fails all
   } catch (const std::exception& error) {
-    throw tell_others(attendance, error);
+    const Error told = tell_others(attendance, error);
+    if (links) links->fail(told.what());
+    throw told;
   }
 }
 
-xffi::Error roll_call(xffi::AnyBuffer, xffi::Result<xffi::AnyBuffer> entry, xffi::Dictionary, std::int32_t device) {
+xffi::Error roll_call(xffi::AnyBuffer, xffi::Result<xffi::AnyBuffer> entry, xffi::Dictionary attributes,
+                      std::int32_t device) {
   return guarded("roll call", [&] {
-    RollEntry own;
-    own.process = process_nonce();
-    own.device = static_cast<std::uint32_t>(device);
-    own.call = fresh_call();
+    if (attribute(attributes, "processes") > 1) Reception::instance();
+    const RollEntry own = own_entry(device);
     std::memcpy(entry->untyped_data(), &own, sizeof(own));
   });
 }

@@ -5,19 +5,22 @@ fresh communicator id), an ``all_gather`` in the same program makes the roll, an
 handler reads its rank and its peers off it.
 """
 
+import collections
 import itertools
+import zlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh
 
 from jaxmg import _native
 from jaxmg._config import config
 from jaxmg._sharding import Ranks
 
 _ROLL_WORDS = 40
-_call_sites = itertools.count()
+_call_sites = collections.defaultdict(itertools.count)
 
 
 def posv(a, b, *, n: int, call: _native.CallPlan, ranks: Ranks):
@@ -130,34 +133,48 @@ def _solver(name, overwritten, results, *, n, call, ranks, read=(), **attributes
 def _call(name, overwritten, results, *, call, ranks, attributes, read=()):
     """Call a handler; return what became of the operands it overwrites, then its other results."""
     operands = (*overwritten, *read)
+    call_site = _call_site(ranks)
     *outputs, _ = jax.ffi.ffi_call(
         f"jaxmg_{name}",
         (*map(_like, overwritten), *results, _workspace(call)),
         input_output_aliases={i: i for i in range(len(overwritten))},
         vmap_method="sequential",
-    )(*operands, _roll(ranks, *operands), **_attributes(ranks, **attributes))
+    )(*operands, _roll(ranks, call_site, *operands), **_attributes(ranks, call_site, **attributes))
     return tuple(outputs)
 
 
-def _roll(ranks: Ranks, *operands):
+def _call_site(ranks: Ranks) -> int:
+    """Return a number that no other call in this process has.
+
+    Calls are counted for each mesh by itself: where a program runs in several processes it has to
+    be the same in each, whatever else some of them compute.
+    """
+    devices = ranks.mesh.devices.flat if isinstance(ranks.mesh, Mesh) else ()
+    shape = ranks.mesh.shape_tuple if ranks.mesh is not None else ()
+    where = zlib.crc32(repr((shape, ranks.axes, [device.id for device in devices])).encode())
+    return where << 31 | next(_call_sites[where])
+
+
+def _roll(ranks: Ranks, call_site: int, *operands):
     """Return the (P, 40) roll of the ranks.
 
-    It takes an element of each operand, so that XLA can neither share the roll of one call with
-    another call nor move it out of a loop whose operands change.
+    It has the number of the call site, so that XLA cannot share the roll of one call with another
+    call, and takes an element of each operand, so that it is not moved out of a loop whose operands
+    change.
     """
     seed = jnp.concatenate([operand[:1, :1] for operand in operands])
     name = jax.ffi.ffi_call(
         "jaxmg_roll_call",
         jax.ShapeDtypeStruct((_ROLL_WORDS,), np.uint32),
         vmap_method="sequential",
-    )(seed, processes=np.int64(ranks.processes))
+    )(seed, call_site=np.int64(call_site), processes=np.int64(ranks.processes))
     return lax.all_gather(name, ranks.axes) if ranks.axes else name[None]
 
 
-def _attributes(ranks: Ranks, **attributes):
+def _attributes(ranks: Ranks, call_site: int, **attributes):
     """Return the attributes of a call as int64, whatever JAX's default integer is."""
     attributes |= {
-        "call_site": next(_call_sites),
+        "call_site": call_site,
         "processes": ranks.processes,
         "timeout_ms": round(1000 * config.timeout_seconds),
     }

@@ -138,14 +138,7 @@ def ranks_on(mesh, axes: tuple[str, ...], arrays: Sequence) -> Ranks:
 
 
 def make_ranks(mesh, axes: tuple[str, ...], arrays: Sequence) -> Ranks:
-    platform = _platform(mesh, arrays)
-    processes = _processes(mesh)
-    if processes > 1 and platform == "cpu":
-        raise NotImplementedError(
-            f"the mesh spans {processes} processes of CPU devices; on CPU, jaxmg works on the "
-            "devices of one process only"
-        )
-    return Ranks(mesh, axes, platform, processes)
+    return Ranks(mesh, axes, _platform(mesh, arrays), _processes(mesh))
 
 
 def given_mesh(mesh, arrays: Sequence):

@@ -104,8 +104,6 @@ def eigh(
         on several devices other than those of `a`.
     TypeError
         If a dtype is not supported, or those of `a` and `b` differ.
-    NotImplementedError
-        If a mesh of CPU devices spans several processes.
     RuntimeError
         If the native library for the devices' platform, or that of `backend`, cannot be loaded.
 

@@ -96,7 +96,7 @@ def solve(
     TypeError
         If a dtype is not supported, or those of `a` and `b` differ.
     NotImplementedError
-        If `assume_a` is not "pos", or a mesh of CPU devices spans several processes.
+        If `assume_a` is not "pos".
     RuntimeError
         If the native library for the devices' platform, or that of `backend`, cannot be loaded.
 

@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "comm/thread_communicator.h"
+#include "comm/communicator.h"
 #include "core/error.h"
 #include "gtest/gtest.h"
 #include "ranks.h"
@@ -241,14 +241,14 @@ TEST(Gathering, NobodyLeavesWhileOthersMayRead) {
   }));
 }
 
-TEST(ThreadCommunicator, TargetsHoldWhatSourcesHad) {
+TEST(Communicator, TargetsHoldWhatSourcesHad) {
   const int ranks = 4;
   const CallKey key = fresh_key();
   std::vector<std::vector<int>> buffers(ranks, std::vector<int>(12, -1));
   expect_nothing_thrown(on_threads(ranks, [&](int rank) {
     std::vector<int>& own = buffers[static_cast<std::size_t>(rank)];
     Attendance attendance(key, rank, all_members(ranks), {region_of(own)}, patience);
-    ThreadCommunicator communicator(attendance);
+    Communicator communicator(attendance);
     EXPECT_EQ(communicator.size(), ranks);
     const MatrixView<int> a{own.data(), 3, 4, 3};
     for (int round = 0; round < 20; ++round) {
@@ -266,10 +266,10 @@ TEST(ThreadCommunicator, TargetsHoldWhatSourcesHad) {
   }));
 }
 
-TEST(ThreadCommunicator, RefusesAddressesOutsideTheBuffersOfTheCall) {
+TEST(Communicator, RefusesAddressesOutsideTheBuffersOfTheCall) {
   std::vector<int> own(4), stray(4);
   Attendance attendance(fresh_key(), 0, {0}, {region_of(own)}, patience);
-  ThreadCommunicator communicator(attendance);
+  Communicator communicator(attendance);
   const MatrixView<int> inside{own.data(), 2, 1, 2}, outside{stray.data(), 2, 1, 2};
   EXPECT_THROW(communicator.exchange({make_block(0, 0, outside, inside)}), Error);
 }

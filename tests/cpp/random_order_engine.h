@@ -506,7 +506,7 @@ class RandomOrderRanks {
   template <class Body>
   void run(Body&& body) {
     Attendance alone(fresh_key(), 0, {0}, {}, patience);
-    ThreadCommunicator nobody(alone);
+    Communicator nobody(alone);
     HostEngine host(nobody);
     RandomOrder order(memory_, size_, seed_);
     for (int r = 0; r < size_; ++r) {

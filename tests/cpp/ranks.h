@@ -19,8 +19,8 @@
 #include <thread>
 #include <vector>
 
+#include "comm/communicator.h"
 #include "comm/gathering.h"
-#include "comm/thread_communicator.h"
 #include "engine/host/host_engine.h"
 #include "host_memory.h"
 #include "lapack.h"
@@ -80,7 +80,7 @@ class HostRanks {
     const auto thrown = on_threads(size_, [&](int rank) {
       Attendance attendance(key, rank, all_members(size_), memory_.regions(rank), patience);
       try {
-        ThreadCommunicator communicator(attendance);
+        Communicator communicator(attendance);
         HostEngine engine(communicator);
         body(engine);
       } catch (const std::exception& error) {

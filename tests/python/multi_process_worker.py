@@ -15,7 +15,8 @@ import numpy as np
 from jax.errors import JaxRuntimeError
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxmg import linalg, potrs
+from jaxmg import cyclic_1d, linalg, potri, potrs, syevd
+from jaxmg.layout import cyclic_places
 from systems import ROWS, assert_solves, gaussian, positive_definite
 
 jax.config.update("jax_enable_x64", True)
@@ -50,36 +51,113 @@ def smooth_kernel(n, dtype, mesh):
     return jax.jit(make, out_shardings=NamedSharding(mesh, ROWS))()
 
 
-# --- CPU --------------------------------------------------------------------------------------
+# --- every platform ---------------------------------------------------------------------------
 
 
-def refused_over_processes():
+def assert_pieces(result, expected):
+    """Check what this process has of an array."""
+    for shard in result.addressable_shards:
+        np.testing.assert_allclose(shard.data, expected[shard.index], atol=1e-9)
+
+
+def takes_part(mesh):
+    return jax.process_index() in {device.process_index for device in mesh.devices.flat}
+
+
+def every_routine():
+    """All families of routines, in one program and some by themselves."""
     mesh = all_devices()
-    a, b = on_mesh(positive_definite(24), mesh, "x", None), on_mesh(gaussian((24, 2)), mesh)
-    calls = {
-        "solve": lambda: solve(a, b),
-        "jit of solve": lambda: jax.jit(solve)(a, b),
-        "potrs": lambda: potrs(a, b, 3, mesh, ROWS),
+    n = 8 * mesh.size
+    matrix, rhs = positive_definite(n), gaussian((n, 70))
+    operands = on_mesh(matrix, mesh, "x", None), on_mesh(rhs, mesh)
+
+    def factors(a, b):
+        factor = linalg.cho_factor(a)
+        return {
+            "potrs": potrs(a, b, 3, mesh, ROWS),
+            "cho_solve": linalg.cho_solve(factor, b),
+            "lower": factor.lower(),
+            "logdet": linalg.logdet(factor),
+            "inv": linalg.inv(a, assume_a="pos"),
+            "potri": potri(a, 5, mesh, ROWS),
+            "eigvalsh": linalg.eigvalsh(a),
+            "cyclic": cyclic_1d(a, 2, mesh, ROWS),
+        }
+
+    def eigenvectors(a):
+        return [(v * w) @ v.conj().T for w, v in (linalg.eigh(a), syevd(a, 3, mesh, ROWS))]
+
+    x, inverse = np.linalg.solve(matrix, rhs), np.linalg.inv(matrix)
+    dealt = np.empty_like(matrix)
+    dealt[cyclic_places(n // mesh.size, 2, mesh.size)] = matrix
+    expected = {
+        "potrs": x,
+        "cho_solve": x,
+        "lower": np.linalg.cholesky(matrix),
+        "logdet": np.linalg.slogdet(matrix)[1],
+        "inv": inverse,
+        "potri": inverse,
+        "eigvalsh": np.linalg.eigvalsh(matrix),
+        "cyclic": dealt,
     }
-    for name, call in calls.items():
-        try:
-            call()
-        except NotImplementedError as error:
-            assert "spans 2 processes of CPU devices" in str(error), error
-        else:
-            raise AssertionError(f"{name} was not refused")
+    for name, result in jax.jit(factors)(*operands).items():
+        assert_pieces(result, expected[name])
+    for result in jax.jit(eigenvectors)(operands[0]):
+        assert_pieces(result, matrix)
+    assert_pieces(solve(*operands), x)
+    assert_pieces(potri(operands[0], 5, mesh, ROWS), inverse)
+    assert_pieces(linalg.eigvalsh(operands[0]), expected["eigvalsh"])
 
 
-def works_within_a_process():
+def meshes():
+    """Devices in another order, some of them, those of one process; overlapping, in turns."""
+    devices = jax.devices()
+    a, b = positive_definite(24), gaussian((24, 2))
+    rebuilt = jax.jit(lambda a: (lambda w, v: (v * w) @ v.conj().T)(*linalg.eigh(a)))
+    inverse = jax.jit(lambda a: linalg.inv(a, assume_a="pos"))
+    orders = devices[::-1], devices[1:-1], devices[::2], jax.local_devices(), devices
+    parts = [Mesh(np.array(order), ("x",)) for order in orders]
+    for mesh in [*parts, *parts]:
+        if not takes_part(mesh):
+            continue
+        here = on_mesh(a, mesh, "x", None)
+        assert_pieces(jax.jit(solve)(here, on_mesh(b, mesh)), np.linalg.solve(a, b))
+        assert_pieces(inverse(here), np.linalg.inv(a))
+        assert_pieces(rebuilt(here), a)
+
+
+def grid():
+    """Rows over one axis of a grid of two, then over the other: copies work side by side."""
+    mesh = Mesh(np.array(jax.devices()).reshape(2, -1), ("x", "y"))
+    a, b = positive_definite(24), gaussian((24, 2))
+    for axis in "xy":
+        operands = on_mesh(a, mesh, axis, None), on_mesh(b, mesh)
+        run = jax.jit(lambda a, b: potrs(a, b, 3, mesh, P(axis, None)))  # noqa: B023
+        assert_pieces(run(*operands), np.linalg.solve(a, b))
+
+
+def calls_of_one_process():
+    """What only some processes call is no matter of the others."""
     mesh = Mesh(np.array(jax.local_devices()), ("x",))
-    a, b = positive_definite(24, seed=jax.process_index()), gaussian((24, 2))
-    operands = (
-        jax.device_put(a, NamedSharding(mesh, ROWS)),
-        jax.device_put(b, NamedSharding(mesh, P())),
-    )
-    for _ in range(3):
-        assert_solves(a, solve(*operands), b)
-        assert_solves(a, jax.jit(lambda a, b: potrs(a, b, 3, mesh, ROWS))(*operands), b)
+    for seed in range(jax.process_index()):
+        a, b = positive_definite(24, seed=seed), gaussian((24, 2))
+        assert_solves(a, jax.jit(solve)(on_mesh(a, mesh, "x", None), on_mesh(b, mesh)), b)
+
+
+def killed():
+    """A process ends in the middle of a solve; the others say whose ranks are gone, in time."""
+    mesh = all_devices()
+    limit = float(os.environ["JAXMG_TIMEOUT_SECONDS"])
+    operands = on_mesh(positive_definite(48), mesh, "x", None), on_mesh(gaussian((48, 2)), mesh)
+    last = mesh.size - 1
+    os.environ["JAXMG_INJECT_FAULT"] = f"{last}:9:kill"
+    began = time.monotonic()
+    message = error_of(lambda: jax.jit(lambda a, b: solve(a, b, tile=2))(*operands))
+    print(f"after {time.monotonic() - began:.1f} s: {message}", flush=True)
+    assert time.monotonic() - began < limit
+    assert f"rank {last} has left the call: its process has ended" in message
+    print("fine", flush=True)
+    os._exit(0)  # An orderly end would wait for the process that is gone.
 
 
 # --- GPU --------------------------------------------------------------------------------------
@@ -187,17 +265,22 @@ def timings():
 
 
 TASKS = {
-    "cpu": (refused_over_processes, works_within_a_process),
-    "gpu": (solves, programs),
+    "cpu": (every_routine, meshes, grid, calls_of_one_process, programs, fault),
+    "gpu": (solves, programs, every_routine, meshes, calls_of_one_process),
+    "grid": (every_routine, meshes, grid, calls_of_one_process),
     "fault": (fault,),
+    "killed": (killed,),
     "timings": (timings,),
 }
 
 
 def main(task, port, processes, process):
-    local = {} if task == "cpu" else {"local_device_ids": [int(process)]}
-    if task == "cpu":
+    local = {}
+    if os.environ.get("JAX_PLATFORMS") == "cpu":
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    else:
+        each = int(os.environ.get("JAXMG_TEST_GPUS_EACH", "1"))
+        local = {"local_device_ids": list(range(each * int(process), each * (int(process) + 1)))}
     jax.distributed.initialize(f"localhost:{port}", int(processes), int(process), **local)
     try:
         for part in TASKS[task]:

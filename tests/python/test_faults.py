@@ -104,9 +104,9 @@ def test_ranks_that_do_not_meet_run_into_the_time_limit(make_mesh, monkeypatch, 
     operands = put(A, mesh, "x", None), put(b, mesh)
     gather = _ffi._roll
 
-    def scattered(ranks, *operands):
+    def scattered(ranks, *rest):
         """A roll that gives the last rank another idea of which call this is."""
-        roll = gather(ranks, *operands)
+        roll = gather(ranks, *rest)
         last = jax.lax.axis_index(ranks.axes) == several - 1
         return roll.at[0, 4].add(last.astype(roll.dtype))
 

@@ -1,6 +1,7 @@
-"""Programs of several processes: one for each GPU, or some CPU devices in each."""
+"""Programs of several processes: one for each GPU, or some CPU devices or GPUs in each."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def start(tmp_path):
             states = [process.poll() for process in running]
             if all(state is not None for state in states):
                 break
-            if any(states):
+            if any(state not in (None, 0, -signal.SIGKILL) for state in states):
                 deadline = min(deadline, time.monotonic() + 5)
             time.sleep(0.1)
         for process in running:
@@ -77,15 +78,22 @@ def gpus(request):
     return request.param
 
 
-def test_cpu_devices_of_several_processes_are_refused_and_those_of_one_work(start):
-    results = start(
-        "cpu",
-        2,
-        limit=120,
-        JAX_PLATFORMS="cpu",
-        XLA_FLAGS="--xla_force_host_platform_device_count=2",
-    )
-    assert_fine(results)
+CPU = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+
+
+def test_cpu_devices_of_two_processes(start):
+    assert_fine(start("cpu", 2, limit=180, JAXMG_TIMEOUT_SECONDS="30", **CPU))
+
+
+def assert_fine_but_the_last(results):
+    *others, (state, output) = results
+    assert state == -signal.SIGKILL, output
+    print(assert_fine(others))
+
+
+def test_one_of_four_processes_is_killed(start):
+    one_each = CPU | {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    assert_fine_but_the_last(start("killed", 4, limit=120, JAXMG_TIMEOUT_SECONDS="30", **one_each))
 
 
 @pytest.mark.gpu
@@ -94,8 +102,20 @@ def test_one_process_for_each_gpu(start, gpus):
 
 
 @pytest.mark.gpu
+def test_two_processes_with_two_gpus_each(start):
+    if len(jax.devices()) < 4:
+        pytest.skip(f"needs 4 GPUs, JAX finds {len(jax.devices())}")
+    assert_fine(start("grid", 2, limit=180, JAXMG_TIMEOUT_SECONDS="60", JAXMG_TEST_GPUS_EACH="2"))
+
+
+@pytest.mark.gpu
 def test_a_fault_in_one_process(start, gpus):
     print(assert_fine(start("fault", gpus, limit=120, JAXMG_TIMEOUT_SECONDS="4")))
+
+
+@pytest.mark.gpu
+def test_a_process_with_a_gpu_is_killed(start, gpus):
+    assert_fine_but_the_last(start("killed", gpus, limit=120, JAXMG_TIMEOUT_SECONDS="30"))
 
 
 @pytest.mark.gpu

@@ -8,7 +8,7 @@
 #include <limits>
 #include <vector>
 
-#include "comm/thread_communicator.h"
+#include "comm/communicator.h"
 #include "core/batch.h"
 #include "core/error.h"
 #include "core/scalar.h"
@@ -26,7 +26,7 @@ class HostEngine : public HostTridiagonal {
  public:
   struct Event {};
 
-  explicit HostEngine(ThreadCommunicator& communicator) : communicator_(communicator) {}
+  explicit HostEngine(Communicator& communicator) : communicator_(communicator) {}
 
   int rank() const { return communicator_.rank(); }
   int size() const { return communicator_.size(); }
@@ -266,7 +266,7 @@ class HostEngine : public HostTridiagonal {
     return std::max(1, checked_int(a.ld, "leading dimension"));
   }
 
-  ThreadCommunicator& communicator_;
+  Communicator& communicator_;
 };
 
 }  // namespace jaxmg

@@ -1,14 +1,17 @@
-#include "comm/thread_communicator.h"
+#include "comm/communicator.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace jaxmg {
 
-void ThreadCommunicator::exchange(const std::vector<Block>& blocks) {
+void Communicator::exchange(const std::vector<Block>& blocks) {
   fault_.step();
   attendance_.barrier();
+  const std::vector<int>& members = attendance_.members();
   for (const Block& block : blocks) {
     if (!block.reaches(rank()) || block.bytes() == 0) continue;
+    if (links_ != nullptr && std::find(members.begin(), members.end(), block.source) == members.end()) continue;
     const std::byte* from =
         symmetric_address(attendance_.buffers(rank()), attendance_.buffers(block.source), block.from);
     if (from == block.to) continue;
@@ -17,6 +20,14 @@ void ThreadCommunicator::exchange(const std::vector<Block>& blocks) {
                   static_cast<std::size_t>(block.column_bytes));
     }
   }
+  if (links_ != nullptr) links_->exchange(blocks);
+  attendance_.barrier();
+}
+
+void Communicator::barrier() {
+  attendance_.barrier();
+  if (links_ == nullptr) return;
+  links_->barrier();
   attendance_.barrier();
 }
 

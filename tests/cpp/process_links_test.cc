@@ -1,0 +1,262 @@
+// Links between processes, which here are threads of one: each has a reception of its own.
+#include "comm/process_links.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "core/error.h"
+#include "gtest/gtest.h"
+#include "matrices.h"
+#include "ranks.h"
+#include "residuals.h"
+#include "solves.h"
+
+namespace jaxmg::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// What a rank throws whose process ends.
+struct Vanished {};
+
+// Ranks that belong to processes: process_of[r] is the number of rank r's.
+class SeveralProcesses {
+ public:
+  explicit SeveralProcesses(std::vector<int> process_of) : process_of_(std::move(process_of)) {
+    static std::atomic<std::uint64_t> last{0};
+    base_ = process_nonce() + 1 + 16 * ++last;
+    for (const int process : process_of_) {
+      if (process >= static_cast<int>(receptions_.size())) {
+        receptions_.push_back(std::make_unique<Reception>(nonce(process)));
+      }
+    }
+  }
+
+  int size() const { return static_cast<int>(process_of_.size()); }
+  void set_patience(milliseconds patience) { patience_ = patience; }
+
+  // Calls body(communicator) for every rank; returns what each threw.
+  template <class Body>
+  std::vector<std::exception_ptr> run(const std::vector<MemoryRegions>& buffers, Body&& body) {
+    std::vector<RollEntry> entries;
+    for (int r = 0; r < size(); ++r) {
+      entries.push_back(own_entry(r));
+      entries.back().process = nonce(process_of_[static_cast<std::size_t>(r)]);
+    }
+    const Roll roll(entries.data(), size());
+    return on_threads(size(), [&](int rank) {
+      const int process = process_of_[static_cast<std::size_t>(rank)];
+      // The processes of this test meet in one registry, so that their gatherings need different keys.
+      const CallKey key{roll.entry(0).process, roll.entry(0).call, process};
+      Attendance attendance(key, rank, roll.ranks_of(nonce(process)), buffers[static_cast<std::size_t>(rank)],
+                            patience_);
+      ProcessLinks links(*receptions_[static_cast<std::size_t>(process)], attendance, roll, key, patience_);
+      try {
+        links.connect();
+        Communicator communicator(attendance, links);
+        body(communicator);
+        communicator.barrier();
+      } catch (const std::exception& error) {
+        attendance.fail(error.what());
+        links.fail(error.what());
+        throw;
+      }
+    });
+  }
+
+ private:
+  std::uint64_t nonce(int process) const { return base_ + static_cast<std::uint64_t>(process); }
+
+  std::vector<int> process_of_;
+  std::uint64_t base_ = 0;
+  milliseconds patience_ = patience;
+  std::vector<std::unique_ptr<Reception>> receptions_;
+};
+
+std::string message_of(const std::exception_ptr& thrown) {
+  try {
+    if (thrown) std::rethrow_exception(thrown);
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (const Vanished&) {
+    return "vanished";
+  }
+  return "";
+}
+
+const std::vector<std::vector<int>> groupings{{0, 1}, {0, 0, 1, 1}, {0, 1, 0, 2, 1, 2, 2}, {0, 1, 2, 3}};
+
+std::vector<MemoryRegions> regions_of(std::vector<std::vector<double>>& buffers) {
+  std::vector<MemoryRegions> regions;
+  for (auto& buffer : buffers) {
+    regions.push_back(
+        {{reinterpret_cast<std::byte*>(buffer.data()), static_cast<std::int64_t>(buffer.size() * sizeof(double))}});
+  }
+  return regions;
+}
+
+// Blocks between all pairs, with gaps between columns, and larger than what a socket takes at once.
+TEST(ProcessLinks, TargetsHoldWhatSourcesHad) {
+  for (const auto& grouping : groupings) {
+    SeveralProcesses there(grouping);
+    const int ranks = there.size();
+    const std::int64_t rows = 700, columns = 60, ld = 2 * rows;
+    std::vector<std::vector<double>> buffers(grouping.size(), std::vector<double>((ranks + 1) * ld * columns, -1));
+    const auto thrown = there.run(regions_of(buffers), [&](Communicator& communicator) {
+      EXPECT_EQ(communicator.size(), ranks);
+      const int rank = communicator.rank();
+      const MatrixView<double> a{buffers[static_cast<std::size_t>(rank)].data(), ld, (ranks + 1) * columns, ld};
+      const auto stripe = [&](int r) { return a.block(0, r * columns, rows, columns); };
+      for (int round = 0; round < 3; ++round) {
+        const auto value = [&](int source, int target) { return 100 * round + 10 * source + target; };
+        std::vector<Block> blocks;
+        for (int target = 0; target < ranks; ++target) {
+          *stripe(target).at(rows - 1, columns - 1) = value(rank, target);
+        }
+        // Every rank's stripe for another one goes below, into the stripe that is named after the source.
+        for (int source = 0; source < ranks; ++source) {
+          for (int target = 0; target < ranks; ++target) {
+            blocks.push_back(
+                make_block(source, target, stripe(target), a.block(rows, source * columns, rows, columns)));
+          }
+        }
+        communicator.exchange(blocks);
+        for (int source = 0; source < ranks; ++source) {
+          EXPECT_EQ(*a.at(2 * rows - 1, (source + 1) * columns - 1), value(source, rank));
+          EXPECT_EQ(*a.at(rows, source * columns), -1);
+        }
+      }
+      EXPECT_EQ(*a.at(0, ranks * columns), -1);
+    });
+    for (const auto& error : thrown) EXPECT_EQ(message_of(error), "");
+  }
+}
+
+TEST(ProcessLinks, ASolveOverProcessesIsThatOfOne) {
+  using T = double;
+  const Shape shape{41, 4, 3, 6, 3};
+  const TileColumns layout = shape.layout();
+  const auto a = positive_definite<T>(shape.n, 1);
+  const auto b = random_matrix<T>(shape.n, 2, 2);
+  SeveralProcesses there({0, 1, 1, 0});
+  HostMemory memory(4);
+  auto shards = memory.matrix<T>(shape.n, layout.shard());
+  auto x = memory.matrix<T>(shape.n, b.columns());
+  auto status = memory.matrix<std::int32_t>(1, 1);
+  auto workspace = memory.matrix<std::byte>(
+      PosvStages<T>(Arena(), layout, shape.depth, shape.slots, b.columns(), false).memory.bytes(), 1);
+  const auto blocks = in_blocks(a, layout);
+  std::vector<MemoryRegions> regions;
+  for (int r = 0; r < 4; ++r) {
+    shards.upload(r, blocks[static_cast<std::size_t>(r)]);
+    x.upload(r, b);
+    regions.push_back(memory.regions(r));
+  }
+  const auto thrown = there.run(regions, [&](Communicator& communicator) {
+    HostEngine engine(communicator);
+    const int r = engine.rank();
+    TiledCholesky<T, HostEngine>().posv(engine, dealt_matrix(shape, shards.view(r)), {x.view(r), false},
+                                        status.view(r).data, arena_over(workspace.view(r)));
+  });
+  for (int r = 0; r < 4; ++r) {
+    EXPECT_EQ(message_of(thrown[static_cast<std::size_t>(r)]), "");
+    EXPECT_LE(solve_error(a, x.download(r), b), 3);
+  }
+}
+
+TEST(ProcessLinks, ARankThatFailsFailsAll) {
+  for (const auto& grouping : groupings) {
+    SeveralProcesses there(grouping);
+    const int last = there.size() - 1;
+    std::vector<std::vector<double>> buffers(grouping.size(), std::vector<double>(8));
+    const auto began = steady_clock::now();
+    const auto thrown = there.run(regions_of(buffers), [&](Communicator& communicator) {
+      const MatrixView<double> a{buffers[static_cast<std::size_t>(communicator.rank())].data(), 8, 1, 8};
+      communicator.exchange({make_block(0, all_ranks, a, a)});
+      if (communicator.rank() == last) throw Error(ErrorCode::internal, "no more");
+      communicator.exchange({make_block(last, all_ranks, a, a)});
+    });
+    EXPECT_LT(steady_clock::now() - began, patience / 2);
+    for (const auto& error : thrown) EXPECT_EQ(message_of(error), "no more");
+    // The next call is not concerned.
+    for (const auto& error : there.run(regions_of(buffers), [](Communicator&) {})) EXPECT_EQ(message_of(error), "");
+  }
+}
+
+// A connection that ends without a word is that of a process that has ended.
+TEST(ProcessLinks, ARankThatIsGoneIsNamedAtOnce) {
+  SeveralProcesses there({0, 1, 2});
+  std::vector<std::vector<double>> buffers(3, std::vector<double>(100'000));
+  for (const bool receives : {false, true}) {
+    const auto began = steady_clock::now();
+    const auto thrown = there.run(regions_of(buffers), [&](Communicator& communicator) {
+      const int rank = communicator.rank();
+      const MatrixView<double> a{buffers[static_cast<std::size_t>(rank)].data(), 100'000, 1, 100'000};
+      if (rank == 2) throw Vanished();
+      communicator.exchange({receives ? make_block(2, all_ranks, a, a) : make_block(rank, 2, a, a)});
+    });
+    EXPECT_LT(steady_clock::now() - began, patience / 2);
+    for (const std::size_t rank : {0u, 1u}) {
+      EXPECT_NE(message_of(thrown[rank]).find("rank 2 has left the call: its process has ended"), std::string::npos)
+          << message_of(thrown[rank]);
+    }
+  }
+}
+
+TEST(ProcessLinks, ARankThatDoesNotComeIsNamedWhenTheTimeIsUp) {
+  SeveralProcesses there({0, 1, 2});
+  there.set_patience(milliseconds(200));
+  std::vector<std::vector<double>> buffers(3, std::vector<double>(8));
+  const auto thrown = there.run(regions_of(buffers), [&](Communicator& communicator) {
+    const int rank = communicator.rank();
+    const MatrixView<double> a{buffers[static_cast<std::size_t>(rank)].data(), 8, 1, 8};
+    if (rank == 1) std::this_thread::sleep_for(milliseconds(1'000));
+    communicator.exchange({make_block(1, all_ranks, a, a)});
+  });
+  for (const std::size_t rank : {0u, 2u}) {
+    EXPECT_NE(message_of(thrown[rank]).find("rank(s) 1 of 3 did not arrive within 200 ms"), std::string::npos)
+        << message_of(thrown[rank]);
+  }
+}
+
+TEST(ProcessLinks, AProcessThatCannotBeReachedIsNamed) {
+  std::vector<RollEntry> entries{own_entry(0), own_entry(1), own_entry(2)};
+  entries[1].process += 1;  // of nobody
+  entries[2].process += 2;
+  entries[2].machine += 1;
+  const Roll roll(entries.data(), 3);
+  const CallKey key = fresh_key();
+  Attendance attendance(key, 0, {0}, {}, patience);
+  ProcessLinks links(Reception::instance(), attendance, roll, key, patience);
+  EXPECT_EQ(links.out_of_reach(), std::vector<int>{2});
+  try {
+    links.connect();
+    FAIL() << "connected with nobody";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "rank 1 has left the call: its process has ended");
+  }
+}
+
+TEST(ProcessLinks, RanksAtDifferentExchangesSaySo) {
+  SeveralProcesses there({0, 1});
+  std::vector<std::vector<double>> buffers(2, std::vector<double>(8));
+  const auto thrown = there.run(regions_of(buffers), [&](Communicator& communicator) {
+    const int rank = communicator.rank();
+    const MatrixView<double> a{buffers[static_cast<std::size_t>(rank)].data(), 8, 1, 8};
+    if (rank == 0) communicator.exchange({});
+    communicator.exchange({make_block(0, 1, a, a)});
+  });
+  EXPECT_NE(message_of(thrown[1]).find("rank 0 is at exchange 2"), std::string::npos) << message_of(thrown[1]);
+}
+
+}  // namespace
+}  // namespace jaxmg::testing
