@@ -179,7 +179,7 @@ def eigvalsh(
 
     Raises
     ------
-    ValueError, TypeError, NotImplementedError, RuntimeError
+    ValueError, TypeError, RuntimeError
         As `eigh` does.
 
     Notes
@@ -240,7 +240,7 @@ def pinvh(
 
     Raises
     ------
-    ValueError, TypeError, NotImplementedError, RuntimeError
+    ValueError, TypeError, RuntimeError
         As `eigh` does.
 
     Notes
@@ -299,7 +299,7 @@ def sqrtm_h(
 
     Raises
     ------
-    ValueError, TypeError, NotImplementedError, RuntimeError
+    ValueError, TypeError, RuntimeError
         As `eigh` does.
 
     Notes

@@ -163,7 +163,7 @@ def cho_factor(a, *, tile=None, backend="auto", donate=False, workspace_limit=No
 
     Raises
     ------
-    ValueError, TypeError, NotImplementedError, RuntimeError
+    ValueError, TypeError, RuntimeError
         As `solve` does.
 
     See Also
@@ -220,7 +220,7 @@ def cho_factor_shifted(
 
     Raises
     ------
-    ValueError, TypeError, NotImplementedError, RuntimeError
+    ValueError, TypeError, RuntimeError
         As `solve` does, and if `growth` or `max_tries` is out of range.
 
     Examples
@@ -407,7 +407,7 @@ def cholesky(
 
     Raises
     ------
-    ValueError, TypeError, NotImplementedError, RuntimeError
+    ValueError, TypeError, RuntimeError
         As `solve` does.
 
     Notes
@@ -446,7 +446,7 @@ def logdet(a, *, tile=None, backend="auto", donate=False, workspace_limit=None):
 
     Raises
     ------
-    ValueError, TypeError, NotImplementedError, RuntimeError
+    ValueError, TypeError, RuntimeError
         As `solve` does.
 
     Notes
