@@ -14,6 +14,9 @@
 // S has the columns of Q1 that stayed zero in lower rows first, then dense ones, then those of Q2. Upper rows of Q
 // then need the first two, lower rows the last two, which halves the arithmetic as in LAPACK's laed3.
 //
+// The last merge costs three quarters of all, but eigenvalues are known once its secular equation is solved: of S, it
+// needs only the columns of the eigenvectors that are wanted.
+//
 // Deflation runs on the host, which waits for the engine once a level. All of it works in the panel's lane.
 #pragma once
 
@@ -37,6 +40,14 @@ namespace jaxmg {
 
 // Columns of S that are generated at a time at the last merge; more at the ones before it, whose S is smaller.
 inline std::int64_t default_secular_columns(std::int64_t n) { return std::min<std::int64_t>(n, 2048); }
+
+// Eigenvectors in the order of their eigenvalues: `count` of them, from number `first` on.
+struct EigenvectorRange {
+  std::int64_t first, count;
+
+  // How many a rank has where they are dealt to the ranks in blocks, as columns of a matrix of their own.
+  std::int64_t share(int ranks) const { return (count + ranks - 1) / ranks; }
+};
 
 template <class R>
 struct DivideAndConquerWorkspace {
@@ -78,6 +89,8 @@ class DivideAndConquer {
   // 1) are the same on every rank and stay as they are; `w` (n) becomes the ascending eigenvalues on every rank. `info`
   // is this rank's: it becomes at most the number of an eigenvalue that was not found, and 1 if T is not
   // finite, when w and Q become NaN. Parts of at most `leaf` rows are not halved.
+  //
+  // First come the eigenvalues, then the eigenvectors of which the caller may choose by them.
   DivideAndConquer(E& engine, std::int64_t n, std::int64_t shard, const R* d, const R* e, R* w, std::int32_t* info,
                    DivideAndConquerWorkspace<R>& workspace, std::int64_t leaf = E::leaf_rows)
       : e_(engine),
@@ -98,16 +111,36 @@ class DivideAndConquer {
         rows_(workspace.rows.block(0, 0, end_ - begin_, n)),
         other_(workspace.other.block(0, 0, end_ - begin_, n)) {}
 
-  void run() {
-    if (n_ == 0) return;
+  // The ascending eigenvalues, which are stored in w, too.
+  const std::vector<R>& values() {
+    if (n_ == 0) return ascending_;
     checked_int(n_, "n");
-    if (!divide()) return;
+    if (!divide()) return ascending_;
     e_.zero(lane, other_);
     e_.solve_leaves(lane, leaves_, work_.value, work_.off_diagonal, begin_, other_, info_);
     kept_.resize(static_cast<std::size_t>(leaves_.parts));
     for (std::int64_t k = 0; k < leaves_.parts; ++k) kept(k) = static_cast<int>(leaves_.end(k) - leaves_.begin(k));
-    for (Halving merges{n_, leaves_.parts / 2}; merges.parts > 0; merges.parts /= 2) merge(merges);
-    conclude();
+    for (Halving merges{n_, leaves_.parts / 2}; merges.parts > 0; merges.parts /= 2) {
+      find_roots(merges);
+      if (merges.parts > 1) find_columns(0, n_);
+    }
+    sort_values();
+    return ascending_;
+  }
+
+  // Columns [first, first + count) of Q, in the rows of the workspace.
+  void vectors(EigenvectorRange wanted) {
+    if (finite_) {
+      place(wanted);
+      if (leaves_.parts > 1) {
+        // The kept roots ascend in the order of the eigenvalues, too.
+        const auto kept_before = [&](std::int64_t end) {
+          return std::count_if(order(), order() + end, [&](int i) { return i < kept(0); });
+        };
+        find_columns(kept_before(wanted.first), kept_before(wanted.first + wanted.count));
+      }
+      e_.rotate_columns(lane, Halving{n_, 1}, device_.chains, begin_, other_, rows_);
+    }
     e_.join();
   }
 
@@ -129,14 +162,14 @@ class DivideAndConquer {
     e_.fetch(lane, d_, n_, diagonal_.data());
     if (n_ > 1) e_.fetch(lane, off_, n_ - 1, off_diagonal_.data());
     norm_ = 0;
-    bool finite = true;
+    finite_ = true;
     for (const auto* elements : {&diagonal_, &off_diagonal_}) {
       for (const R x : *elements) {
         norm_ = std::max(norm_, std::fabs(x));
-        finite = finite && std::isfinite(x);
+        finite_ = finite_ && std::isfinite(x);
       }
     }
-    if (!finite) {
+    if (!finite_) {
       give_up();
       return false;
     }
@@ -152,16 +185,15 @@ class DivideAndConquer {
       cut[row] -= std::fabs(off_diagonal_[row - 1]);
     }
     e_.store(lane, cut.data(), n_, work_.value);
-    if (n_ > 1) e_.store(lane, off_diagonal_.data(), n_ - 1, work_.off_diagonal);
+    e_.store(lane, off_diagonal_.data(), std::ssize(off_diagonal_), work_.off_diagonal);
     return true;
   }
 
   void give_up() {
-    const std::vector<R> nan(static_cast<std::size_t>(std::max(n_, shard_)), std::numeric_limits<R>::quiet_NaN());
-    e_.store(lane, nan.data(), n_, w_);
-    for (std::int64_t j = 0; j < n_; ++j) e_.store(lane, nan.data(), rows_.rows, rows_.at(0, j));
+    ascending_.assign(static_cast<std::size_t>(n_), std::numeric_limits<R>::quiet_NaN());
+    e_.store(lane, ascending_.data(), n_, w_);
+    for (std::int64_t j = 0; j < n_; ++j) e_.store(lane, ascending_.data(), rows_.rows, rows_.at(0, j));
     e_.set_info(lane, info_, 1);
-    e_.join();
   }
 
   // Ranges of a vector go from the ranks that have them to all.
@@ -194,12 +226,13 @@ class DivideAndConquer {
     return ranges;
   }
 
-  void merge(Halving merges) {
-    const std::vector<ColumnKinds> kinds = deflate(merges);
+  // A level's secular equations.
+  void find_roots(Halving merges) {
+    kinds_ = deflate(merges);
     e_.rotate_columns(lane, merges, device_.chains, begin_, other_, rows_);
-    const MergeLevel<R> level{merges,        device_.kept, device_.rho, device_.d,   device_.z,
-                              device_.order, work_.origin, work_.tau,   work_.value, work_.zhat};
-    e_.solve_secular(lane, level, begin_, end_ - begin_, info_);
+    level_ = {merges,        device_.kept, device_.rho, device_.d,   device_.z,
+              device_.order, work_.origin, work_.tau,   work_.value, work_.zhat};
+    e_.solve_secular(lane, level_, begin_, end_ - begin_, info_);
     if (e_.size() > 1) {
       std::vector<Block> blocks;
       add_ranges(work_.origin, blocks, own_ranges());
@@ -207,14 +240,18 @@ class DivideAndConquer {
       add_ranges(work_.value, blocks, own_ranges());
       e_.exchange(lane, blocks);
     }
-    e_.adapt_weights(lane, level, begin_, end_ - begin_);
+  }
+
+  // Its eigenvectors, of those kept the ones with numbers from `first` up to `last`.
+  void find_columns(std::int64_t first, std::int64_t last) {
+    e_.adapt_weights(lane, level_, begin_, end_ - begin_);
     if (e_.size() > 1) {
       std::vector<Block> blocks;
       add_ranges(work_.zhat, blocks, own_ranges());
       e_.exchange(lane, blocks);
     }
-    e_.keep_deflated(lane, level, begin_, rows_, other_);
-    update(level, kinds);
+    e_.keep_deflated(lane, level_, begin_, rows_, other_);
+    update(first, last);
   }
 
   // Makes z and the tables of a level.
@@ -251,22 +288,25 @@ class DivideAndConquer {
     device_.chains.count = host_.chains.count;
   }
 
-  // Q = Q S: `other_` has zeros in the columns of the eigenvectors, `rows_` those of the level below in the order of S.
-  void update(const MergeLevel<R>& level, const std::vector<ColumnKinds>& kinds) {
+  // Q = Q S in columns [begin, end): `other_` has zeros in the columns of the eigenvectors, `rows_` those of the level
+  // below in the order of S.
+  void update(std::int64_t begin, std::int64_t end) {
     if (begin_ == end_) return;
-    const Halving& merges = level.merges;
+    const Halving& merges = level_.merges;
     const std::int64_t first = merges.part_of(begin_), last = merges.part_of(end_ - 1);
+    begin = std::max(begin, merges.begin(first));
+    end = std::min(end, merges.end(last));
     std::int64_t depth = 1;
     for (std::int64_t k = first; k <= last; ++k) depth = std::max<std::int64_t>(depth, kept(k));
     const std::int64_t width = work_.s_elements / depth;
-    for (std::int64_t at = merges.begin(first), next; at < merges.end(last); at = next) {
-      next = std::min(at + width, merges.end(last));
+    for (std::int64_t at = begin, next; at < end; at = next) {
+      next = std::min(at + width, end);
       const MatrixView<R> s{work_.s, depth, next - at, depth};
-      e_.secular_vectors(lane, level, at, s);
+      e_.secular_vectors(lane, level_, at, s);
       for (std::int64_t k = merges.part_of(at); k <= merges.part_of(next - 1); ++k) {
         const std::int64_t from = std::max(at, merges.begin(k)), to = std::min(next, merges.begin(k) + kept(k));
         if (from < to)
-          multiply(merges, k, kinds[static_cast<std::size_t>(k)], s.block(0, from - at, kept(k), to - from), from);
+          multiply(merges, k, kinds_[static_cast<std::size_t>(k)], s.block(0, from - at, kept(k), to - from), from);
       }
     }
   }
@@ -284,29 +324,33 @@ class DivideAndConquer {
     product(middle, end, kind.upper, below);
   }
 
-  // Puts eigenvalues and eigenvectors into ascending order.
-  void conclude() {
+  // Puts eigenvalues into ascending order.
+  void sort_values() {
     if (e_.size() > 1 && leaves_.parts == 1) {
       std::vector<Block> blocks;
       add_ranges(work_.value, blocks, own_ranges());
       e_.exchange(lane, blocks);
     }
     e_.fetch(lane, work_.value, n_, deflation_.values());
-    const Halving whole{n_, 1};
-    deflation_.sort(whole, kept_.data());
-    std::vector<R> w(static_cast<std::size_t>(n_));
-    for (std::int64_t i = 0; i < n_; ++i) {
-      const int from = deflation_.ascending()[i];
-      w[static_cast<std::size_t>(i)] = deflation_.values()[from] * norm_;
-      host_.chains.begin[i] = static_cast<int>(i);
-      host_.chains.source[i] = from;
-      host_.chains.target[i] = static_cast<int>(i);
+    deflation_.sort({n_, 1}, kept_.data());
+    for (std::int64_t i = 0; i < n_; ++i) ascending_.push_back(deflation_.values()[order()[i]] * norm_);
+    e_.store(lane, ascending_.data(), n_, w_);
+  }
+  // Numbers of the last level by ascending eigenvalue.
+  const int* order() const { return deflation_.ascending(); }
+
+  // Makes chains that put eigenvectors into the order of their eigenvalues. The rest of the tables, which the last
+  // merge still needs, stays as it is.
+  void place(EigenvectorRange wanted) {
+    host_.chains.count = static_cast<int>(wanted.count);
+    for (int i = 0; i < host_.chains.count; ++i) {
+      const auto number = wanted.first + i;
+      host_.chains.begin[i] = i;
+      host_.chains.source[i] = order()[number];
+      host_.chains.target[i] = static_cast<int>(number);
     }
-    host_.chains.begin[n_] = static_cast<int>(n_);
-    host_.chains.count = static_cast<int>(n_);
+    host_.chains.begin[host_.chains.count] = host_.chains.count;
     upload();
-    e_.rotate_columns(lane, whole, device_.chains, begin_, other_, rows_);
-    e_.store(lane, w.data(), n_, w_);
   }
 
   E& e_;
@@ -319,11 +363,15 @@ class DivideAndConquer {
   std::int64_t leaf_;
   Halving leaves_{};
   R norm_ = 1;
+  bool finite_ = false;
   std::vector<R> diagonal_, off_diagonal_;  // of T, scaled
   Deflation<R> deflation_;
   std::vector<std::byte> table_memory_;
   DeflationTables<R> host_, device_;
-  std::vector<int> kept_;  // by part of the level that is done
+  std::vector<int> kept_;     // by part of the level that is done
+  std::vector<R> ascending_;  // eigenvalues
+  MergeLevel<R> level_{};     // that is worked on
+  std::vector<ColumnKinds> kinds_;
   MatrixView<R> rows_, other_;
 };
 

@@ -41,14 +41,6 @@ struct SyevdBlocking {
   std::int64_t kept;      // sweeps of every b whose reflectors a rank keeps: all b, or Reflectors::share
 };
 
-// Which eigenvectors are wanted: `count` of them in the order of their eigenvalues, from number `first` on. They are
-// dealt to the ranks in blocks, as columns of a matrix of their own.
-struct EigenvectorRange {
-  std::int64_t first, count;
-
-  std::int64_t share(int ranks) const { return (count + ranks - 1) / ranks; }
-};
-
 template <class T, class E>
 concept EigenEngine =
     BandReductionEngine<E, T> && BulgeChasingEngine<E, T> && TridiagonalEngine<E, Real<T>> && WideningEngine<E, T>;
@@ -143,7 +135,9 @@ class Syevd {
       if constexpr (!is_complex<T>) {
         if (w_.lends(layout_, z_.columns)) w_.merging->other = {z_.data, layout_.shard(), n_, layout_.shard()};
       }
-      DivideAndConquer<R, E>(e_, n_, layout_.shard(), w_.d, w_.e, eigenvalues_.data, own_info(), *w_.merging).run();
+      DivideAndConquer<R, E> merging(e_, n_, layout_.shard(), w_.d, w_.e, eigenvalues_.data, own_info(), *w_.merging);
+      merging.values();
+      merging.vectors(wanted_);
       rows_to_columns<T>(e_, w_.merging->rows, wanted_.first, wanted_.count, z_, w_.merging->other.data);
       transform_back();
     }

@@ -133,8 +133,9 @@ double ColumnsCost::syevd(std::int64_t order, std::int64_t wanted, std::int64_t 
   if (several) seconds += deal(elements(n * n / ranks_)) + spread(half, 1) + spread(half, ranks_);
   seconds += std::max(n * b * machine_.sweep_seconds, n * n * b * machine_.chase_seconds);
   if (vectors == 0) return seconds;
-  // The last merges, 4/3 n^3 real ones, Q2, 4 n^2 for each vector, and Q1, 2 n^2, for which its reflectors are sent.
-  seconds += (4.0 / 3 * n + fma_ * 4 * vectors) * n * n / (ranks_ * rank_flops);
+  // The last merge, n^2 real ones for each vector, those before it, n^3 / 3; Q2, 4 n^2 for each vector, and Q1, 2 n^2,
+  // for which its reflectors are sent.
+  seconds += (n / 3 + (1 + fma_ * 4) * vectors) * n * n / (ranks_ * rank_flops);
   seconds += std::max(fma_ * 2 * vectors * n * n / (ranks_ * rank_flops), spread(half, 1));
   // From rows to columns, once as values and once as an array.
   return seconds + 2 * deal(elements(vectors * n / ranks_));

@@ -78,9 +78,10 @@ Columns<T, Ranks> decompose(const Tridiagonal<Real<T>>& t, const Division& divis
     Arena arena(workspace.view(r).data, measure.used());
     DivideAndConquerWorkspace<R> memory(arena, n, shard, columns);
     engine.set_info(Lane::panel, info.view(r).data, no_failure);
-    DivideAndConquer<R, typename Ranks::Engine>(engine, n, shard, d.view(r).data, e.view(r).data, w.view(r).data,
-                                                info.view(r).data, memory, division.leaf)
-        .run();
+    DivideAndConquer<R, typename Ranks::Engine> merging(engine, n, shard, d.view(r).data, e.view(r).data,
+                                                        w.view(r).data, info.view(r).data, memory, division.leaf);
+    merging.values();
+    merging.vectors({0, n});
     engine.copy(Lane::panel, memory.rows, q.view(r));
     rows_to_columns<T>(engine, memory.rows, 0, memory.rows.columns, z.view(r), memory.other.data);
   });

@@ -67,12 +67,17 @@ double solve_error(const Matrix<T>& a, const Matrix<T>& x, const Matrix<T>& b) {
   return frobenius(difference) / (n_eps<T>(a.rows()) * frobenius(a) * frobenius(x));
 }
 
+template <class T>
+Matrix<Wide<T>> minus(const Matrix<T>& x, const Matrix<T>& y) {
+  Matrix<Wide<T>> d = widened(x);
+  for (std::int64_t i = 0; i < d.rows() * d.columns(); ++i) d.data()[i] -= Wide<T>(y.data()[i]);
+  return d;
+}
+
 // ||X - Y|| / (n eps ||Y||).
 template <class T>
 double difference(const Matrix<T>& x, const Matrix<T>& y) {
-  Matrix<Wide<T>> d = widened(x);
-  for (std::int64_t i = 0; i < d.rows() * d.columns(); ++i) d.data()[i] -= Wide<T>(y.data()[i]);
-  return frobenius(d) / (n_eps<T>(y.rows()) * frobenius(y));
+  return frobenius(minus(x, y)) / (n_eps<T>(y.rows()) * frobenius(y));
 }
 
 }  // namespace jaxmg::testing

@@ -61,7 +61,7 @@ class CudaTridiagonal {
   template <class R>
   void rotate_columns(Lane lane, Halving merges, const ColumnChains<R>& chains, std::int64_t row, MatrixView<R> from,
                       MatrixView<R> to) {
-    if (!from.empty()) launch_rotate_columns(merges, chains, row, from, to, lanes_.stream(lane));
+    if (!from.empty() && chains.count > 0) launch_rotate_columns(merges, chains, row, from, to, lanes_.stream(lane));
   }
 
   template <class R>
