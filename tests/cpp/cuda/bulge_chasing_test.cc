@@ -5,6 +5,7 @@ namespace jaxmg::testing {
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Peers, BulgeChasing, OnAllScalars<PeerRanks>);
 // NCCL does not look at what it carries: one scalar type is enough.
-INSTANTIATE_TYPED_TEST_SUITE_P(Nccl, BulgeChasing, ::testing::Types<On<NcclRanks, double>>);
+using ThroughNccl = ::testing::Types<On<NcclRanks, double>>;
+INSTANTIATE_TYPED_TEST_SUITE_P(Nccl, BulgeChasing, ThroughNccl);
 
 }  // namespace jaxmg::testing
