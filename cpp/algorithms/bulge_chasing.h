@@ -150,7 +150,7 @@ class BackTransformation {
 
  private:
   using Event = typename E::Event;
-  static constexpr Lane sending = Lane::rows;
+  static constexpr Lane sending = Lane::panel;  // more urgent than products, which have to wait for it
 
   // Waves whose diamonds are formed together, and the blocks they are made from, in the order of the small waves.
   struct Chunk {

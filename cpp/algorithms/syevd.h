@@ -194,7 +194,7 @@ class Syevd {
     const std::int64_t begin = std::min(wanted_.count, e_.rank() * z_.columns);
     const std::int64_t own = std::min(wanted_.count - begin, z_.columns);
     const auto z = z_.block(0, 0, n_, own);
-    BackTransformation<T, E>(e_, lane, w_.q2, *w_.second_back).run(z, z_.columns);
+    BackTransformation<T, E>(e_, Lane::bulk, w_.q2, *w_.second_back).run(z, z_.columns);
     e_.join();
     BandBackTransformation<T, E>(e_, layout_, blocking_.b, blocking_.depth, a_, w_.factors, z, *w_.first_back).run();
     e_.zero(lane, z_.block(0, own, n_, z_.columns - own));

@@ -11,14 +11,13 @@
 namespace jaxmg {
 
 // Blocks (g, t) stand in the order of the waves that their diamonds are in, as the way back needs them. All ranks make
-// all reflectors, but each may keep a share of them: of every block the columns of some `sweeps`, those that a rank
-// has are set by kept_by().
+// all reflectors, but each may keep a share of them: as many columns of every block, those that are its own.
 template <class T>
 struct Reflectors {
   T* data = nullptr;
   T* phases = nullptr;  // n numbers of modulus one, the diagonal that made the off-diagonals real
   std::int64_t n = 0, b = 0;
-  std::int64_t sweeps = 0;   // of every group
+  std::int64_t sweeps = 0;   // of every group, that is, columns of a block
   std::int64_t first = 0;    // of these
   std::int64_t skipped = 0;  // blocks that stand before the first one here
 
@@ -38,7 +37,7 @@ struct Reflectors {
   // A band of one subdiagonal is tridiagonal already.
   std::int64_t blocks() const { return b < 2 ? 0 : grid().diamonds(); }
 
-  // What a rank has here: all of every block, or as many columns as its number leaves it.
+  // Those of one rank: all, or the columns of its share. Of the last ranks these may be fewer, or none.
   Reflectors kept_by(int rank) const {
     Reflectors own = *this;
     if (!whole()) own.first = std::min(b, rank * sweeps);
@@ -47,7 +46,7 @@ struct Reflectors {
   bool keeps(std::int64_t sweep_of_group) const {
     return data != nullptr && sweep_of_group >= first && sweep_of_group < first + sweeps;
   }
-  // The reflectors of a window of blocks, all columns, in memory of their own.
+  // All columns of blocks from some number on, in other memory.
   Reflectors window(T* memory, std::int64_t blocks_before) const {
     Reflectors there = *this;
     there.data = memory;
