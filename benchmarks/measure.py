@@ -142,7 +142,7 @@ def syevd_values(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) 
     """Measure jaxmg.linalg.eigvalsh."""
     import jaxmg
 
-    mesh, a = _in_rows(n, dtype, devices, systems.chirp)
+    mesh, a = _in_rows(n, dtype, devices, systems.wrapped_chirp(n))
     solve = jax.jit(lambda a: jaxmg.linalg.eigvalsh(a, tile=tile))
     outcome, values = _measured(lambda: solve(a), mesh.devices.flat)
     outcome["residual"] = systems.eigenvalue_error(values)
@@ -190,7 +190,7 @@ def jax_syevd(n: int, dtype: str, nrhs: int) -> dict:
 def jax_syevd_values(n: int, dtype: str, nrhs: int) -> dict:
     """Measure jax.numpy.linalg.eigvalsh."""
     solve = jax.jit(jnp.linalg.eigvalsh)
-    device, a = _on_one_device(n, dtype, systems.chirp)
+    device, a = _on_one_device(n, dtype, systems.wrapped_chirp(n))
     outcome, values = _measured(lambda: solve(a), [device])
     return outcome | {"residual": systems.eigenvalue_error(values)}
 

@@ -3,8 +3,8 @@
 A[i, j] = f(i - j) exp(0.1i (i - j)), without the phase in real types; no host ever holds it. With
 f = `kernel`, A is a smooth kernel with some noise, Hermitian positive definite. Nearly all of its
 eigenvalues are equal, which spares divide and conquer most of its work; so eigensolvers get
-f = `chirp`, with eigenvalues as far apart as those of a random matrix. peers/test_system.h makes
-the same.
+f = `chirp`, with eigenvalues as far apart as those of a random matrix, or for eigenvalues alone
+f = `wrapped_chirp(n)`, whose eigenvalues are known. peers/test_system.h makes the same.
 """
 
 import math
@@ -26,6 +26,15 @@ def kernel(distance):
 
 def chirp(distance):
     return jnp.where(jnp.abs(distance) <= BAND, jnp.cos(distance**2), 0.0)
+
+
+def wrapped_chirp(n: int):
+    """Return a chirp with its ends joined, f(n - d) = f(d): A is similar to a circulant matrix."""
+
+    def wrapped(distance):
+        return chirp(jnp.minimum(jnp.abs(distance), n - jnp.abs(distance)))
+
+    return wrapped
 
 
 def make_matrix(n: int, dtype: str, sharding, diagonals=kernel):
@@ -85,13 +94,12 @@ def eigen_errors(a, values, v, b) -> tuple[float, float]:
 
 
 def eigenvalue_error(values) -> float:
-    """Return by how much the chirp matrix's trace or Frobenius norm is missed, for each λ.
+    """Return |λ - λ'| over the largest |λ|, in the maximum norm, for the wrapped chirp.
 
-    It is the larger of |Σλ - tr A| / n and | |λ| - |A|_F | / sqrt(n), over the largest |λ|.
+    Its eigenvalues λ' are the discrete Fourier transform of its first column.
     """
-    values = np.asarray(values, np.float64)
     n = len(values)
-    distance = np.arange(1, min(n, BAND + 1))
-    frobenius = math.sqrt(n + 2 * np.sum((n - distance) * np.cos(distance.astype(float) ** 2) ** 2))
-    errors = [(np.sum(values) - n) / n, (np.linalg.norm(values) - frobenius) / math.sqrt(n)]
-    return float(np.max(np.abs(errors)) / np.max(np.abs(values)))
+    distance = np.arange(n)
+    distance = np.minimum(distance, n - distance).astype(np.float64)
+    exact = np.sort(np.fft.fft(np.where(distance <= BAND, np.cos(distance**2), 0.0)).real)
+    return float(np.max(np.abs(np.asarray(values) - exact)) / np.max(np.abs(exact)))

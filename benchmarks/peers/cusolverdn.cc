@@ -1,6 +1,7 @@
 // cuSOLVERDn's routines on one GPU.
 #include <cusolverDn.h>
 
+#include "cuda_system.h"
 #include "routines.h"
 
 namespace {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <numeric>
 
+#include "cuda_system.h"
 #include "routines.h"
 
 namespace {

@@ -5,6 +5,7 @@
 #include <barrier>
 #include <thread>
 
+#include "cuda_system.h"
 #include "routines.h"
 
 namespace {

@@ -26,7 +26,10 @@ struct Arguments {
 
   bool eigenproblem() const { return routine == "syevd" || routine == "syevd_values"; }
   bool solve() const { return routine == "potrs" || routine == "cho_solve"; }
-  Diagonals diagonals() const { return eigenproblem() ? chirp : kernel; }
+  Diagonals diagonals() const {
+    if (routine == "syevd_values") return wrapped_chirp(n);
+    return eigenproblem() ? chirp : kernel;
+  }
 };
 
 inline Arguments parse(int count, char** values) {
@@ -65,33 +68,24 @@ std::vector<Step> steps_of(const Arguments& arguments, Solver& solver) {
   std::exit(2);
 }
 
+inline void keep_largest(double& largest, double value) {
+  if (value > largest || std::isnan(value)) largest = value;  // NaN stays
+}
+
+// The columns of a matrix that are looked at.
+inline std::vector<std::int64_t> some_columns(std::int64_t n) { return {0, n / 2, n - 1}; }
+
 // Sets residual and orthogonality, the largest of a few columns'.
 template <class T, class Solver>
-void judge(const Arguments& arguments, Solver& solver, const std::vector<T>& rhs, Outcome& outcome) {
-  if (arguments.solve()) {
-    outcome.residual = relative_residual(solver.solution(), rhs.data());
-    return;
-  }
-  if (arguments.routine == "syevd_values") {
-    outcome.residual = eigenvalue_error(solver.eigenvalues());
-    return;
-  }
-  const auto keep_largest = [](double& largest, double value) {
-    if (value > largest || std::isnan(value)) largest = value;  // NaN stays
-  };
-  const std::vector<std::int64_t> columns{0, arguments.n / 2, arguments.n - 1};
-  outcome.residual = 0;
-  if (arguments.routine == "potri") {
-    for (const std::int64_t k : columns) {
-      std::vector<T> unit(static_cast<std::size_t>(arguments.n));
-      unit[static_cast<std::size_t>(k)] = 1;
-      keep_largest(outcome.residual, relative_residual(solver.column(k), unit.data()));
-    }
-    return;
-  }
-  outcome.orthogonality = 0;
+void judge_eigenproblem(const Arguments& arguments, Solver& solver, Outcome& outcome) {
   const std::vector<double> values = solver.eigenvalues();
+  if (arguments.routine == "syevd_values") {
+    outcome.residual = eigenvalue_error(values);
+    return;
+  }
+  outcome.residual = outcome.orthogonality = 0;
   const double norm = std::max(std::abs(values.front()), std::abs(values.back()));
+  const std::vector<std::int64_t> columns = some_columns(arguments.n);
   std::vector<std::vector<T>> vectors;
   for (const std::int64_t k : columns) vectors.push_back(solver.column(k));
   for (std::size_t i = 0; i < columns.size(); ++i) {
@@ -102,6 +96,22 @@ void judge(const Arguments& arguments, Solver& solver, const std::vector<T>& rhs
     for (std::size_t j = 0; j <= i; ++j) {
       const double one = columns[i] == columns[j] ? 1 : 0;
       keep_largest(outcome.orthogonality, std::abs(inner_product(vectors[i], vectors[j]) - one));
+    }
+  }
+}
+
+template <class T, class Solver>
+void judge(const Arguments& arguments, Solver& solver, const std::vector<T>& rhs, Outcome& outcome) {
+  if (arguments.eigenproblem()) {
+    judge_eigenproblem<T>(arguments, solver, outcome);
+  } else if (arguments.solve()) {
+    outcome.residual = relative_residual(solver.solution(), rhs.data());
+  } else {
+    outcome.residual = 0;
+    for (const std::int64_t k : some_columns(arguments.n)) {
+      std::vector<T> unit(static_cast<std::size_t>(arguments.n));
+      unit[static_cast<std::size_t>(k)] = 1;
+      keep_largest(outcome.residual, relative_residual(solver.column(k), unit.data()));
     }
   }
 }
