@@ -39,11 +39,12 @@ struct SyevdBlocking {
   std::int64_t diamonds;  // of Q2, formed at once
   std::int64_t secular;   // columns of S, formed at once by the last merge
   std::int64_t kept;      // sweeps of every b whose reflectors a rank keeps: all b, or Reflectors::share
+  bool solo = false;      // one rank gets the matrix and does all of this alone (backends/tiled_eigen.h)
 };
 
 template <class T, class E>
-concept EigenEngine =
-    BandReductionEngine<E, T> && BulgeChasingEngine<E, T> && TridiagonalEngine<E, Real<T>> && WideningEngine<E, T>;
+concept EigenEngine = BandReductionEngine<E, T> && BulgeChasingEngine<E, T> && TridiagonalEngine<E, Real<T>> &&
+                      WideningEngine<E, T> && SoloEngine<E>;
 
 // Stages follow each other and use the same memory, but for what is carved first.
 template <class T>
@@ -125,12 +126,19 @@ class Syevd {
         status_(status),
         w_(workspace) {}
 
-  void run() {
+  // Calls ended(stage) when the work of a stage is in the lanes: whoever measures may wait for it there.
+  template <class Ended>
+  void run(Ended&& ended) {
     e_.set_info(lane, own_info(), no_failure);
     scale();
+    ended("scaling");
     reduce();
+    ended("band reduction");
+    chase_bulges(e_, lane, *w_.chasing, w_.q2, w_.d, w_.e, own_info());
+    ended("bulge chasing");
     if (z_.empty()) {
       tridiagonal_eigenvalues<R>(e_, n_, w_.d, w_.e, 0, n_, eigenvalues_.data, own_info(), *w_.bisection);
+      ended("bisection");
     } else {
       if constexpr (!is_complex<T>) {
         if (w_.lends(layout_, z_.columns)) w_.merging->other = {z_.data, layout_.shard(), n_, layout_.shard()};
@@ -138,8 +146,17 @@ class Syevd {
       DivideAndConquer<R, E> merging(e_, n_, layout_.shard(), w_.d, w_.e, eigenvalues_.data, own_info(), *w_.merging);
       merging.values();
       merging.vectors(wanted_);
+      ended("divide and conquer");
       rows_to_columns<T>(e_, w_.merging->rows, wanted_.first, wanted_.count, z_, w_.merging->other.data);
-      transform_back();
+      ended("rows to columns");
+      const MatrixView<T> own = own_vectors();
+      BackTransformation<T, E>(e_, Lane::bulk, w_.q2, *w_.second_back).run(own, z_.columns);
+      e_.join();
+      ended("back by Q2");
+      BandBackTransformation<T, E>(e_, layout_, blocking_.b, blocking_.depth, a_, w_.factors, own, *w_.first_back)
+          .run();
+      e_.zero(lane, z_.block(0, own.columns, n_, z_.columns - own.columns));
+      ended("back by Q1");
     }
     e_.divide(lane, w_.scale, eigenvalues_);
     conclude();
@@ -181,23 +198,16 @@ class Syevd {
     e_.join();
   }
 
-  // A to T.
+  // A to B.
   void reduce() {
     w_.chasing->clear(e_, lane);
     BandReduction<T, E>(e_, layout_, blocking_.b, blocking_.delay, a_, w_.factors, w_.chasing->band(), *w_.reduction)
         .run();
-    chase_bulges(e_, lane, *w_.chasing, w_.q2, w_.d, w_.e, own_info());
   }
 
-  // Z = Q1 Q2 Z.
-  void transform_back() {
+  MatrixView<T> own_vectors() const {
     const std::int64_t begin = std::min(wanted_.count, e_.rank() * z_.columns);
-    const std::int64_t own = std::min(wanted_.count - begin, z_.columns);
-    const auto z = z_.block(0, 0, n_, own);
-    BackTransformation<T, E>(e_, Lane::bulk, w_.q2, *w_.second_back).run(z, z_.columns);
-    e_.join();
-    BandBackTransformation<T, E>(e_, layout_, blocking_.b, blocking_.depth, a_, w_.factors, z, *w_.first_back).run();
-    e_.zero(lane, z_.block(0, own, n_, z_.columns - own));
+    return z_.block(0, 0, n_, std::min(wanted_.count - begin, z_.columns));
   }
 
   void conclude() {

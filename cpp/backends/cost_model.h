@@ -63,6 +63,8 @@ class ColumnsCost : public CostModel {
 
   // Dealing shards of `bytes` out or back, or sending them from rows to columns.
   double deal(double bytes) const;
+  // Sending shards of `bytes` to one rank, or parts of that size from one rank to all.
+  double collect(double bytes) const { return spread(bytes, 1) + exchange(); }
   double potrf(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
   double potrs(std::int64_t n, std::int64_t nrhs, std::int64_t tile, std::int64_t depth, bool distributed) const;
   double potri(std::int64_t n, std::int64_t tile, std::int64_t depth) const;

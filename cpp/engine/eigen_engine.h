@@ -96,6 +96,12 @@ concept TridiagonalEngine =
       e.bisect(lane, std::int64_t{} /*n*/, cx /*d*/, cx /*squares*/, R{} /*low*/, R{} /*high*/, row, q);
     };
 
+// An engine of the same rank, in the same lanes, for which there is no other rank: it is rank 0 of 1.
+template <class E>
+concept SoloEngine = requires(const E& c) {
+  { c.alone() } -> std::same_as<E>;
+};
+
 // A real matrix as one of scalar type T.
 template <class E, class T>
 concept WideningEngine =

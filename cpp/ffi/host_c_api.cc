@@ -18,7 +18,7 @@ struct jaxmg_plan_request {
 
 struct jaxmg_plan_result {
   std::int64_t tile, pivot, slots, distributed_rhs, workspace_bytes, shard_bytes, rhs_bytes;
-  std::int64_t half_bandwidth, delay, depth, columns, diamonds, secular, kept;  // of eigenvalue problems
+  std::int64_t half_bandwidth, delay, depth, columns, diamonds, secular, kept, solo;  // of eigenvalue problems
   double seconds;
 };
 
@@ -60,6 +60,7 @@ jaxmg_plan_result plan_eigen(const jaxmg_plan_request& q) {
   result.diamonds = blocking.diamonds;
   result.secular = blocking.secular;
   result.kept = blocking.kept;
+  result.solo = blocking.solo;
   result.seconds = plan.seconds;
   return result;
 }

@@ -99,6 +99,7 @@ def syevd(a, *, n: int, part, call: _native.CallPlan, ranks: Ranks):
         "diamonds": call.diamonds,
         "secular": call.secular,
         "kept": call.kept,
+        "solo": call.solo,
         "backend": _native.BACKENDS[call.backend],
     }
     return _call("syevd", (a,), (w, *z, _INFO), call=call, ranks=ranks, attributes=attributes)

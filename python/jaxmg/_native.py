@@ -77,6 +77,7 @@ class _PlanResult(ctypes.Structure):
         ("diamonds", ctypes.c_int64),
         ("secular", ctypes.c_int64),
         ("kept", ctypes.c_int64),
+        ("solo", ctypes.c_int64),
         ("seconds", ctypes.c_double),
     ]
 
@@ -109,6 +110,7 @@ class CallPlan(NamedTuple):
     diamonds: int
     secular: int
     kept: int
+    solo: bool
     seconds: float
     backend: str
 
@@ -182,6 +184,7 @@ def plan(
         result.diamonds,
         result.secular,
         result.kept,
+        bool(result.solo),
         result.seconds,
         backend,
     )

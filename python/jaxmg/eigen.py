@@ -67,7 +67,8 @@ def eigh(
     return_info : bool
         Append LAPACK's ``info`` to the result.
     tile : int, optional
-        Width of the tile columns, a hint; it does not change the result beyond rounding.
+        Width of the tile columns, a hint; it does not change the result beyond rounding. Without
+        it, one device solves problems that are too small to share.
     backend : {"auto", "tiled", "cusolvermg", "cusolvermp"}
         Which implementation to use: "tiled" is this library's own, the others are NVIDIA's (see
         `jaxmg.backends`). "auto" is what ``jaxmg.config.backend`` says, and otherwise the one that

@@ -79,6 +79,30 @@ TEST(EigenPlan, TheBackendRunsInTheWorkspaceOfThePlan) {
   }
 }
 
+// One rank solves small problems, unless tiles are asked for or the workspace would not hold the whole matrix.
+TEST(EigenPlan, OneRankSolvesWhatIsSmall) {
+  for (const Platform platform : {Platform::cpu, Platform::cuda}) {
+    for (const bool vectors : {true, false}) {
+      bool last = true;
+      for (std::int64_t n = 1; n <= 16384; n *= 2) {
+        const bool solo = make_eigen_plan(request(platform, n, 4, vectors)).blocking.solo;
+        EXPECT_TRUE(last || !solo) << n;
+        last = solo;
+      }
+      EXPECT_FALSE(last);
+      EigenRequest q = request(platform, 500, 4, vectors);
+      const EigenPlan alone = make_eigen_plan(q);
+      EXPECT_TRUE(alone.blocking.solo);
+      EXPECT_FALSE(make_eigen_plan(request(platform, 500, 1, vectors)).blocking.solo);
+      q.workspace_limit = alone.workspace_bytes - 1;
+      EXPECT_FALSE(make_eigen_plan(q).blocking.solo);
+      q.workspace_limit = 0;
+      q.tile = 125;
+      EXPECT_FALSE(make_eigen_plan(q).blocking.solo);
+    }
+  }
+}
+
 // Eigenvectors take at most six times the shard, A and Z included, where matrices are large.
 TEST(EigenPlan, MemoryIsBelowSixShards) {
   for (const ScalarType type : {ScalarType::f32, ScalarType::f64, ScalarType::c64, ScalarType::c128}) {

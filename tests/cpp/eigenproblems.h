@@ -29,7 +29,7 @@ struct EigenShape {
     return out << "n = " << s.n << " on " << s.ranks << " ranks, tile " << s.tile << ", b = " << s.blocking.b
                << ", delay " << s.blocking.delay << ", depth " << s.blocking.depth << ", columns " << s.blocking.columns
                << ", diamonds " << s.blocking.diamonds << ", secular " << s.blocking.secular << ", kept "
-               << s.blocking.kept;
+               << s.blocking.kept << (s.blocking.solo ? ", one of them alone" : "");
   }
 };
 

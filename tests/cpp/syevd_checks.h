@@ -178,7 +178,42 @@ TYPED_TEST_P(SyevdTest, IsDeterministic) {
   }
 }
 
+// All ranks get what one rank alone would, to the last bit.
+TYPED_TEST_P(SyevdTest, OneRankMaySolveForAll) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  const auto choice = bandwidths<typename Ranks::Engine, T>();
+  const std::int64_t b = choice.front();
+  for (const int ranks : {2, 3, 4, 8}) {
+    if (!Ranks::available(ranks)) continue;
+    for (const std::int64_t n : {std::int64_t{1}, 2 * b + 5}) {
+      for (const EigenvectorRange wanted : {EigenvectorRange{0, n}, {n / 2, n - n / 2}, {0, 0}}) {
+        for (const bool finite : {true, false}) {
+          const EigenShape single = eigen_shape(n, 1, n, b, 1);
+          EigenShape shape{n, ranks, shard_of(n, ranks), single.blocking};
+          shape.blocking.solo = true;
+          SCOPED_TRACE(::testing::Message() << wanted.count << " from " << wanted.first << ", " << shape);
+          auto a = random_hermitian<T>(n, 4);
+          if (!finite) a(n - 1, n / 2) = not_a_number<T>();
+          Ranks all(ranks), one(1);
+          const auto found = eigen(all, a, shape, wanted);
+          for (const std::int32_t status : found.status) EXPECT_EQ(status, finite ? 0 : not_finite);
+          if (!finite) {
+            for (const auto& w : found.w) EXPECT_TRUE(all_nan(w));
+            EXPECT_TRUE(all_nan(found.z));
+            continue;
+          }
+          const auto expected = eigen(one, a, single, wanted);
+          for (const auto& w : found.w) EXPECT_EQ(w, expected.w[0]);
+          EXPECT_EQ(found.z, expected.z);
+        }
+      }
+    }
+  }
+}
+
 REGISTER_TYPED_TEST_SUITE_P(SyevdTest, SolvesMatricesOfAllShapes, SolvesHardMatrices, FindsPartOfTheEigenvectors,
-                            ScalesWhatWouldOverOrUnderflow, ANumberThatIsNotFiniteMakesAllNaN, IsDeterministic);
+                            ScalesWhatWouldOverOrUnderflow, ANumberThatIsNotFiniteMakesAllNaN, IsDeterministic,
+                            OneRankMaySolveForAll);
 
 }  // namespace jaxmg::testing

@@ -54,6 +54,13 @@ class CudaEngine : public CudaTridiagonal {
     transport_.complete(stream_);
   }
 
+  CudaEngine alone() const {
+    CudaEngine engine = *this;
+    engine.rank_ = 0;
+    engine.size_ = 1;
+    return engine;
+  }
+
   int rank() const { return rank_; }
   int size() const { return size_; }
 
@@ -170,7 +177,11 @@ class CudaEngine : public CudaTridiagonal {
 
   void exchange(Lane lane, const std::vector<Block>& blocks) {
     fault_.step();
-    transport_.exchange(lane, lanes_.stream(lane), blocks);
+    if (size_ > 1) {
+      transport_.exchange(lane, lanes_.stream(lane), blocks);
+    } else {
+      copy_locally(lanes_.stream(lane), blocks);
+    }
   }
 
   void set_info(Lane lane, std::int32_t* info, std::int32_t value) { launch_set(info, value, lanes_.stream(lane)); }

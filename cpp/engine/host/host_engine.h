@@ -26,10 +26,12 @@ class HostEngine : public HostTridiagonal {
  public:
   struct Event {};
 
-  explicit HostEngine(Communicator& communicator) : communicator_(communicator) {}
+  explicit HostEngine(Communicator& communicator) : communicator_(&communicator) {}
 
-  int rank() const { return communicator_.rank(); }
-  int size() const { return communicator_.size(); }
+  HostEngine alone() const { return HostEngine(); }
+
+  int rank() const { return communicator_ != nullptr ? communicator_->rank() : 0; }
+  int size() const { return communicator_ != nullptr ? communicator_->size() : 1; }
 
   Event record(Lane) { return {}; }
   void wait(Lane, Event) {}
@@ -120,7 +122,13 @@ class HostEngine : public HostTridiagonal {
     }
   }
 
-  void exchange(Lane, const std::vector<Block>& blocks) { communicator_.exchange(blocks); }
+  void exchange(Lane lane, const std::vector<Block>& blocks) {
+    if (communicator_ != nullptr) {
+      communicator_->exchange(blocks);
+    } else {
+      copy_all(lane, blocks);
+    }
+  }
 
   void set_info(Lane, std::int32_t* info, std::int32_t value) { *info = value; }
 
@@ -260,13 +268,15 @@ class HostEngine : public HostTridiagonal {
   }
 
  private:
+  HostEngine() = default;
+
   static const char* letter(Op op) { return op == Op::none ? "N" : "C"; }
   template <class T>
   static int leading(MatrixView<T> a) {
     return std::max(1, checked_int(a.ld, "leading dimension"));
   }
 
-  Communicator& communicator_;
+  Communicator* communicator_ = nullptr;  // none: there is no other rank
 };
 
 }  // namespace jaxmg
