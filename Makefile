@@ -20,7 +20,7 @@ TOOLS := $(VENV_TOOLS)/bin
 # CMake and Ninja of the tools come first where they had to be installed there.
 export PATH := $(CURDIR)/$(TOOLS):$(PATH)
 
-CXX_FILES = $(shell find cpp tests/cpp \( -name '*.h' -o -name '*.cc' -o -name '*.cu' \) -not -path '*/build/*')
+CXX_FILES = $(shell find cpp tests/cpp benchmarks \( -name '*.h' -o -name '*.cc' -o -name '*.cu' \) -not -path '*/build/*')
 SOURCES = CMakeLists.txt pyproject.toml $(shell find cmake cpp python -type f -not -name '*.pyc')
 
 .PHONY: help demo test test-cpp test-sanitizers test-python test-cuda-builds test-gpu bench format lint \

@@ -1,6 +1,7 @@
 """The results as a table, as JSON and as a plot. Written anew after every job."""
 
 import json
+import statistics
 from dataclasses import asdict
 from pathlib import Path
 
@@ -73,6 +74,10 @@ class Report:
 
     # ---- the table ------------------------------------------------------------------------------
 
+    def _calls(self) -> list[Record]:
+        """Return the records of whole calls."""
+        return [record for record in self._records if "stages" not in record.details]
+
     def markdown(self) -> str:
         routine = self._routine
         lines = [f"# {self._head['title']}", ""]
@@ -88,7 +93,7 @@ class Report:
             f"- Bytes are per device, with the caller's {routine.given}.",
             "",
         ]
-        lines += self._times() + self._rooflines() + self._overheads()
+        lines += self._times() + self._stages() + self._rooflines() + self._overheads()
         if self.absent:
             lines += ["## Not measured", ""]
             lines += [f"- {solver}: {why}" for solver, why in self.absent.items()]
@@ -96,12 +101,13 @@ class Report:
         return "\n".join(lines)
 
     def _times(self) -> list[str]:
-        has_vectors = any(record.orthogonality is not None for record in self._records)
+        calls = self._calls()
+        has_vectors = any(record.orthogonality is not None for record in calls)
         columns = ["N", "dtype", *(["nrhs"] if self._rhs else []), "solver", "devices", "seconds"]
         columns += [self.unit, "of GEMM", "residual", *(["orthogonality"] if has_vectors else [])]
         columns += ["first call, s", "peak GiB", "planned GiB", "note"]
         lines = [_row(columns), _row(["---"] * len(columns))]
-        for record in sorted(self._records, key=self._table_order):
+        for record in sorted(calls, key=self._table_order):
             job, fraction, rate = record.job, self.fraction(record), self.flops_per_second(record)
             cells = [job.n, job.dtype, *([job.nrhs] if self._rhs else [])]
             cells += [record.system, job.devices]
@@ -123,6 +129,45 @@ class Report:
         job = record.job
         rhs = [_has(job, word) for word in self._words()].index(True)
         return (rhs, list(ITEMSIZE).index(job.dtype) != 1, job.dtype, job.n, -job.devices)
+
+    def _stages(self) -> list[str]:
+        taken_apart = self._taken_apart()
+        if not taken_apart:
+            return []
+        lines = [
+            "## Stages of jaxmg",
+            "",
+            "Median seconds, called from C++ on a matrix that may be overwritten; ranks wait for "
+            "each other at the end of each stage. Beside them whole calls, from the table above.",
+            "",
+        ]
+        heads = []
+        for record in taken_apart:
+            job = record.job
+            note = f", {record.note}" if record.note else ""
+            heads.append(f"N={job.n} {job.dtype}, {job.devices} ranks{note}")
+        lines += [_row(["", *heads]), _row(["---"] * (1 + len(heads)))]
+        for stage in _stages_of(taken_apart):
+            seconds = [_seconds_of_stage(record, stage) for record in taken_apart]
+            lines.append(_row([stage, *(_number(value, "{:.4f}") for value in seconds)]))
+        lines.append(_row(["together", *(f"{record.seconds:.4f}" for record in taken_apart)]))
+        beside = [self._beside(record) for record in taken_apart]
+        for series in dict.fromkeys(_series(call) for calls in beside for call in calls):
+            cells = []
+            for calls in beside:
+                seconds = [call.seconds for call in calls if _series(call) == series]
+                cells.append(_number(seconds[0] if seconds else None, "{:.4f}"))
+            lines.append(_row([_label(series), *cells]))
+        return [*lines, ""]
+
+    def _taken_apart(self) -> list[Record]:
+        return [record for record in self._records if "stages" in record.details]
+
+    def _beside(self, record: Record) -> list[Record]:
+        """Return the whole calls for the same matrix."""
+        job = record.job
+        calls = [call for call in self._calls() if call.seconds]
+        return [call for call in calls if (call.job.n, call.job.dtype) == (job.n, job.dtype)]
 
     def _words(self) -> tuple[str | None, ...]:
         """Return how many right-hand sides were asked for; None for none."""
@@ -152,7 +197,7 @@ class Report:
     # ---- the plot -------------------------------------------------------------------------------
 
     def plot(self) -> str | None:
-        """Write the plot; return why there is none."""
+        """Write the plots; return why there are none."""
         try:
             import matplotlib
         except ImportError:
@@ -160,7 +205,8 @@ class Report:
         matplotlib.use("Agg")
         from matplotlib import pyplot
 
-        done = [record for record in self._records if record.seconds]
+        self._plot_stages(pyplot)
+        done = [record for record in self._calls() if record.seconds]
         words = [word for word in self._words() if any(_has(r.job, word) for r in done)]
         dtypes = [dtype for dtype in ITEMSIZE if any(r.job.dtype == dtype for r in done)]
         if not dtypes:
@@ -193,6 +239,53 @@ class Report:
         pyplot.close(figure)
         return None
 
+    def _plot_stages(self, pyplot):
+        """Draw a panel for each matrix, with a bar of stages for each number of ranks."""
+        taken_apart = self._taken_apart()
+        if not taken_apart:
+            return
+        stages = _stages_of(taken_apart)
+        matrices = list(dict.fromkeys((record.job.n, record.job.dtype) for record in taken_apart))
+        figure, panels = pyplot.subplots(
+            1,
+            len(matrices),
+            figsize=(3.5 + 2.6 * len(matrices), 4.6),
+            squeeze=False,
+            layout="constrained",
+        )
+        for panel, (n, dtype) in zip(panels.flat, matrices, strict=True):
+            bars = [r for r in taken_apart if (r.job.n, r.job.dtype) == (n, dtype)]
+            calls = self._beside(bars[0])
+            for at, record in enumerate(bars):
+                bottom = 0.0
+                for i, stage in enumerate(stages):
+                    height = _seconds_of_stage(record, stage) or 0.0
+                    panel.bar(at, height, bottom=bottom, color=f"C{i % 10}", label=stage)
+                    bottom += height
+            for at, call in enumerate(calls, len(bars)):
+                panel.bar(at, call.seconds, color="0.75")
+            names = [f"stages, {r.job.devices} rank{'s' * (r.job.devices > 1)}" for r in bars]
+            names += [_label(_series(call)) for call in calls]
+            panel.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
+            panel.set_title(f"N={n}, {dtype}", fontsize=10)
+            panel.grid(axis="y", alpha=0.3)
+            panel.set_axisbelow(True)
+        panels.flat[0].set_ylabel("seconds")
+        handles = dict(zip(*reversed(panels.flat[0].get_legend_handles_labels()), strict=True))
+        # From top to bottom, as in the bars.
+        figure.legend(
+            list(handles.values())[::-1],
+            list(handles)[::-1],
+            loc="outside right upper",
+            fontsize=8,
+        )
+        day = self._head["date"][:10]
+        title = f"{self._head['title']}, {self._head['hardware']}, {day}"
+        figure.suptitle(title, fontsize=10)
+        path = self.path.with_name(f"{self.path.name}_stages.svg")
+        figure.savefig(path, metadata={"Date": None})
+        pyplot.close(figure)
+
     def _panel(self, panel, records: list[Record], series):
         for i, (system, devices) in enumerate(series):
             self._line(panel, [r for r in records if _series(r) == (system, devices)], i)
@@ -223,7 +316,7 @@ class Report:
             marker="osD^vP*X"[i % 8],
             color=f"C{i % 10}",
             linewidth=2.4 if system == "jaxmg" else 1.4,
-            label=f"{system}, {devices} device" + ("s" if devices > 1 else ""),
+            label=_label((system, devices)),
         )
 
     def _roofline(self, panel, devices, rate):
@@ -241,6 +334,21 @@ class Report:
 
 def _series(record: Record):
     return record.system, record.job.devices
+
+
+def _label(series) -> str:
+    system, devices = series
+    return f"{system}, {devices} device" + ("s" if devices > 1 else "")
+
+
+def _stages_of(records: list[Record]) -> list[str]:
+    """Return the stages that any of the records has, in their order."""
+    return list(dict.fromkeys(name for record in records for name in record.details["stages"]))
+
+
+def _seconds_of_stage(record: Record, stage: str) -> float | None:
+    samples = record.details["stages"].get(stage)
+    return statistics.median(samples) if samples else None
 
 
 def _has(job: Job, word: str | None) -> bool:

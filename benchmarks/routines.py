@@ -30,6 +30,7 @@ class Routine:
     given: str  # what of the caller's is in memory beside what the call needs
     sweeps: dict[str, Sweep]
     rhs: tuple[str, ...] = ()  # default numbers of right-hand sides
+    stages: bool = False  # whether a program of stages/ takes it apart
 
     def flops(self, job) -> float:
         """Operations of a job, a complex multiply-add counting as eight."""
@@ -112,6 +113,7 @@ _ALL = (
         "random b, in C++ for columns of I",
         given="matrix",
         sweeps=_EIGENPROBLEMS,
+        stages=True,
     ),
     Routine(
         name="syevd_values",
@@ -124,6 +126,7 @@ _ALL = (
         residual="max |λ - λ'| / |A|, λ' being the eigenvalues, which are known",
         given="matrix",
         sweeps=_EIGENPROBLEMS,
+        stages=True,
     ),
 )
 

@@ -4,6 +4,7 @@ from routines import Routine
 
 from peers.cuda_programs import CudaProgram
 from peers.jax_solvers import JaxMg, JaxSolver
+from peers.stages import Stages
 
 
 def all_solvers(machine: dict, routine: Routine, tile: int | None) -> list:
@@ -15,6 +16,7 @@ def all_solvers(machine: dict, routine: Routine, tile: int | None) -> list:
     """
     return [
         JaxMg(machine, routine, tile),
+        *([Stages(machine, routine)] if routine.stages else []),
         CudaProgram(machine, routine, "cuSOLVERMp", ["cusolverMp", "nccl"], lacks=["potri"]),
         CudaProgram(machine, routine, "cuSOLVERMg", ["cusolverMg"]),
         CudaProgram(machine, routine, "cuSOLVERDn", ["cusolver"], most_devices=1),

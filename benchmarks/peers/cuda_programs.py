@@ -57,11 +57,11 @@ class CudaProgram:
     def run(self, job: Job, seconds: float) -> Record:
         program = _build(self._program, tuple(self._libraries))
         command = [program, self._routine, job.n, job.dtype, job.nrhs, job.devices, _REPEATS]
-        output = run_program([str(word) for word in command], seconds, _loader_path())
+        output = run_program([str(word) for word in command], seconds, loader_path())
         outcomes = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-        best = min(outcomes, key=lambda outcome: statistics.median(_samples(outcome)[1:]))
+        best = min(outcomes, key=lambda outcome: statistics.median(seconds_of_calls(outcome)[1:]))
         steps = {name: samples[1:] for name, samples in best["steps"].items()}
-        samples = _samples(best)[1:]
+        samples = seconds_of_calls(best)[1:]
         note = f"tile {best['tile']}"
         if len(steps) > 1:
             medians = [f"{name} {statistics.median(steps[name]):.4f}" for name in steps]
@@ -72,7 +72,7 @@ class CudaProgram:
             job,
             statistics.median(samples),
             samples,
-            first_call=_samples(outcomes[0])[0],
+            first_call=seconds_of_calls(outcomes[0])[0],
             residual=best["residual"],
             note=note,
             details=steps | kept,
@@ -85,7 +85,7 @@ class CudaProgram:
         return [f"{name}.h" for name in self._libraries if name not in ("cudart", "cusolver")]
 
 
-def _samples(outcome: dict) -> list[float]:
+def seconds_of_calls(outcome: dict) -> list[float]:
     """Return the seconds of all steps of a program together, the first call's first."""
     return [sum(steps) for steps in zip(*outcome["steps"].values(), strict=True)]
 
@@ -147,7 +147,7 @@ def _library(name: str) -> Path | None:
     return None
 
 
-def _loader_path() -> dict:
+def loader_path() -> dict:
     folders = [root / lib for root in _roots() for lib in ("lib", "lib64") if root != Path("/usr")]
     folders = [str(folder) for folder in folders if folder.is_dir()]
     earlier = os.environ.get("LD_LIBRARY_PATH")

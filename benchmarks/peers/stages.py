@@ -1,0 +1,78 @@
+"""The eigensolver of jaxmg taken apart, by the program of ../stages.
+
+It is the target syevd_stages_host or syevd_stages_cuda<major> of a build with the C++ tests, and is
+found in JAXMG_LIBRARY_DIR, the folder of that build. With JAXMG_TEST_RANKS_PER_GPU, so many ranks
+share a GPU.
+"""
+
+import json
+import os
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+from jobs import Job, Record
+from processes import Failed, run_program
+from routines import Routine
+
+from peers.cuda_programs import loader_path, seconds_of_calls
+
+_REPEATS = 3
+_PROGRAMS = {
+    "gpu": ("syevd_stages_cuda13", "syevd_stages_cuda12"),
+    "cpu": ("syevd_stages_host",),
+}
+
+
+class Stages:
+    """What each stage of jaxmg's eigensolver takes, called from C++."""
+
+    name = "jaxmg by stages"
+
+    def __init__(self, machine: dict, routine: Routine):
+        self._routine = routine.name
+        self._on_gpu = machine["platform"] == "gpu"
+        folder = Path(os.environ.get("JAXMG_LIBRARY_DIR", ""))
+        found = [folder / name for name in _PROGRAMS[machine["platform"]]]
+        self._names = " or ".join(path.name for path in found)
+        self._program = next((path for path in found if path.is_file()), None)
+
+    def available(self) -> str | None:
+        if self._program is None:
+            return f"JAXMG_LIBRARY_DIR is no build with {self._names}"
+        return None
+
+    def job_for(self, job: Job) -> Job | None:
+        return replace(job, devices=job.devices * self._ranks_per_device())
+
+    def run(self, job: Job, seconds: float) -> Record:
+        command = [self._program, self._routine, job.n, job.dtype, job.nrhs, job.devices, _REPEATS]
+        environment = loader_path() if self._on_gpu else {}
+        if self._ranks_per_device() > 1:
+            # Streams of ranks that wait for each other must not share a queue of the GPU.
+            environment["CUDA_DEVICE_MAX_CONNECTIONS"] = "32"
+        output = run_program([str(word) for word in command], seconds, environment)
+        outcomes = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+        if not outcomes:
+            raise Failed("the program printed no result")
+        outcome = outcomes[0]
+        samples = seconds_of_calls(outcome)
+        stages = {name: values[1:] for name, values in outcome["steps"].items()}
+        kept = {name: outcome[name] for name in ("orthogonality", "tile") if name in outcome}
+        sharing = self._ranks_per_device()
+        return Record(
+            self.name,
+            job,
+            statistics.median(samples[1:]),
+            samples[1:],
+            first_call=samples[0],
+            residual=outcome["residual"],
+            note=f"{sharing} ranks share a GPU" if sharing > 1 else "",
+            details={"stages": stages} | kept,
+        )
+
+    def stop(self):
+        pass
+
+    def _ranks_per_device(self) -> int:
+        return int(os.environ.get("JAXMG_TEST_RANKS_PER_GPU", "1")) if self._on_gpu else 1

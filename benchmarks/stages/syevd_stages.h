@@ -1,0 +1,153 @@
+// The eigensolver stage by stage: ranks wait for their work, and where all work for each other, at the end of each
+// stage. What a stage could do while the one before still runs is lost, so the whole is a little slower than a call.
+#pragma once
+
+#include <algorithm>
+#include <barrier>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backends/eigen_plan.h"
+#include "backends/tiled_eigen.h"
+#include "dealt.h"
+#include "matrices.h"
+#include "routines.h"
+#include "solves.h"
+
+namespace jaxmg::benchmarks {
+
+// The matrix and its decomposition on `Ranks` (see tests/cpp/ranks.h).
+template <class T, class Ranks>
+class StagedSyevd {
+ public:
+  StagedSyevd(const Arguments& arguments, Platform platform)
+      : n_(possible(arguments).n),
+        wanted_{0, arguments.routine == "syevd" ? n_ : 0},
+        plan_(make_eigen_plan({n_, ScalarTraits<T>::type, arguments.devices, 0, platform, 1, 0, wanted_.count})),
+        layout_(n_, testing::shard_of(n_, arguments.devices), plan_.tile, arguments.devices),
+        ranks_(arguments.devices),
+        given_(ranks_.template matrix<T>(n_, layout_.shard())),
+        a_(ranks_.template matrix<T>(n_, layout_.shard())),
+        w_(ranks_.template matrix<jaxmg::Real<T>>(n_, 1)),
+        z_(ranks_.template matrix<T>(n_, wanted_.share(layout_.ranks()))),
+        status_(ranks_.template matrix<std::int32_t>(1, 1)),
+        workspace_(ranks_.template matrix<std::byte>(
+            TiledSyevdWorkspace<T>(Arena(), layout_, plan_.blocking, wanted_.share(layout_.ranks())).bytes, 1)) {
+    const Diagonals diagonals = arguments.diagonals();
+    std::vector<T> elements;
+    for (std::int64_t d = 1 - n_; d < n_; ++d) elements.push_back(element<T>(diagonals, d));
+    for (int r = 0; r < layout_.ranks(); ++r) {
+      testing::Matrix<T> shard(n_, layout_.shard());
+      for (std::int64_t j = 0; j < layout_.shard(); ++j) {
+        const std::int64_t column = std::min(n_ - 1, r * layout_.shard() + j);
+        std::copy_n(elements.begin() + (n_ - 1 - column), n_, &shard(0, j));
+      }
+      given_.upload(r, shard);
+    }
+  }
+
+  int ranks_at_work() const { return plan_.blocking.solo ? 1 : layout_.ranks(); }
+
+  // Once more than `repeats`: the first time pays for what is loaded and made when it is first used.
+  Outcome measure(int repeats) {
+    Outcome outcome;
+    outcome.tile = plan_.tile;
+    std::barrier<> all(layout_.ranks());
+    double began = 0;  // of the stage, on rank 0
+    ranks_.run([&](auto& engine) {
+      const int rank = engine.rank();
+      const auto wait_for_all = [&] {
+        wait(engine);
+        all.arrive_and_wait();
+      };
+      const auto ended = [&](const char* stage) {
+        if (ranks_at_work() == 1) {
+          wait(engine);
+        } else {
+          wait_for_all();
+        }
+        if (rank != 0) return;
+        const double end = now();
+        samples(outcome, stage).push_back(end - std::exchange(began, end));
+      };
+      for (int repeat = 0; repeat <= repeats; ++repeat) {
+        engine.copy(Lane::panel, given_.view(rank), a_.view(rank));
+        wait_for_all();
+        if (rank == 0) began = now();
+        const HermitianEigen<T> problem{layout_,       plan_.blocking, a_.view(rank),          w_.view(rank).data,
+                                        z_.view(rank), wanted_,        status_.view(rank).data};
+        TiledEigen<T, typename Ranks::Engine>().syevd(engine, problem, testing::arena_over(workspace_.view(rank)),
+                                                      ended);
+      }
+    });
+    for (int r = 0; r < layout_.ranks(); ++r) {
+      const std::int32_t status = status_.download(r)(0, 0);
+      if (status == 0) continue;
+      std::fprintf(stderr, "the status of rank %d is %d\n", r, static_cast<int>(status));
+      std::exit(1);
+    }
+    return outcome;
+  }
+
+  std::vector<T> column(std::int64_t k) const {
+    const testing::Matrix<T> share = z_.download(static_cast<int>(k / wanted_.share(layout_.ranks())));
+    const T* const first = &share(0, k % share.columns());
+    return {first, first + n_};
+  }
+
+  std::vector<double> eigenvalues() const {
+    const auto w = w_.download(0);
+    return {w.data(), w.data() + n_};
+  }
+
+ private:
+  static const Arguments& possible(const Arguments& arguments) {
+    if (!arguments.eigenproblem() || !Ranks::available(arguments.devices)) {
+      std::fprintf(stderr, "no %s on %d ranks here\n", arguments.routine.c_str(), arguments.devices);
+      std::exit(2);
+    }
+    return arguments;
+  }
+
+  // For all that this rank has enqueued.
+  void wait(typename Ranks::Engine& engine) const {
+    engine.join();
+    jaxmg::Real<T> fetched;
+    engine.fetch(Lane::panel, w_.view(engine.rank()).data, 1, &fetched);
+  }
+
+  static std::vector<double>& samples(Outcome& outcome, const std::string& stage) {
+    for (auto& [name, seconds] : outcome.steps) {
+      if (name == stage) return seconds;
+    }
+    return outcome.steps.emplace_back(stage, std::vector<double>()).second;
+  }
+
+  template <class Number>
+  using OnRanks = decltype(std::declval<Ranks&>().template matrix<Number>(1, 1));
+
+  std::int64_t n_;
+  EigenvectorRange wanted_;
+  EigenPlan plan_;
+  TileColumns layout_;
+  Ranks ranks_;
+  OnRanks<T> given_, a_;
+  OnRanks<jaxmg::Real<T>> w_;
+  OnRanks<T> z_;
+  OnRanks<std::int32_t> status_;
+  OnRanks<std::byte> workspace_;
+};
+
+template <class T, class Solver>
+int report(const Arguments& arguments, Solver& solver) {
+  Outcome outcome = solver.measure(arguments.repeats);
+  judge_eigenproblem<T>(arguments, solver, outcome);
+  print(outcome);
+  return 0;
+}
+
+}  // namespace jaxmg::benchmarks
