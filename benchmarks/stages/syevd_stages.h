@@ -78,8 +78,10 @@ class StagedSyevd {
         engine.copy(Lane::panel, given_.view(rank), a_.view(rank));
         wait_for_all();
         if (rank == 0) began = now();
-        const HermitianEigen<T> problem{layout_,       plan_.blocking, a_.view(rank),          w_.view(rank).data,
-                                        z_.view(rank), wanted_,        status_.view(rank).data};
+        const HermitianEigen<T> problem{layout_,       plan_.blocking,
+                                        a_.view(rank), w_.view(rank).data,
+                                        z_.view(rank), EigenvectorForm::adjoint_rows,
+                                        {wanted_},     status_.view(rank).data};
         TiledEigen<T, typename Ranks::Engine>().syevd(engine, problem, testing::arena_over(workspace_.view(rank)),
                                                       ended);
       }
@@ -94,9 +96,11 @@ class StagedSyevd {
   }
 
   std::vector<T> column(std::int64_t k) const {
-    const testing::Matrix<T> share = z_.download(static_cast<int>(k / wanted_.share(layout_.ranks())));
-    const T* const first = &share(0, k % share.columns());
-    return {first, first + n_};
+    const std::int64_t share = wanted_.share(layout_.ranks());
+    const testing::Matrix<T> rows = z_.download(static_cast<int>(k / share));
+    std::vector<T> vector;
+    for (std::int64_t i = 0; i < n_; ++i) vector.push_back(conjugate(rows.data()[k % share + i * share]));
+    return vector;
   }
 
   std::vector<double> eigenvalues() const {

@@ -42,6 +42,16 @@ struct SyevdBlocking {
   bool solo = false;      // one rank gets the matrix and does all of this alone (backends/tiled_eigen.h)
 };
 
+// Which eigenvectors are wanted: those of a range or, where there are `bounds`, of eigenvalues above the first of these
+// two numbers and up to the second. Of the latter, at most range.count are computed, the lowest ones; `found` becomes
+// the number of the first and how many eigenvalues are within the bounds.
+template <class R>
+struct EigenvectorChoice {
+  EigenvectorRange range;
+  const R* bounds = nullptr;
+  std::int32_t* found = nullptr;
+};
+
 template <class T, class E>
 concept EigenEngine = BandReductionEngine<E, T> && BulgeChasingEngine<E, T> && TridiagonalEngine<E, Real<T>> &&
                       WideningEngine<E, T> && SoloEngine<E>;
@@ -109,12 +119,12 @@ class Syevd {
   using R = Real<T>;
 
   // `a` is this rank's n rows by shard of A, both triangles of it, and is lost. `w` (n) receives the eigenvalues in
-  // ascending order, on every rank. `z` (n by share, or empty: eigenvalues alone) receives rank r's eigenvectors, those
-  // from number first + r share on, and zeros in columns beyond the wanted ones. `status` is LAPACK's info, the same on
-  // all ranks: where it is not 0 (`not_finite` for NaN or infinities in A, positive where a stage failed) w and z are
-  // NaN.
+  // ascending order, on every rank. `z` (n by share, or empty: eigenvalues alone) receives rank r's eigenvectors,
+  // numbers r share and following of the wanted ones, and zeros in columns beyond these. `status` is LAPACK's info, the
+  // same on all ranks: where it is not 0 (`not_finite` for NaN or infinities in A, positive where a stage failed) w and
+  // z are NaN.
   Syevd(E& engine, const TileColumns& layout, const SyevdBlocking& blocking, MatrixView<T> a, R* w, MatrixView<T> z,
-        EigenvectorRange wanted, std::int32_t* status, SyevdWorkspace<T>& workspace)
+        const EigenvectorChoice<R>& choice, std::int32_t* status, SyevdWorkspace<T>& workspace)
       : e_(engine),
         layout_(layout),
         blocking_(blocking),
@@ -122,7 +132,7 @@ class Syevd {
         a_(a),
         eigenvalues_{w, n_, 1, n_},
         z_(z),
-        wanted_(wanted),
+        choice_(choice),
         status_(status),
         w_(workspace) {}
 
@@ -144,12 +154,12 @@ class Syevd {
         if (w_.lends(layout_, z_.columns)) w_.merging->other = {z_.data, layout_.shard(), n_, layout_.shard()};
       }
       DivideAndConquer<R, E> merging(e_, n_, layout_.shard(), w_.d, w_.e, eigenvalues_.data, own_info(), *w_.merging);
-      merging.values();
-      merging.vectors(wanted_);
+      const EigenvectorRange wanted = choose(merging.values());
+      merging.vectors(wanted);
       ended("divide and conquer");
-      rows_to_columns<T>(e_, w_.merging->rows, wanted_.first, wanted_.count, z_, w_.merging->other.data);
+      rows_to_columns<T>(e_, w_.merging->rows, wanted.first, wanted.count, z_, w_.merging->other.data);
       ended("rows to columns");
-      const MatrixView<T> own = own_vectors();
+      const MatrixView<T> own = own_vectors(wanted.count);
       BackTransformation<T, E>(e_, Lane::bulk, w_.q2, *w_.second_back).run(own, z_.columns);
       e_.join();
       ended("back by Q2");
@@ -205,9 +215,25 @@ class Syevd {
         .run();
   }
 
-  MatrixView<T> own_vectors() const {
-    const std::int64_t begin = std::min(wanted_.count, e_.rank() * z_.columns);
-    return z_.block(0, 0, n_, std::min(wanted_.count - begin, z_.columns));
+  // By the eigenvalues of the scaled matrix, which are the same on all ranks.
+  EigenvectorRange choose(const std::vector<R>& values) {
+    if (choice_.bounds == nullptr) return choice_.range;
+    R scale = 1, bounds[2];
+    e_.fetch(lane, w_.scale, 1, &scale);
+    e_.fetch(lane, choice_.bounds, 2, bounds);
+    std::int32_t found[2] = {0, 0};
+    for (const R value : values) {
+      const R w = value / scale;  // as the engine divides it
+      if (w <= bounds[0]) ++found[0];
+      if (w > bounds[0] && w <= bounds[1]) ++found[1];
+    }
+    e_.store(lane, found, 2, choice_.found);
+    return {found[0], std::min<std::int64_t>(found[1], choice_.range.count)};
+  }
+
+  MatrixView<T> own_vectors(std::int64_t wanted) const {
+    const std::int64_t begin = std::min(wanted, e_.rank() * z_.columns);
+    return z_.block(0, 0, n_, std::min(wanted - begin, z_.columns));
   }
 
   void conclude() {
@@ -223,7 +249,7 @@ class Syevd {
   MatrixView<T> a_;
   MatrixView<R> eigenvalues_;
   MatrixView<T> z_;
-  EigenvectorRange wanted_;
+  const EigenvectorChoice<R>& choice_;
   std::int32_t* status_;
   SyevdWorkspace<T>& w_;
 };

@@ -12,15 +12,19 @@
 
 namespace jaxmg {
 
+// How eigenvectors are returned: as columns of Z, or as rows of Z^H.
+enum class EigenvectorForm { columns, adjoint_rows };
+
 // One rank's part of A = Z diag(w) Z^H after the buffers of a call have been decoded.
 template <class T>
 struct HermitianEigen {
   TileColumns layout;
   SyevdBlocking blocking;
-  MatrixView<T> a;  // this rank's columns in block order, n rows; the lower triangle is read, all is overwritten
-  Real<T>* w;       // n eigenvalues in ascending order, on every rank
-  MatrixView<T> z;  // this rank's eigenvectors, n by its share of the wanted ones; empty: none are wanted
-  EigenvectorRange wanted;
+  MatrixView<T> a;       // this rank's columns in block order, n rows; the lower triangle is read, all is overwritten
+  Real<T>* w;            // n eigenvalues in ascending order, on every rank
+  MatrixView<T> z;       // this rank's eigenvectors, n by its share of the wanted ones; empty: none are wanted
+  EigenvectorForm form;  // with adjoint_rows, the memory of z receives its adjoint
+  EigenvectorChoice<Real<T>> wanted;
   std::int32_t* status;  // LAPACK's info, the same on all ranks; w and z are NaN unless it is 0
 };
 

@@ -14,7 +14,8 @@
 
 namespace jaxmg {
 
-// The workspace of a call. Dealing and mirroring come first and use the memory of what follows.
+// The workspace of a call. Dealing and mirroring come first, and the eigenvectors are turned last: these use the memory
+// of what is between them.
 template <class T>
 struct TiledSyevdWorkspace {
   MatrixView<T> a, z;  // all columns, where one rank solves alone
@@ -23,6 +24,7 @@ struct TiledSyevdWorkspace {
   Arena whole;
   std::int64_t mirror_depth;  // a pivot is a tile; on one rank there is nothing to send
   std::optional<MirrorWorkspace<T>> mirroring;
+  MatrixView<T> adjoint;  // of a rank's eigenvectors
   std::int64_t bytes;
 
   // For a matrix in the blocks of `given`, and `share` eigenvectors on every rank.
@@ -33,10 +35,11 @@ struct TiledSyevdWorkspace {
         syevd(arena, layout, blocking, blocking.solo ? z.columns : share),
         whole(arena),
         mirror_depth(layout.ranks() > 1 ? std::min(layout.tile(), layout.shard()) : 1) {
-    Arena deal = arena, turn = arena;
+    Arena deal = arena, mirror = arena, turn = arena;
     if (layout.ranks() > 1) deal.take<T>(layout.order() * layout.tile());
-    mirroring.emplace(turn, layout, mirror_depth, 2);
-    bytes = std::max({syevd.bytes, deal.used(), turn.used()});
+    mirroring.emplace(mirror, layout, mirror_depth, 2);
+    adjoint = turn.matrix<T>(share, given.order());
+    bytes = std::max({syevd.bytes, deal.used(), mirror.used(), turn.used()});
   }
 
  private:
@@ -71,6 +74,10 @@ class TiledEigen final : public EigenBackend<T, E> {
       ended("dealing");
       solve(engine, p, p.a, p.z, w, ended);
     }
+    if (p.form == EigenvectorForm::adjoint_rows && !p.z.empty()) {
+      turn(engine, p.z, w.adjoint);
+      ended("turning");
+    }
   }
 
  private:
@@ -102,10 +109,21 @@ class TiledEigen final : public EigenBackend<T, E> {
     const MatrixView<Real<T>> w{p.w, n, 1, n};
     const MatrixView<std::int32_t> status{p.status, 1, 1, 1};
     std::vector<Block> blocks{make_block(0, all_ranks, w, w), make_block(0, all_ranks, status, status)};
+    if (p.wanted.found != nullptr) {
+      const MatrixView<std::int32_t> found{p.wanted.found, 2, 1, 2};
+      blocks.push_back(make_block(0, all_ranks, found, found));
+    }
     for (int r = 0; share > 0 && r < engine.size(); ++r) {
       blocks.push_back(make_block(0, r, all.block(0, r * share, n, share), p.z));
     }
     engine.exchange(lane, blocks);
+    engine.join();
+  }
+
+  // From the columns of Z to the rows of Z^H.
+  static void turn(E& engine, MatrixView<T> z, MatrixView<T> adjoint) {
+    engine.conj_transpose(lane, z, adjoint);
+    engine.copy(lane, adjoint, {z.data, adjoint.rows, adjoint.columns, adjoint.ld});
     engine.join();
   }
 };

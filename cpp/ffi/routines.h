@@ -112,10 +112,11 @@ struct Diagonal : Defaults {
   }
 };
 
-// a (lost) -> w, eigenvectors as columns (or not: eigenvalues alone), info
+// a (lost), bounds if the eigenvectors are chosen by value (read)
+//   -> w, eigenvectors (or not: eigenvalues alone), what is within the bounds if there are such, info
 struct Syevd : Defaults {
   static constexpr std::size_t in_place = 1;
-  static constexpr bool data_decides = true;  // how much of a merge deflates
+  static constexpr bool data_decides = true;  // how much of a merge deflates, which eigenvectors are wanted
   static bool solo(const CallFrame& call) { return call.attribute("solo") != 0; }
   template <class T, class E>
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
@@ -124,22 +125,39 @@ struct Syevd : Defaults {
     if (shard.rows != n || call.result(1).element_count() != static_cast<std::size_t>(n)) {
       throw Error(ErrorCode::internal, "the buffers of the matrix or of w do not go with n = " + std::to_string(n));
     }
-    const EigenvectorRange wanted{call.attribute("first"), call.attribute("vectors")};
-    const bool vectors = wanted.count > 0;
-    if (call.results() != (vectors ? 5 : 4) || wanted.first < 0 || wanted.first + wanted.count > n) {
+    const bool by_value = call.attribute("by_value") != 0;
+    EigenvectorChoice<Real<T>> wanted{{call.attribute("first"), call.attribute("vectors")}};
+    const auto [first, count] = wanted.range;
+    const std::size_t vectors = count > 0 ? 1 : 0, found = by_value ? 1 : 0, info = 2 + vectors + found;
+    if (call.results() != info + 2 || found > vectors || first < 0 || count < 0 || first + count > n) {
       throw Error(ErrorCode::internal, "the call does not say which eigenvectors it wants");
+    }
+    if (by_value) {
+      if (call.operand(1).element_count() != 2 || call.result(3).element_count() != 2) {
+        throw Error(ErrorCode::internal, "the bounds, or what is within them, are not two numbers");
+      }
+      wanted.bounds = static_cast<const Real<T>*>(call.operand(1).untyped_data());
+      wanted.found = call.info(3);
     }
     const SyevdBlocking blocking{
         call.attribute("half_bandwidth"), call.attribute("delay"),   call.attribute("depth"), call.attribute("columns"),
         call.attribute("diamonds"),       call.attribute("secular"), call.attribute("kept"),  solo(call)};
     const TileColumns layout(n, shard.columns, call.attribute("tile"), members.roll.ranks());
     auto* const w = static_cast<Real<T>*>(call.result(1).untyped_data());
-    const MatrixView<T> z = vectors ? columns_of<T>(call.result(2)) : MatrixView<T>{};
-    if (vectors && (z.rows != n || z.columns != wanted.share(layout.ranks()))) {
-      throw Error(ErrorCode::internal, "the buffer of the eigenvectors does not have their share");
+    // Rows of Z^H, read column-major, are the columns of V in JAX's rows.
+    const auto form = call.attribute("as_columns") != 0 ? EigenvectorForm::adjoint_rows : EigenvectorForm::columns;
+    MatrixView<T> z{};
+    if (vectors > 0) {
+      const MatrixView<T> buffer = columns_of<T>(call.result(2));
+      const std::int64_t share = wanted.range.share(layout.ranks());
+      z = {buffer.data, n, share, n};
+      const bool turned = form == EigenvectorForm::adjoint_rows;
+      if (buffer.rows != (turned ? share : n) || buffer.columns != (turned ? n : share)) {
+        throw Error(ErrorCode::internal, "the buffer of the eigenvectors does not have their share");
+      }
     }
     Backends<E>::template eigen<T>(call.backend())
-        ->syevd(engine, {layout, blocking, shard, w, z, wanted, call.info(vectors ? 3 : 2)}, workspace);
+        ->syevd(engine, {layout, blocking, shard, w, z, form, wanted, call.info(info)}, workspace);
   }
 };
 

@@ -1,9 +1,10 @@
 """The programs of the eigensolver: global arrays in, global arrays out.
 
 JAX's rows of A, read column-major, are columns of ``A.T = conj(A)``, whose eigenvectors are the
-conjugates of those of A. The eigenvectors that the native code returns as columns are therefore, as
+conjugates of those of A. The eigenvectors that the native code has as columns are therefore, as
 rows, those of V^H: A = V W V^H, and what is called Z here is V^H, one conjugated eigenvector of A a
-row, in row blocks (see `_cholesky`).
+row, in row blocks (see `_cholesky`). It turns them, where they are, if columns of V are wanted:
+those come in blocks of columns, ceil(k / P) of k on each rank, of which those from k on are zero.
 """
 
 import functools
@@ -46,21 +47,40 @@ class Aside(NamedTuple):
     rest: jax.Array
 
 
-def eigh(matrices, *, call: Call, uplo: int, part: Part):
+def eigh(matrices, *, call: Call, uplo: int, part: Part, as_columns: bool):
     """Decompose A, or A with respect to B, for `matrices` (A,) or (A, B).
 
-    Of both, the triangle `uplo` is read. Return (w, Z, aside): the eigenvalues and the rows of Z
-    that belong to `part`, and what comes with them.
+    Of both, the triangle `uplo` is read. Return (w, vectors, aside): the eigenvalues, the columns
+    of V or the rows of Z that belong to `part`, and what comes with them.
     """
-    a, *b = matrices
-    if not b:
-        (z,), aside = _syevd(a, call=call, uplo=uplo, wanted=part)
-        return part.of(aside.spectrum), z, aside
-    a, factor, not_definite = _reduced(a, *b, call=call, uplo=uplo)
-    (z,), aside = _syevd(a, call=call, uplo=UPPER, wanted=part)
-    # The eigenvectors of C are Y = L^H V, so V^H = Y^H L^-1.
-    z = _cholesky.potrs_rows(factor, z, call=call.of_factor(a), sweeps=BACKWARD)
-    return part.of(aside.spectrum), z, _with_info_of_b(aside, not_definite)
+    (vectors,), aside = _decomposed(matrices, (), call, uplo, part, as_columns)
+    return part.of(aside.spectrum), vectors, aside
+
+
+def eigh_between(matrices, bounds, *, call: Call, uplo: int, size: int, as_columns: bool):
+    """Decompose as `eigh` does, but for eigenvalues above bounds[0] and up to bounds[1].
+
+    Return (w, vectors, count, aside), with room for `size` eigenvalues (NaN beyond the last one)
+    and as many eigenvectors (zero beyond it), or N if that is less; `count` is how many there are.
+    """
+    part = Part(0, min(size, matrices[0].shape[1]))
+    (vectors, found), aside = _decomposed(matrices, (bounds,), call, uplo, part, as_columns)
+    count = jnp.where(aside.info == 0, found[1], 0)
+    return values_between(aside.spectrum, found[0], count, size), vectors, count, aside
+
+
+def between(w, bounds):
+    """Return the number of the first eigenvalue between the bounds, and how many there are."""
+    low, high = bounds
+    count = jnp.sum((w > low) & (w <= high), dtype=np.int32)
+    return jnp.sum(w <= low, dtype=np.int32), count
+
+
+def values_between(w, first, count, size: int):
+    """Return `count` eigenvalues from number `first` on, and NaN, `size` numbers in all."""
+    place = jnp.arange(size)
+    values = w.at[first + place].get(mode="fill", fill_value=jnp.nan)
+    return jnp.where(place < count, values, jnp.nan)
 
 
 def eigvals(matrices, *, call: Call, uplo: int, part: Part):
@@ -74,29 +94,50 @@ def eigvals(matrices, *, call: Call, uplo: int, part: Part):
     return part.of(aside.spectrum), _with_info_of_b(aside, not_definite)
 
 
-def _syevd(a, *, call: Call, uplo: int, wanted: Part):
-    """Decompose A, a matrix or its row blocks; return ((Z,) or (), aside)."""
+def _decomposed(matrices, bounds, call: Call, uplo: int, part: Part, as_columns: bool):
+    """Return ((vectors, [found]), aside), also of A with respect to B."""
+    a, *b = matrices
+    if not b:
+        return _syevd(a, *bounds, call=call, uplo=uplo, wanted=part, as_columns=as_columns)
+    a, factor, not_definite = _reduced(a, *b, call=call, uplo=uplo)
+    (z, *found), aside = _syevd(a, *bounds, call=call, uplo=UPPER, wanted=part)
+    # The eigenvectors of C are Y = L^H V, so V^H = Y^H L^-1.
+    vectors = _cholesky.potrs_rows(factor, z, call=call.of_factor(a), sweeps=BACKWARD)
+    if as_columns:
+        vectors = _row_blocks.adjoint_columns(vectors, call=call)
+    return (vectors, *found), _with_info_of_b(aside, not_definite)
+
+
+def _syevd(a, *bounds, call: Call, uplo: int, wanted: Part, as_columns: bool = False):
+    """Decompose A, a matrix or its row blocks; return (([vectors], [found]), aside).
+
+    With `bounds`, the lowest wanted.count eigenvectors of eigenvalues between them are wanted, and
+    `found` says which these are (see `_ffi.syevd`).
+    """
     ranks, n = call.ranks, a.shape[1]
     if n == 0:
         aside = Aside(jnp.zeros((), np.int32), jnp.zeros(0, np.finfo(a.dtype).dtype), a)
-        return (a,), aside
+        return (a, *(jnp.zeros(2, np.int32) for _ in bounds)), aside
     plan = call.plan("syevd", n, wanted.count, a.dtype)
     if uplo == LOWER:
         a = _row_blocks.from_triangle(a, upper=False, call=call)
-    z_specs = (ranks.rows,) if wanted.count else ()
-    spec_of_w = PartitionSpec(None)
+    vector = PartitionSpec(None)
+    of_vectors = (ranks.columns if as_columns else ranks.rows,) if wanted.count else ()
+    of_results = (*of_vectors, *(vector for _ in bounds))
 
-    def decompose(a):
-        rest, w, *z, info = _sharding.over_ranks(
-            functools.partial(_ffi.syevd, n=n, part=wanted, call=plan, ranks=ranks),
+    def decompose(a, *bounds):
+        rest, w, *results, info = _sharding.over_ranks(
+            functools.partial(
+                _ffi.syevd, n=n, part=wanted, as_columns=as_columns, call=plan, ranks=ranks
+            ),
             ranks,
-            (ranks.rows,),
-            (ranks.rows, spec_of_w, *z_specs, PartitionSpec(None)),
-        )(_sharding.pad_rows_to(a, ranks.padded_rows(n)))
-        return tuple(z), Aside(info[0], w, rest)
+            (ranks.rows, *(PartitionSpec(None, None) for _ in bounds)),
+            (ranks.rows, vector, *of_results, vector),
+        )(_sharding.pad_rows_to(a, ranks.padded_rows(n)), *(two[None] for two in bounds))
+        return tuple(results), Aside(info[0], w, rest)
 
-    specs = z_specs, Aside(PartitionSpec(), spec_of_w, ranks.rows)
-    return _sharding.auto(_cholesky.batchable(decompose), ranks, specs)(a)
+    specs = of_results, Aside(PartitionSpec(), vector, ranks.rows)
+    return _sharding.auto(_cholesky.batchable(decompose), ranks, specs)(a, *bounds)
 
 
 def _reduced(a, b, *, call: Call, uplo: int):
@@ -132,5 +173,5 @@ def eigh_on_shards(a, call: Call, *, vectors: bool):
         return jnp.zeros(0, np.finfo(a.dtype).dtype), *v, jnp.zeros((), np.int32)
     part = Part(0, n if vectors else 0)
     plan = call.plan("syevd", n, part.count, a.dtype)
-    _, w, *z, info = _ffi.syevd(a, n=n, part=part, call=plan, ranks=ranks)
-    return w, *(rows.conj().T for rows in z), info[0]
+    _, w, *v, info = _ffi.syevd(a, n=n, part=part, as_columns=True, call=plan, ranks=ranks)
+    return w, *v, info[0]

@@ -26,18 +26,18 @@ from jaxmg._eigen import Part
 from jaxmg._row_blocks import product, scaled
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def eigh(call: Call, uplo: int, part: Part, matrices):
-    """Return (w, Z, aside) as `_eigen.eigh` does, for `matrices` (A,) or (A, B)."""
-    return _eigen.eigh(matrices, call=call, uplo=uplo, part=part)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2, 3))
+def eigh(call: Call, uplo: int, part: Part, as_columns: bool, matrices):
+    """Return (w, V or Z, aside) as `_eigen.eigh` does, for `matrices` (A,) or (A, B)."""
+    return _eigen.eigh(matrices, call=call, uplo=uplo, part=part, as_columns=as_columns)
 
 
 @functools.partial(eigh.defjvp, symbolic_zeros=True)
-def _(call, uplo, part, primals, tangents):
+def _(call, uplo, part, as_columns, primals, tangents):
     ((a, *_),) = primals
     everything = Part(0, a.shape[1])
     # A derivative of any eigenvector needs all of them.
-    all_w, all_z, aside = eigh(call, uplo, everything, *primals)
+    all_w, all_z, aside = eigh(call, uplo, everything, False, *primals)
     w, z = all_w, all_z
     if part != everything:
         w, z = part.of(all_w), _row_blocks.rows(all_z, part.first, part.count, call=call)
@@ -48,7 +48,32 @@ def _(call, uplo, part, primals, tangents):
     if db is not None:
         db = _row_blocks.inner_rows(z, db, call=call)[: part.count]
         dz = dz - scaled(z, db / 2, call=call)
+    if as_columns:
+        z, dz = (_row_blocks.adjoint_columns(m, call=call) for m in (z, dz))
     return (w, z, aside), (dw, dz, constant(aside))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def eigh_between(call: Call, uplo: int, size: int, matrices, bounds):
+    """Return (w, V, count, aside) as `_eigen.eigh_between` does."""
+    return _eigen.eigh_between(matrices, bounds, call=call, uplo=uplo, size=size, as_columns=True)
+
+
+@eigh_between.defjvp
+def _(call, uplo, size, primals, tangents):
+    return jax.jvp(functools.partial(_chosen_from_all, call, uplo, size), primals, tangents)
+
+
+def _chosen_from_all(call: Call, uplo: int, size: int, matrices, bounds):
+    """Return what `eigh_between` does, of all eigenvectors, which its derivative needs."""
+    n = matrices[0].shape[1]
+    w, z, aside = eigh(call, uplo, Part(0, n), False, matrices)
+    first, count = _eigen.between(aside.spectrum, bounds)
+    # On failure, all are NaN, and none is between the bounds.
+    kept = jnp.where(aside.info == 0, count, size)
+    z = _row_blocks.rows(z, first, min(size, n), kept=kept, call=call)
+    w = _eigen.values_between(w, first, count, size)
+    return w, _row_blocks.adjoint_columns(z, call=call), count, aside
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
@@ -59,7 +84,7 @@ def eigvals(call: Call, uplo: int, part: Part, matrices):
 
 @functools.partial(eigvals.defjvp, symbolic_zeros=True)
 def _(call, uplo, part, primals, tangents):
-    w, z, aside = eigh(call, uplo, part, *primals)
+    w, z, aside = eigh(call, uplo, part, False, *primals)
     g, _ = _perturbations(call, w, z, *tangents)
     dw = _row_blocks.inner_rows(z, g, call=call)[: part.count]
     return (w, aside), (dw, constant(aside))

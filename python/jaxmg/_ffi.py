@@ -71,27 +71,37 @@ def diagonal(factor, *, n: int, call: _native.CallPlan, ranks: Ranks):
     return values
 
 
-def syevd(a, *, n: int, part, call: _native.CallPlan, ranks: Ranks):
-    """Decompose A; return (what is left of this rank's rows, w, [Z], info).
+def syevd(a, *bounds, n: int, part, as_columns: bool, call: _native.CallPlan, ranks: Ranks):
+    """Decompose A; return (what is left of this rank's rows, w, [vectors], [found], info).
 
     Parameters
     ----------
     a : (ceil(n / P), n) array
         This rank's rows of A, of which the upper triangle is read; rows beyond the matrix are
         ignored.
+    bounds : (1, 2) array, optional
+        Makes the wanted eigenvectors those of eigenvalues above the first number, up to the second
+        one, and of them the lowest part.count. `found`, two integers, is the number of the first
+        eigenvalue between the bounds, and how many there are.
     part : Part
-        Which eigenvectors are wanted. Row j of rank r's Z, which has ceil(part.count / P) rows, is
-        the conjugate of number part.first + r ceil(part.count / P) + j; those beyond the part are
-        zero. There is no Z if part.count is 0.
+        Which eigenvectors are wanted, if there are no bounds. There are none if part.count is 0.
+    as_columns : bool
+        Rank r has ceil(part.count / P) eigenvectors, numbers r ceil(part.count / P) and following
+        of the wanted ones, and zeros in place of those beyond. They are columns of V, or (False)
+        conjugated and rows, those of Z = V^H.
     """
-    w = jax.ShapeDtypeStruct((n,), np.finfo(a.dtype).dtype)
-    rows = -(-part.count // ranks.size)
-    z = (jax.ShapeDtypeStruct((rows, n), a.dtype),) if rows else ()
+    real, share = np.finfo(a.dtype).dtype, -(-part.count // ranks.size)
+    w = jax.ShapeDtypeStruct((n,), real)
+    shape = (n, share) if as_columns else (share, n)
+    vectors = (jax.ShapeDtypeStruct(shape, a.dtype),) if share else ()
+    found = (jax.ShapeDtypeStruct((2,), np.int32),) if bounds else ()
     attributes = {
         "n": n,
         "tile": call.tile,
         "first": part.first,
         "vectors": part.count,
+        "by_value": bool(bounds),
+        "as_columns": as_columns,
         "half_bandwidth": call.half_bandwidth,
         "delay": call.delay,
         "depth": call.depth,
@@ -102,7 +112,8 @@ def syevd(a, *, n: int, part, call: _native.CallPlan, ranks: Ranks):
         "solo": call.solo,
         "backend": _native.BACKENDS[call.backend],
     }
-    return _call("syevd", (a,), (w, *z, _INFO), call=call, ranks=ranks, attributes=attributes)
+    results = (w, *vectors, *found, _INFO)
+    return _call("syevd", (a,), results, call=call, ranks=ranks, read=bounds, attributes=attributes)
 
 
 # The sweeps of `potrs`: A X = B, L X = B, L^H X = B.

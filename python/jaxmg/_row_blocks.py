@@ -178,9 +178,24 @@ def weighted(m, weights, of_rows, of_columns, *, call: Call):
     return _sharding.auto(all_ranks, call.ranks, call.ranks.rows)(m, of_rows, of_columns)
 
 
-def adjoint_matrix(m, rows: int, *, call: Call, spec=None):
-    """Return the adjoint of the first rows of M as a matrix with the sharding `spec`."""
-    return _sharding.auto(lambda m: m[:rows].conj().T, call.ranks, spec)(m)
+def adjoint_columns(m, *, call: Call):
+    """Return the adjoint of M in blocks of columns: every rank keeps what it has."""
+    ranks = call.ranks
+    return _sharding.auto(lambda m: _sharding.in_rows(m, ranks).conj().T, ranks, ranks.columns)(m)
+
+
+def columns_to_matrix(m, columns: int, *, call: Call, spec=None, beyond=0):
+    """Return a matrix of `columns` columns, which M has in blocks, with the sharding `spec`.
+
+    What M has too many is dropped, what is missing becomes `beyond`.
+    """
+
+    def all_ranks(m, beyond):
+        m = m[:, :columns]
+        missing = columns - m.shape[1]
+        return lax.pad(m, beyond.astype(m.dtype), [(0, 0, 0), (0, missing, 0)]) if missing else m
+
+    return _sharding.auto(all_ranks, call.ranks, spec)(m, jnp.asarray(beyond))
 
 
 def inner(x, y, *, call: Call):

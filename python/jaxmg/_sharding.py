@@ -46,6 +46,11 @@ class Ranks:
         """The spec of a matrix whose rows are dealt to the ranks in blocks."""
         return PartitionSpec(self.axes or None, None)
 
+    @property
+    def columns(self) -> PartitionSpec:
+        """The spec of a matrix whose columns are dealt to the ranks in blocks."""
+        return PartitionSpec(None, self.axes or None)
+
     def shard_rows(self, n: int) -> int:
         """Rows of each rank's block of an n-row matrix (the last blocks end in padding)."""
         return -(-n // self.size)

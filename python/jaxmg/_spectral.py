@@ -23,7 +23,8 @@ from jaxmg._row_blocks import product, scaled
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def decomposition(call: Call, uplo: int, a):
     """Return (w, Z, aside) of A, as constants where this is differentiated."""
-    return _eigen.eigh((a,), call=call, uplo=uplo, part=Part(0, a.shape[1]))
+    everything = Part(0, a.shape[1])
+    return _eigen.eigh((a,), call=call, uplo=uplo, part=everything, as_columns=False)
 
 
 @functools.partial(decomposition.defjvp, symbolic_zeros=True)

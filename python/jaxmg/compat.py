@@ -380,8 +380,8 @@ def _syevd(a, *, call: Call, vectors: bool, spec):
     if not vectors:
         w, aside = _eigen_derivatives.eigvals(call, UPPER, Part(0, n), (a,))
         return w, _status(aside.info)
-    w, z, aside = _eigen_derivatives.eigh(call, UPPER, Part(0, n), (a,))
-    v = _row_blocks.adjoint_matrix(z, n, call=call, spec=spec)
+    w, v, aside = _eigen_derivatives.eigh(call, UPPER, Part(0, n), True, (a,))
+    v = _row_blocks.columns_to_matrix(v, n, call=call, spec=spec)
     return w, v, _status(aside.info)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxmg import _eigen_derivatives, _options, _row_blocks, _sharding, _spectral
 from jaxmg._arguments import ArgumentError, as_array, check_square, positive_int
 from jaxmg._cholesky import Call
-from jaxmg._eigen import LOWER, UPPER, Part
+from jaxmg._eigen import LOWER, UPPER, Part, between, values_between
 
 __all__ = ["EighResult", "eigh", "eigvalsh", "pinvh", "sqrtm_h"]
 
@@ -63,7 +63,8 @@ def eigh(
         bounds may be infinite, and they may be traced. The result has `count` then.
     size : int, optional
         With `subset_by_value`, the number of eigenvalues and eigenvectors in the result, since
-        shapes have to be known before values; N by default.
+        shapes have to be known before values; N by default. No more eigenvectors than that, and
+        than there are, are computed.
     return_info : bool
         Append LAPACK's ``info`` to the result.
     tile : int, optional
@@ -136,12 +137,12 @@ def eigh(
     """
     matrices, uplo, call = _prepared(a, b, UPLO, tile, backend, workspace_limit)
     part, bounds, size = _subset(matrices[0], subset_by_index, subset_by_value, size)
-    options = dict(call=call, uplo=uplo, part=part, donate=donate)
+    options = dict(call=call, uplo=uplo, donate=donate)
     options["spec"] = _sharding.column_spec(size, call.ranks)
     if bounds is None:
-        *result, aside = _eigh(*matrices, **options)
+        *result, aside = _eigh(*matrices, part=part, **options)
     else:
-        *result, aside = _eigh_between(matrices[0], *bounds, *matrices[1:], size=size, **options)
+        *result, aside = _eigh_between(matrices[0], bounds, *matrices[1:], size=size, **options)
     result = (*result, aside.info) if return_info else result
     return tuple(result) if len(result) > 2 else EighResult(*result)
 
@@ -204,7 +205,7 @@ def eigvalsh(
     if bounds is None:
         *result, aside = _eigvals(*matrices, part=part, **options)
     else:
-        *result, aside = _eigvals_between(matrices[0], *bounds, *matrices[1:], size=size, **options)
+        *result, aside = _eigvals_between(matrices[0], bounds, *matrices[1:], size=size, **options)
     result = (*result, aside.info) if return_info else result
     return tuple(result) if len(result) > 1 else result[0]
 
@@ -326,19 +327,17 @@ def sqrtm_h(
 @_sharding.program("uplo", "part", "spec")
 def _eigh(*matrices, call: Call, uplo, part, spec):
     matrices = _on_mesh(matrices, call)
-    w, z, aside = _eigen_derivatives.eigh(call, uplo, part, matrices)
-    return w, _row_blocks.adjoint_matrix(z, part.count, call=call, spec=spec), aside
+    w, v, aside = _eigen_derivatives.eigh(call, uplo, part, True, matrices)
+    return w, _row_blocks.columns_to_matrix(v, part.count, call=call, spec=spec), aside
 
 
-@_sharding.program("uplo", "part", "size", "spec")
-def _eigh_between(a, low, high, *b, call: Call, uplo, part, size, spec):
-    w, z, aside = _eigen_derivatives.eigh(call, uplo, part, _on_mesh((a, *b), call))
-    first, count = _between(aside.spectrum, low, high)
-    # On failure, all are NaN, and none is in the interval.
-    kept = jnp.where(aside.info == 0, count, size)
-    z = _row_blocks.rows(z, first, size, kept=kept, call=call)
-    v = _row_blocks.adjoint_matrix(z, size, call=call, spec=spec)
-    return _values_between(w, first, count, size), v, count, aside
+@_sharding.program("uplo", "size", "spec")
+def _eigh_between(a, bounds, *b, call: Call, uplo, size, spec):
+    matrices = _on_mesh((a, *b), call)
+    w, v, count, aside = _eigen_derivatives.eigh_between(call, uplo, size, matrices, bounds)
+    beyond = jnp.where(aside.info == 0, 0.0, jnp.nan)
+    v = _row_blocks.columns_to_matrix(v, size, call=call, spec=spec, beyond=beyond)
+    return w, v, count, aside
 
 
 @_sharding.program("uplo", "part")
@@ -347,11 +346,11 @@ def _eigvals(*matrices, call: Call, uplo, part):
 
 
 @_sharding.program("uplo", "size")
-def _eigvals_between(a, low, high, *b, call: Call, uplo, size):
+def _eigvals_between(a, bounds, *b, call: Call, uplo, size):
     matrices, everything = _on_mesh((a, *b), call), Part(0, a.shape[1])
     w, aside = _eigen_derivatives.eigvals(call, uplo, everything, matrices)
-    first, count = _between(w, low, high)
-    return _values_between(w, first, count, size), count, aside
+    first, count = between(w, bounds)
+    return values_between(w, first, count, size), count, aside
 
 
 @_sharding.program("uplo", "spec")
@@ -374,18 +373,6 @@ def _sqrtm(a, *, call: Call, uplo, spec):
 
 def _on_mesh(matrices, call: Call):
     return tuple(_sharding.matrix_on_mesh(matrix, call.ranks) for matrix in matrices)
-
-
-def _between(w, low, high):
-    """Return the number of the first eigenvalue in (low, high], and how many there are."""
-    count = jnp.sum((w > low) & (w <= high), dtype=np.int32)
-    return jnp.sum(w <= low, dtype=np.int32), count
-
-
-def _values_between(w, first, count, size: int):
-    place = jnp.arange(size)
-    values = w.at[first + place].get(mode="fill", fill_value=jnp.nan)
-    return jnp.where(place < count, values, jnp.nan)
 
 
 # --- arguments --------------------------------------------------------------------------------
@@ -413,7 +400,7 @@ def _triangle(UPLO) -> int:
 
 
 def _subset(a, by_index, by_value, size):
-    """Return the part to compute, the bounds of an interval or None, and the size of the result."""
+    """Return the part to compute or the bounds of an interval, and the size of the result."""
     n = a.shape[1]
     if by_index is not None and by_value is not None:
         raise ValueError("subset_by_index and subset_by_value must not both be given")
@@ -422,11 +409,8 @@ def _subset(a, by_index, by_value, size):
         if not _sharding.is_traced(low, high) and not low < high:
             raise ValueError(f"subset_by_value must be (low, high) with low < high, got {by_value}")
         size = n if size is None else positive_int(size, "size")
-        # From the lowest one on, it is known which eigenvectors are wanted.
-        lowest = not _sharding.is_traced(low) and low == -np.inf
-        part = Part(0, min(size, n) if lowest else n)
         real = np.finfo(a.dtype).dtype
-        return part, (jnp.asarray(low, real), jnp.asarray(high, real)), size
+        return None, jnp.stack([jnp.asarray(low, real), jnp.asarray(high, real)]), size
     if size is not None:
         raise ValueError("size is the number of eigenvalues for subset_by_value; there is none")
     if by_index is None:

@@ -46,11 +46,25 @@ struct Eigen {
   std::vector<Matrix<Real<T>>> w;  // of each rank
   Matrix<T> z;
   std::vector<std::int32_t> status;
+  std::vector<EigenvectorRange> found;  // between bounds
 };
 
-// By our backend, from the lower triangle in undealt shards, in exactly the workspace that it measures.
+// Eigenvectors that a rank has as rows of the adjoint, as columns.
+template <class T>
+Matrix<T> from_adjoint(const Matrix<T>& rows) {
+  const std::int64_t n = rows.rows(), share = rows.columns();
+  Matrix<T> z(n, share);
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t j = 0; j < share; ++j) z(i, j) = conjugate(rows.data()[j + i * share]);
+  }
+  return z;
+}
+
+// By our backend, from the lower triangle in undealt shards, in exactly the workspace that it measures. With bounds (a
+// lower and an upper one), of eigenvalues between these.
 template <class T, class Ranks>
-Eigen<T> eigen(Ranks& ranks, const Matrix<T>& a, const EigenShape& s, EigenvectorRange wanted) {
+Eigen<T> eigen(Ranks& ranks, const Matrix<T>& a, const EigenShape& s, EigenvectorRange wanted,
+               EigenvectorForm form = EigenvectorForm::columns, const std::vector<Real<T>>& bounds = {}) {
   const TileColumns layout = s.layout();
   const std::int64_t share = wanted.share(s.ranks);
   const std::int64_t bytes = TiledSyevdWorkspace<T>(Arena(), layout, s.blocking, share).bytes;
@@ -58,18 +72,34 @@ Eigen<T> eigen(Ranks& ranks, const Matrix<T>& a, const EigenShape& s, Eigenvecto
   auto w = ranks.template matrix<Real<T>>(s.n, 1);
   auto z = ranks.template matrix<T>(s.n, share);
   auto status = ranks.template matrix<std::int32_t>(1, 1);
+  auto limits = ranks.template matrix<Real<T>>(2, 1);
+  auto found = ranks.template matrix<std::int32_t>(2, 1);
+  for (int r = 0; r < s.ranks && !bounds.empty(); ++r) {
+    Matrix<Real<T>> two(2, 1);
+    std::copy(bounds.begin(), bounds.end(), two.data());
+    limits.upload(r, two);
+  }
   auto workspace = ranks.template matrix<std::byte>(bytes, 1);
   upload(shards, in_blocks(lower_only(a), layout));
   ranks.run([&](auto& engine) {
     const int rank = engine.rank();
-    const HermitianEigen<T> problem{layout,       s.blocking, shards.view(rank),     w.view(rank).data,
-                                    z.view(rank), wanted,     status.view(rank).data};
+    EigenvectorChoice<Real<T>> choice{wanted};
+    if (!bounds.empty()) choice = {wanted, limits.view(rank).data, found.view(rank).data};
+    const HermitianEigen<T> problem{layout, s.blocking, shards.view(rank),     w.view(rank).data, z.view(rank),
+                                    form,   choice,     status.view(rank).data};
     TiledEigen<T, typename Ranks::Engine>().syevd(engine, problem, arena_over(workspace.view(rank)));
   });
-  Eigen<T> found{download(w, s.ranks), {}, {}};
-  if (share > 0) found.z = side_by_side(download(z, s.ranks), wanted.count);
-  for (const auto& info : download(status, s.ranks)) found.status.push_back(info(0, 0));
-  return found;
+  Eigen<T> result{download(w, s.ranks), {}, {}, {}};
+  auto vectors = download(z, s.ranks);
+  if (form == EigenvectorForm::adjoint_rows) {
+    for (Matrix<T>& own : vectors) own = from_adjoint(own);
+  }
+  if (share > 0) result.z = side_by_side(vectors, wanted.count);
+  for (const auto& info : download(status, s.ranks)) result.status.push_back(info(0, 0));
+  if (!bounds.empty()) {
+    for (const auto& two : download(found, s.ranks)) result.found.push_back({two(0, 0), two(1, 0)});
+  }
+  return result;
 }
 
 // All eigenvectors, or none.

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <tuple>
 #include <vector>
 
 #include "eigenproblems.h"
@@ -116,6 +117,61 @@ TYPED_TEST_P(SyevdTest, FindsPartOfTheEigenvectors) {
   }
 }
 
+// Turned around, they are the same.
+TYPED_TEST_P(SyevdTest, ReturnsTheAdjoint) {
+  using T = typename TypeParam::Scalar;
+  for (const EigenShape& shape : some_eigen_shapes<typename TypeParam::Ranks, T>()) {
+    const auto a = random_hermitian<T>(shape.n, 4);
+    for (const EigenvectorRange wanted : {EigenvectorRange{0, shape.n}, {3, 10}}) {
+      SCOPED_TRACE(::testing::Message() << wanted.count << " from " << wanted.first << ", " << shape);
+      typename TypeParam::Ranks one(shape.ranks), other(shape.ranks);
+      const auto columns = eigen(one, a, shape, wanted);
+      const auto rows = eigen(other, a, shape, wanted, EigenvectorForm::adjoint_rows);
+      EXPECT_EQ(rows.w, columns.w);
+      EXPECT_EQ(rows.z, columns.z);
+    }
+  }
+}
+
+// Eigenvalues at the bounds belong to the interval above them. The lowest are returned where there is not room for all,
+// zeros where there is more.
+TYPED_TEST_P(SyevdTest, FindsEigenvectorsByValue) {
+  using T = typename TypeParam::Scalar;
+  using R = Real<T>;
+  constexpr R infinity = std::numeric_limits<R>::infinity();
+  for (const EigenShape& shape : some_eigen_shapes<typename TypeParam::Ranks, T>()) {
+    // Small enough to be scaled: bounds are those of the matrix as it was.
+    auto a = random_hermitian<T>(shape.n, 5);
+    for (std::int64_t i = 0; i < shape.n * shape.n; ++i) {
+      a.data()[i] *= std::ldexp(R(1), std::numeric_limits<R>::min_exponent / 2 - 20);
+    }
+    typename TypeParam::Ranks plain(shape.ranks);
+    const auto all = eigen(plain, a, shape, true);
+    const auto value = [&](std::int64_t i) { return all.w[0](i, 0); };
+    const std::int64_t room = 11, last = shape.n - 1;
+    for (const auto& [low, high, found] : std::vector<std::tuple<R, R, EigenvectorRange>>{
+             {value(4), value(9), {5, 5}},
+             {-infinity, value(room), {0, room + 1}},
+             {value(last - 3), infinity, {last - 2, 3}},
+             {value(last), infinity, {shape.n, 0}},
+         }) {
+      SCOPED_TRACE(::testing::Message() << found.count << " from " << found.first << ", " << shape);
+      typename TypeParam::Ranks ranks(shape.ranks);
+      const auto some = eigen(ranks, a, shape, {0, room}, EigenvectorForm::columns, {low, high});
+      EXPECT_EQ(some.w, all.w);
+      for (const EigenvectorRange& range : some.found) {
+        EXPECT_EQ(range.first, found.first);
+        EXPECT_EQ(range.count, found.count);
+      }
+      // Columns are made of the same ones of S, and so differ by the rounding of products alone.
+      const std::int64_t count = std::min(found.count, room);
+      Matrix<T> known(shape.n, room);
+      std::copy_n(all.z.data() + found.first * shape.n, shape.n * count, known.data());
+      EXPECT_LE(frobenius(minus(some.z, known)), this->threshold * n_eps<T>(shape.n) * std::sqrt(count));
+    }
+  }
+}
+
 // Powers of two: the result is that of the matrix in the middle of the range, scaled.
 TYPED_TEST_P(SyevdTest, ScalesWhatWouldOverOrUnderflow) {
   using T = typename TypeParam::Scalar;
@@ -206,6 +262,12 @@ TYPED_TEST_P(SyevdTest, OneRankMaySolveForAll) {
           const auto expected = eigen(one, a, single, wanted);
           for (const auto& w : found.w) EXPECT_EQ(w, expected.w[0]);
           EXPECT_EQ(found.z, expected.z);
+          if (wanted.count == 0) continue;
+          const Real<T> low = expected.w[0](n / 2, 0), high = std::numeric_limits<Real<T>>::infinity();
+          const auto above = eigen(all, a, shape, {0, n}, EigenvectorForm::adjoint_rows, {low, high});
+          const auto known = eigen(one, a, single, {0, n}, EigenvectorForm::columns, {low, high});
+          EXPECT_EQ(above.z, known.z);
+          for (const EigenvectorRange& range : above.found) EXPECT_EQ(range.first, known.found[0].first);
         }
       }
     }
@@ -213,7 +275,7 @@ TYPED_TEST_P(SyevdTest, OneRankMaySolveForAll) {
 }
 
 REGISTER_TYPED_TEST_SUITE_P(SyevdTest, SolvesMatricesOfAllShapes, SolvesHardMatrices, FindsPartOfTheEigenvectors,
-                            ScalesWhatWouldOverOrUnderflow, ANumberThatIsNotFiniteMakesAllNaN, IsDeterministic,
-                            OneRankMaySolveForAll);
+                            ReturnsTheAdjoint, FindsEigenvectorsByValue, ScalesWhatWouldOverOrUnderflow,
+                            ANumberThatIsNotFiniteMakesAllNaN, IsDeterministic, OneRankMaySolveForAll);
 
 }  // namespace jaxmg::testing

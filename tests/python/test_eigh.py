@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import jaxmg
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding
@@ -179,6 +180,24 @@ def test_donated(make_mesh):
     assert a.is_deleted()
 
 
+@pytest.mark.parametrize("ranks", [1, 4])
+@pytest.mark.parametrize("donate", [False, True])
+def test_memory_is_what_the_plan_says(make_mesh, ranks, donate):
+    n = 64
+    a = put(hermitian(n), make_mesh(ranks), "x", None)
+    solve = jax.jit(linalg.eigh, donate_argnums=(0,) if donate else ())
+    memory = solve.lower(a).compile().memory_analysis()
+    needed = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+    )
+    plan = jaxmg.plan("syevd", (n, n), a.dtype, ranks)
+    # Beside what is planned, the call needs eigenvalues, its roll and scalars.
+    assert needed <= plan.total_bytes + (not donate) * plan.shard_bytes + 8 * n + 4096
+
+
 def test_left_alone(on_mesh):
     w, v = jax.jit(lambda a: (linalg.eigvalsh(a), a @ linalg.eigh(a)[1]))(on_mesh)
     linalg.eigh(on_mesh)
@@ -283,6 +302,25 @@ def test_infinite_bounds(on_mesh, bounds, size):
     values, same = linalg.eigvalsh(on_mesh, subset_by_value=bounds, size=size)
     np.testing.assert_allclose(values, w, atol=1e-12)
     assert same == count
+
+
+def test_by_value_in_a_batch(make_mesh):
+    stack = np.stack([hermitian(9, seed=seed) for seed in range(3)])
+    on = put(stack, make_mesh(3), None, "x", None)
+    lows = jnp.array([-1.0, 0.0, 0.5])
+
+    def above(a, low):
+        return linalg.eigh(a, subset_by_value=(low, np.inf), size=4)
+
+    for bounds, axis in ((lows, 0), (lows[1], None)):
+        w, v, count = jax.jit(jax.vmap(above, in_axes=(0, axis)))(on, bounds)
+        for i, a in enumerate(stack):
+            low = bounds[i] if axis == 0 else bounds
+            known = np.linalg.eigvalsh(a)
+            assert count[i] == np.sum(known > low)
+            found = min(int(count[i]), 4)
+            assert_eigen(a, w[i, :found], v[i, :, :found])
+            np.testing.assert_allclose(w[i, :found], known[known > low][:found], atol=1e-12)
 
 
 # --- the generalised problem ------------------------------------------------------------------
