@@ -324,6 +324,19 @@ void ProcessLinks::receive_some(Peer& peer, Message& message) {
   }
 }
 
+void ProcessLinks::check() {
+  for (Peer& peer : peers_) {
+    Header next{};
+    const ssize_t waiting = recv(peer.socket.get(), &next, sizeof(next), MSG_PEEK | MSG_DONTWAIT);
+    if (waiting < 0 && may_try_again()) continue;
+    if (waiting <= 0) gone(peer.rank, ended);
+    if (waiting < static_cast<ssize_t>(sizeof(next)) || next.exchange != failure) continue;
+    Message last;
+    last.expect();
+    while (true) receive_some(peer, last);
+  }
+}
+
 void ProcessLinks::fail(const std::string& why) noexcept {
   const Header header{failure, static_cast<std::int64_t>(why.size())};
   for (const Peer& peer : peers_) {

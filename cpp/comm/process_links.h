@@ -88,6 +88,8 @@ class ProcessLinks {
   void exchange(const std::vector<Block>& blocks);
   // Returns once the ranks in other processes have come here, too.
   void barrier();
+  // Throws if one of them has failed, or its process has ended. Not during another call of these.
+  void check();
   // Tells the others why this rank fails. To be called at most once, and last.
   void fail(const std::string& why) noexcept;
 

@@ -52,10 +52,17 @@ std::uint64_t fresh_call() {
   return ++last;
 }
 
+namespace {
+std::atomic<std::uint32_t> retired_teams{0};
+}  // namespace
+
+void count_retired_team() { ++retired_teams; }
+
 RollEntry own_entry(std::int32_t device) {
   RollEntry own;
   own.process = process_nonce();
   own.device = static_cast<std::uint32_t>(device);
+  own.retired = retired_teams;
   own.call = fresh_call();
   own.machine = machine_nonce();
   return own;

@@ -12,7 +12,7 @@ namespace jaxmg {
 struct RollEntry {
   std::uint64_t process = 0;  // nonce of the process
   std::uint32_t device = 0;   // ordinal of the device in its process
-  std::uint32_t retired = 0;  // see retire_teams
+  std::uint32_t retired = 0;  // teams with other processes that this one has given up, see IdleTeams
   std::uint64_t call = 0;     // fresh in every roll call of a process
   std::array<std::uint8_t, 128> nccl_id{};
   std::uint64_t machine = 0;  // processes with the same one can connect with each other
@@ -43,6 +43,8 @@ std::uint64_t process_nonce();
 std::uint64_t machine_nonce();
 // A number that no earlier roll call of this process had.
 std::uint64_t fresh_call();
+// To be called when this process gives up a team with other processes.
+void count_retired_team();
 // What a device of this process puts on a roll.
 RollEntry own_entry(std::int32_t device);
 

@@ -7,11 +7,13 @@
 #include <exception>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "backends/backend.h"
 #include "comm/gathering.h"
+#include "comm/process_links.h"
 #include "comm/roll.h"
 #include "core/error.h"
 #include "core/matrix_view.h"
@@ -148,6 +150,22 @@ inline Error tell_others(Attendance& attendance, const std::exception& error) {
   return told;
 }
 
+// What the links know of why a call fails, which is who is gone; or the error, if they know nothing. Who uses the
+// network of a process that ends may notice before its links do, but does not learn whose it was.
+inline Error explained(ProcessLinks& links, const std::exception& error) {
+  const auto* const known = dynamic_cast<const Error*>(&error);
+  if (known != nullptr && known->code() == ErrorCode::aborted) return *known;
+  try {
+    for (int i = 0; i < 10; ++i) {
+      links.check();
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  } catch (const Error& reason) {
+    return reason;
+  }
+  return known != nullptr ? *known : Error(ErrorCode::internal, error.what());
+}
+
 // Who takes part in a call, and under which name.
 struct Membership {
   Roll roll;
@@ -155,7 +173,10 @@ struct Membership {
   std::vector<int> local_ranks;
   CallKey key;
   std::chrono::milliseconds timeout;
-  std::int64_t processes;
+  std::int64_t processes;  // at most
+
+  // Whether some of the ranks are in other processes.
+  bool spans() const { return local_ranks.size() < static_cast<std::size_t>(roll.ranks()); }
 
   Membership(Roll call_roll, std::uint32_t device, const xffi::Dictionary& attributes)
       : roll(std::move(call_roll)),

@@ -1,16 +1,21 @@
 // XLA FFI handlers of NVIDIA GPUs. They enqueue and return; the host waits for the roll of the call and, in syevd, for
-// the numbers that decide how merges go on.
+// the numbers that decide how merges go on. Where ranks are in several processes it waits for the end, too: nothing
+// else shows whether one of them has ended.
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "backends/cuda_backends.h"
+#include "comm/process_links.h"
+#include "comm/watch.h"
 #include "engine/cuda/check.h"
 #include "engine/cuda/cuda_engine.h"
 #include "engine/cuda/team.h"
@@ -61,13 +66,37 @@ void with_engine(const CallFrame& call, std::int32_t device, cudaStream_t stream
                  std::int64_t largest_potrf, const std::string& kind, bool data_decides, Body&& body) {
   const Membership members(read_roll(call.roll(), stream), static_cast<std::uint32_t>(device), call.attributes());
   Attendance attendance(members.key, members.rank, members.local_ranks, std::move(buffers), members.timeout);
+  std::optional<ProcessLinks> links;  // where ranks are in several processes
+  if (members.spans()) {
+    links.emplace(Reception::instance(), attendance, members.roll, members.key, members.timeout);
+  }
   std::shared_ptr<Team> team;
   cuda::Seat* seat = nullptr;
+  const auto use_up_id = [&] {
+    if (links && members.rank == 0) OfferedIds::instance().used(static_cast<std::uint32_t>(device));
+  };
   try {
+    std::atomic<cuda::Transport*> transport = nullptr;
+    std::optional<Watch> watch;
+    if (links) {
+      links->connect();
+      // Where a stream waits for a process that has ended, this thread may be held up by CUDA: in a launch when the
+      // stream is full, or in loading a kernel.
+      watch.emplace(
+          [&] {
+            attendance.check();
+            links->check();
+          },
+          [&](const std::string& why) {
+            attendance.fail(why);
+            if (cuda::Transport* const in_use = transport) in_use->abandon();
+          });
+    }
     team = attendance.shared<Team>([&] { return Team::acquire(members.roll); });
+    if (!team->seat(members.rank).transport) use_up_id();
     team->take_seat(attendance, members.timeout);
     seat = &team->seat(members.rank);
-    if (members.rank == 0 && members.processes > 1) OfferedIds::instance().used(static_cast<std::uint32_t>(device));
+    transport = seat->transport.get();
     std::vector<MemoryRegions> all(static_cast<std::size_t>(members.roll.ranks()));
     for (const int r : members.local_ranks) all[static_cast<std::size_t>(r)] = attendance.buffers(r);
     const bool first = seat->kinds.insert(kind).second || data_decides;
@@ -79,10 +108,16 @@ void with_engine(const CallFrame& call, std::int32_t device, cudaStream_t stream
     body(engine, members, arena.rest());
     attendance.barrier();  // all ranks have enqueued all of their work, or all fail
     engine.finish();
+    if (links) {
+      watch->stop();
+      links->barrier();  // nobody leaves while another one may ask whether it is still there
+    }
   } catch (const std::exception& error) {
     // The others must know before this rank waits for what it shares with them. Nothing of it may run any more
     // when its buffers are given up.
-    const Error told = tell_others(attendance, error);
+    const Error told = links ? tell_others(attendance, explained(*links, error)) : tell_others(attendance, error);
+    if (links) links->fail(told.what());
+    use_up_id();
     if (team) team->retire();
     if (seat != nullptr && seat->transport) {
       seat->transport->abandon();
@@ -97,6 +132,7 @@ xffi::Error roll_call(xffi::AnyBuffer, xffi::Result<xffi::AnyBuffer> entry, xffi
   return guarded("roll call", [&] {
     RollEntry own = own_entry(device);
     if (attribute(attributes, "processes") > 1) {
+      Reception::instance();
       const ncclUniqueId id = OfferedIds::instance().get(own.device);
       std::memcpy(own.nccl_id.data(), &id, sizeof(id));
     }

@@ -21,7 +21,7 @@ void with_engine(const CallFrame& call, std::int32_t device, MemoryRegions buffe
   Attendance attendance(members.key, members.rank, members.local_ranks, std::move(buffers), members.timeout);
   std::optional<ProcessLinks> links;  // where ranks are in several processes
   try {
-    if (members.local_ranks.size() < static_cast<std::size_t>(members.roll.ranks())) {
+    if (members.spans()) {
       links.emplace(Reception::instance(), attendance, members.roll, members.key, members.timeout);
       if (const std::vector<int> far = links->out_of_reach(); !far.empty()) {
         throw Error(ErrorCode::invalid_argument,

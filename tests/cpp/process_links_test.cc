@@ -6,12 +6,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "comm/communicator.h"
+#include "comm/watch.h"
 #include "core/error.h"
 #include "gtest/gtest.h"
 #include "matrices.h"
@@ -47,6 +49,16 @@ class SeveralProcesses {
   // Calls body(communicator) for every rank; returns what each threw.
   template <class Body>
   std::vector<std::exception_ptr> run(const std::vector<MemoryRegions>& buffers, Body&& body) {
+    return run_linked(buffers, [&](Attendance& attendance, ProcessLinks& links) {
+      Communicator communicator(attendance, links);
+      body(communicator);
+      communicator.barrier();
+    });
+  }
+
+  // The same with body(attendance, links).
+  template <class Body>
+  std::vector<std::exception_ptr> run_linked(const std::vector<MemoryRegions>& buffers, Body&& body) {
     std::vector<RollEntry> entries;
     for (int r = 0; r < size(); ++r) {
       entries.push_back(own_entry(r));
@@ -62,9 +74,7 @@ class SeveralProcesses {
       ProcessLinks links(*receptions_[static_cast<std::size_t>(process)], attendance, roll, key, patience_);
       try {
         links.connect();
-        Communicator communicator(attendance, links);
-        body(communicator);
-        communicator.barrier();
+        body(attendance, links);
       } catch (const std::exception& error) {
         attendance.fail(error.what());
         links.fail(error.what());
@@ -226,6 +236,41 @@ TEST(ProcessLinks, ARankThatDoesNotComeIsNamedWhenTheTimeIsUp) {
     EXPECT_NE(message_of(thrown[rank]).find("rank(s) 1 of 3 did not arrive within 200 ms"), std::string::npos)
         << message_of(thrown[rank]);
   }
+}
+
+// A watch looks whether the others are there, while the ranks do something else.
+TEST(ProcessLinks, WhoWatchesLearnsOfAFailureAndOfAnEnd) {
+  for (const bool vanishes : {false, true}) {
+    SeveralProcesses there({0, 1, 2, 0});
+    const std::vector<MemoryRegions> buffers(4);
+    const auto thrown = there.run_linked(buffers, [&](Attendance& attendance, ProcessLinks& links) {
+      if (attendance.rank() == 2) {
+        std::this_thread::sleep_for(milliseconds(50));
+        if (vanishes) throw Vanished();
+        throw Error(ErrorCode::internal, "no more");
+      }
+      std::promise<std::string> told;
+      Watch watch([&] { links.check(); }, [&](const std::string& why) { told.set_value(why); });
+      throw Error(ErrorCode::aborted, told.get_future().get());
+    });
+    for (const std::size_t rank : {0u, 1u, 3u}) {
+      EXPECT_EQ(message_of(thrown[rank]), vanishes ? "rank 2 has left the call: its process has ended" : "no more");
+    }
+  }
+}
+
+TEST(ProcessLinks, WhoWatchesIsNotDisturbedByThoseWhoAreDone) {
+  SeveralProcesses there({0, 1, 2, 0});
+  const std::vector<MemoryRegions> buffers(4);
+  std::atomic<bool> disturbed = false;
+  const auto thrown = there.run_linked(buffers, [&](Attendance& attendance, ProcessLinks& links) {
+    Watch watch([&] { links.check(); }, [&](const std::string&) { disturbed = true; });
+    std::this_thread::sleep_for(milliseconds(40 * attendance.rank()));
+    watch.stop();
+    links.barrier();
+  });
+  for (const auto& error : thrown) EXPECT_EQ(message_of(error), "");
+  EXPECT_FALSE(disturbed);
 }
 
 TEST(ProcessLinks, AProcessThatCannotBeReachedIsNamed) {

@@ -101,13 +101,24 @@ NcclTransport::NcclTransport(Attendance& attendance, int ranks, const ncclUnique
 
 void NcclTransport::settle(ncclResult_t result, const char* what) {
   wait_until([&] {
-    if (result == ncclInProgress) {
-      const ncclResult_t asked = ncclCommGetAsyncError(communicator_, &result);
-      if (asked != ncclSuccess) result = asked;
-    }
+    if (result == ncclInProgress) result = state();
     return result != ncclInProgress;
   });
   check(result, what);
+}
+
+ncclResult_t NcclTransport::state() {
+  std::lock_guard lock(mutex_);
+  check_in_use();
+  ncclResult_t result = ncclSuccess;
+  const ncclResult_t asked = ncclCommGetAsyncError(communicator_, &result);
+  return asked != ncclSuccess ? asked : result;
+}
+
+void NcclTransport::check_in_use() {
+  if (communicator_ != nullptr) return;
+  attendance_->check();
+  throw Error(ErrorCode::aborted, "the communicator has been given up");
 }
 
 template <class Done>
@@ -116,8 +127,14 @@ void NcclTransport::wait_until(Done&& done) {
   while (!done()) {
     attendance_->check();
     if (std::chrono::steady_clock::now() > deadline) {
+      const std::vector<int>& here = attendance_->members();
+      std::vector<int> others;
+      for (int r = 0; r < ranks_; ++r) {
+        if (std::find(here.begin(), here.end(), r) == here.end()) others.push_back(r);
+      }
       throw Error(ErrorCode::deadline_exceeded,
-                  "a rank in another process did not go on within " + std::to_string(timeout_.count()) +
+                  "not all of the rank(s) " + list_of(others) + ", in other processes, went on within " +
+                      std::to_string(timeout_.count()) +
                       " ms (the environment variable JAXMG_TIMEOUT_SECONDS sets this limit)");
     }
     std::this_thread::yield();
@@ -173,6 +190,8 @@ void NcclTransport::exchange(Lane, cudaStream_t stream, const std::vector<Block>
       if (k < in[p].slices()) pack(unpacking, in[p].slice(k), receive_buffer(p), true);
     }
     copy_locally(network_, packing);
+    std::unique_lock lock(mutex_);
+    check_in_use();
     JAXMG_CHECK(ncclGroupStart());
     for (std::size_t p = 0; p < peers; ++p) {
       const int peer = static_cast<int>(p);
@@ -185,7 +204,9 @@ void NcclTransport::exchange(Lane, cudaStream_t stream, const std::vector<Block>
                        network_));
       }
     }
-    settle(ncclGroupEnd(), "ncclGroupEnd");
+    const ncclResult_t result = ncclGroupEnd();
+    lock.unlock();
+    settle(result, "ncclGroupEnd");
     copy_locally(network_, unpacking);
   }
   copy_locally(network_, local);
@@ -197,9 +218,7 @@ void NcclTransport::exchange(Lane, cudaStream_t stream, const std::vector<Block>
 void NcclTransport::complete(cudaStream_t stream) {
   JAXMG_CHECK(cudaEventRecord(reached_, stream));
   wait_until([&] {
-    ncclResult_t network = ncclSuccess;
-    JAXMG_CHECK(ncclCommGetAsyncError(communicator_, &network));
-    JAXMG_CHECK(network);
+    check(state(), "NCCL");
     const cudaError_t state = cudaEventQuery(reached_);
     if (state != cudaErrorNotReady) JAXMG_CHECK(state);
     return state == cudaSuccess;
@@ -207,6 +226,7 @@ void NcclTransport::complete(cudaStream_t stream) {
 }
 
 void NcclTransport::abandon() noexcept {
+  std::lock_guard lock(mutex_);
   if (communicator_ == nullptr) return;
   ncclCommAbort(communicator_);
   communicator_ = nullptr;

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 #include "engine/cuda/transport.h"
@@ -28,6 +29,10 @@ class NcclTransport final : public Transport {
  private:
   // Waits until a call of NCCL is no longer in progress, and checks it.
   void settle(ncclResult_t result, const char* what);
+  // What NCCL has to say about what it does in the background.
+  ncclResult_t state();
+  // To be called under the lock, for as long as NCCL is used: throws if the communicator has been given up.
+  void check_in_use();
   // Throws if another rank of this process fails, or when the time is up.
   template <class Done>
   void wait_until(Done&& done);
@@ -43,6 +48,7 @@ class NcclTransport final : public Transport {
   std::byte* own_scratch_ = nullptr;  // in a process whose GPUs do not reach each other, which no plan foresees
   cudaStream_t network_{};
   cudaEvent_t reached_{}, arrived_{};
+  std::mutex mutex_;  // of the communicator, which another thread may give up
   ncclComm_t communicator_{};
 };
 

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <map>
-#include <mutex>
 #include <string>
 #include <utility>
 
@@ -13,18 +11,6 @@
 
 namespace jaxmg::cuda {
 namespace {
-
-using Devices = std::vector<std::pair<std::uint64_t, std::uint32_t>>;  // process and device of each rank
-
-struct Registry {
-  std::mutex mutex;
-  std::map<std::pair<Devices, bool>, std::vector<std::unique_ptr<Team>>> idle;  // by whether peers are wanted
-};
-
-Registry& registry() {
-  static auto* const instance = new Registry;  // never destroyed: CUDA may be gone before statics are
-  return *instance;
-}
 
 bool nccl_is_asked_for() {
   const char* const transport = std::getenv("JAXMG_TRANSPORT");
@@ -90,27 +76,10 @@ void Team::take_seat(Attendance& attendance, std::chrono::milliseconds timeout) 
 }
 
 std::shared_ptr<Team> Team::acquire(const Roll& roll) {
-  Devices devices;
-  for (int r = 0; r < roll.ranks(); ++r) devices.emplace_back(roll.entry(r).process, roll.entry(r).device);
-  const bool one_process =
-      std::all_of(devices.begin(), devices.end(), [&](const auto& device) { return device.first == devices[0].first; });
+  static auto* const idle = new IdleTeams<Team>;  // never destroyed: CUDA may be gone before statics are
+  const bool one_process = roll.ranks_of(roll.entry(0).process).size() == static_cast<std::size_t>(roll.ranks());
   const bool peers = one_process && !nccl_is_asked_for();
-  std::unique_ptr<Team> team;
-  {
-    std::lock_guard lock(registry().mutex);
-    auto& idle = registry().idle[{devices, peers}];
-    if (!idle.empty()) {
-      team = std::move(idle.back());
-      idle.pop_back();
-    }
-  }
-  if (!team) team = std::make_unique<Team>(roll, one_process, peers);
-  return {team.release(), [devices, peers](Team* done) {
-            std::unique_ptr<Team> owned(done);
-            if (owned->retired()) return;
-            std::lock_guard lock(registry().mutex);
-            registry().idle[{devices, peers}].push_back(std::move(owned));
-          }};
+  return idle->acquire(roll, peers ? 1 : 0, [&] { return std::make_unique<Team>(roll, one_process, peers); });
 }
 
 }  // namespace jaxmg::cuda

@@ -3,6 +3,7 @@
 
 #include <nccl.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "comm/gathering.h"
+#include "comm/idle_teams.h"
 #include "comm/roll.h"
 #include "engine/cuda/lanes.h"
 #include "engine/cuda/peer_transport.h"
@@ -41,10 +43,12 @@ class Team {
   void take_seat(Attendance& attendance, std::chrono::milliseconds timeout);
 
   // After an error nothing is known about the order of what is in flight: the team is not used again.
-  void retire() { retired_ = true; }
+  void retire() {
+    if (!retired_.exchange(true) && !one_process_) count_retired_team();
+  }
   bool retired() const { return retired_; }
 
-  // An idle team of the roll's devices, or a new one. It is idle again when the last copy is dropped.
+  // An idle team of the roll's devices, or a new one.
   // With JAXMG_TRANSPORT=nccl in the environment the ranks of one process do not use each other's memory either:
   // a way round peer access that is broken, and for tests.
   static std::shared_ptr<Team> acquire(const Roll& roll);
@@ -52,7 +56,7 @@ class Team {
  private:
   bool one_process_;
   bool peers_;  // of one process, to write to each other's memory where they can
-  bool retired_ = false;
+  std::atomic<bool> retired_ = false;
   ncclUniqueId nccl_id_{};
   std::vector<Seat> seats_;
 };

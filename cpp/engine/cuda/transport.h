@@ -31,7 +31,8 @@ class Transport {
   // What has been enqueued into `stream` so far is to come to its end: at the end of a call, and before the host waits
   // within one. Waits on the host where only that shows that another rank is gone.
   virtual void complete(cudaStream_t stream) = 0;
-  // After an error: nothing that was enqueued waits any longer for what other ranks have not enqueued.
+  // After an error: nothing that was enqueued waits any longer for what other ranks have not enqueued. Another thread
+  // than that of the call may say so, too.
   virtual void abandon() noexcept = 0;
 };
 
