@@ -279,8 +279,8 @@ def main(task, port, processes, process):
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
     else:
-        each = int(os.environ.get("JAXMG_TEST_GPUS_EACH", "1"))
-        local = {"local_device_ids": list(range(each * int(process), each * (int(process) + 1)))}
+        each, gpus = (int(os.environ[name]) for name in ("JAXMG_TEST_GPUS_EACH", "JAXMG_TEST_GPUS"))
+        local = {"local_device_ids": [(each * int(process) + i) % gpus for i in range(each)]}
     jax.distributed.initialize(f"localhost:{port}", int(processes), int(process), **local)
     try:
         for part in TASKS[task]:

@@ -87,9 +87,26 @@ def test_inverses_and_eigenproblems_in_loops_and_branches(make_mesh, function, i
 def test_meshes_of_other_orders_take_turns(make_mesh):
     devices = list(make_mesh(4).devices.flat)
     for order in (devices[::-1], devices[:2], devices[1:], devices):
-        a = put(A, Mesh(np.array(order), ("x",)), *ROWS)
+        mesh = Mesh(np.array(order), ("x",))
+        a = put(A, mesh, *ROWS)
         np.testing.assert_allclose(inverse(a) @ A, np.eye(N), atol=1e-11)
         np.testing.assert_allclose(rebuilt(a), A, atol=1e-11)
+        assert_solves(A, linalg.cho_solve(linalg.cho_factor(a), put(B, mesh)), B)
+
+
+def test_all_routines_in_flight_on_overlapping_meshes(make_mesh):
+    """Nothing is waited for until all calls have been made."""
+    devices = np.array(make_mesh(4).devices.flat)
+    calls = []
+    for order in ((0, 1, 2), (3, 1), (2, 3, 0), (1,), (3, 2, 1, 0)):
+        mesh = Mesh(devices[list(order)], ("x",))
+        a = put(A, mesh, *ROWS)
+        factor = linalg.cho_factor(a)
+        calls.append((inverse(a), linalg.cho_solve(factor, put(B, mesh)), rebuilt(a)))
+    for inverted, x, same in calls:
+        np.testing.assert_allclose(inverted @ A, np.eye(N), atol=1e-11)
+        assert_solves(A, x, B)
+        np.testing.assert_allclose(same, A, atol=1e-11)
 
 
 @pytest.mark.parametrize("taken", [True, False])

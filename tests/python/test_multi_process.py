@@ -13,6 +13,10 @@ import pytest
 
 WORKER = Path(__file__).parent / "multi_process_worker.py"
 
+# So many processes may share a GPU. NCCL takes them for processes of different machines (by their
+# NCCL_HOSTID), and so they use its network transport.
+SHARING = int(os.environ.get("JAXMG_TEST_RANKS_PER_GPU", "1"))
+
 
 @pytest.fixture
 def start(tmp_path):
@@ -31,16 +35,19 @@ def start(tmp_path):
             **os.environ,
             "PYTHONUNBUFFERED": "1",
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # This process has most of the memory.
+            "JAXMG_TEST_GPUS": str(len(jax.devices())),
+            "JAXMG_TEST_GPUS_EACH": "1",
             **environment,
         }
         logs = [tmp_path / f"process{i}.log" for i in range(processes)]
         for i, log in enumerate(logs):
             with log.open("w") as out:
                 arguments = [WORKER, task, port, processes, i]
+                own = {"NCCL_HOSTID": f"process{i}"} if SHARING > 1 else {}
                 running.append(
                     subprocess.Popen(
                         [sys.executable, *map(str, arguments)],
-                        env=environment,
+                        env=environment | own,
                         stdout=out,
                         stderr=subprocess.STDOUT,
                     )
@@ -73,7 +80,7 @@ def assert_fine(results):
 
 @pytest.fixture(params=[2, 4], ids="G={}".format)
 def gpus(request):
-    if len(jax.devices()) < request.param:
+    if SHARING * len(jax.devices()) < request.param:
         pytest.skip(f"needs {request.param} GPUs, JAX finds {len(jax.devices())}")
     return request.param
 

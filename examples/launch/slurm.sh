@@ -1,0 +1,11 @@
+#!/bin/bash
+# One process for each GPU of two nodes with four GPUs each: sbatch slurm.sh
+#
+# JAX reads count and number of the process, and the address of the first one, off SLURM's variables.
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=4
+#SBATCH --gpus-per-node=4
+#SBATCH --cpus-per-task=8
+#SBATCH --time=00:10:00
+
+srun python "$SLURM_SUBMIT_DIR/solve.py" cluster
