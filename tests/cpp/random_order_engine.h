@@ -4,21 +4,26 @@
 // in one queue a lane, as a device does, and then lets chance choose which lane goes on: a lane's work runs in
 // order, a wait holds its lane until the event has been recorded, and a block moves once all who share an
 // exchange with its source, and all who share one with its target, have come to that exchange. Whatever chance
-// chooses, results must not change, and no two accesses may be a race (happens_before.h). All ranks run in the
-// thread of the test, so a run is repeated by its seed.
+// chooses, results must not change, and no two accesses may be a race (happens_before.h). Lanes run in the thread of
+// the test. What puts work into them is a thread for each rank, since it may have to wait for some of that work; but
+// only one thread has the turn at any time, so a run is repeated by its seed.
 #pragma once
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -51,6 +56,7 @@ class RandomOrder {
         random_(seed),
         queues_(static_cast<std::size_t>(ranks * lane_count)),
         enqueued_(queues_.size(), 0),
+        unseen_(queues_.size(), false),
         history_(names(ranks)) {
     // Some lanes run far ahead of others, which few evenly drawn orders would show.
     for (std::size_t i = 0; i < queues_.size(); ++i) weights_.push_back(1 << 3 * (random_() % 4));
@@ -80,8 +86,19 @@ class RandomOrder {
     queues_[q].push_back({.run = [this, q, signal] { history_.order_after(q, signal->clock); }, .after = signal});
   }
 
+  // What is put into any lane of the rank from now on comes after the signal, for which its host has waited.
+  void host_has_seen(int rank, Lane lane, const SharedSignal& signal) {
+    for (int other = 0; other < lane_count; ++other) wait(rank, static_cast<Lane>(other), signal);
+    unseen_[queue(rank, lane)] = false;
+  }
+  // See TridiagonalEngine.
+  void check_store(int rank, Lane lane) const {
+    if (unseen_[queue(rank, lane)]) throw std::logic_error("a store may hold up the host behind an exchange");
+  }
+
   void exchange(int rank, Lane lane, const std::vector<Block>& blocks) {
     const std::size_t q = queue(rank, lane);
+    unseen_[q] = true;
     auto& meeting = meetings_[{lane, enqueued_[q]++}];
     if (!meeting) meeting = std::make_shared<Meeting>(ranks_, blocks);
     check_agreement(*meeting, rank, blocks);
@@ -90,23 +107,22 @@ class RandomOrder {
     queues_[q].push_back({.meeting = meeting});
   }
 
-  // Runs all that has been put into the queues.
-  void run() {
-    for (;;) {
-      std::vector<std::size_t> ready;
-      std::vector<double> weights;
-      bool finished = true;
-      for (std::size_t q = 0; q < queues_.size(); ++q) {
-        if (queues_[q].empty()) continue;
-        finished = false;
-        if (!can_go_on(q)) continue;
-        ready.push_back(q);
-        weights.push_back(weights_[q]);
-      }
-      if (finished) return;
-      if (ready.empty()) throw Stuck("no lane can go on: " + waiting());
-      go_on(ready[std::discrete_distribution<std::size_t>(weights.begin(), weights.end())(random_)]);
+  // Lets one lane go on. False if the queues are empty.
+  bool step() {
+    std::vector<std::size_t> ready;
+    std::vector<double> weights;
+    bool finished = true;
+    for (std::size_t q = 0; q < queues_.size(); ++q) {
+      if (queues_[q].empty()) continue;
+      finished = false;
+      if (!can_go_on(q)) continue;
+      ready.push_back(q);
+      weights.push_back(weights_[q]);
     }
+    if (finished) return false;
+    if (ready.empty()) throw Stuck("no lane can go on: " + waiting());
+    go_on(ready[std::discrete_distribution<std::size_t>(weights.begin(), weights.end())(random_)]);
+    return true;
   }
 
  private:
@@ -278,8 +294,91 @@ class RandomOrder {
   std::vector<std::deque<Task>> queues_;
   std::vector<double> weights_;
   std::vector<std::size_t> enqueued_;  // exchanges of each queue
+  std::vector<bool> unseen_;           // whether there was one that the host has not waited for
   std::map<std::pair<Lane, std::size_t>, std::shared_ptr<Meeting>> meetings_;
   HappensBefore history_;
+};
+
+// The hosts of the ranks: threads that run body(rank) when they are given the turn.
+class Hosts {
+ public:
+  template <class Body>
+  Hosts(int ranks, Body body) : hosts_(static_cast<std::size_t>(ranks)) {
+    for (int r = 0; r < ranks; ++r) {
+      host(r).thread = std::thread([this, r, body] {
+        try {
+          wait_for_turn(r);
+          body(r);
+        } catch (const Stopped&) {
+        } catch (...) {
+          host(r).thrown = std::current_exception();
+        }
+        host(r).finished = true;
+        give_turn_to(nobody);
+      });
+    }
+  }
+  Hosts(const Hosts&) = delete;
+  Hosts& operator=(const Hosts&) = delete;
+  ~Hosts() {
+    stopped_ = true;
+    for (int r = 0; r < static_cast<int>(hosts_.size()); ++r) {
+      if (!host(r).finished) let_go_on(r);
+      host(r).thread.join();
+    }
+  }
+
+  // In a host: until the signal has been recorded.
+  void wait(int rank, const RandomOrder::SharedSignal& signal) {
+    host(rank).waits_for = signal;
+    give_turn_to(nobody);
+    wait_for_turn(rank);
+    host(rank).waits_for.reset();
+  }
+
+  // Outside: lets all of them go on until they wait for what has not been recorded. False if they have finished.
+  bool go_on() {
+    bool unfinished = false;
+    for (int r = 0; r < static_cast<int>(hosts_.size()); ++r) {
+      while (!host(r).finished && (!host(r).waits_for || host(r).waits_for->recorded)) let_go_on(r);
+      if (host(r).thrown) std::rethrow_exception(host(r).thrown);
+      unfinished = unfinished || !host(r).finished;
+    }
+    return unfinished;
+  }
+
+ private:
+  struct Stopped {};
+  struct Host {
+    RandomOrder::SharedSignal waits_for;
+    bool finished = false;
+    std::exception_ptr thrown;
+    std::thread thread;
+  };
+  static constexpr int nobody = -1;  // among the hosts
+
+  Host& host(int rank) { return hosts_[static_cast<std::size_t>(rank)]; }
+  void let_go_on(int rank) {
+    give_turn_to(rank);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return turn_ == nobody; });
+  }
+  void give_turn_to(int rank) {
+    const std::lock_guard lock(mutex_);
+    turn_ = rank;
+    changed_.notify_all();
+  }
+  void wait_for_turn(int rank) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return turn_ == rank; });
+    if (stopped_) throw Stopped();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int turn_ = nobody;
+  bool stopped_ = false;
+  std::vector<Host> hosts_;
 };
 
 // One rank's end of the queues; the work itself is the host engine's.
@@ -287,10 +386,17 @@ class RandomOrderEngine {
  public:
   using Event = RandomOrder::SharedSignal;
 
-  RandomOrderEngine(RandomOrder& order, HostEngine& host, int rank, int size)
-      : order_(order), host_(host), rank_(rank), size_(size) {}
+  RandomOrderEngine(RandomOrder& order, Hosts& hosts, HostEngine& host, int rank, int size)
+      : order_(order), hosts_(hosts), host_(host), rank_(rank), size_(size) {}
 
-  int rank() const { return rank_; }
+  RandomOrderEngine alone() const {
+    RandomOrderEngine engine = *this;
+    engine.alone_ = true;
+    engine.size_ = 1;
+    return engine;
+  }
+
+  int rank() const { return alone_ ? 0 : rank_; }
   int size() const { return size_; }
 
   Event record(Lane lane) { return order_.record(rank_, lane); }
@@ -355,7 +461,19 @@ class RandomOrderEngine {
   void zero(Lane lane, MatrixView<T> a) {
     put(lane, "zero", {}, {Region::of(a)}, [=](HostEngine& host) { host.zero(lane, a); });
   }
-  void exchange(Lane lane, const std::vector<Block>& blocks) { order_.exchange(rank_, lane, blocks); }
+  void exchange(Lane lane, const std::vector<Block>& blocks) {
+    if (!alone_) {
+      order_.exchange(rank_, lane, blocks);
+      return;
+    }
+    std::vector<Region> reads, writes;
+    for (const Block& block : blocks) {
+      reads.push_back(Region::of(block.from, block.from_pitch, block.column_bytes, block.columns));
+      writes.push_back(Region::of(block.to, block.to_pitch, block.column_bytes, block.columns));
+    }
+    put(lane, "exchange", std::move(reads), std::move(writes),
+        [=](HostEngine& host) { host.alone().exchange(lane, blocks); });
+  }
   void set_info(Lane lane, std::int32_t* info, std::int32_t value) {
     put(lane, "set_info", {}, {entries(info, 1)}, [=](HostEngine& host) { host.set_info(lane, info, value); });
   }
@@ -416,9 +534,9 @@ class RandomOrderEngine {
   void chase(Lane lane, MatrixView<T> band, const Reflectors<T>& reflectors, std::int32_t* progress, Real<T>* d,
              Real<T>* e, std::int32_t* info) {
     const std::int64_t n = reflectors.n;
-    std::vector<Region> writes{Region::of(band), numbers(d, n), numbers(e, n - 1), Region::of(reflectors.all_phases())};
-    if (reflectors.data != nullptr) writes.push_back(Region::of(reflectors.all()));
-    put(lane, "chase", {}, std::move(writes),
+    put(lane, "chase", {},
+        {Region::of(band), of_reflectors(reflectors), Region::of(reflectors.all_phases()), entries(progress, n),
+         numbers(d, n), numbers(e, n - 1), entries(info, 1)},
         [=](HostEngine& host) { host.chase(lane, band, reflectors, progress, d, e, info); });
   }
   template <class T>
@@ -434,18 +552,22 @@ class RandomOrderEngine {
         if (g < grid.groups() && t < grid.steps(g)) reads.push_back(Region::of(reflectors.block(g, t)));
       }
     }
-    put(lane, "form_diamonds", std::move(reads), {each(parts)},
+    put(lane, "form_diamonds", std::move(reads), of_batch(parts, parts.count),
         [=](HostEngine& host) { host.form_diamonds(lane, reflectors, waves, levels, parts); });
   }
   template <class T>
   void multiply_each(Lane lane, Batch<T> a, Batch<T> b, Batch<T> c) {
     if (c.first.empty()) return;
-    put(lane, "multiply_each", {each(a), each(b)}, {each(c)},
+    auto reads = of_batch(a, c.count);
+    for (Region& region : of_batch(b, c.count)) reads.push_back(std::move(region));
+    put(lane, "multiply_each", std::move(reads), of_batch(c, c.count),
         [=](HostEngine& host) { host.multiply_each(lane, a, b, c); });
   }
   template <class T>
   void merge_corners(Lane lane, Batch<T> parts, Batch<T> q, Batch<T> y) {
-    put(lane, "merge_corners", {each(parts)}, {each(q), each(y)},
+    auto writes = of_batch(q, q.count);
+    for (Region& region : of_batch(y, q.count)) writes.push_back(std::move(region));
+    put(lane, "merge_corners", of_batch(parts, 4 * q.count), std::move(writes),
         [=](HostEngine& host) { host.merge_corners(lane, parts, q, y); });
   }
   template <class T>
@@ -454,20 +576,82 @@ class RandomOrderEngine {
         [=](HostEngine& host) { host.scale_rows(lane, factors, a); });
   }
 
- private:
+  // Tridiagonal eigenproblems, see TridiagonalEngine.
   template <class T>
-  static Region each(Batch<T> batch) {
-    Region all;
-    for (std::int64_t i = 0; i < batch.count; ++i) {
-      const Region one = Region::of(batch[i]);
-      all.spans.insert(all.spans.end(), one.spans.begin(), one.spans.end());
-    }
-    return all;
+  void fetch(Lane lane, const T* from, std::int64_t count, T* to) {
+    put(lane, "fetch", {numbers(from, count)}, {}, [=](HostEngine& host) { host.fetch(lane, from, count, to); });
+    const Event fetched = record(lane);
+    hosts_.wait(rank_, fetched);
+    order_.host_has_seen(rank_, lane, fetched);
   }
-  template <class Number>
-  static Region numbers(Number* at, std::int64_t count) {
-    return Region::of(MatrixView<Number>{at, count, 1, count});
+  template <class T>
+  void store(Lane lane, const T* from, std::int64_t count, T* to) {
+    order_.check_store(rank_, lane);
+    put(lane, "store", {}, {numbers(to, count)},
+        [=, copy = std::vector<T>(from, from + count)](HostEngine& host) { host.store(lane, copy.data(), count, to); });
   }
+  static constexpr std::int64_t leaf_rows = HostEngine::leaf_rows;
+  template <class R>
+  void solve_leaves(Lane lane, Halving leaves, R* d, const R* e, std::int64_t row, MatrixView<R> q,
+                    std::int32_t* info) {
+    if (q.empty()) return;
+    const std::int64_t first = leaves.begin(leaves.part_of(row)), last = leaves.end(leaves.part_of(row + q.rows - 1));
+    put(lane, "solve_leaves", {numbers(e, leaves.n - 1)},
+        {numbers(d + first, last - first), Region::of(q), entries(info, 1)},
+        [=](HostEngine& host) { host.solve_leaves(lane, leaves, d, e, row, q, info); });
+  }
+  template <class R>
+  void take_cut_rows(Lane lane, Halving merges, std::int64_t row, MatrixView<R> q, std::int64_t first,
+                     std::int64_t count, R* z) {
+    put(lane, "take_cut_rows", {Region::of(q)}, {numbers(z + first, count)},
+        [=](HostEngine& host) { host.take_cut_rows(lane, merges, row, q, first, count, z); });
+  }
+  template <class R>
+  void rotate_columns(Lane lane, Halving merges, const ColumnChains<R>& chains, std::int64_t row, MatrixView<R> from,
+                      MatrixView<R> to) {
+    put(lane, "rotate_columns",
+        {Region::of(from), entries(chains.begin, chains.count + 1), entries(chains.source, merges.n),
+         entries(chains.target, merges.n), numbers(chains.cosine, merges.n), numbers(chains.sine, merges.n)},
+        {Region::of(to)}, [=](HostEngine& host) { host.rotate_columns(lane, merges, chains, row, from, to); });
+  }
+  template <class R>
+  void solve_secular(Lane lane, const MergeLevel<R>& level, std::int64_t first, std::int64_t count,
+                     std::int32_t* info) {
+    put(lane, "solve_secular", of_poles(level),
+        {entries(level.origin + first, count), numbers(level.tau + first, count), numbers(level.value + first, count),
+         entries(info, 1)},
+        [=](HostEngine& host) { host.solve_secular(lane, level, first, count, info); });
+  }
+  template <class R>
+  void adapt_weights(Lane lane, const MergeLevel<R>& level, std::int64_t first, std::int64_t count) {
+    put(lane, "adapt_weights", of_roots(level), {numbers(level.zhat + first, count)},
+        [=](HostEngine& host) { host.adapt_weights(lane, level, first, count); });
+  }
+  template <class R>
+  void keep_deflated(Lane lane, const MergeLevel<R>& level, std::int64_t row, MatrixView<R> from, MatrixView<R> to) {
+    put(lane, "keep_deflated", {Region::of(from), entries(level.kept, level.merges.parts)}, {Region::of(to)},
+        [=](HostEngine& host) { host.keep_deflated(lane, level, row, from, to); });
+  }
+  template <class R>
+  void secular_vectors(Lane lane, const MergeLevel<R>& level, std::int64_t first, MatrixView<R> s) {
+    auto reads = of_roots(level);
+    reads.push_back(numbers(level.zhat, level.merges.n));
+    reads.push_back(entries(level.order, level.merges.n));
+    put(lane, "secular_vectors", std::move(reads), {Region::of(s)},
+        [=](HostEngine& host) { host.secular_vectors(lane, level, first, s); });
+  }
+  template <class R>
+  void bisect(Lane lane, std::int64_t n, const R* d, const R* squares, R low, R high, std::int64_t first,
+              MatrixView<R> w) {
+    put(lane, "bisect", {numbers(d, n), numbers(squares, n - 1)}, {Region::of(w)},
+        [=](HostEngine& host) { host.bisect(lane, n, d, squares, low, high, first, w); });
+  }
+  template <class T>
+  void widen(Lane lane, MatrixView<Real<T>> from, MatrixView<T> to) {
+    put(lane, "widen", {Region::of(from)}, {Region::of(to)}, [=](HostEngine& host) { host.widen(lane, from, to); });
+  }
+
+ private:
   template <class Number>
   static Region number(Number* at) {
     return Region::of(MatrixView<Number>{at, 1, 1, 1});
@@ -476,8 +660,32 @@ class RandomOrderEngine {
   static MatrixView<T> diagonal(MatrixView<T> a) {
     return {a.data, 1, std::min(a.rows, a.columns), a.ld + 1};
   }
-  static Region entries(const std::int32_t* info, std::int64_t count) {
-    return Region::of(MatrixView<const std::int32_t>{info, count, 1, count});
+  static Region entries(const std::int32_t* info, std::int64_t count) { return numbers(info, count); }
+  template <class Number>
+  static Region numbers(Number* first, std::int64_t count) {
+    return Region::of(MatrixView<Number>{first, count, 1, count});
+  }
+  template <class T>
+  static Region of_reflectors(const Reflectors<T>& reflectors) {
+    return reflectors.data == nullptr ? Region{} : Region::of(reflectors.all());
+  }
+  template <class T>
+  static std::vector<Region> of_batch(const Batch<T>& batch, std::int64_t count) {
+    std::vector<Region> regions;
+    for (std::int64_t i = 0; i < count; ++i) regions.push_back(Region::of(batch[i]));
+    return regions;
+  }
+  template <class R>
+  static std::vector<Region> of_poles(const MergeLevel<R>& level) {
+    const auto [n, parts] = level.merges;
+    return {entries(level.kept, parts), numbers(level.rho, parts), numbers(level.d, n), numbers(level.z, n)};
+  }
+  template <class R>
+  static std::vector<Region> of_roots(const MergeLevel<R>& level) {
+    auto regions = of_poles(level);
+    regions.push_back(entries(level.origin, level.merges.n));
+    regions.push_back(numbers(level.tau, level.merges.n));
+    return regions;
   }
   template <class Work>
   void put(Lane lane, const char* name, std::vector<Region> reads, std::vector<Region> writes, Work work) {
@@ -485,8 +693,10 @@ class RandomOrderEngine {
   }
 
   RandomOrder& order_;
+  Hosts& hosts_;
   HostEngine& host_;
   int rank_, size_;
+  bool alone_ = false;
 };
 
 // The interface of ranks.h over it.
@@ -509,11 +719,12 @@ class RandomOrderRanks {
     Communicator nobody(alone);
     HostEngine host(nobody);
     RandomOrder order(memory_, size_, seed_);
-    for (int r = 0; r < size_; ++r) {
-      RandomOrderEngine engine(order, host, r, size_);
+    Hosts hosts(size_, [&](int rank) {
+      RandomOrderEngine engine(order, hosts, host, rank, size_);
       body(engine);
-    }
-    order.run();
+    });
+    while (hosts.go_on()) order.step();
+    while (order.step()) continue;
   }
 
  private:

@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "eigenproblems.h"
 #include "gtest/gtest.h"
+#include "hermitian.h"
 #include "matrices.h"
 #include "random_order_engine.h"
 #include "ranks.h"
@@ -133,6 +135,42 @@ TEST(Schedule, Solve) {
   });
 }
 
+// Ranks wait for their engine, which waits for other ranks. Bounds choose eigenvectors on the way.
+template <class T>
+void expect_syevd_in_any_order() {
+  std::uint64_t seed = 0;
+  for (const int ranks : {1, 2, 3}) {
+    // Panels that are tiles, that straddle them, and wider than they are; and one rank that works for all.
+    for (const auto& [n, tile, b, solo] :
+         {std::tuple{41, 4, 4, false}, {38, 5, 4, false}, {35, 3, 8, false}, {23, 4, 4, true}}) {
+      EigenShape shape = eigen_shape(n, ranks, tile, b, 1 + seed % 2);
+      shape.blocking.solo = solo;
+      const auto a = random_hermitian<T>(n, 11);
+      SCOPED_TRACE(::testing::Message() << shape << ", seed " << seed);
+      HostRanks host(ranks), host_values(ranks), host_some(ranks);
+      RandomOrderRanks chance(ranks, seed), values(ranks, seed), some(ranks, seed);
+      const auto rows = EigenvectorForm::adjoint_rows;
+      const auto expected = eigen(host, a, shape, {0, n}, rows);
+      const std::vector<Real<T>> bounds{expected.w[0](5, 0), expected.w[0](14, 0)};
+      const auto compare = [](const Eigen<T>& found, const Eigen<T>& known) {
+        EXPECT_EQ(found.status, known.status);
+        EXPECT_EQ(found.w, known.w);
+        EXPECT_EQ(found.z, known.z);
+      };
+      ASSERT_NO_THROW({
+        compare(eigen(chance, a, shape, {0, n}, rows), expected);
+        compare(eigen(values, a, shape, false), eigen(host_values, a, shape, false));
+        compare(eigen(some, a, shape, {0, 7}, EigenvectorForm::columns, bounds),
+                eigen(host_some, a, shape, {0, 7}, EigenvectorForm::columns, bounds));
+      });
+      ++seed;
+    }
+  }
+}
+
+TEST(Schedule, SyevdReal) { expect_syevd_in_any_order<double>(); }
+TEST(Schedule, SyevdComplex) { expect_syevd_in_any_order<std::complex<float>>(); }
+
 // The engine itself: it must find what it is there to find.
 
 TEST(RandomOrder, FindsAReadThatDoesNotWait) {
@@ -208,6 +246,41 @@ TEST(RandomOrder, FindsBlocksThatOverwriteEachOther) {
                              make_block(1, 0, own.block(0, 1, 1, 1), own.block(0, 2, 1, 1))});
   }),
                Race);
+}
+
+// What a host has fetched, all of its lanes come after.
+TEST(RandomOrder, AFetchOrdersTheLanesOfItsRank) {
+  RandomOrderRanks ranks(2, 0);
+  auto a = ranks.matrix<double>(1, 2), b = ranks.matrix<double>(1, 1);
+  const auto body = [&](bool fetches) {
+    return [&, fetches](RandomOrderEngine& e) {
+      const auto own = a.view(e.rank());
+      const double sent = 3;
+      double received = 0;
+      e.store(Lane::panel, &sent, 1, own.data);
+      e.exchange(Lane::panel, {make_block(0, 1, own.block(0, 0, 1, 1), own.block(0, 1, 1, 1))});
+      if (fetches) {
+        e.fetch(Lane::panel, own.at(0, e.rank()), 1, &received);
+        EXPECT_EQ(received, 3);
+      }
+      e.copy(Lane::bulk, own.block(0, 1, 1, 1), b.view(e.rank()));
+    };
+  };
+  EXPECT_NO_THROW(ranks.run(body(true)));
+  EXPECT_EQ(b.download(1)(0, 0), 3);
+  EXPECT_THROW(ranks.run(body(false)), Race);
+}
+
+TEST(RandomOrder, FindsAStoreBehindAnExchange) {
+  RandomOrderRanks ranks(2, 0);
+  auto a = ranks.matrix<double>(1, 2);
+  EXPECT_THROW(ranks.run([&](RandomOrderEngine& e) {
+    const auto own = a.view(e.rank());
+    const double sent = 3;
+    e.exchange(Lane::panel, {make_block(0, 1, own.block(0, 0, 1, 1), own.block(0, 1, 1, 1))});
+    e.store(Lane::panel, &sent, 1, own.data);
+  }),
+               std::logic_error);
 }
 
 TEST(RandomOrder, FindsExchangesThatWaitForEachOther) {
