@@ -1,14 +1,10 @@
 // The functions Python calls directly, through ctypes. Structs mirror those in python/jaxmg/_native.py.
-#include <algorithm>
 #include <cstdint>
-#include <cstring>
-#include <exception>
 
 #include "backends/eigen_plan.h"
 #include "backends/plan.h"
 #include "engine/host/blas.h"
-
-#define JAXMG_EXPORT extern "C" __attribute__((visibility("default")))
+#include "ffi/c_api.h"
 
 struct jaxmg_plan_request {
   std::int64_t routine, n, nrhs, dtype, ranks, tile, platform, processes, workspace_limit;
@@ -77,22 +73,6 @@ jaxmg_plan_result plan_cholesky(const jaxmg_plan_request& q) {
   result.rhs_bytes = plan.rhs_bytes;
   result.seconds = plan.seconds;
   return result;
-}
-
-// Runs body(); returns 0, or 1 with the reason in `message`.
-template <class Body>
-int answered(char* message, std::int64_t message_size, Body&& body) {
-  try {
-    body();
-    return 0;
-  } catch (const std::exception& error) {
-    if (message_size > 0) {
-      const auto length = std::min<std::size_t>(std::strlen(error.what()), static_cast<std::size_t>(message_size - 1));
-      std::memcpy(message, error.what(), length);
-      message[length] = '\0';
-    }
-    return 1;
-  }
 }
 
 }  // namespace

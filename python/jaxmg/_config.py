@@ -126,4 +126,11 @@ def _checked(name: str, value):
     return None if value is None else _OPTIONS[name].checked(value, name)
 
 
+def check_variable(name: str, text: str) -> None:
+    """Raise ValueError if a variable of the environment gives its option an impossible value."""
+    for option in _OPTIONS.values():
+        if option.variable == name and text:
+            option.checked(text, name)
+
+
 config = Config()

@@ -82,6 +82,16 @@ class _PlanResult(ctypes.Structure):
     ]
 
 
+class _CudaVersions(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_int64) for name in ("driver", "cudart", "cublas", "cusolver", "nccl")
+    ]
+
+
+class _CudaLink(ctypes.Structure):
+    _fields_ = [("access", ctypes.c_int64), ("atomics", ctypes.c_int64)]
+
+
 class Network(NamedTuple):
     """What joins the ranks of a call; 0 stands for what the cost model knows of the platform."""
 
@@ -125,9 +135,7 @@ def require(platform: str) -> None:
     """Load what a call on `platform` ("cpu" or "gpu") needs, or raise RuntimeError with why not."""
     _host_library()
     if platform == "gpu":
-        found = _load_cuda()
-        if isinstance(found, str):
-            raise RuntimeError(f"jaxmg cannot run on GPUs: {found}")
+        cuda_library()
     elif platform != "cpu":
         raise RuntimeError(f"jaxmg runs on CPUs and NVIDIA GPUs, not on platform {platform!r}")
 
@@ -168,7 +176,8 @@ def plan(
         *network,
     )
     result = _PlanResult()
-    _ask("jaxmg_plan", request, result)
+    function = _host_library().jaxmg_plan
+    _ask(function, ctypes.byref(request), ctypes.byref(result), error=ValueError)
     return CallPlan(
         result.tile,
         result.pivot,
@@ -210,17 +219,49 @@ def grid_seconds(
         ROUTINES[routine], n, nrhs, DTYPES[dtype], ranks, 0, PLATFORMS["gpu"], 1, 0, hosts, *network
     )
     seconds = ctypes.c_double()
-    _ask("jaxmg_grid_seconds", request, seconds)
+    function = _host_library().jaxmg_grid_seconds
+    _ask(function, ctypes.byref(request), ctypes.byref(seconds), error=ValueError)
     return seconds.value
 
 
-def _ask(function: str, request, result) -> None:
+def _ask(function, *arguments, error=RuntimeError) -> None:
+    """Call a function of a native library that returns 0, or writes down why not."""
     message = ctypes.create_string_buffer(1024)
-    status = getattr(_host_library(), function)(
-        ctypes.byref(request), ctypes.byref(result), message, ctypes.c_int64(len(message))
-    )
-    if status != 0:
-        raise ValueError(message.value.decode())
+    if function(*arguments, message, ctypes.c_int64(len(message))) != 0:
+        raise error(message.value.decode())
+
+
+def gpu_present() -> bool:
+    """Return whether there is an NVIDIA GPU, or JAX's plugin for one."""
+    if any(os.path.exists(path) for path in ("/proc/driver/nvidia/version", "/dev/nvidia0")):
+        return True
+    return any(importlib.util.find_spec(f"jax_cuda{major}_plugin") for major in _CUDA_MAJORS)
+
+
+def cuda_library() -> ctypes.CDLL:
+    """Load the CUDA library and return it, or raise RuntimeError with why there is none."""
+    found = _load_cuda()
+    if isinstance(found, str):
+        raise RuntimeError(f"jaxmg cannot run on GPUs: {found}")
+    return found
+
+
+def cuda_versions() -> dict[str, int]:
+    """Return the versions of NVIDIA's libraries as loaded, as 10000 major + 100 minor + patch.
+
+    That of "driver" is the latest CUDA that the driver knows.
+    """
+    result = _CudaVersions()
+    _ask(cuda_library().jaxmg_cuda_versions, ctypes.byref(result))
+    return {name: getattr(result, name) for name, _ in result._fields_}
+
+
+def cuda_link(device: int, other: int) -> tuple[bool, bool]:
+    """Return whether a GPU reaches the memory of another one, and whether through NVLink."""
+    result = _CudaLink()
+    numbers = ctypes.c_int64(device), ctypes.c_int64(other)
+    _ask(cuda_library().jaxmg_cuda_link, *numbers, ctypes.byref(result))
+    return bool(result.access), bool(result.atomics)
 
 
 def vendor_version(backend: str) -> str:
@@ -250,7 +291,7 @@ def warn_if_gpu_is_unusable() -> None:
     platforms = jax.config.jax_platforms
     if platforms and not {"cuda", "gpu"} & set(platforms.split(",")):
         return
-    if _gpu_present() and isinstance(found := _find_cuda_library(), str):
+    if gpu_present() and isinstance(found := _find_cuda_library(), str):
         warnings.warn(f"jaxmg will run on CPU only: {found}", JaxMgWarning, stacklevel=3)
 
 
@@ -356,9 +397,3 @@ def _preload(names: tuple[str, ...]) -> str:
         except Exception as error:  # Whatever pathfinder raises, loading decides what is missing.
             complaints.append(f"; {name}: {error}")
     return "".join(complaints)
-
-
-def _gpu_present() -> bool:
-    if any(os.path.exists(path) for path in ("/proc/driver/nvidia/version", "/dev/nvidia0")):
-        return True
-    return any(importlib.util.find_spec(f"jax_cuda{major}_plugin") for major in _CUDA_MAJORS)

@@ -78,6 +78,7 @@ def plan(
     backend="auto",
     workspace_limit=None,
     hosts=1,
+    platform=None,
 ) -> Plan:
     """Plan a call without making it.
 
@@ -93,7 +94,7 @@ def plan(
     dtype : dtype
         float32, float64, complex64 or complex128.
     devices : int, Mesh, or list or tuple of devices
-        An int is a number of devices of JAX's default backend.
+        An int is a number of devices of `platform`.
     nrhs : int
         Number of right-hand sides, for "potrs" and "cho_solve".
     vectors : int, optional
@@ -104,6 +105,9 @@ def plan(
         Number of machines, or of groups of GPUs that NVLink joins, among which the devices are
         divided evenly; between them is a network (one adapter of 400 Gbit/s for each device is
         assumed). It matters for the estimated time alone.
+    platform : {"cpu", "gpu"}, optional
+        What a number of devices is of; by default that of JAX's default backend. Devices and meshes
+        have their own.
 
     Returns
     -------
@@ -134,7 +138,7 @@ def plan(
     if dtype not in _native.DTYPES:
         expected = ", ".join(str(supported) for supported in _native.DTYPES)
         raise TypeError(f"dtype must be one of {expected}; got {dtype}")
-    ranks, platform, processes = _count(devices)
+    ranks, platform, processes = _count(devices, platform)
     nrhs = positive_int(nrhs, "nrhs") if routine != "syevd" else _number_of_vectors(vectors, n)
     tile = positive_int(tile, "tile") or 0
     limit = positive_int(workspace_limit, "workspace_limit") or 0
@@ -165,13 +169,20 @@ def _number_of_vectors(vectors, n: int) -> int:
     return number
 
 
-def _count(devices) -> tuple[int, str, int]:
+def _count(devices, platform) -> tuple[int, str, int]:
     """Return the number of devices, their platform and the number of their processes."""
     if isinstance(devices, Mesh):
         devices = list(devices.devices.flat)
     if isinstance(devices, (list, tuple)):
         if not devices:
             raise ValueError("devices must not be empty")
+        if platform not in (None, devices[0].platform):
+            raise ValueError(
+                f"platform is {platform!r}, but devices are of {devices[0].platform!r}"
+            )
         processes = len({device.process_index for device in devices})
         return len(devices), devices[0].platform, processes
-    return positive_int(devices, "devices"), jax.default_backend(), 1
+    platform = jax.default_backend() if platform is None else platform
+    if platform not in _native.PLATFORMS:
+        raise ValueError(f"platform must be one of {tuple(_native.PLATFORMS)}, got {platform!r}")
+    return positive_int(devices, "devices"), platform, 1

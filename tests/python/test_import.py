@@ -66,7 +66,7 @@ def test_version():
 def gpu_machine(monkeypatch, tmp_path):
     """A machine with a GPU, JAX's plugin for CUDA 13, and jaxmg without CUDA libraries."""
     monkeypatch.setenv("JAXMG_LIBRARY_DIR", str(tmp_path))
-    monkeypatch.setattr(_native, "_gpu_present", lambda: True)
+    monkeypatch.setattr(_native, "gpu_present", lambda: True)
     monkeypatch.setattr(
         _native.importlib.util,
         "find_spec",

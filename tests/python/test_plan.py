@@ -27,6 +27,15 @@ def test_forms_of_devices(make_mesh, devices):
     assert plans[0] == plans[1] == plans[2]
 
 
+def test_platform_of_a_number_of_devices(devices):
+    cpu, gpu = (jaxmg.plan("potrs", (4096, 4096), "float64", 4, platform=p) for p in ("cpu", "gpu"))
+    assert gpu.seconds < cpu.seconds
+    with pytest.raises(ValueError, match="platform must be one of"):
+        jaxmg.plan("potrs", (64, 64), "float64", 4, platform="tpu")
+    with pytest.raises(ValueError, match="platform is 'tpu', but devices are of"):
+        jaxmg.plan("potrs", (64, 64), "float64", devices[:1], platform="tpu")
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4, 8])
 def test_grows_with_the_problem(dtype, ranks):

@@ -1,0 +1,84 @@
+"""``python -m jaxmg``: what can be asked without writing a program."""
+
+import argparse
+import sys
+
+from jaxmg import _doctor
+from jaxmg.plan import plan
+
+
+def main(arguments=None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m jaxmg", description="Tools of jaxmg.")
+    commands = parser.add_subparsers(metavar="COMMAND")
+    _add_doctor(commands)
+    _add_plan(commands)
+    options = parser.parse_args(arguments)
+    if not hasattr(options, "run"):
+        parser.print_help()
+        return 0
+    return options.run(options)
+
+
+def _add_doctor(commands) -> None:
+    command = commands.add_parser(
+        "doctor",
+        help="check this machine and the installation, and solve small systems",
+        description="Check this machine and the installation, and solve small systems on it. The "
+        "exit status is 1 if there is a problem, 0 otherwise.",
+    )
+    command.add_argument("--json", action="store_true", help="print the findings as JSON")
+    command.add_argument(
+        "--time-limit",
+        type=_seconds,
+        default=120,
+        metavar="SECONDS",
+        help="how long each of the checks may take (default: %(default)s)",
+    )
+    command.set_defaults(run=lambda o: _doctor.run(limit=o.time_limit, as_json=o.json))
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return seconds
+
+
+def _add_plan(commands) -> None:
+    command = commands.add_parser(
+        "plan",
+        help="tell memory and time of a call, as jaxmg.plan does",
+        description="Tell memory and time of a call before it is made, as jaxmg.plan does.",
+    )
+    command.add_argument("routine", help="potrs, potri, cho_factor, cho_solve, cholesky or syevd")
+    command.add_argument("n", type=int, help="order of the matrix")
+    command.add_argument("--dtype", default="float64", help="default: %(default)s")
+    command.add_argument("--devices", type=int, default=1, help="default: %(default)s")
+    command.add_argument("--hosts", type=int, default=1, help="default: %(default)s")
+    command.add_argument("--platform", choices=("cpu", "gpu"), help="default: what JAX uses here")
+    command.add_argument("--nrhs", type=int, default=1, help="right-hand sides (%(default)s)")
+    command.add_argument("--vectors", type=int, help="eigenvectors, for syevd (all)")
+    command.set_defaults(run=_plan)
+
+
+def _plan(options) -> int:
+    try:
+        planned = plan(
+            options.routine,
+            (options.n, options.n),
+            options.dtype,
+            options.devices,
+            nrhs=options.nrhs,
+            vectors=options.vectors,
+            hosts=options.hosts,
+            platform=options.platform,
+        )
+    except (TypeError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(planned)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
