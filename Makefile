@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(TOOLS):$(PATH)
 CXX_FILES = $(shell find cpp tests/cpp benchmarks \( -name '*.h' -o -name '*.cc' -o -name '*.cu' \) -not -path '*/build/*')
 SOURCES = CMakeLists.txt pyproject.toml $(shell find cmake cpp python -type f -not -name '*.pyc')
 
-.PHONY: help demo test test-cpp test-sanitizers test-python test-cuda-builds test-gpu bench format lint \
+.PHONY: help demo test test-cpp test-sanitizers test-python test-cuda-builds test-gpu bench docs format lint \
         wheel clean build-tools test-tools lint-tools
 
 help:  ## List the targets
@@ -149,6 +149,10 @@ test-gpu: $(VENV)/tests test-tools  ## The tests on the GPUs of this machine
 bench: $(VENV)/installed  ## Measure solves beside other solvers; options in BENCH=
 	@$(VENV)/bin/pip install -q "$$(ls dist/*.whl)[bench]"
 	@$(RUN) benchmarks/run.py $(BENCH)
+
+docs: $(VENV)/installed  ## Make the documentation, build/docs/index.html
+	@$(VENV)/bin/pip install -q "$$(ls dist/*.whl)[docs]"
+	@$(VENV)/bin/mkdocs build -q --strict -d build/docs
 
 # ---- format and lint ---------------------------------------------------------------------------
 

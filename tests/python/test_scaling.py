@@ -1,0 +1,28 @@
+"""benchmarks/scaling.py, from which the documentation gets its plot."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "scaling.py"
+
+
+@pytest.fixture(scope="module")
+def scaling():
+    return runpy.run_path(str(SCRIPT))
+
+
+@pytest.mark.parametrize(("routine", "n"), [("potrs", 131072), ("syevd", 65536)])
+def test_only_what_fits_and_where_the_grid_overtakes(scaling, routine, n):
+    points = scaling["points"](routine, n)
+    gpus = [point.gpus for point in points]
+    assert gpus == scaling["GPUS"][-len(gpus) :] and gpus[0] > 1, "one GPU has too little memory"
+    faster = [point.grid < point.columns for point in points]
+    assert not faster[0] and faster[-1] and faster == sorted(faster)
+
+
+def test_the_plot_says_that_it_is_modelled(scaling):
+    svg = scaling["plot"]()
+    assert "<svg" in svg and "MODELLED" in svg
+    assert svg == scaling["plot"](), "the same model must make the same plot"
