@@ -124,7 +124,7 @@ double ColumnsCost::potri(std::int64_t order, std::int64_t tile, std::int64_t pi
          pass(shard) + 2 * deal(shard);
 }
 
-double ColumnsCost::syevd(std::int64_t order, std::int64_t wanted, std::int64_t bandwidth) const {
+double ColumnsCost::syevd(std::int64_t order, std::int64_t wanted, std::int64_t bandwidth, bool shared) const {
   const double n = static_cast<double>(order), b = static_cast<double>(bandwidth), rank_flops = machine_.thin_flops;
   const double vectors = static_cast<double>(wanted), half = elements(n * n / 2);
   const bool several = ranks_ > 1;
@@ -133,12 +133,14 @@ double ColumnsCost::syevd(std::int64_t order, std::int64_t wanted, std::int64_t 
   if (several) seconds += deal(elements(n * n / ranks_)) + spread(half, 1) + spread(half, ranks_);
   seconds += std::max(n * b * machine_.sweep_seconds, n * n * b * machine_.chase_seconds);
   if (vectors == 0) return seconds;
-  // The last merge, n^2 real ones for each vector, those before it, n^3 / 3; Q2, 4 n^2 for each vector, and Q1, 2 n^2,
-  // for which its reflectors are sent.
-  seconds += (n / 3 + (1 + fma_ * 4) * vectors) * n * n / (ranks_ * rank_flops);
-  seconds += std::max(fma_ * 2 * vectors * n * n / (ranks_ * rank_flops), spread(half, 1));
-  // From rows to columns, once as values and once as an array.
-  return seconds + 2 * deal(elements(vectors * n / ranks_));
+  // The last merge, n^2 real ones for each vector, and those before it, n^3 / 3.
+  seconds += (n / 3 + vectors) * n * n / (ranks_ * rank_flops);
+  // Q2, 4 n^2 for each vector, and Q1, 2 n^2, while their reflectors are sent.
+  const double square = fma_ * vectors * n * n / (ranks_ * rank_flops);
+  seconds += std::max(4 * square, shared ? spread(half, ranks_) : 0) + std::max(2 * square, spread(half, 1));
+  // From rows to columns, and each rank's columns to rows of V^H.
+  const double share = elements(vectors * n / ranks_);
+  return seconds + deal(share) + 2 * pass(share);
 }
 
 // As square as possible.

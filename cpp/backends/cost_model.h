@@ -1,11 +1,12 @@
 // How long a call takes, predicted from its sizes and from what machines were measured to do. Pure arithmetic: the
 // estimates of the planners and the comparison of this library's layout with a grid are made of it.
 //
-// Two layouts are told apart. `Columns` is this library's: tile columns dealt to the ranks in turn, where what ranks
-// need of each other goes from each that has it to each that wants it. `Grid` is a two-dimensional block-cyclic one
-// with broadcasts along rows and columns of the grid, cuSOLVERMp's. A rank of the former receives all of a factor, N^2
-// / 2 elements, however many ranks there are; one of the latter about N^2 / sqrt(P), for more messages in the chain of
-// panels (van de Geijn and Watts, "SUMMA", Concurrency: Practice and Experience 9, 1997, for the volumes).
+// Two layouts are told apart. That of `ColumnsCost` is this library's: tile columns dealt to the ranks in turn, where
+// what ranks need of each other goes from each that has it to each that wants it. That of `GridCost` is a
+// two-dimensional block-cyclic one with broadcasts along rows and columns of the grid, cuSOLVERMp's. A rank of the
+// former receives all of a factor, N^2 / 2 elements, however many ranks there are; one of the latter about N^2 /
+// sqrt(P), for more messages in the chain of panels (van de Geijn and Watts, "SUMMA", Concurrency: Practice and
+// Experience 9, 1997, for the volumes).
 #pragma once
 
 #include <cstdint>
@@ -71,7 +72,8 @@ class ColumnsCost : public CostModel {
   // To read and write a shard of `bytes` once more.
   double pass(double bytes) const { return 2 * bytes / machine_.memory_bytes; }
   double step() const { return machine_.step_seconds + exchange(); }
-  double syevd(std::int64_t n, std::int64_t vectors, std::int64_t b) const;
+  // `shared`: each rank keeps a part of the reflectors of bulge chasing, and sends it when it is needed.
+  double syevd(std::int64_t n, std::int64_t vectors, std::int64_t b, bool shared) const;
 
  private:
   double exchange() const;

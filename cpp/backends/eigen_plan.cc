@@ -103,10 +103,11 @@ bool shrink(const EigenRequest& q, SyevdBlocking& blocking) {
 }
 
 double estimate(const EigenRequest& q, const EigenPlan& plan) {
+  const std::int64_t b = plan.blocking.b;
   const ColumnsCost all(q.platform, q.type, q.ranks, q.network);
-  if (!plan.blocking.solo) return all.syevd(q.n, q.vectors, plan.blocking.b);
+  if (!plan.blocking.solo) return all.syevd(q.n, q.vectors, b, plan.blocking.kept < b);
   const auto moved = static_cast<double>(plan.shard_bytes + plan.vector_bytes);
-  return ColumnsCost(q.platform, q.type, 1, {}).syevd(q.n, q.vectors, plan.blocking.b) + all.collect(moved);
+  return ColumnsCost(q.platform, q.type, 1, {}).syevd(q.n, q.vectors, b, false) + all.collect(moved);
 }
 
 void check(const EigenRequest& q) {
