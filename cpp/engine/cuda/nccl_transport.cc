@@ -87,7 +87,6 @@ NcclTransport::NcclTransport(Attendance& attendance, int ranks, const ncclUnique
     : attendance_(&attendance), rank_(attendance.rank()), ranks_(ranks), timeout_(timeout) {
   JAXMG_CHECK(cudaStreamCreateWithFlags(&network_, cudaStreamNonBlocking));
   JAXMG_CHECK(cudaEventCreateWithFlags(&reached_, cudaEventDisableTiming));
-  JAXMG_CHECK(cudaEventCreateWithFlags(&arrived_, cudaEventDisableTiming));
   // Without blocking, so that a rank of another process that never comes does not keep this one for ever.
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = 0;
@@ -123,9 +122,11 @@ void NcclTransport::check_in_use() {
 
 template <class Done>
 void NcclTransport::wait_until(Done&& done) {
-  const auto deadline = std::chrono::steady_clock::now() + timeout_;
+  const auto time_from_now = [&] { return std::chrono::steady_clock::now() + timeout_; };
+  auto deadline = time_from_now();
   while (!done()) {
     attendance_->check();
+    if (goes_on()) deadline = time_from_now();
     if (std::chrono::steady_clock::now() > deadline) {
       const std::vector<int>& here = attendance_->members();
       std::vector<int> others;
@@ -141,12 +142,18 @@ void NcclTransport::wait_until(Done&& done) {
   }
 }
 
+bool NcclTransport::goes_on() {
+  const std::size_t before = finished_;
+  while (finished_ < exchanges_ && cudaEventQuery(arrived_[finished_]) == cudaSuccess) ++finished_;
+  return finished_ > before;
+}
+
 NcclTransport::~NcclTransport() { release(); }
 
 void NcclTransport::release() noexcept {
   abandon();
   cudaFree(own_scratch_);
-  cudaEventDestroy(arrived_);
+  for (cudaEvent_t event : arrived_) cudaEventDestroy(event);
   cudaEventDestroy(reached_);
   cudaStreamDestroy(network_);
 }
@@ -156,6 +163,7 @@ void NcclTransport::begin(const Call& call) {
   scratch_ = call.packing != nullptr ? call.packing : own_scratch_;
   attendance_ = &call.attendance;
   lockstep_ = call.first_of_its_kind;
+  exchanges_ = finished_ = 0;  // waits that were enqueued for these events stay as they are
   timeout_ = call.timeout;
 }
 
@@ -210,8 +218,12 @@ void NcclTransport::exchange(Lane, cudaStream_t stream, const std::vector<Block>
     copy_locally(network_, unpacking);
   }
   copy_locally(network_, local);
-  JAXMG_CHECK(cudaEventRecord(arrived_, network_));
-  JAXMG_CHECK(cudaStreamWaitEvent(stream, arrived_, 0));
+  if (exchanges_ == arrived_.size()) {
+    JAXMG_CHECK(cudaEventCreateWithFlags(&arrived_.emplace_back(), cudaEventDisableTiming));
+  }
+  const cudaEvent_t arrived = arrived_[exchanges_++];
+  JAXMG_CHECK(cudaEventRecord(arrived, network_));
+  JAXMG_CHECK(cudaStreamWaitEvent(stream, arrived, 0));
   if (lockstep_) complete(network_);
 }
 

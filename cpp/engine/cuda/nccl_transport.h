@@ -33,9 +33,12 @@ class NcclTransport final : public Transport {
   ncclResult_t state();
   // To be called under the lock, for as long as NCCL is used: throws if the communicator has been given up.
   void check_in_use();
-  // Throws if another rank of this process fails, or when the time is up.
+  // Throws if another rank of this process fails, or when the time is up, which it is while no exchange comes to its
+  // end.
   template <class Done>
   void wait_until(Done&& done);
+  // Whether exchanges of this call have come to their end since the last time.
+  bool goes_on();
   void release() noexcept;
 
   Attendance* attendance_;
@@ -47,7 +50,10 @@ class NcclTransport final : public Transport {
   bool lockstep_ = false;
   std::byte* own_scratch_ = nullptr;  // in a process whose GPUs do not reach each other, which no plan foresees
   cudaStream_t network_{};
-  cudaEvent_t reached_{}, arrived_{};
+  cudaEvent_t reached_{};
+  std::vector<cudaEvent_t> arrived_;  // at the end of each exchange of the call; more of an earlier one may follow
+  std::size_t exchanges_ = 0;         // of the call
+  std::size_t finished_ = 0;
   std::mutex mutex_;  // of the communicator, which another thread may give up
   ncclComm_t communicator_{};
 };
