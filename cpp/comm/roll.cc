@@ -9,6 +9,11 @@
 #include <string>
 
 namespace jaxmg {
+namespace {
+
+std::atomic<std::uint32_t> retired_teams{0};
+
+}  // namespace
 
 int Roll::rank_of(std::uint64_t process, std::uint32_t device) const {
   for (int r = 0; r < ranks(); ++r) {
@@ -51,10 +56,6 @@ std::uint64_t fresh_call() {
   static std::atomic<std::uint64_t> last{0};
   return ++last;
 }
-
-namespace {
-std::atomic<std::uint32_t> retired_teams{0};
-}  // namespace
 
 void count_retired_team() { ++retired_teams; }
 

@@ -110,7 +110,8 @@ void with_engine(const CallFrame& call, std::int32_t device, cudaStream_t stream
     engine.finish();
     if (links) {
       watch->stop();
-      links->barrier();  // nobody leaves while another one may ask whether it is still there
+      attendance.check();  // what came to its end may have done so because it was given up
+      links->barrier();    // nobody leaves while another one may ask whether it is still there
     }
   } catch (const std::exception& error) {
     // The others must know before this rank waits for what it shares with them. Nothing of it may run any more

@@ -231,9 +231,9 @@ void NcclTransport::complete(cudaStream_t stream) {
   JAXMG_CHECK(cudaEventRecord(reached_, stream));
   wait_until([&] {
     check(state(), "NCCL");
-    const cudaError_t state = cudaEventQuery(reached_);
-    if (state != cudaErrorNotReady) JAXMG_CHECK(state);
-    return state == cudaSuccess;
+    const cudaError_t reached = cudaEventQuery(reached_);
+    if (reached != cudaErrorNotReady) JAXMG_CHECK(reached);
+    return reached == cudaSuccess;
   });
 }
 
