@@ -46,8 +46,7 @@ jaxmg_plan_result plan_eigen(const jaxmg_plan_request& q) {
   result.tile = plan.tile;
   result.workspace_bytes = plan.workspace_bytes;
   result.shard_bytes = plan.shard_bytes;
-  // As rows, which the handler makes, and as columns of V, into which XLA turns them.
-  result.rhs_bytes = 2 * plan.vector_bytes;
+  result.rhs_bytes = plan.vector_bytes;
   const SyevdBlocking& blocking = plan.blocking;
   result.half_bandwidth = blocking.b;
   result.delay = blocking.delay;

@@ -264,8 +264,9 @@ TYPED_TEST_P(SyevdTest, OneRankMaySolveForAll) {
           EXPECT_EQ(found.z, expected.z);
           if (wanted.count == 0) continue;
           const Real<T> low = expected.w[0](n / 2, 0), high = std::numeric_limits<Real<T>>::infinity();
-          const auto above = eigen(all, a, shape, {0, n}, EigenvectorForm::adjoint_rows, {low, high});
-          const auto known = eigen(one, a, single, {0, n}, EigenvectorForm::columns, {low, high});
+          Ranks all_again(ranks), one_again(1);
+          const auto above = eigen(all_again, a, shape, {0, n}, EigenvectorForm::adjoint_rows, {low, high});
+          const auto known = eigen(one_again, a, single, {0, n}, EigenvectorForm::columns, {low, high});
           EXPECT_EQ(above.z, known.z);
           for (const EigenvectorRange& range : above.found) EXPECT_EQ(range.first, known.found[0].first);
         }
