@@ -38,37 +38,6 @@ namespace jaxmg {
 // The panels that a matrix of order n is reduced in. One row is in the band already.
 inline std::int64_t band_panels(std::int64_t n, std::int64_t b) { return n - 2 >= b ? (n - 2) / b : 0; }
 
-// Where columns that neighbour in the matrix lie side by side in a shard.
-struct ColumnRun {
-  std::int64_t begin, end;    // columns of the shard
-  std::int64_t first_column;  // of the matrix
-};
-
-// The own columns among columns [begin, end) of the matrix, in as few runs as can be. With `joined`, runs need not
-// neighbour in the matrix, only in the shard.
-inline std::vector<ColumnRun> own_runs(const TileColumns& layout, int rank, std::int64_t begin, std::int64_t end,
-                                       bool joined) {
-  std::vector<ColumnRun> runs;
-  for (const std::int64_t t : layout.tiles_of(rank)) {
-    const std::int64_t from = std::max(begin, layout.begin(t)), to = std::min(end, layout.end(t));
-    if (from >= to) continue;
-    const std::int64_t local = layout.local_offset(t) + from - layout.begin(t);
-    runs.push_back({local, local + to - from, from});
-  }
-  if (!joined) return runs;
-  // The ragged tile lies behind the full ones whatever its number.
-  std::sort(runs.begin(), runs.end(), [](const ColumnRun& x, const ColumnRun& y) { return x.begin < y.begin; });
-  std::vector<ColumnRun> merged;
-  for (const ColumnRun& run : runs) {
-    if (!merged.empty() && merged.back().end == run.begin) {
-      merged.back().end = run.end;
-    } else {
-      merged.push_back(run);
-    }
-  }
-  return merged;
-}
-
 // Moves blocks between ranks; where there is one rank, all of them at once within its memory.
 template <class E>
 void exchange_or_copy(E& engine, const std::vector<Block>& blocks) {
@@ -168,10 +137,6 @@ class BandReduction {
   // H = I - V T V^H of a panel.
   MatrixView<T> factor_of(const Panel& p) const { return factors_.block(0, p.column, p.rank, p.rank); }
 
-  std::vector<ColumnRun> own_columns(std::int64_t begin, std::int64_t end) const {
-    return own_runs(layout_, e_.rank(), begin, end, true);
-  }
-
   // Calls visit(t, column, width) for the pieces of columns [begin, end) that each lie in one tile.
   template <class Visit>
   void pieces(std::int64_t begin, std::int64_t end, Visit&& visit) const {
@@ -188,10 +153,9 @@ class BandReduction {
   // A = A - L R^H in rows from `begin` of own columns [begin, end), for all that the group of p holds up to p.
   void update(Lane lane, const Panel& p, std::int64_t begin, std::int64_t end, std::int64_t first_row = -1) {
     const std::int64_t row = first_row < 0 ? begin : first_row, depth = p.offset + 2 * p.rank;
-    for (const ColumnRun& run : own_columns(begin, end)) {
+    for (const Span& own : layout_.spans_of_columns(e_.rank(), begin, end)) {
       e_.gemm(lane, Op::none, Op::conj_transpose, T(-1), left(p).block(row, 0, n_ - row, depth),
-              right(p).block(run.begin, 0, run.end - run.begin, depth),
-              a_.block(row, run.begin, n_ - row, run.end - run.begin));
+              right(p).block(own.begin, 0, own.width, depth), a_.block(row, own.begin, n_ - row, own.width));
     }
   }
 
@@ -230,11 +194,12 @@ class BandReduction {
     e_.copy_all(Lane::panel, give_back);
     e_.unit_lower(Lane::panel, v);
     std::vector<Block> own_rows;
-    for (const ColumnRun& run : own_runs(layout_, e_.rank(), p.row, n_, false)) {
-      const std::int64_t count = run.end - run.begin;
-      own_rows.push_back(make_block(e_.rank(), e_.rank(), first(left(p), p, run.first_column, run.first_column + count),
-                                    second(right(p), p, run.begin, run.end)));
-    }
+    pieces(p.row, n_, [&](std::int64_t t, std::int64_t column, std::int64_t width) {
+      if (layout_.owner(t) != e_.rank()) return;
+      const std::int64_t local = layout_.local_offset(t) + column - layout_.begin(t);
+      own_rows.push_back(make_block(e_.rank(), e_.rank(), first(left(p), p, column, column + width),
+                                    second(right(p), p, local, local + width)));
+    });
     e_.copy_all(Lane::panel, own_rows);
   }
 
@@ -252,13 +217,14 @@ class BandReduction {
       e_.wait(Lane::panel, bulk_updated_);
       bulk_pending_ = false;
     }
-    for (const ColumnRun& run : own_columns(p.row, n_)) {
-      const std::int64_t count = run.end - run.begin;
-      const auto av = w_.own_y.block(run.begin, 0, count, p.rank), y = first(right(p), p, run.begin, run.end);
+    for (const Span& own : layout_.spans_of_columns(e_.rank(), p.row, n_)) {
+      const auto av = w_.own_y.block(own.begin, 0, own.width, p.rank);
+      const auto y = first(right(p), p, own.begin, own.begin + own.width);
       e_.zero(Lane::panel, av);
-      e_.gemm(Lane::panel, Op::conj_transpose, Op::none, T(1), a_.block(p.row, run.begin, n_ - p.row, count), v, av);
+      e_.gemm(Lane::panel, Op::conj_transpose, Op::none, T(1), a_.block(p.row, own.begin, n_ - p.row, own.width), v,
+              av);
       if (p.offset > 0) {
-        e_.gemm(Lane::panel, Op::none, Op::none, T(-1), right(p).block(run.begin, 0, count, p.offset), owed, av);
+        e_.gemm(Lane::panel, Op::none, Op::none, T(-1), right(p).block(own.begin, 0, own.width, p.offset), owed, av);
       }
       e_.zero(Lane::panel, y);
       e_.gemm(Lane::panel, Op::none, Op::none, T(1), av, factor, y);
@@ -278,9 +244,10 @@ class BandReduction {
     e_.zero(Lane::panel, s);
     e_.gemm(Lane::panel, Op::conj_transpose, Op::none, T(1), factor, vy, s);
     e_.gemm(Lane::panel, Op::none, Op::none, T(-0.5), v, s, w);
-    for (const ColumnRun& run : own_columns(p.row, n_)) {
-      e_.gemm(Lane::panel, Op::none, Op::none, T(-0.5), second(right(p), p, run.begin, run.end), s,
-              first(right(p), p, run.begin, run.end));
+    for (const Span& own : layout_.spans_of_columns(e_.rank(), p.row, n_)) {
+      const std::int64_t end = own.begin + own.width;
+      e_.gemm(Lane::panel, Op::none, Op::none, T(-0.5), second(right(p), p, own.begin, end), s,
+              first(right(p), p, own.begin, end));
     }
   }
 

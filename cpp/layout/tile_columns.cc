@@ -41,12 +41,11 @@ std::int64_t TileColumns::packed_before(int rank, std::int64_t t) const {
   return own.empty() ? 0 : packed_offset(own.back()) + width(own.back());
 }
 
-std::vector<Span> TileColumns::spans(int rank, std::int64_t first, std::int64_t last) const {
-  const auto& own = tiles_of(rank);
-  const auto stop = std::lower_bound(own.begin(), own.end(), last);
+std::vector<Span> TileColumns::spans_of_columns(int rank, std::int64_t begin, std::int64_t end) const {
   std::vector<Span> found;
-  for (auto t = std::lower_bound(own.begin(), own.end(), first); t < stop; ++t) {
-    found.push_back({local_offset(*t), width(*t)});
+  for (const std::int64_t t : tiles_of(rank)) {
+    const std::int64_t from = std::max(begin, this->begin(t)), to = std::min(end, this->end(t));
+    if (from < to) found.push_back({local_offset(t) + from - this->begin(t), to - from});
   }
   // The ragged tile lies behind the full ones whatever its number: neighbours are found in local order.
   std::sort(found.begin(), found.end(), [](const Span& a, const Span& b) { return a.begin < b.begin; });
@@ -59,6 +58,10 @@ std::vector<Span> TileColumns::spans(int rank, std::int64_t first, std::int64_t 
     }
   }
   return joined;
+}
+
+std::vector<Span> TileColumns::spans(int rank, std::int64_t first, std::int64_t last) const {
+  return first < last ? spans_of_columns(rank, begin(first), end(last - 1)) : std::vector<Span>{};
 }
 
 }  // namespace jaxmg

@@ -48,7 +48,9 @@ class TileColumns {
   std::int64_t packed_before(int rank, std::int64_t t) const;
   std::int64_t packed_total(int rank) const { return packed_before(rank, count()); }
 
-  // Where the tiles of `rank` in [first, last) lie in its shard; neighbours are joined.
+  // Where the columns of `rank` among columns [begin, end) of the matrix lie in its shard; neighbours are joined.
+  std::vector<Span> spans_of_columns(int rank, std::int64_t begin, std::int64_t end) const;
+  // The same for tiles [first, last).
   std::vector<Span> spans(int rank, std::int64_t first, std::int64_t last) const;
 
   // Full tiles in each shard, counted before the cut at n: the slots that redistribution permutes.

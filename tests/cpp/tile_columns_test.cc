@@ -160,6 +160,30 @@ TEST(TileColumns, SpansAreThePlacesOfTilesAndDoNotTouch) {
   });
 }
 
+TEST(TileColumns, SpansOfColumnsAreThePlacesOfColumnsAndDoNotTouch) {
+  for_layouts([](const TileColumns& layout) {
+    for (int r = 0; r < layout.ranks(); ++r) {
+      for (std::int64_t begin = 0; begin <= layout.order(); begin += 3) {
+        for (std::int64_t end = begin; end <= layout.order(); end += 5) {
+          std::set<std::int64_t> expected, found;
+          for (const std::int64_t t : layout.tiles_of(r)) {
+            for (std::int64_t j = std::max(begin, layout.begin(t)); j < std::min(end, layout.end(t)); ++j) {
+              expected.insert(layout.local_offset(t) + j - layout.begin(t));
+            }
+          }
+          std::int64_t before = -1;
+          for (const Span& span : layout.spans_of_columns(r, begin, end)) {
+            EXPECT_GT(span.begin, before);
+            before = span.begin + span.width;
+            for (std::int64_t j = span.begin; j < before; ++j) found.insert(j);
+          }
+          EXPECT_EQ(found, expected);
+        }
+      }
+    }
+  });
+}
+
 TEST(TileColumns, OneRankKeepsTheOrderOfTheMatrix) {
   for_layouts([](const TileColumns& layout) {
     if (layout.ranks() > 1) return;
