@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "backends/request_checks.h"
 #include "backends/tiled_eigen.h"
-#include "core/error.h"
 
 namespace jaxmg {
 namespace {
@@ -111,15 +111,9 @@ double estimate(const EigenRequest& q, const EigenPlan& plan) {
 }
 
 void check(const EigenRequest& q) {
-  const auto require = [](bool holds, const std::string& what) {
-    if (!holds) throw Error(ErrorCode::invalid_argument, what);
-  };
-  require(q.n >= 1, "n must be at least 1, got " + std::to_string(q.n));
-  require(q.ranks >= 1, "the number of devices must be at least 1, got " + std::to_string(q.ranks));
+  check_sizes(q);
   require(q.vectors >= 0 && q.vectors <= q.n,
           "the number of eigenvectors must be 0 to n = " + std::to_string(q.n) + ", got " + std::to_string(q.vectors));
-  require(q.tile >= 0, "the tile size must be at least 1, got " + std::to_string(q.tile));
-  require(q.n < (std::int64_t{1} << 29), "n = " + std::to_string(q.n) + " exceeds what 32-bit sizes of BLAS allow");
 }
 
 }  // namespace
@@ -131,12 +125,7 @@ EigenPlan make_eigen_plan(const EigenRequest& q) {
     plan = preferred_plan(q, false);
   }
   while (q.workspace_limit > 0 && plan.workspace_bytes > q.workspace_limit) {
-    if (!shrink(q, plan.blocking)) {
-      throw Error(ErrorCode::resource_exhausted,
-                  "the least workspace for n = " + std::to_string(q.n) + " with tiles of " + std::to_string(plan.tile) +
-                      " columns is " + std::to_string(plan.workspace_bytes) + " bytes per device, the limit is " +
-                      std::to_string(q.workspace_limit));
-    }
+    if (!shrink(q, plan.blocking)) refuse_limit(q, plan);
     plan.workspace_bytes = workspace(q, plan);
   }
   plan.seconds = estimate(q, plan);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "backends/request_checks.h"
 #include "backends/tiled_cholesky.h"
 #include "engine/engine.h"
 
@@ -97,14 +98,8 @@ double estimate(const PlanRequest& q, const Plan& plan) {
 }
 
 void check(const PlanRequest& q) {
-  const auto require = [](bool holds, const std::string& what) {
-    if (!holds) throw Error(ErrorCode::invalid_argument, what);
-  };
-  require(q.n >= 1, "n must be at least 1, got " + std::to_string(q.n));
+  check_sizes(q);
   require(q.nrhs >= 1, "nrhs must be at least 1, got " + std::to_string(q.nrhs));
-  require(q.ranks >= 1, "the number of devices must be at least 1, got " + std::to_string(q.ranks));
-  require(q.tile >= 0, "the tile size must be at least 1, got " + std::to_string(q.tile));
-  require(q.n < (std::int64_t{1} << 29), "n = " + std::to_string(q.n) + " exceeds what 32-bit sizes of BLAS allow");
 }
 
 }  // namespace
@@ -141,12 +136,7 @@ Plan make_plan(const PlanRequest& q) {
     --plan.slots;
     measure();
   }
-  if (q.workspace_limit > 0 && plan.workspace_bytes > q.workspace_limit) {
-    throw Error(ErrorCode::resource_exhausted,
-                "the least workspace for n = " + std::to_string(q.n) + " with tiles of " + std::to_string(plan.tile) +
-                    " columns is " + std::to_string(plan.workspace_bytes) + " bytes per device, the limit is " +
-                    std::to_string(q.workspace_limit));
-  }
+  if (q.workspace_limit > 0 && plan.workspace_bytes > q.workspace_limit) refuse_limit(q, plan);
   plan.seconds = estimate(q, plan);
   return plan;
 }
