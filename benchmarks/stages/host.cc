@@ -11,7 +11,7 @@ template <class T>
 int run(const Arguments& arguments) {
   jaxmg::benchmarks::StagedSyevd<T, jaxmg::testing::HostRanks> solver(arguments, jaxmg::Platform::cpu);
   std::optional<jaxmg::SingleThreadedBlas> single_threaded;  // as in a call from JAX
-  if (solver.ranks_at_work() > 1) single_threaded.emplace();
+  if (arguments.devices > 1) single_threaded.emplace();
   return jaxmg::benchmarks::report<T>(arguments, solver);
 }
 

@@ -50,8 +50,6 @@ class StagedSyevd {
     }
   }
 
-  int ranks_at_work() const { return plan_.blocking.solo ? 1 : layout_.ranks(); }
-
   // Once more than `repeats`: the first time pays for what is loaded and made when it is first used.
   Outcome measure(int repeats) {
     Outcome outcome;
@@ -65,7 +63,7 @@ class StagedSyevd {
         all.arrive_and_wait();
       };
       const auto ended = [&](const char* stage) {
-        if (ranks_at_work() == 1) {
+        if (plan_.blocking.solo) {
           wait(engine);
         } else {
           wait_for_all();

@@ -31,13 +31,14 @@ std::int64_t choose_tile(const EigenRequest& q, std::int64_t b) {
 }
 
 // What several ranks save by sharing the work has to exceed what they send, and wait for each other. Measured with four
-// ranks on two cores (f64, with vectors), one rank alone takes half of the time at n = 64 and 85 % of it at n = 2048.
-// On H200s this is an estimate: an exchange takes 20 to 65 us, there are three for each of n / b panels and as many for
-// a merge; what four ranks would save is 3/4 of 25/3 n^3 operations at about 30 Tflop/s, 2 ms for n = 2048, and 15 ms
-// for n = 4096, when the exchanges take 10 ms.
+// ranks on two cores (f64, with vectors): one rank alone, with one thread, takes half of the time at n = 64 and 128,
+// 7/8 of it at n = 256, and more at n = 512. On H200s this is an estimate: an exchange takes 20 to 65 us, there are
+// three for each of n / b panels and as many for a level of merges; what four ranks would save is 3/4 of 25/3 n^3
+// operations at about 30 Tflop/s, 2 ms for n = 2048, when the exchanges take 5 ms, and 15 ms for n = 4096, when they
+// take 10 ms.
 bool one_is_enough(const EigenRequest& q) {
   // Who asks for tiles wants the matrix dealt.
-  return q.ranks > 1 && q.tile == 0 && q.n <= (q.platform == Platform::cuda ? 2560 : 2048);
+  return q.ranks > 1 && q.tile == 0 && q.n <= (q.platform == Platform::cuda ? 3072 : 256);
 }
 
 std::int64_t workspace(const EigenRequest& q, const EigenPlan& plan) {

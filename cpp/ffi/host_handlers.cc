@@ -12,10 +12,9 @@
 namespace jaxmg {
 namespace {
 
-// Runs body(engine, members) on the thread of one rank, among the ranks of its call, which work at the same time unless
-// it is `solo`.
+// Runs body(engine, members) on the thread of one rank, among the ranks of its call.
 template <class Body>
-void with_engine(const CallFrame& call, std::int32_t device, MemoryRegions buffers, bool solo, Body&& body) {
+void with_engine(const CallFrame& call, std::int32_t device, MemoryRegions buffers, Body&& body) {
   const Membership members(Roll(call.roll().untyped_data(), call.roll().dimensions()[0]),
                            static_cast<std::uint32_t>(device), call.attributes());
   Attendance attendance(members.key, members.rank, members.local_ranks, std::move(buffers), members.timeout);
@@ -32,7 +31,7 @@ void with_engine(const CallFrame& call, std::int32_t device, MemoryRegions buffe
     }
     // Made once all ranks are here, so that waiting for one keeps no other user of BLAS from its threads.
     std::optional<SingleThreadedBlas> single_threaded;
-    if (members.roll.ranks() > 1 && !solo) single_threaded.emplace();
+    if (members.roll.ranks() > 1) single_threaded.emplace();
     Communicator communicator = links ? Communicator(attendance, *links) : Communicator(attendance);
     HostEngine engine(communicator);
     body(engine, members);
@@ -67,11 +66,10 @@ xffi::Error run(const char* name, xffi::RemainingArgs operands, xffi::RemainingR
       }
     }
     dispatch(scalar_type(call.result(0).element_type()), [&]<class T>() {
-      with_engine(call, device, call.regions(Routine::in_place), Routine::solo(call),
-                  [&](HostEngine& engine, const Membership& members) {
-                    const MemoryRegion workspace = call.workspace();
-                    Routine::template run<T>(engine, call, members, Arena(workspace.base, workspace.bytes));
-                  });
+      with_engine(call, device, call.regions(Routine::in_place), [&](HostEngine& engine, const Membership& members) {
+        const MemoryRegion workspace = call.workspace();
+        Routine::template run<T>(engine, call, members, Arena(workspace.base, workspace.bytes));
+      });
     });
   });
 }

@@ -20,8 +20,6 @@ namespace jaxmg::routines {
 struct Defaults {
   static constexpr bool factors = false;       // whether diagonal blocks are factored by the vendor's potrf
   static constexpr bool data_decides = false;  // what is launched depends on the numbers, not on sizes alone
-  // Whether one rank works while the others wait.
-  static bool solo(const CallFrame&) { return false; }
 };
 
 template <class T, class E>
@@ -117,7 +115,6 @@ struct Diagonal : Defaults {
 struct Syevd : Defaults {
   static constexpr std::size_t in_place = 1;
   static constexpr bool data_decides = true;  // how much of a merge deflates, which eigenvectors are wanted
-  static bool solo(const CallFrame& call) { return call.attribute("solo") != 0; }
   template <class T, class E>
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
     const MatrixView<T> shard = columns_of<T>(call.result(0));
@@ -139,9 +136,10 @@ struct Syevd : Defaults {
       wanted.bounds = static_cast<const Real<T>*>(call.operand(1).untyped_data());
       wanted.found = call.info(3);
     }
-    const SyevdBlocking blocking{
-        call.attribute("half_bandwidth"), call.attribute("delay"),   call.attribute("depth"), call.attribute("columns"),
-        call.attribute("diamonds"),       call.attribute("secular"), call.attribute("kept"),  solo(call)};
+    const SyevdBlocking blocking{call.attribute("half_bandwidth"), call.attribute("delay"),
+                                 call.attribute("depth"),          call.attribute("columns"),
+                                 call.attribute("diamonds"),       call.attribute("secular"),
+                                 call.attribute("kept"),           call.attribute("solo") != 0};
     const TileColumns layout(n, shard.columns, call.attribute("tile"), members.roll.ranks());
     auto* const w = static_cast<Real<T>*>(call.result(1).untyped_data());
     // Rows of Z^H, read column-major, are the columns of V in JAX's rows.

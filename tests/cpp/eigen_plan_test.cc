@@ -90,14 +90,14 @@ TEST(EigenPlan, OneRankSolvesWhatIsSmall) {
         last = solo;
       }
       EXPECT_FALSE(last);
-      EigenRequest q = request(platform, 500, 4, vectors);
+      EigenRequest q = request(platform, 200, 4, vectors);
       const EigenPlan alone = make_eigen_plan(q);
       EXPECT_TRUE(alone.blocking.solo);
-      EXPECT_FALSE(make_eigen_plan(request(platform, 500, 1, vectors)).blocking.solo);
+      EXPECT_FALSE(make_eigen_plan(request(platform, 200, 1, vectors)).blocking.solo);
       q.workspace_limit = alone.workspace_bytes - 1;
       EXPECT_FALSE(make_eigen_plan(q).blocking.solo);
       q.workspace_limit = 0;
-      q.tile = 125;
+      q.tile = 50;
       EXPECT_FALSE(make_eigen_plan(q).blocking.solo);
     }
   }
