@@ -145,7 +145,7 @@ class Report:
         for record in taken_apart:
             job = record.job
             note = f", {record.note}" if record.note else ""
-            heads.append(f"N={job.n} {job.dtype}, {job.devices} ranks{note}")
+            heads.append(f"N={job.n} {job.dtype}, {_ranks(job)}{note}")
         lines += [_row(["", *heads]), _row(["---"] * (1 + len(heads)))]
         for stage in _stages_of(taken_apart):
             seconds = [_seconds_of_stage(record, stage) for record in taken_apart]
@@ -244,7 +244,7 @@ class Report:
         taken_apart = self._taken_apart()
         if not taken_apart:
             return
-        stages = _stages_of(taken_apart)
+        stages, colours = _stages_of(taken_apart), pyplot.get_cmap("tab20")
         matrices = list(dict.fromkeys((record.job.n, record.job.dtype) for record in taken_apart))
         figure, panels = pyplot.subplots(
             1,
@@ -260,11 +260,11 @@ class Report:
                 bottom = 0.0
                 for i, stage in enumerate(stages):
                     height = _seconds_of_stage(record, stage) or 0.0
-                    panel.bar(at, height, bottom=bottom, color=f"C{i % 10}", label=stage)
+                    panel.bar(at, height, bottom=bottom, color=colours(i), label=stage)
                     bottom += height
             for at, call in enumerate(calls, len(bars)):
                 panel.bar(at, call.seconds, color="0.75")
-            names = [f"stages, {r.job.devices} rank{'s' * (r.job.devices > 1)}" for r in bars]
+            names = [f"stages, {_ranks(r.job)}" for r in bars]
             names += [_label(_series(call)) for call in calls]
             panel.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
             panel.set_title(f"N={n}, {dtype}", fontsize=10)
@@ -276,7 +276,7 @@ class Report:
         figure.legend(
             list(handles.values())[::-1],
             list(handles)[::-1],
-            loc="outside right upper",
+            loc="outside right center",
             fontsize=8,
         )
         day = self._head["date"][:10]
@@ -341,9 +341,17 @@ def _label(series) -> str:
     return f"{system}, {devices} device" + ("s" if devices > 1 else "")
 
 
+def _ranks(job: Job) -> str:
+    return f"{job.devices} rank" + ("s" if job.devices > 1 else "")
+
+
 def _stages_of(records: list[Record]) -> list[str]:
     """Return the stages that any of the records has, in their order."""
-    return list(dict.fromkeys(name for record in records for name in record.details["stages"]))
+    places = {}
+    for record in records:
+        for place, name in enumerate(record.details["stages"]):
+            places[name] = min(place, places.get(name, place))
+    return sorted(places, key=places.get)
 
 
 def _seconds_of_stage(record: Record, stage: str) -> float | None:
