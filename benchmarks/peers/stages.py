@@ -32,7 +32,7 @@ class Stages:
     def __init__(self, machine: dict, routine: Routine):
         self._routine = routine.name
         self._on_gpu = machine["platform"] == "gpu"
-        folder = Path(os.environ.get("JAXMG_LIBRARY_DIR", ""))
+        folder = Path(os.environ.get("JAXMG_LIBRARY_DIR", "")).absolute()
         found = [folder / name for name in _PROGRAMS[machine["platform"]]]
         self._names = " or ".join(path.name for path in found)
         self._program = next((path for path in found if path.is_file()), None)
