@@ -9,10 +9,10 @@ from jaxmg import _memory, _native
 N, RANKS = 65536, 4
 
 
-def plan_for(limit, routine="posv", nrhs=1):
+def plan_for(limit, routine="posv", n=N, nrhs=1):
     return _native.plan(
         routine,
-        N,
+        n,
         nrhs,
         np.dtype(np.float64),
         ranks=RANKS,
@@ -56,6 +56,14 @@ def test_eigenvectors_share_their_reflectors_first(monkeypatch):
     plan = fitted(monkeypatch, needed, plan_syevd)
     assert plan.kept == preferred.half_bandwidth // RANKS
     assert (plan.columns, plan.diamonds) == (preferred.columns, preferred.diamonds)
+
+
+def test_eigenvectors_of_order_131072_fit_on_four_gpus(monkeypatch):
+    n, memory = 131072, 135e9  # what JAX may use of an H200
+    plan_syevd = functools.partial(plan_for, routine="syevd", n=n, nrhs=n)
+    plan = fitted(monkeypatch, memory, plan_syevd)
+    assert plan.shard_bytes + plan.rhs_bytes + plan.workspace_bytes <= memory
+    assert plan.columns == n // RANKS  # Even so, all reflectors are sent no more than once.
 
 
 def test_what_does_not_fit_is_left_to_jax(monkeypatch, preferred):
