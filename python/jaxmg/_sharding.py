@@ -36,6 +36,7 @@ class Ranks:
     axes: tuple[str, ...]
     platform: str
     processes: int
+    hosts: int
 
     @property
     def size(self) -> int:
@@ -143,7 +144,9 @@ def ranks_on(mesh, axes: tuple[str, ...], arrays: Sequence) -> Ranks:
 
 
 def make_ranks(mesh, axes: tuple[str, ...], arrays: Sequence) -> Ranks:
-    return Ranks(mesh, axes, _platform(mesh, arrays), _processes(mesh))
+    processes = _processes(mesh)
+    hosts = _hosts(mesh) if processes > 1 else 1
+    return Ranks(mesh, axes, _platform(mesh, arrays), processes, hosts)
 
 
 def given_mesh(mesh, arrays: Sequence):
@@ -293,6 +296,13 @@ def _processes(mesh) -> int:
     if isinstance(mesh, Mesh):
         return len({device.process_index for device in mesh.devices.flat})
     return jax.process_count()
+
+
+def _hosts(mesh) -> int:
+    """Return the number of machines that a mesh spans (an abstract one: all that there are)."""
+    devices = mesh.devices.flat if isinstance(mesh, Mesh) else jax.devices()
+    # JAX numbers machines as slices, as it does groups of TPUs.
+    return len({getattr(device, "slice_index", 0) for device in devices})
 
 
 # --- moving concrete arrays -------------------------------------------------------------------

@@ -44,7 +44,7 @@ def installed(monkeypatch):
 
 def request(**changes):
     on_gpus = Request(
-        n=4096, count=1, dtype=np.dtype("float64"), ranks=4, platform="gpu", processes=1
+        n=4096, count=1, dtype=np.dtype("float64"), ranks=4, platform="gpu", processes=1, hosts=1
     )
     return dataclasses.replace(on_gpus, **changes)
 
@@ -266,6 +266,26 @@ def test_the_fastest_that_is_there(installed, monkeypatch):
     seconds["cusolvermp"] = None  # There is no model of it.
     installed("cusolvermp")
     assert chosen() == "tiled"
+
+
+@pytest.mark.parametrize("n", [1024, 8192, 65536])
+def test_where_a_grid_of_ranks_is_faster(installed, n):
+    """On many hosts, where a row or column of the grid hears of a panel and not all ranks do."""
+    many = request(n=n, ranks=64, processes=64, hosts=8)
+    installed(*VENDORS)
+    assert _backends.choose("cho_factor", request(n=n)).name == "tiled"
+    choice = _backends.choose("cho_factor", many)
+    assert choice.name == "cusolvermp" and "planner's model: tiled" in choice.reason
+    installed("cusolvermg")
+    assert _backends.choose("cho_factor", many).name == "tiled"
+
+
+def test_a_little_faster_is_not_enough(installed, monkeypatch):
+    installed(*VENDORS)
+    seconds = {"tiled": 1.0, "cusolvermg": 0.9, "cusolvermp": None}
+    monkeypatch.setattr(_backends, "_seconds", lambda name, routine, request: seconds[name])
+    choice = _backends.choose("potrs", request())
+    assert choice.name == "tiled" and "tiled 1 s, cusolvermg 0.9 s" in choice.reason
 
 
 def test_plan_says_which_and_why(make_mesh, on_cpu):
