@@ -21,6 +21,8 @@
 #include "algorithms/bulge_chasing.h"
 #include "algorithms/divide_and_conquer.h"
 #include "algorithms/rows_to_columns.h"
+#include "algorithms/scale_matrix.h"
+#include "algorithms/share_entries.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
@@ -51,6 +53,25 @@ struct EigenvectorChoice {
   const R* bounds = nullptr;
   std::int32_t* found = nullptr;
 };
+
+// The range that is wanted, by the eigenvalues of the matrix that was multiplied by *scale. They are the same on all
+// ranks, on the host.
+template <class R, class E>
+EigenvectorRange chosen(E& e, Lane lane, const EigenvectorChoice<R>& choice, const std::vector<R>& values,
+                        const R* scale) {
+  if (choice.bounds == nullptr) return choice.range;
+  R factor = 1, bounds[2];
+  e.fetch(lane, scale, 1, &factor);
+  e.fetch(lane, choice.bounds, 2, bounds);
+  std::int32_t found[2] = {0, 0};
+  for (const R value : values) {
+    const R w = value / factor;  // as the engine divides it
+    if (w <= bounds[0]) ++found[0];
+    if (w > bounds[0] && w <= bounds[1]) ++found[1];
+  }
+  e.store(lane, found, 2, choice.found);
+  return {found[0], std::min<std::int64_t>(found[1], choice.range.count)};
+}
 
 template <class T, class E>
 concept EigenEngine = BandReductionEngine<E, T> && BulgeChasingEngine<E, T> && TridiagonalEngine<E, Real<T>> &&
@@ -140,7 +161,8 @@ class Syevd {
   template <class Ended>
   void run(Ended&& ended) {
     e_.set_info(lane, own_info(), no_failure);
-    scale();
+    scale_matrix(e_, lane, layout_, a_, w_.norms, w_.scale, own_info());
+    e_.join();
     ended("scaling");
     reduce();
     ended("band reduction");
@@ -154,7 +176,7 @@ class Syevd {
         if (w_.lends(layout_, z_.columns)) w_.merging->other = {z_.data, layout_.shard(), n_, layout_.shard()};
       }
       DivideAndConquer<R, E> merging(e_, n_, layout_.shard(), w_.d, w_.e, eigenvalues_.data, own_info(), *w_.merging);
-      const EigenvectorRange wanted = choose(merging.values());
+      const EigenvectorRange wanted = chosen(e_, lane, choice_, merging.values(), w_.scale);
       merging.vectors(wanted);
       ended("divide and conquer");
       rows_to_columns<T>(e_, w_.merging->rows, wanted.first, wanted.count, z_, w_.merging->other.data);
@@ -178,57 +200,11 @@ class Syevd {
 
   std::int32_t* own_info() const { return w_.info + e_.rank(); }
 
-  template <class Visit>
-  void own_columns(Visit&& visit) const {
-    for (const Span& own : layout_.spans(e_.rank(), 0, layout_.count())) {
-      visit(a_.block(0, own.begin, n_, own.width));
-    }
-  }
-
-  // Every rank's entry goes to all.
-  template <class Number>
-  void share(Number* entries) {
-    if (e_.size() == 1) return;
-    std::vector<Block> blocks;
-    for (int r = 0; r < e_.size(); ++r) {
-      const MatrixView<Number> entry{entries + r, 1, 1, 1};
-      blocks.push_back(make_block(r, all_ranks, entry, entry));
-    }
-    e_.exchange(lane, blocks);
-  }
-
-  // A = scale A. A matrix that is not finite becomes zero, so that every stage comes to its end.
-  void scale() {
-    R* const norm = w_.norms + e_.rank();
-    e_.zero(lane, MatrixView<R>{norm, 1, 1, 1});
-    own_columns([&](MatrixView<T> a) { e_.largest(lane, a, norm); });
-    share(w_.norms);
-    e_.choose_scale(lane, w_.norms, w_.scale, own_info());
-    own_columns([&](MatrixView<T> a) { e_.multiply(lane, w_.scale, a); });
-    e_.join();
-  }
-
   // A to B.
   void reduce() {
     w_.chasing->clear(e_, lane);
     BandReduction<T, E>(e_, layout_, blocking_.b, blocking_.delay, a_, w_.factors, w_.chasing->band(), *w_.reduction)
         .run();
-  }
-
-  // By the eigenvalues of the scaled matrix, which are the same on all ranks.
-  EigenvectorRange choose(const std::vector<R>& values) {
-    if (choice_.bounds == nullptr) return choice_.range;
-    R scale = 1, bounds[2];
-    e_.fetch(lane, w_.scale, 1, &scale);
-    e_.fetch(lane, choice_.bounds, 2, bounds);
-    std::int32_t found[2] = {0, 0};
-    for (const R value : values) {
-      const R w = value / scale;  // as the engine divides it
-      if (w <= bounds[0]) ++found[0];
-      if (w > bounds[0] && w <= bounds[1]) ++found[1];
-    }
-    e_.store(lane, found, 2, choice_.found);
-    return {found[0], std::min<std::int64_t>(found[1], choice_.range.count)};
   }
 
   MatrixView<T> own_vectors(std::int64_t wanted) const {
@@ -237,7 +213,7 @@ class Syevd {
   }
 
   void conclude() {
-    share(w_.info);
+    share_entries(e_, lane, w_.info);
     e_.conclude(lane, w_.info, eigenvalues_, status_);
     if (!z_.empty()) e_.conclude(lane, w_.info, z_, status_);
   }

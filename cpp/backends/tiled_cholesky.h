@@ -11,6 +11,7 @@
 #include "algorithms/potri.h"
 #include "algorithms/potrs.h"
 #include "algorithms/redistribute.h"
+#include "algorithms/share_entries.h"
 #include "backends/cholesky.h"
 
 namespace jaxmg {
@@ -128,7 +129,7 @@ struct LowerStages {
 };
 
 template <class T, class E>
-class TiledCholesky final : public CholeskyBackend<T, E> {
+class TiledCholesky : public CholeskyBackend<T, E> {
  public:
   void posv(E& engine, const DealtMatrix<T>& a, const RightHandSides<T>& b, std::int32_t* info,
             Arena workspace) override {
@@ -203,24 +204,18 @@ class TiledCholesky final : public CholeskyBackend<T, E> {
     engine.join();
   }
 
- private:
-  // No failure is known yet.
-  static void begin(E& engine, const StagedWorkspace& w) {
-    engine.set_info(Lane::panel, w.info + engine.rank(), no_failure);
+ protected:
+  // No failure is known yet, or the one of which the order is given.
+  static void begin(E& engine, const StagedWorkspace& w, std::int32_t known = no_failure) {
+    engine.set_info(Lane::panel, w.info + engine.rank(), known);
     engine.set_info(Lane::panel, w.failed, 0);
     engine.join();
   }
 
-  static void factor(E& engine, const DealtMatrix<T>& a, MatrixView<T> along, PotrfWorkspace<T>& potrf,
-                     const StagedWorkspace& w) {
-    begin(engine, w);
-    redistribute(engine, a.layout, a.shard, w.shared(), false);
-    Potrf<T, E>(engine, a.layout, a.depth, a.shard, along, potrf, w.info + engine.rank()).run();
-  }
-
   // A factor of what was not positive definite is NaN all over; so is, then, what is made from it.
-  static void check(E& engine, const DealtMatrix<T>& factor, const StagedWorkspace& w) {
-    begin(engine, w);
+  static void check(E& engine, const DealtMatrix<T>& factor, const StagedWorkspace& w,
+                    std::int32_t known = no_failure) {
+    begin(engine, w, known);
     const TileColumns& layout = factor.layout;
     for (const std::int64_t t : layout.tiles_of(engine.rank())) {
       const std::int64_t width = layout.width(t);
@@ -232,13 +227,16 @@ class TiledCholesky final : public CholeskyBackend<T, E> {
 
   // All ranks agree on the least failing minor; if there is one, x becomes NaN.
   static void conclude(E& engine, MatrixView<T> x, std::int32_t* info, const StagedWorkspace& w) {
-    std::vector<Block> entries;
-    for (int r = 0; r < engine.size(); ++r) {
-      const MatrixView<std::int32_t> entry{w.info + r, 1, 1, 1};
-      entries.push_back(make_block(r, all_ranks, entry, entry));
-    }
-    if (engine.size() > 1) engine.exchange(Lane::panel, entries);
+    share_entries(engine, Lane::panel, w.info);
     engine.conclude(Lane::panel, w.info, x, info);
+  }
+
+ private:
+  static void factor(E& engine, const DealtMatrix<T>& a, MatrixView<T> along, PotrfWorkspace<T>& potrf,
+                     const StagedWorkspace& w) {
+    begin(engine, w);
+    redistribute(engine, a.layout, a.shard, w.shared(), false);
+    Potrf<T, E>(engine, a.layout, a.depth, a.shard, along, potrf, w.info + engine.rank()).run();
   }
 };
 

@@ -9,6 +9,7 @@
 #include "algorithms/mirror.h"
 #include "algorithms/redistribute.h"
 #include "algorithms/syevd.h"
+#include "algorithms/turn.h"
 #include "backends/eigen.h"
 #include "comm/block.h"
 
@@ -75,7 +76,7 @@ class TiledEigen final : public EigenBackend<T, E> {
       solve(engine, p, p.a, p.z, w, ended);
     }
     if (p.form == EigenvectorForm::adjoint_rows && !p.z.empty()) {
-      turn(engine, p.z, w.adjoint);
+      turn(engine, lane, p.z, w.adjoint);
       ended("turning");
     }
   }
@@ -117,13 +118,6 @@ class TiledEigen final : public EigenBackend<T, E> {
       blocks.push_back(make_block(0, r, all.block(0, r * share, n, share), p.z));
     }
     engine.exchange(lane, blocks);
-    engine.join();
-  }
-
-  // From the columns of Z to the rows of Z^H.
-  static void turn(E& engine, MatrixView<T> z, MatrixView<T> adjoint) {
-    engine.conj_transpose(lane, z, adjoint);
-    engine.copy(lane, adjoint, {z.data, adjoint.rows, adjoint.columns, adjoint.ld});
     engine.join();
   }
 };
