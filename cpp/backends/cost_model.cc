@@ -143,6 +143,29 @@ double ColumnsCost::syevd(std::int64_t order, std::int64_t wanted, std::int64_t 
   return seconds + deal(share) + 2 * pass(share);
 }
 
+// Fitted to what four H200 take, f64: seconds for n = 16384, 32768, 65536 and 131072 of potrf 0.048, 0.17, 0.83 and
+// 4.8, of potrs (one right-hand side) 0.023, 0.059, 0.21 and 0.81; for the first two of potri 0.58 and 3.2; for 8192
+// and 16384 of syevd 1.9 and 5.6. Each column has a price, besides the products.
+double CusolverMgCost::potrf(std::int64_t order) const {
+  const double n = static_cast<double>(order);
+  return n * 3e-6 + fma_ * n * n * n / 3 / ranks_ / (0.72 * machine_.flops);
+}
+
+double CusolverMgCost::potrs(std::int64_t order, std::int64_t nrhs) const {
+  const double n = static_cast<double>(order), products = 2 * fma_ * n * n * static_cast<double>(nrhs);
+  return n * 0.7e-6 + std::max(elements(n * n) / 190e9, products / machine_.flops);
+}
+
+double CusolverMgCost::potri(std::int64_t order) const {
+  const double n = static_cast<double>(order);
+  return n * 15e-6 + fma_ * 2 * n * n * n / 3 / ranks_ / (0.038 * machine_.flops);
+}
+
+double CusolverMgCost::syevd(std::int64_t order) const {
+  const double n = static_cast<double>(order);
+  return n * 190e-6 + fma_ * 4 * n * n * n / 3 / ranks_ / (0.0105 * machine_.flops);
+}
+
 // As square as possible.
 GridCost::GridCost(Platform platform, ScalarType type, std::int64_t ranks, const Network& network)
     : CostModel(platform, type, ranks, network) {

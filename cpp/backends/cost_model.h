@@ -80,6 +80,17 @@ class ColumnsCost : public CostModel {
   double spread(double bytes, double sources) const;
 };
 
+// cuSOLVERMg's: columns dealt to the GPUs of one process, and driven by one thread.
+class CusolverMgCost : public CostModel {
+ public:
+  using CostModel::CostModel;
+
+  double potrf(std::int64_t n) const;
+  double potrs(std::int64_t n, std::int64_t nrhs) const;
+  double potri(std::int64_t n) const;
+  double syevd(std::int64_t n) const;  // eigenvectors or not
+};
+
 class GridCost : public CostModel {
  public:
   GridCost(Platform platform, ScalarType type, std::int64_t ranks, const Network& network);

@@ -4,9 +4,12 @@
 #include <memory>
 
 #include "backends/backend.h"
+#include "backends/cusolvermg_cholesky.h"
+#include "backends/cusolvermg_eigen.h"
 #include "backends/tiled_cholesky.h"
 #include "backends/tiled_eigen.h"
 #include "engine/cuda/cuda_engine.h"
+#include "engine/cuda/cusolvermg.h"
 
 namespace jaxmg {
 
@@ -14,13 +17,17 @@ template <>
 struct Backends<cuda::CudaEngine> {
   template <class T>
   static std::unique_ptr<CholeskyBackend<T, cuda::CudaEngine>> cholesky(BackendName backend) {
-    if (backend != BackendName::tiled) refuse(backend, "GPUs");
-    return std::make_unique<TiledCholesky<T, cuda::CudaEngine>>();
+    if (backend == BackendName::tiled) return std::make_unique<TiledCholesky<T, cuda::CudaEngine>>();
+    if (backend == BackendName::cusolvermg)
+      return std::make_unique<CusolverMgCholesky<T, cuda::CudaEngine, cuda::CusolverMgSession>>();
+    refuse(backend, "GPUs");
   }
   template <class T>
   static std::unique_ptr<EigenBackend<T, cuda::CudaEngine>> eigen(BackendName backend) {
-    if (backend != BackendName::tiled) refuse(backend, "GPUs");
-    return std::make_unique<TiledEigen<T, cuda::CudaEngine>>();
+    if (backend == BackendName::tiled) return std::make_unique<TiledEigen<T, cuda::CudaEngine>>();
+    if (backend == BackendName::cusolvermg)
+      return std::make_unique<CusolverMgEigen<T, cuda::CudaEngine, cuda::CusolverMgSession>>();
+    refuse(backend, "GPUs");
   }
 };
 

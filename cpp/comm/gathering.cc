@@ -106,7 +106,7 @@ Gathering::Seat& Gathering::seat(int rank) {
   return seats_[static_cast<std::size_t>(found - members_.begin())];
 }
 
-void Gathering::step(int rank) {
+void Gathering::step(int rank, bool patient) {
   std::unique_lock lock(mutex_);
   const std::uint64_t mine = ++seat(rank).steps;
   const auto missing = [&] {
@@ -119,6 +119,8 @@ void Gathering::step(int rank) {
   const auto done = [&] { return !failure_.empty() || missing().empty(); };
   if (done()) {
     changed_.notify_all();
+  } else if (patient) {
+    changed_.wait(lock, done);
   } else if (!changed_.wait_for(lock, timeout_, done)) {
     failure_ = late(missing());
     changed_.notify_all();

@@ -46,7 +46,7 @@ class Gathering {
     bool left = false;
   };
   Seat& seat(int rank);
-  void step(int rank);
+  void step(int rank, bool patient = false);
   std::string late(const std::vector<int>& ranks) const;
   void fail(const std::string& why) noexcept;
   // Throws if a member has failed, or, if `late`, for rank `other`'s being late.
@@ -82,6 +82,8 @@ class Attendance {
 
   // Returns once every member has passed as many barriers as this rank.
   void barrier() { gathering_->step(rank_); }
+  // The same without a limit of time, where a member works for all of them.
+  void patient_barrier() { gathering_->step(rank_, true); }
   // Returns once done() holds, which rank `other` is to bring about within microseconds; throws like a barrier.
   template <class Done>
   void spin_until(Done&& done, int other) {

@@ -1,6 +1,7 @@
 // The functions Python calls directly, through ctypes. Structs mirror those in python/jaxmg/_native.py.
 #include <cstdint>
 
+#include "backends/cusolvermg_plan.h"
 #include "backends/eigen_plan.h"
 #include "backends/plan.h"
 #include "engine/host/blas.h"
@@ -60,8 +61,7 @@ jaxmg_plan_result plan_eigen(const jaxmg_plan_request& q) {
   return result;
 }
 
-jaxmg_plan_result plan_cholesky(const jaxmg_plan_request& q) {
-  const Plan plan = make_plan(request_of(q));
+jaxmg_plan_result result_of(const Plan& plan) {
   jaxmg_plan_result result{};
   result.tile = plan.tile;
   result.pivot = plan.pivot;
@@ -81,9 +81,17 @@ jaxmg_plan_result plan_cholesky(const jaxmg_plan_request& q) {
 JAXMG_EXPORT int jaxmg_plan(const jaxmg_plan_request* q, jaxmg_plan_result* result, char* message,
                             std::int64_t message_size) {
   return jaxmg::answered(message, message_size, [&] {
-    *result = static_cast<jaxmg::Routine>(q->routine) == jaxmg::Routine::syevd ? jaxmg::plan_eigen(*q)
-                                                                               : jaxmg::plan_cholesky(*q);
+    *result = static_cast<jaxmg::Routine>(q->routine) == jaxmg::Routine::syevd
+                  ? jaxmg::plan_eigen(*q)
+                  : jaxmg::result_of(jaxmg::make_plan(jaxmg::request_of(*q)));
   });
+}
+
+// The plan of a call that cuSOLVERMg works on, see make_cusolvermg_plan(). Returns as jaxmg_plan.
+JAXMG_EXPORT int jaxmg_cusolvermg_plan(const jaxmg_plan_request* q, jaxmg_plan_result* result, char* message,
+                                       std::int64_t message_size) {
+  return jaxmg::answered(message, message_size,
+                         [&] { *result = jaxmg::result_of(jaxmg::make_cusolvermg_plan(jaxmg::request_of(*q))); });
 }
 
 // How long the same call would take on a grid of ranks, see grid_seconds(). Returns as jaxmg_plan.

@@ -94,7 +94,6 @@ def _fastest(routine: str, request: Request) -> Choice:
     if not others or request.n == 0:
         return Choice("tiled", "no other backend serves this call")
     expected = {name: _seconds(name, routine, request) for name in ("tiled", *others)}
-    expected = {name: seconds for name, seconds in expected.items() if seconds is not None}
     times = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in expected.items())
     limit = _MARGIN * expected.pop("tiled")
     for name in sorted(expected, key=expected.get):
@@ -103,26 +102,20 @@ def _fastest(routine: str, request: Request) -> Choice:
     return Choice("tiled", f"none that is there is clearly faster by the planner's model: {times}")
 
 
-def _seconds(name: str, routine: str, request: Request) -> float | None:
-    """Return the time that the planner's model of a backend expects; None if it has no model."""
+def _seconds(name: str, routine: str, request: Request) -> float:
+    """Return the time that the planner's model of a backend expects."""
     if name == "tiled":
         return sum(step.seconds for step in plan_steps(name, routine, request))
-    if name == "cusolvermp":
-        return sum(_seconds_on_grid(step, request) for step in STEPS[routine])
-    return None
+    return sum(_vendors_seconds(name, step, request) for step in STEPS[routine])
 
 
-def _seconds_on_grid(step: str, request: Request) -> float:
-    if of_step("cusolvermp", step) == "tiled":
+def _vendors_seconds(name: str, step: str, request: Request) -> float:
+    if of_step(name, step) == "tiled":
         return plan_step(step, request, tile=0, workspace_limit=0).seconds
-    return _native.grid_seconds(
-        step,
-        request.n,
-        request.count,
-        request.dtype,
-        ranks=request.ranks,
-        hosts=request.hosts,
-    )
+    sizes = (step, request.n, request.count, request.dtype)
+    if name == "cusolvermg":
+        return _native.cusolvermg_seconds(*sizes, ranks=request.ranks)
+    return _native.grid_seconds(*sizes, ranks=request.ranks, hosts=request.hosts)
 
 
 def plan_steps(name: str, routine: str, request: Request, *, tile=0, workspace_limit=0):

@@ -160,7 +160,7 @@ def plan(
 
     For "redistribute", `n` is the number of rows on all ranks together, `nrhs` their length; for
     "syevd", `nrhs` is the number of eigenvectors wanted. `hosts` and `network` matter for the
-    estimated time alone.
+    estimated time alone. For "cusolvermg", which is loaded then, the workspace is with its own.
     """
     request = _PlanRequest(
         ROUTINES[routine],
@@ -176,8 +176,17 @@ def plan(
         *network,
     )
     result = _PlanResult()
-    function = _host_library().jaxmg_plan
-    _ask(function, ctypes.byref(request), ctypes.byref(result), error=ValueError)
+    arguments = ctypes.byref(request), ctypes.byref(result)
+    if backend != "cusolvermg":
+        _ask(_host_library().jaxmg_plan, *arguments, error=ValueError)
+    else:
+        _ask(_host_library().jaxmg_cusolvermg_plan, *arguments, error=ValueError)
+        result.workspace_bytes += _cusolvermg_bytes(request, result)
+        if 0 < workspace_limit < result.workspace_bytes:
+            raise ValueError(
+                f"cuSOLVERMg needs {result.workspace_bytes} bytes of workspace per device for "
+                f"n = {n}, the limit is {workspace_limit}"
+            )
     return CallPlan(
         result.tile,
         result.pivot,
@@ -222,6 +231,35 @@ def grid_seconds(
     function = _host_library().jaxmg_grid_seconds
     _ask(function, ctypes.byref(request), ctypes.byref(seconds), error=ValueError)
     return seconds.value
+
+
+@functools.lru_cache(maxsize=4096)
+def cusolvermg_seconds(routine: str, n: int, nrhs: int, dtype: np.dtype, *, ranks: int) -> float:
+    """Return how long a call would take with cuSOLVERMg, which is not loaded for that."""
+    request = _PlanRequest(
+        routine=ROUTINES[routine],
+        n=n,
+        nrhs=nrhs,
+        dtype=DTYPES[dtype],
+        ranks=ranks,
+        platform=PLATFORMS["gpu"],
+        processes=1,
+        hosts=1,
+    )
+    result = _PlanResult()
+    function = _host_library().jaxmg_cusolvermg_plan
+    _ask(function, ctypes.byref(request), ctypes.byref(result), error=ValueError)
+    return result.seconds
+
+
+def _cusolvermg_bytes(request: _PlanRequest, plan: _PlanResult) -> int:
+    """Return how many bytes of workspace cuSOLVERMg needs for itself, as only it can tell."""
+    vendor_version("cusolvermg")
+    needed = ctypes.c_int64()
+    sizes = (request.routine, request.n, request.nrhs, request.dtype, request.ranks)
+    arguments = map(ctypes.c_int64, (*sizes, plan.tile, plan.distributed_rhs))
+    _ask(cuda_library().jaxmg_cusolvermg_workspace, *arguments, ctypes.byref(needed))
+    return max(256, needed.value)
 
 
 def _ask(function, *arguments, error=RuntimeError) -> None:
@@ -282,7 +320,7 @@ def _load_vendor(library: ctypes.CDLL, backend: str) -> str:
     version, message = ctypes.c_int64(), ctypes.create_string_buffer(1024)
     if load(ctypes.byref(version), message, ctypes.c_int64(len(message))) != 0:
         raise RuntimeError(message.value.decode() + complaints)
-    major, rest = divmod(version.value, 1000)
+    major, rest = divmod(version.value, 10000)
     return f"{major}.{rest // 100}.{rest % 100}"
 
 

@@ -1,6 +1,7 @@
 #include "backends/cost_model.h"
 
 #include <cstdint>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -59,6 +60,24 @@ TEST(CostModel, PredictsWhatThisLibraryWasMeasuredToTake) {
   // The inverse was measured together with the factor.
   for (const auto& [n, seconds] : {std::pair<std::int64_t, double>{16384, 0.1138}, {32768, 0.7533}}) {
     EXPECT_NEAR((columns(Routine::potrf, n, 1, 1) + columns(Routine::potri, n, 1, 1)) / seconds, 1, 0.2) << n;
+  }
+}
+
+// On four H200: benchmarks/results, 2026-11-22.
+TEST(CostModel, PredictsWhatCusolverMgWasMeasuredToTake) {
+  const CusolverMgCost cost(Platform::cuda, f64, 4, {});
+  for (const auto& [n, potrf, potrs] : {std::tuple<std::int64_t, double, double>{16384, 0.0476, 0.0228},
+                                        {32768, 0.1717, 0.0586},
+                                        {65536, 0.8344, 0.2094},
+                                        {131072, 4.8461, 0.8107}}) {
+    EXPECT_NEAR(cost.potrf(n) / potrf, 1, 0.25) << n;
+    EXPECT_NEAR(cost.potrs(n, 1) / potrs, 1, 0.25) << n;
+  }
+  for (const auto& [n, seconds] : {std::pair<std::int64_t, double>{16384, 0.58}, {32768, 3.21}}) {
+    EXPECT_NEAR(cost.potri(n) / seconds, 1, 0.25) << n;
+  }
+  for (const auto& [n, seconds] : {std::pair<std::int64_t, double>{8192, 1.88}, {16384, 5.58}}) {
+    EXPECT_NEAR(cost.syevd(n) / seconds, 1, 0.25) << n;
   }
 }
 

@@ -10,9 +10,21 @@ import lineax
 import numpy as np
 import pytest
 from jax.errors import JaxRuntimeError
-from jaxmg import _backends, _ffi, linalg
+from jaxmg import _backends, _ffi, _native, linalg
 from jaxmg._backends import Choice, Request
-from systems import ROWS, assert_solves, positive_definite, put
+from systems import (
+    DTYPES,
+    ROWS,
+    assert_eigen,
+    assert_eigenvalues,
+    assert_factor,
+    assert_inverse,
+    assert_solves,
+    gaussian,
+    hermitian,
+    positive_definite,
+    put,
+)
 
 A, B = positive_definite(12), np.ones(12)
 VENDORS = ("cusolvermg", "cusolvermp")
@@ -229,8 +241,7 @@ def test_results_that_may_be_wrong(installed):
 
 
 def test_the_native_code_refuses_what_it_does_not_have(make_mesh, on_cpu, monkeypatch):
-    monkeypatch.setattr(_backends, "choose", lambda *args: Choice("cusolvermg", "a mistake"))
-    monkeypatch.setattr(_backends, "of_step", lambda name, step: name)
+    monkeypatch.setitem(_native.BACKENDS, "tiled", _native.BACKENDS["cusolvermg"])
     a = put(A, make_mesh(2), "x", None)
     for call in (linalg.cholesky, linalg.eigvalsh):
         with pytest.raises(JaxRuntimeError, match="no backend number 1 on CPUs"):
@@ -263,9 +274,6 @@ def test_the_fastest_that_is_there(installed, monkeypatch):
     assert chosen() == "cusolvermg" and chosen(processes=2) == "tiled"
     installed()
     assert chosen() == "tiled"
-    seconds["cusolvermp"] = None  # There is no model of it.
-    installed("cusolvermp")
-    assert chosen() == "tiled"
 
 
 @pytest.mark.parametrize("n", [1024, 8192, 65536])
@@ -282,7 +290,7 @@ def test_where_a_grid_of_ranks_is_faster(installed, n):
 
 def test_a_little_faster_is_not_enough(installed, monkeypatch):
     installed(*VENDORS)
-    seconds = {"tiled": 1.0, "cusolvermg": 0.9, "cusolvermp": None}
+    seconds = {"tiled": 1.0, "cusolvermg": 0.9, "cusolvermp": 2.0}
     monkeypatch.setattr(_backends, "_seconds", lambda name, routine, request: seconds[name])
     choice = _backends.choose("potrs", request())
     assert choice.name == "tiled" and "tiled 1 s, cusolvermg 0.9 s" in choice.reason
@@ -295,6 +303,94 @@ def test_plan_says_which_and_why(make_mesh, on_cpu):
     assert jaxmg.plan("syevd", (64, 64), "float64", 2, backend="tiled").reason == "asked for"
     with pytest.raises(ValueError, match="backend='cusolvermp' .*cannot be used"):
         jaxmg.plan("potrs", (64, 64), "float64", make_mesh(4), backend="cusolvermp")
+
+
+# --- the vendors' libraries ---------------------------------------------------------------------
+
+
+@pytest.fixture(params=VENDORS)
+def vendor(request):
+    """A backend that is available here."""
+    found = {backend.name: backend for backend in jaxmg.backends()}[request.param]
+    if not found.available:
+        pytest.skip(f"{found.name}: {found.reason}")
+    return found
+
+
+def test_cusolvermg_has_a_model():
+    """It is made from the same measurements as the numbers of the README."""
+    mg, ours = (
+        _backends._seconds(name, "potrs", request(n=32768)) for name in ("cusolvermg", "tiled")
+    )
+    assert mg == pytest.approx(0.231, rel=0.25) and mg > 1.5 * ours
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_cholesky_of_a_vendor(make_mesh, ranks, vendor, dtype):
+    """Sizes that tiles divide and that they do not, few and many right-hand sides."""
+    mesh = make_mesh(ranks)
+    for n, nrhs, tile in ((600, 1, None), (777, 3, 50), (512, 130, 64)):
+        a, b = positive_definite(n, dtype), gaussian((n, nrhs), dtype)
+        on_mesh, rhs = put(a, mesh, "x", None), put(b, mesh)
+        options = dict(backend=vendor.name, tile=tile)
+        assert_solves(a, linalg.solve(on_mesh, rhs, assume_a="pos", **options), b)
+        made = linalg.cho_factor(on_mesh, **options)
+        assert_factor(a, made.lower())
+        assert_solves(a, linalg.cho_solve(made, rhs, backend="tiled"), b)
+        if "cho_solve" in vendor.routines:
+            ours = linalg.cho_factor(on_mesh, tile=tile, backend="tiled")
+            assert_solves(a, linalg.cho_solve(ours, rhs, backend=vendor.name), b)
+        if "potri" in vendor.routines:
+            assert_inverse(a, linalg.inv(on_mesh, assume_a="pos", **options))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.filterwarnings("ignore:.*wrong eigenvectors")
+def test_eigenvalues_of_a_vendor(make_mesh, ranks, vendor, dtype):
+    mesh = make_mesh(ranks)
+    for n in (128, 333):
+        a = hermitian(n, dtype)
+        w, v = linalg.eigh(put(a, mesh, "x", None), backend=vendor.name)
+        assert_eigen(a, w, v)
+        assert_eigenvalues(a, linalg.eigvalsh(put(a, mesh, "x", None), backend=vendor.name))
+        last = linalg.eigh(
+            put(a, mesh, "x", None), subset_by_index=(n - 3, n - 1), backend=vendor.name
+        )
+        np.testing.assert_allclose(last.eigenvalues, w[-3:], rtol=1e-3)
+
+
+@pytest.mark.gpu
+def test_failure_of_a_vendor(make_mesh, ranks, vendor):
+    a = positive_definite(200)
+    a[120, 120] = -1
+    options = dict(backend=vendor.name, return_info=True, assume_a="pos")
+    x, info = linalg.solve(put(a, make_mesh(ranks), "x", None), np.ones(200), **options)
+    assert info == 121 and np.isnan(x).all()
+
+
+@pytest.mark.gpu
+def test_a_vendor_inside_jit_and_derivatives(make_mesh, ranks, vendor):
+    mesh = make_mesh(ranks)
+    a, b = put(positive_definite(160), mesh, "x", None), put(gaussian((160,)), mesh)
+
+    def loss(a, b, backend):
+        return (linalg.solve(a, b, assume_a="pos", backend=backend) ** 2).sum()
+
+    theirs, ours = (
+        jax.jit(jax.grad(loss), static_argnums=2)(a, b, name) for name in (vendor.name, "tiled")
+    )
+    np.testing.assert_allclose(theirs, ours, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.gpu
+def test_workspace_of_a_vendor(make_mesh, vendor):
+    plan = jaxmg.plan("potrs", (2048, 2048), "float64", make_mesh(1), backend=vendor.name)
+    assert plan.backend == vendor.name and plan.reason == "asked for"
+    with pytest.raises(ValueError, match="workspace"):
+        limit = dict(backend=vendor.name, workspace_limit=1000)
+        jaxmg.plan("potrs", (2048, 2048), "float64", make_mesh(1), **limit)
 
 
 # --- what is there ------------------------------------------------------------------------------

@@ -9,6 +9,7 @@
 
 #include "comm/block.h"
 #include "comm/fault_injection.h"
+#include "comm/gathering.h"
 #include "core/batch.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
@@ -32,6 +33,9 @@ class CudaEngine : public CudaTridiagonal {
   CudaEngine(Team& team, int rank, cudaStream_t stream, const CudaScratch& scratch, std::int64_t largest_potrf,
              const Call& call)
       : CudaTridiagonal(*team.seat(rank).lanes, *team.seat(rank).transport),
+        team_(team),
+        attendance_(call.attendance),
+        buffers_(call.buffers),
         lanes_(*team.seat(rank).lanes),
         transport_(*team.seat(rank).transport),
         rank_(rank),
@@ -63,6 +67,44 @@ class CudaEngine : public CudaTridiagonal {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
+
+  // What a backend keeps from call to call for all ranks of the process.
+  template <class State>
+  std::shared_ptr<State> kept() {
+    return team_.keep<State>();
+  }
+  // The devices of the ranks, for a library that drives all of them.
+  std::vector<int> devices() const {
+    std::vector<int> all;
+    for (int r = 0; r < size_; ++r) {
+      const Seat& seat = team_.seat(r);
+      if (std::find(all.begin(), all.end(), seat.device) != all.end() || (size_ > 1 && !seat.reaches_peers)) {
+        throw Error(ErrorCode::invalid_argument, "each rank must have a GPU that has access to those of the others");
+      }
+      all.push_back(seat.device);
+    }
+    return all;
+  }
+  // Runs work() on rank 0, for a library that drives the GPUs of all ranks from one thread: what was enqueued before on
+  // any of them is done then, and the others go on when it returns. All ranks have to be in one process.
+  template <class Work>
+  void on_behalf_of_all(Work&& work) {
+    if (attendance_.members().size() != static_cast<std::size_t>(size_)) {
+      throw Error(ErrorCode::invalid_argument, "one process must have all GPUs of the call");
+    }
+    lanes_.join();
+    transport_.complete(lanes_.stream(Lane::panel));
+    JAXMG_CHECK(cudaStreamSynchronize(lanes_.stream(Lane::panel)));
+    attendance_.barrier();
+    if (rank_ == 0) work();
+    attendance_.patient_barrier();
+  }
+  // Where a rank of this process has what this rank has at an address of the call's buffers.
+  template <class T>
+  T* address_on(int rank, T* address) const {
+    const auto& own = buffers_[static_cast<std::size_t>(rank_)];
+    return reinterpret_cast<T*>(symmetric_address(own, buffers_[static_cast<std::size_t>(rank)], address));
+  }
 
   Event record(Lane lane) { return lanes_.record(lanes_.stream(lane)); }
   void wait(Lane lane, Event event) { Lanes::wait(lanes_.stream(lane), event); }
@@ -325,6 +367,9 @@ class CudaEngine : public CudaTridiagonal {
     return static_cast<std::size_t>(elements) * sizeof(T);
   }
 
+  Team& team_;
+  Attendance& attendance_;
+  std::vector<MemoryRegions> buffers_;
   Lanes& lanes_;
   Transport& transport_;
   int rank_, size_;

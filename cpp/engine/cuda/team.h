@@ -6,9 +6,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
+#include <typeindex>
+#include <typeinfo>
 #include <vector>
 
 #include "comm/gathering.h"
@@ -48,6 +52,15 @@ class Team {
   }
   bool retired() const { return retired_; }
 
+  // What is kept for the ranks of the process from call to call, made by the one that asks first.
+  template <class State>
+  std::shared_ptr<State> keep() {
+    std::lock_guard lock(mutex_);
+    std::shared_ptr<void>& kept = kept_[typeid(State)];
+    if (!kept) kept = std::make_shared<State>();
+    return std::static_pointer_cast<State>(kept);
+  }
+
   // An idle team of the roll's devices, or a new one.
   // With JAXMG_TRANSPORT=nccl in the environment the ranks of one process do not use each other's memory either:
   // a way round peer access that is broken, and for tests.
@@ -59,6 +72,8 @@ class Team {
   std::atomic<bool> retired_ = false;
   ncclUniqueId nccl_id_{};
   std::vector<Seat> seats_;
+  std::mutex mutex_;
+  std::map<std::type_index, std::shared_ptr<void>> kept_;
 };
 
 }  // namespace jaxmg::cuda

@@ -1,0 +1,23 @@
+// What a solver is told that one thread calls for all ranks of a process.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/scalar.h"
+
+namespace jaxmg {
+
+// A matrix whose columns are dealt to the ranks in blocks, round-robin.
+struct DealtColumns {
+  ScalarType type;
+  std::int64_t rows, columns, block;
+  std::vector<void*> parts;  // of each rank, the leading dimension being `rows`
+};
+
+struct DealtWorkspace {
+  std::vector<void*> parts;
+  std::int64_t bytes;  // on each rank
+};
+
+}  // namespace jaxmg

@@ -1,0 +1,312 @@
+// What the backend of cuSOLVERMg must do on any kind of ranks and with whatever stands for the library.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "backends/cusolvermg_cholesky.h"
+#include "backends/cusolvermg_eigen.h"
+#include "backends/cusolvermg_workspace.h"
+#include "eigenproblems.h"
+#include "engine/dealt_columns.h"
+#include "gtest/gtest.h"
+#include "hermitian.h"
+#include "matrices.h"
+#include "residuals.h"
+#include "shapes.h"
+#include "solves.h"
+
+namespace jaxmg::testing {
+
+// Ragged tiles and not; fewer columns than ranks; fewer tiles.
+template <class Ranks>
+std::vector<Shape> mg_shapes() {
+  std::vector<Shape> all = some_shapes<Ranks>();
+  for (const int ranks : {1, 2, 3, 4, 8}) {
+    if (!Ranks::available(ranks)) continue;
+    all.push_back({1, ranks, 1, 1, 1});
+    all.push_back({5, ranks, 1, 2, 2});
+    all.push_back({64, ranks, 8, 16, 3});
+  }
+  return all;
+}
+
+// Of a test: ranks, what stands for the library, and what the library itself takes of workspace.
+template <class R, class S, class L>
+struct Driven {
+  using Ranks = R;
+  using Scalar = S;
+  using Library = L;
+};
+
+template <class Parameter>
+class CusolverMgTest : public ::testing::Test {
+ protected:
+  using Ranks = typename Parameter::Ranks;
+  using T = typename Parameter::Scalar;
+  using Session = typename Parameter::Library::Session;
+  using Cholesky = CusolverMgCholesky<T, typename Ranks::Engine, Session>;
+  using EigenBackend = CusolverMgEigen<T, typename Ranks::Engine, Session>;
+
+  // Our own pieces and the library's.
+  static std::int64_t bytes(const Shape& s, std::int64_t nrhs, bool inverse) {
+    return CusolverMgStages<T>(Arena(), s.layout(), s.depth, s.slots, inverse).memory.bytes() +
+           Parameter::Library::template cholesky_bytes<T>(s, nrhs);
+  }
+
+  static Solution<T> solve(const Matrix<T>& a, const Matrix<T>& b, const Shape& s, bool distributed) {
+    Ranks ranks(s.ranks);
+    const auto rhs =
+        distributed ? columns_for_each(b, s.ranks) : std::vector<Matrix<T>>(static_cast<std::size_t>(s.ranks), b);
+    auto shards = ranks.template matrix<T>(s.n, s.layout().shard());
+    auto x = ranks.template matrix<T>(s.n, rhs[0].columns());
+    auto status = ranks.template matrix<std::int32_t>(1, 1);
+    auto workspace =
+        ranks.template matrix<std::byte>(bytes(s, distributed ? s.ranks * rhs[0].columns() : b.columns(), false), 1);
+    upload(shards, in_blocks(a, s.layout()));
+    upload(x, rhs);
+    ranks.run([&](auto& engine) {
+      const int rank = engine.rank();
+      Cholesky().posv(engine, dealt_matrix(s, shards.view(rank)), {x.view(rank), distributed}, status.view(rank).data,
+                      arena_over(workspace.view(rank)));
+    });
+    Solution<T> solution{download(x, s.ranks), {}};
+    for (const auto& info : download(status, s.ranks)) solution.info.push_back(info(0, 0));
+    return solution;
+  }
+
+  template <class Body>
+  static OnShards<T> on_shards(const std::vector<Matrix<T>>& from, const Shape& s, std::int64_t workspace_bytes,
+                               Body&& body) {
+    Ranks ranks(s.ranks);
+    auto shards = ranks.template matrix<T>(s.n, s.layout().shard());
+    auto status = ranks.template matrix<std::int32_t>(1, 1);
+    auto workspace = ranks.template matrix<std::byte>(workspace_bytes, 1);
+    upload(shards, from);
+    ranks.run([&](auto& engine) {
+      const int rank = engine.rank();
+      Cholesky backend;
+      body(backend, engine, dealt_matrix(s, shards.view(rank)), status.view(rank).data,
+           arena_over(workspace.view(rank)));
+    });
+    OnShards<T> result{download(shards, s.ranks), {}};
+    for (const auto& info : download(status, s.ranks)) result.status.push_back(info(0, 0));
+    return result;
+  }
+
+  static OnShards<T> factor(const Matrix<T>& a, const Shape& s) {
+    return on_shards(in_blocks(a, s.layout()), s, bytes(s, 1, false),
+                     [](auto& backend, auto& engine, const auto& matrix, std::int32_t* status, Arena workspace) {
+                       backend.potrf(engine, matrix, status, workspace);
+                     });
+  }
+  static std::vector<Matrix<T>> inverse(const std::vector<Matrix<T>>& factor, const Shape& s) {
+    return on_shards(factor, s, bytes(s, 1, true),
+                     [](auto& backend, auto& engine, const auto& matrix, std::int32_t* status, Arena workspace) {
+                       *status = 0;
+                       backend.potri(engine, matrix, workspace);
+                     })
+        .shards;
+  }
+  static std::vector<Matrix<T>> solve_with(const std::vector<Matrix<T>>& factor, const Matrix<T>& b, const Shape& s) {
+    Ranks ranks(s.ranks);
+    auto shards = ranks.template matrix<T>(s.n, s.layout().shard());
+    auto x = ranks.template matrix<T>(s.n, b.columns());
+    auto workspace = ranks.template matrix<std::byte>(bytes(s, b.columns(), false), 1);
+    upload(shards, factor);
+    upload(x, std::vector<Matrix<T>>(static_cast<std::size_t>(s.ranks), b));
+    ranks.run([&](auto& engine) {
+      const int rank = engine.rank();
+      Cholesky().potrs(engine, dealt_matrix(s, shards.view(rank)), {x.view(rank), false}, Sweeps::both,
+                       arena_over(workspace.view(rank)));
+    });
+    for (int r = 0; r < s.ranks; ++r) {
+      const Matrix<T> after = shards.download(r), &before = factor[static_cast<std::size_t>(r)];
+      const auto size = static_cast<std::size_t>(before.rows() * before.columns()) * sizeof(T);
+      EXPECT_EQ(std::memcmp(after.data(), before.data(), size), 0) << "the factor, which is read, has changed";
+    }
+    return download(x, s.ranks);
+  }
+
+  // With bounds, of eigenvalues between these, as rows of the adjoint.
+  static Eigen<T> eigen(const Matrix<T>& a, const Shape& s, EigenvectorRange wanted,
+                        const std::vector<Real<T>>& bounds = {}) {
+    const TileColumns layout = s.layout();
+    const std::int64_t share = wanted.share(s.ranks);
+    Ranks ranks(s.ranks);
+    auto shards = ranks.template matrix<T>(s.n, layout.shard());
+    auto w = ranks.template matrix<Real<T>>(s.n, 1);
+    auto z = ranks.template matrix<T>(s.n, share);
+    auto status = ranks.template matrix<std::int32_t>(1, 1);
+    auto limits = ranks.template matrix<Real<T>>(2, 1);
+    auto found = ranks.template matrix<std::int32_t>(2, 1);
+    auto workspace = ranks.template matrix<std::byte>(CusolverMgSyevdStages<T>(Arena(), layout, share).memory.bytes() +
+                                                          Parameter::Library::template syevd_bytes<T>(s),
+                                                      1);
+    upload(shards, in_blocks(lower_only(a), layout));
+    if (!bounds.empty()) {
+      Matrix<Real<T>> two(2, 1);
+      std::copy(bounds.begin(), bounds.end(), two.data());
+      upload(limits, std::vector<Matrix<Real<T>>>(static_cast<std::size_t>(s.ranks), two));
+    }
+    ranks.run([&](auto& engine) {
+      const int rank = engine.rank();
+      EigenvectorChoice<Real<T>> choice{wanted};
+      if (!bounds.empty()) choice = {wanted, limits.view(rank).data, found.view(rank).data};
+      const auto form = bounds.empty() ? EigenvectorForm::columns : EigenvectorForm::adjoint_rows;
+      const HermitianEigen<T> problem{layout, {},     shards.view(rank),     w.view(rank).data, z.view(rank),
+                                      form,   choice, status.view(rank).data};
+      EigenBackend().syevd(engine, problem, arena_over(workspace.view(rank)));
+    });
+    Eigen<T> result{download(w, s.ranks), {}, {}, {}};
+    auto vectors = download(z, s.ranks);
+    if (!bounds.empty()) {
+      for (Matrix<T>& own : vectors) own = from_adjoint(own);
+      for (const auto& two : download(found, s.ranks)) result.found.push_back({two(0, 0), two(1, 0)});
+    }
+    if (share > 0) result.z = side_by_side(vectors, wanted.count);
+    for (const auto& info : download(status, s.ranks)) result.status.push_back(info(0, 0));
+    return result;
+  }
+};
+
+TYPED_TEST_SUITE_P(CusolverMgTest);
+
+TYPED_TEST_P(CusolverMgTest, SolvesSystems) {
+  using T = typename TypeParam::Scalar;
+  for (const Shape& shape : mg_shapes<typename TypeParam::Ranks>()) {
+    const auto a = positive_definite<T>(shape.n, 1);
+    for (const std::int64_t nrhs : {1, 5}) {
+      for (const bool distributed : {false, true}) {
+        SCOPED_TRACE(::testing::Message() << shape << ", " << nrhs << (distributed ? " shared" : " common") << " rhs");
+        const auto b = random_matrix<T>(shape.n, nrhs, 2);
+        const auto found = this->solve(lower_only(a), b, shape, distributed);
+        for (const std::int32_t info : found.info) EXPECT_EQ(info, 0);
+        for (const auto& x : found.x) {
+          if (!distributed) {
+            EXPECT_EQ(x, found.x[0]) << "ranks differ";
+          }
+        }
+        EXPECT_LE(solve_error(a, distributed ? side_by_side(found.x, nrhs) : found.x[0], b), 3);
+      }
+    }
+  }
+}
+
+// Our own backend takes it, and makes the same of it.
+TYPED_TEST_P(CusolverMgTest, FactorIsTheFactorOfOurBackend) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const Shape& shape : mg_shapes<Ranks>()) {
+    SCOPED_TRACE(shape);
+    const auto a = positive_definite<T>(shape.n, 3);
+    const auto found = this->factor(lower_only(a), shape);
+    for (const std::int32_t info : found.status) EXPECT_EQ(info, 0);
+    EXPECT_LE(factor_error(a, lower_triangle(collected(found.shards, shape.layout()))), 1);
+    const auto b = random_matrix<T>(shape.n, 2, 4);
+    Ranks ranks(shape.ranks);
+    EXPECT_LE(solve_error(a, solve_with_factor(ranks, found.shards, b, shape, Sweeps::both, false)[0], b), 3);
+    // And the other way round.
+    Ranks other(shape.ranks);
+    const auto ours = make_factor(other, lower_only(a), shape).shards;
+    for (const auto& x : this->solve_with(ours, b, shape)) EXPECT_LE(solve_error(a, x, b), 3);
+    const auto inverse = from_blocks(this->inverse(ours, shape), shape.layout());
+    for (std::int64_t j = 0; j < shape.n; ++j) {
+      for (std::int64_t i = j; i < shape.n; ++i) EXPECT_EQ(inverse(j, i), conjugate(inverse(i, j)));
+    }
+    // X A = I, in the norm of potri_checks.h.
+    auto error = identity<Wide<T>>(shape.n);
+    gemm<Wide<T>>(-1.0, widened(inverse), Op::none, widened(a), error);
+    EXPECT_LE(frobenius(error), 3 * n_eps<T>(shape.n) * frobenius(a) * frobenius(inverse));
+  }
+}
+
+TYPED_TEST_P(CusolverMgTest, FailureMakesEverythingNan) {
+  using T = typename TypeParam::Scalar;
+  for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
+    SCOPED_TRACE(shape);
+    const std::int64_t middle = shape.n / 2 + 1;
+    const auto a = indefinite_from<T>(shape.n, middle, 5);
+    const auto solved = this->solve(a, random_matrix<T>(shape.n, 1, 6), shape, false);
+    for (const std::int32_t info : solved.info) EXPECT_EQ(info, middle);
+    for (const auto& x : solved.x) EXPECT_TRUE(all_nan(x));
+    const auto factor = this->factor(a, shape);
+    for (const std::int32_t info : factor.status) EXPECT_EQ(info, middle);
+    for (const auto& shard : factor.shards) EXPECT_TRUE(all_nan(shard));
+    for (const auto& shard : this->inverse(factor.shards, shape)) EXPECT_TRUE(all_nan(shard));
+    for (const auto& x : this->solve_with(factor.shards, Matrix<T>(shape.n, 1), shape)) EXPECT_TRUE(all_nan(x));
+  }
+}
+
+TYPED_TEST_P(CusolverMgTest, FindsEigenvaluesAndEigenvectors) {
+  using T = typename TypeParam::Scalar;
+  for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
+    const auto a = random_hermitian<T>(shape.n, 7);
+    const double bound = 30 * n_eps<T>(shape.n) * frobenius(a);
+    const auto expected = lapack_eigenvalues(a);
+    for (const EigenvectorRange wanted : {EigenvectorRange{0, shape.n}, {0, 0}, {shape.n / 2, 5}, {shape.n - 1, 1}}) {
+      SCOPED_TRACE(::testing::Message() << wanted.count << " from " << wanted.first << ", " << shape);
+      const auto found = this->eigen(a, shape, wanted);
+      for (const std::int32_t status : found.status) EXPECT_EQ(status, 0);
+      for (const auto& w : found.w) EXPECT_EQ(w, found.w[0]) << "ranks differ";
+      auto w = values(found.w[0]);
+      for (std::size_t i = 0; i < w.size(); ++i) EXPECT_LE(std::abs(w[i] - expected[i]), bound);
+      if (wanted.count == 0) continue;
+      w.erase(w.begin(), w.begin() + wanted.first);
+      w.resize(static_cast<std::size_t>(wanted.count));
+      EXPECT_LE(residual(a, found.z, w), 30);
+      EXPECT_LE(orthogonality(found.z), 30.0 * static_cast<double>(shape.n) / static_cast<double>(wanted.count));
+    }
+  }
+}
+
+// As many as there are between the bounds, or as there is room for, and zeros behind them.
+TYPED_TEST_P(CusolverMgTest, FindsEigenvectorsByValueAsRowsOfTheAdjoint) {
+  using T = typename TypeParam::Scalar;
+  for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
+    const auto a = random_hermitian<T>(shape.n, 9);
+    const auto expected = lapack_eigenvalues(a);
+    const auto between = [&](std::int64_t i) {  // eigenvalues i - 1 and i
+      return static_cast<Real<T>>((expected[static_cast<std::size_t>(i - 1)] + expected[static_cast<std::size_t>(i)]) /
+                                  2);
+    };
+    const std::int64_t first = 3, last = 10;
+    for (const std::int64_t room : {std::int64_t{4}, shape.n}) {
+      SCOPED_TRACE(::testing::Message() << "room for " << room << ", " << shape);
+      const auto found = this->eigen(a, shape, {0, room}, {between(first), between(last)});
+      for (const EigenvectorRange& range : found.found) {
+        EXPECT_EQ(range.first, first);
+        EXPECT_EQ(range.count, last - first);
+      }
+      const std::int64_t count = std::min(room, last - first);
+      auto w = values(found.w[0]);
+      w.erase(w.begin(), w.begin() + first);
+      w.resize(static_cast<std::size_t>(room), 0.0);
+      EXPECT_LE(residual(a, found.z, w), 30);
+      EXPECT_NEAR(frobenius(found.z), std::sqrt(static_cast<double>(count)), 1e-4);
+    }
+  }
+}
+
+TYPED_TEST_P(CusolverMgTest, EigenvaluesOfWhatIsNotFiniteAreNan) {
+  using T = typename TypeParam::Scalar;
+  for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
+    SCOPED_TRACE(shape);
+    auto a = random_hermitian<T>(shape.n, 8);
+    a(shape.n - 1, shape.n / 2) = not_a_number<T>();
+    const auto found = this->eigen(a, shape, {0, shape.n});
+    for (const std::int32_t status : found.status) EXPECT_EQ(status, not_finite);
+    for (const auto& w : found.w) EXPECT_TRUE(all_nan(w));
+    EXPECT_TRUE(all_nan(found.z));
+  }
+}
+
+REGISTER_TYPED_TEST_SUITE_P(CusolverMgTest, SolvesSystems, FactorIsTheFactorOfOurBackend, FailureMakesEverythingNan,
+                            FindsEigenvaluesAndEigenvectors, FindsEigenvectorsByValueAsRowsOfTheAdjoint,
+                            EigenvaluesOfWhatIsNotFiniteAreNan);
+
+}  // namespace jaxmg::testing

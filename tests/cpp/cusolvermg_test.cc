@@ -1,0 +1,205 @@
+// The backend of cuSOLVERMg on ranks of the host, with LAPACK in the library's place: who has which columns, who waits
+// for whom, and what becomes of results.
+#include "cusolvermg_checks.h"
+
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "comm/gathering.h"
+#include "gtest/gtest.h"
+#include "ranks.h"
+
+namespace jaxmg::testing {
+namespace {
+
+// A host engine with what one thread needs to drive all ranks.
+class DrivenEngine : public HostEngine {
+ public:
+  DrivenEngine(Communicator& communicator, Attendance& attendance)
+      : HostEngine(communicator), attendance_(attendance) {}
+
+  template <class State>
+  std::shared_ptr<State> kept() {
+    return attendance_.shared<State>([] { return std::make_shared<State>(); });
+  }
+  std::vector<int> devices() const { return all_members(size()); }
+  template <class Work>
+  void on_behalf_of_all(Work&& work) {
+    attendance_.barrier();
+    if (rank() == 0) work();
+    attendance_.patient_barrier();
+  }
+  template <class T>
+  T* address_on(int rank, T* address) const {
+    const MemoryRegions &own = attendance_.buffers(attendance_.rank()), &there = attendance_.buffers(rank);
+    return reinterpret_cast<T*>(symmetric_address(own, there, address));
+  }
+
+ private:
+  Attendance& attendance_;
+};
+
+class DrivenRanks {
+ public:
+  using Engine = DrivenEngine;
+  static bool available(int) { return true; }
+
+  explicit DrivenRanks(int ranks) : size_(ranks), memory_(ranks) {}
+
+  template <class T>
+  OnHostRanks<T> matrix(std::int64_t rows, std::int64_t columns) {
+    return memory_.matrix<T>(rows, columns);
+  }
+
+  template <class Body>
+  void run(Body&& body) {
+    const CallKey key = fresh_key();
+    const auto thrown = on_threads(size_, [&](int rank) {
+      Attendance attendance(key, rank, all_members(size_), memory_.regions(rank), patience);
+      try {
+        Communicator communicator(attendance);
+        DrivenEngine engine(communicator, attendance);
+        body(engine);
+      } catch (const std::exception& error) {
+        attendance.fail(error.what());
+        throw;
+      }
+    });
+    for (const std::exception_ptr& error : thrown) {
+      if (error) std::rethrow_exception(error);
+    }
+  }
+
+ private:
+  int size_;
+  HostMemory memory_;
+};
+
+// What it needs of workspace, and fills to show that nobody else counts on it.
+constexpr std::int64_t library_bytes = 1000;
+
+class LapackSession {
+ public:
+  void open(const std::vector<int>& devices) { devices_ = devices.size(); }
+
+  void potrf(DealtColumns& a, DealtWorkspace& work) {
+    begin(work);
+    each(a, [&]<class T>() {
+      auto l = collect<T>(a);
+      info_ = lapack_potrf(l);
+      spread(a, l);
+    });
+  }
+
+  void potrs(DealtColumns& a, DealtColumns& b, DealtWorkspace& work) {
+    begin(work);
+    each(a, [&]<class T>() {
+      auto x = collect<T>(b);
+      lapack_potrs(lower_triangle(collect<T>(a)), x);
+      for (std::int64_t j = 0; j < b.columns; ++j) std::copy_n(&x(0, j), b.rows, column<T>(b, j));
+    });
+  }
+
+  void potri(DealtColumns& a, DealtWorkspace& work) {
+    begin(work);
+    each(a, [&]<class T>() {
+      auto x = identity<T>(a.rows);
+      lapack_potrs(lower_triangle(collect<T>(a)), x);
+      spread(a, x);
+    });
+  }
+
+  void syevd(DealtColumns& a, bool vectors, DealtWorkspace& work) {
+    begin(work);
+    each(a, [&]<class T>() {
+      auto z = widened(collect<T>(a));
+      const auto w = decompose(z);
+      values_.resize(w.size() * sizeof(Real<T>));
+      for (std::size_t i = 0; i < w.size(); ++i)
+        reinterpret_cast<Real<T>*>(values_.data())[i] = static_cast<Real<T>>(w[i]);
+      for (std::int64_t j = 0; j < a.columns; ++j) {
+        for (std::int64_t i = 0; i < a.rows; ++i) column<T>(a, j)[i] = vectors ? T(z(i, j)) : not_a_number<T>();
+      }
+    });
+  }
+
+  int info() const { return info_; }
+  const std::byte* eigenvalues() const { return values_.data(); }
+
+ private:
+  void begin(DealtWorkspace& work) {
+    info_ = 0;
+    ASSERT_GE(work.bytes, library_bytes);
+    ASSERT_EQ(work.parts.size(), devices_);
+    for (void* const part : work.parts) std::fill_n(static_cast<std::byte*>(part), work.bytes, std::byte{0xff});
+  }
+
+  template <class Function>
+  static void each(const DealtColumns& a, Function&& function) {
+    dispatch(a.type, std::forward<Function>(function));
+  }
+
+  // Where column j is: block t on rank t mod P, behind those that the rank has already.
+  template <class T>
+  T* column(const DealtColumns& a, std::int64_t j) const {
+    const std::int64_t t = j / a.block, ranks = static_cast<std::int64_t>(devices_);
+    return static_cast<T*>(a.parts[static_cast<std::size_t>(t % ranks)]) + (t / ranks * a.block + j % a.block) * a.rows;
+  }
+
+  template <class T>
+  Matrix<T> collect(const DealtColumns& a) const {
+    Matrix<T> all(a.rows, a.columns);
+    for (std::int64_t j = 0; j < a.columns; ++j) std::copy_n(column<T>(a, j), a.rows, &all(0, j));
+    return all;
+  }
+
+  // The lower triangle.
+  template <class T>
+  void spread(const DealtColumns& a, const Matrix<T>& all) const {
+    for (std::int64_t j = 0; j < a.columns; ++j) std::copy_n(&all(j, j), a.rows - j, column<T>(a, j) + j);
+  }
+
+  // Z takes the place of A.
+  template <class Z>
+  static std::vector<double> decompose(Matrix<Z>& a) {
+    const int n = static_cast<int>(a.rows()), lwork = 64 * n;
+    std::vector<double> w(static_cast<std::size_t>(n)), rwork(static_cast<std::size_t>(3 * n));
+    std::vector<Z> work(static_cast<std::size_t>(lwork));
+    int info = 0;
+    if constexpr (is_complex<Z>) {
+      zheev_("V", "L", &n, a.data(), &n, w.data(), work.data(), &lwork, rwork.data(), &info);
+    } else {
+      dsyev_("V", "L", &n, a.data(), &n, w.data(), work.data(), &lwork, &info);
+    }
+    EXPECT_EQ(info, 0);
+    return w;
+  }
+
+  std::size_t devices_ = 0;
+  std::vector<std::byte> values_;
+  int info_ = 0;
+};
+
+struct LapackForAll {
+  using Session = LapackSession;
+  template <class T>
+  static std::int64_t cholesky_bytes(const Shape&, std::int64_t) {
+    return library_bytes;
+  }
+  template <class T>
+  static std::int64_t syevd_bytes(const Shape&) {
+    return library_bytes;
+  }
+};
+
+using OnTheHost = ::testing::Types<Driven<DrivenRanks, float, LapackForAll>, Driven<DrivenRanks, double, LapackForAll>,
+                                   Driven<DrivenRanks, std::complex<float>, LapackForAll>,
+                                   Driven<DrivenRanks, std::complex<double>, LapackForAll>>;
+INSTANTIATE_TYPED_TEST_SUITE_P(Host, CusolverMgTest, OnTheHost);
+
+}  // namespace
+}  // namespace jaxmg::testing
