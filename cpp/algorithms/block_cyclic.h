@@ -6,27 +6,11 @@
 #include <vector>
 
 #include "comm/block.h"
-#include "core/arena.h"
 #include "core/matrix_view.h"
 #include "engine/engine.h"
 #include "layout/block_cyclic.h"
 
 namespace jaxmg {
-
-// This rank's part of a matrix, at the address at which every rank has its part.
-template <class T>
-struct BlockCyclicMatrix {
-  BlockCyclic layout;
-  T* data = nullptr;
-
-  BlockCyclicMatrix(const BlockCyclic& distribution, T* part) : layout(distribution), data(part) {}
-  BlockCyclicMatrix(const BlockCyclic& distribution, Arena& arena)
-      : BlockCyclicMatrix(distribution, arena.take<T>(distribution.most_elements())) {}
-
-  MatrixView<T> part(int rank) const {
-    return {data, layout.local_rows(rank), layout.local_columns(rank), layout.ld(rank)};
-  }
-};
 
 // A whole matrix, of which every rank has a copy.
 template <class T>

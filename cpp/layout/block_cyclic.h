@@ -10,6 +10,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/arena.h"
+#include "core/matrix_view.h"
+
 namespace jaxmg {
 
 // Ranks as a grid, numbered down its columns.
@@ -57,6 +60,21 @@ struct BlockCyclic {
   std::int64_t ld(int rank) const { return std::max<std::int64_t>(1, local_rows(rank)); }
   // Elements that hold the part of any rank.
   std::int64_t most_elements() const { return std::max<std::int64_t>(1, rows.most()) * columns.most(); }
+};
+
+// This rank's part of a matrix, at the address at which every rank has its part.
+template <class T>
+struct BlockCyclicMatrix {
+  BlockCyclic layout;
+  T* data = nullptr;
+
+  BlockCyclicMatrix(const BlockCyclic& distribution, T* part) : layout(distribution), data(part) {}
+  BlockCyclicMatrix(const BlockCyclic& distribution, Arena& arena)
+      : BlockCyclicMatrix(distribution, arena.take<T>(distribution.most_elements())) {}
+
+  MatrixView<T> part(int rank) const {
+    return {data, layout.local_rows(rank), layout.local_columns(rank), layout.ld(rank)};
+  }
 };
 
 // A rectangle that is contiguous in the parts of both ranks.

@@ -1,0 +1,274 @@
+// What the backends over a solver of block-cyclic matrices must do, whatever the solver and the ranks are.
+//
+// A Parameter has Ranks, Scalar, and Solver, the solver of the ranks' engine (backends/block_cyclic_cholesky.h).
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <ostream>
+#include <vector>
+
+#include "backends/block_cyclic_cholesky.h"
+#include "backends/block_cyclic_eigen.h"
+#include "eigenproblems.h"
+#include "gtest/gtest.h"
+#include "hermitian.h"
+#include "matrices.h"
+#include "residuals.h"
+#include "solves.h"
+#include "typed.h"
+
+namespace jaxmg::testing {
+
+// A matrix in square tiles, and where JAX has it.
+struct SolverShape {
+  std::int64_t n;
+  int ranks;
+  std::int64_t tile;
+  ProcessGrid pieces;  // 1 x ranks: whole columns of A^T
+
+  BlockCyclic shards() const { return BlockCyclic::in_pieces(n, n, pieces); }
+  ProcessGrid grid() const { return solver_grid(shards()); }
+  // As our own backend has factors.
+  Shape dealt() const { return {n, ranks, std::min<std::int64_t>(5, shard_of(n, ranks)), tile, 1}; }
+
+  friend std::ostream& operator<<(std::ostream& out, const SolverShape& s) {
+    return out << "n = " << s.n << " in pieces on " << s.pieces.rows << " x " << s.pieces.columns << ", tile "
+               << s.tile;
+  }
+};
+
+template <class Ranks>
+std::vector<SolverShape> solver_shapes() {
+  std::vector<SolverShape> all;
+  for (const int ranks : {1, 2, 3, 4, 6, 8}) {
+    if (!Ranks::available(ranks)) continue;
+    all.push_back({1, ranks, 1, {1, ranks}});
+    all.push_back({29, ranks, 4, {1, ranks}});
+    all.push_back({48, ranks, 8, {1, ranks}});
+    all.push_back({30, ranks, 64, {1, ranks}});
+    const ProcessGrid mesh = squarest_grid(ranks);
+    if (mesh.rows > 1) {
+      all.push_back({48, ranks, 5, mesh});
+      all.push_back({48, ranks, 16, {mesh.columns, mesh.rows}});
+    }
+  }
+  return all;
+}
+
+// Calls ask(engine, workspace) on all ranks and returns the largest answer.
+template <class Ranks, class Ask>
+std::int64_t solver_bytes(int size, Ask&& ask) {
+  Ranks ranks(size);
+  auto workspace = ranks.template matrix<std::byte>(SolverWorkspace::bytes(size), 1);
+  std::atomic<std::int64_t> most{0};
+  ranks.run([&](auto& engine) {
+    const std::int64_t bytes = ask(engine, arena_over(workspace.view(engine.rank())));
+    for (std::int64_t known = most; known < bytes && !most.compare_exchange_weak(known, bytes);) {
+    }
+  });
+  return most;
+}
+
+template <class Parameter>
+class SolverBackends : public ::testing::Test {
+ protected:
+  using Ranks = typename Parameter::Ranks;
+  using T = typename Parameter::Scalar;
+  using Engine = typename Ranks::Engine;
+  using Cholesky = BlockCyclicCholesky<T, Engine, typename Parameter::Solver>;
+  using Eigensolver = BlockCyclicEigen<T, Engine, typename Parameter::Solver>;
+
+  // The shards of each rank, as matrices.
+  static std::vector<Matrix<T>> cut(const Matrix<T>& a, const SolverShape& s) {
+    const BlockCyclic layout = s.shards();
+    std::vector<Matrix<T>> shards(static_cast<std::size_t>(s.ranks),
+                                  Matrix<T>(layout.rows.block, layout.columns.block, not_a_number<T>()));
+    for (std::int64_t j = 0; j < s.n; ++j) {
+      for (std::int64_t i = 0; i < s.n; ++i) {
+        const int rank = layout.grid().rank(layout.rows.owner(i), layout.columns.owner(j));
+        shards[static_cast<std::size_t>(rank)](layout.rows.local(i), layout.columns.local(j)) = a(i, j);
+      }
+    }
+    return shards;
+  }
+
+  static Solution<T> solve(const Matrix<T>& a, const Matrix<T>& b, const SolverShape& s, bool distributed) {
+    const std::int64_t share = distributed ? shard_of(b.columns(), s.ranks) : b.columns();
+    const std::int64_t nrhs = distributed ? share * s.ranks : share;
+    const std::int64_t own = solver_bytes<Ranks>(s.ranks, [&](auto& engine, Arena workspace) {
+      return Cholesky::solver_bytes(engine, s.n, nrhs, s.tile, s.grid(), workspace);
+    });
+    const std::int64_t bytes = BlockCyclicCholeskyWorkspace<T>(Arena(), s.n, nrhs, s.tile, s.grid(), own).bytes;
+    Ranks ranks(s.ranks);
+    auto shards = ranks.template matrix<T>(s.shards().rows.block, s.shards().columns.block);
+    auto x = ranks.template matrix<T>(s.n, share);
+    auto status = ranks.template matrix<std::int32_t>(1, 1);
+    auto workspace = ranks.template matrix<std::byte>(bytes, 1);
+    upload(shards, cut(lower_only(a), s));
+    upload(x,
+           distributed ? columns_for_each(b, s.ranks) : std::vector<Matrix<T>>(static_cast<std::size_t>(s.ranks), b));
+    ranks.run([&](auto& engine) {
+      const int rank = engine.rank();
+      Cholesky().posv(engine, dealt_matrix(s.dealt(), shards.view(rank)), {x.view(rank), distributed},
+                      status.view(rank).data, arena_over(workspace.view(rank)));
+    });
+    Solution<T> solution{download(x, s.ranks), {}};
+    for (const auto& info : download(status, s.ranks)) solution.info.push_back(info(0, 0));
+    return solution;
+  }
+
+  static OnShards<T> factor(const Matrix<T>& a, const SolverShape& s) {
+    const std::int64_t own = solver_bytes<Ranks>(s.ranks, [&](auto& engine, Arena workspace) {
+      return Cholesky::solver_bytes(engine, s.n, 0, s.tile, s.grid(), workspace);
+    });
+    BlockCyclicCholeskyWorkspace<T> measured(Arena(), s.n, 0, s.tile, s.grid(), own);
+    measured.deal(s.dealt().layout());
+    Ranks ranks(s.ranks);
+    auto shards = ranks.template matrix<T>(s.n, s.shards().columns.block);
+    auto status = ranks.template matrix<std::int32_t>(1, 1);
+    auto workspace = ranks.template matrix<std::byte>(measured.bytes, 1);
+    upload(shards, cut(lower_only(a), s));
+    ranks.run([&](auto& engine) {
+      const int rank = engine.rank();
+      Cholesky().potrf(engine, dealt_matrix(s.dealt(), shards.view(rank)), status.view(rank).data,
+                       arena_over(workspace.view(rank)));
+    });
+    OnShards<T> result{download(shards, s.ranks), {}};
+    for (const auto& info : download(status, s.ranks)) result.status.push_back(info(0, 0));
+    return result;
+  }
+
+  static Eigen<T> eigen(const Matrix<T>& a, const SolverShape& s, EigenvectorRange wanted) {
+    const bool vectors = wanted.count > 0;
+    const std::int64_t own = solver_bytes<Ranks>(s.ranks, [&](auto& engine, Arena workspace) {
+      return Eigensolver::solver_bytes(engine, s.n, vectors, s.tile, s.grid(), workspace);
+    });
+    const std::int64_t bytes = BlockCyclicEigenWorkspace<T>(Arena(), s.n, vectors, s.tile, s.grid(), own).bytes;
+    Ranks ranks(s.ranks);
+    auto shards = ranks.template matrix<T>(s.shards().rows.block, s.shards().columns.block);
+    auto w = ranks.template matrix<Real<T>>(s.n, 1);
+    auto z = ranks.template matrix<T>(s.n, wanted.share(s.ranks));
+    auto status = ranks.template matrix<std::int32_t>(1, 1);
+    auto workspace = ranks.template matrix<std::byte>(bytes, 1);
+    upload(shards, cut(lower_only(a), s));
+    ranks.run([&](auto& engine) {
+      const int rank = engine.rank();
+      const TileColumns layout(s.n, shard_of(s.n, s.ranks), s.tile, s.ranks);
+      const HermitianEigen<T> problem{layout,       SyevdBlocking{}, shards.view(rank),     w.view(rank).data,
+                                      z.view(rank), wanted,          status.view(rank).data};
+      Eigensolver().syevd(engine, problem, arena_over(workspace.view(rank)));
+    });
+    Eigen<T> found{download(w, s.ranks), {}, {}};
+    if (vectors) found.z = side_by_side(download(z, s.ranks), wanted.count);
+    for (const auto& info : download(status, s.ranks)) found.status.push_back(info(0, 0));
+    return found;
+  }
+
+  template <class Matrices>
+  static bool all_nan(const Matrices& matrices) {
+    return std::all_of(matrices.begin(), matrices.end(), [](const auto& m) {
+      return std::all_of(m.data(), m.data() + m.rows() * m.columns(), [](auto value) { return value != value; });
+    });
+  }
+};
+
+TYPED_TEST_SUITE_P(SolverBackends);
+
+TYPED_TEST_P(SolverBackends, SolveSystems) {
+  using T = typename TypeParam::Scalar;
+  for (const SolverShape& shape : solver_shapes<typename TypeParam::Ranks>()) {
+    for (const bool distributed : {false, true}) {
+      if (distributed && shape.ranks == 1) continue;
+      SCOPED_TRACE(::testing::Message() << shape << (distributed ? ", distributed B" : ", replicated B"));
+      const auto a = positive_definite<T>(shape.n, 1);
+      const auto b = random_matrix<T>(shape.n, 7, 2);
+      const auto found = this->solve(a, b, shape, distributed);
+      for (const std::int32_t info : found.info) EXPECT_EQ(info, 0);
+      const auto x = distributed ? side_by_side(found.x, b.columns()) : found.x[0];
+      EXPECT_LE(solve_error(a, x, b), 10);
+      if (distributed) continue;
+      for (const auto& other : found.x) EXPECT_EQ(other, found.x[0]) << "ranks differ";
+    }
+  }
+}
+
+// Our own backend goes on with it.
+TYPED_TEST_P(SolverBackends, FactorsAreAsOurBackendHasThem) {
+  using T = typename TypeParam::Scalar;
+  for (const SolverShape& shape : solver_shapes<typename TypeParam::Ranks>()) {
+    if (shape.pieces.rows > 1) continue;
+    SCOPED_TRACE(shape);
+    const auto a = positive_definite<T>(shape.n, 3);
+    const auto made = this->factor(a, shape);
+    for (const std::int32_t info : made.status) EXPECT_EQ(info, 0);
+    EXPECT_LE(factor_error(a, lower_triangle(collected(made.shards, shape.dealt().layout()))), 10);
+  }
+}
+
+TYPED_TEST_P(SolverBackends, TellWhichMinorIsNotPositive) {
+  using T = typename TypeParam::Scalar;
+  for (const SolverShape& shape : solver_shapes<typename TypeParam::Ranks>()) {
+    for (const std::int64_t minor : {std::int64_t{1}, (shape.n + 1) / 2, shape.n}) {
+      SCOPED_TRACE(::testing::Message() << shape << ", minor " << minor);
+      const auto a = indefinite_from<T>(shape.n, minor, 4);
+      const auto found = this->solve(a, random_matrix<T>(shape.n, 2, 5), shape, false);
+      for (const std::int32_t info : found.info) EXPECT_EQ(info, minor);
+      EXPECT_TRUE(this->all_nan(found.x));
+      if (shape.pieces.rows > 1) continue;
+      const auto made = this->factor(a, shape);
+      for (const std::int32_t info : made.status) EXPECT_EQ(info, minor);
+      EXPECT_TRUE(this->all_nan(made.shards));
+    }
+  }
+}
+
+TYPED_TEST_P(SolverBackends, DecomposeMatrices) {
+  using T = typename TypeParam::Scalar;
+  for (const SolverShape& shape : solver_shapes<typename TypeParam::Ranks>()) {
+    const auto a = random_hermitian<T>(shape.n, 6);
+    const std::int64_t n = shape.n;
+    for (const EigenvectorRange wanted : {EigenvectorRange{0, n}, {n / 3, (n + 1) / 2}, {0, 0}}) {
+      SCOPED_TRACE(::testing::Message() << shape << ", " << wanted.count << " vectors from " << wanted.first);
+      const auto found = this->eigen(a, shape, wanted);
+      for (const std::int32_t status : found.status) ASSERT_EQ(status, 0);
+      const auto w = values(found.w[0]), expected = lapack_eigenvalues(a);
+      for (std::size_t i = 0; i < w.size(); ++i) {
+        EXPECT_LE(std::abs(w[i] - expected[i]), 30 * n_eps<T>(n) * norm_or_least(a)) << "eigenvalue " << i;
+      }
+      for (const auto& other : found.w) EXPECT_EQ(other, found.w[0]) << "ranks differ";
+      if (wanted.count == 0) continue;
+      const auto first = w.begin() + wanted.first;
+      EXPECT_LE(residual(a, found.z, {first, first + wanted.count}), 30);
+      EXPECT_LE(orthogonality(found.z), 30);
+    }
+  }
+}
+
+TYPED_TEST_P(SolverBackends, ScaleWhatWouldOverflowAndNoticeWhatIsNotFinite) {
+  using T = typename TypeParam::Scalar;
+  using R = Real<T>;
+  for (const SolverShape& shape : solver_shapes<typename TypeParam::Ranks>()) {
+    if (shape.n != 29) continue;
+    SCOPED_TRACE(shape);
+    auto a = random_hermitian<T>(shape.n, 7);
+    const R factor = std::ldexp(R(1), std::numeric_limits<R>::max_exponent - 10);
+    for (std::int64_t i = 0; i < shape.n * shape.n; ++i) a.data()[i] *= factor;
+    const auto found = this->eigen(a, shape, {0, shape.n});
+    EXPECT_EQ(found.status[0], 0);
+    EXPECT_TRUE(std::isfinite(found.w[0](shape.n - 1, 0)));
+    EXPECT_LE(orthogonality(found.z), 30);
+    a(shape.n - 1, 2) = T(std::numeric_limits<R>::infinity());
+    const auto bad = this->eigen(a, shape, {0, shape.n});
+    for (const std::int32_t status : bad.status) EXPECT_EQ(status, not_finite);
+    EXPECT_TRUE(this->all_nan(bad.w));
+    EXPECT_TRUE(this->all_nan(std::vector<Matrix<T>>{bad.z}));
+  }
+}
+
+REGISTER_TYPED_TEST_SUITE_P(SolverBackends, SolveSystems, FactorsAreAsOurBackendHasThem, TellWhichMinorIsNotPositive,
+                            DecomposeMatrices, ScaleWhatWouldOverflowAndNoticeWhatIsNotFinite);
+
+}  // namespace jaxmg::testing
