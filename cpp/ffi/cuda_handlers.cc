@@ -120,10 +120,7 @@ void with_engine(const CallFrame& call, std::int32_t device, cudaStream_t stream
     if (links) links->fail(told.what());
     use_up_id();
     if (team) team->retire();
-    if (seat != nullptr && seat->transport) {
-      seat->transport->abandon();
-      seat->lanes->drain();
-    }
+    if (seat != nullptr) seat->abandon();
     throw told;
   }
 }

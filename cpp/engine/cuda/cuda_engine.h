@@ -4,7 +4,11 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstdint>
+#include <cstring>
+#include <memory>
 #include <vector>
 
 #include "comm/block.h"
@@ -34,10 +38,12 @@ class CudaEngine : public CudaTridiagonal {
              const Call& call)
       : CudaTridiagonal(*team.seat(rank).lanes, *team.seat(rank).transport),
         team_(team),
+        seat_(team.seat(rank)),
+        lanes_(*seat_.lanes),
+        transport_(*seat_.transport),
         attendance_(call.attendance),
+        timeout_(call.timeout),
         buffers_(call.buffers),
-        lanes_(*team.seat(rank).lanes),
-        transport_(*team.seat(rank).transport),
         rank_(rank),
         size_(team.ranks()),
         stream_(stream),
@@ -235,6 +241,27 @@ class CudaEngine : public CudaTridiagonal {
                     lanes_.stream(lane));
   }
 
+  // This rank's part in cuSOLVERMp, which works in the lane `panel`. All ranks ask for it together; `id` is where the
+  // first one that does tells the others how to meet.
+  static constexpr std::int64_t nccl_id_words = sizeof(ncclUniqueId) / sizeof(std::uint32_t);
+  CusolverMp& cusolvermp(std::uint32_t* id) {
+    if (!seat_.cusolvermp) {
+      CusolverMpLibrary::instance();  // where it is missing the others must not begin to wait
+      ncclUniqueId made{};
+      std::array<std::uint32_t, nccl_id_words> words{};
+      if (rank_ == 0) JAXMG_CHECK(ncclGetUniqueId(&made));
+      std::memcpy(words.data(), &made, sizeof(made));
+      store(Lane::panel, words.data(), nccl_id_words, id);
+      const MatrixView<std::uint32_t> all{id, nccl_id_words, 1, nccl_id_words};
+      exchange(Lane::panel, {make_block(0, all_ranks, all, all)});
+      fetch(Lane::panel, id, nccl_id_words, words.data());
+      std::memcpy(&made, words.data(), sizeof(made));
+      seat_.cusolvermp = std::make_unique<CusolverMp>(size_, rank_, made, lanes_.stream(Lane::panel));
+    }
+    seat_.cusolvermp->begin(attendance_, timeout_);
+    return *seat_.cusolvermp;
+  }
+
   // Dense to band and back, see BandReductionEngine.
 
   template <class T>
@@ -368,10 +395,12 @@ class CudaEngine : public CudaTridiagonal {
   }
 
   Team& team_;
-  Attendance& attendance_;
-  std::vector<MemoryRegions> buffers_;
+  Seat& seat_;
   Lanes& lanes_;
   Transport& transport_;
+  Attendance& attendance_;
+  std::chrono::milliseconds timeout_;
+  std::vector<MemoryRegions> buffers_;
   int rank_, size_;
   cudaStream_t stream_;
   CudaScratch scratch_;

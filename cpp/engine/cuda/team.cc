@@ -39,6 +39,12 @@ bool reach(int device, const std::vector<int>& devices) {
 
 }  // namespace
 
+void Seat::abandon() noexcept {
+  if (transport) transport->abandon();
+  if (cusolvermp) cusolvermp->abandon();
+  if (lanes) lanes->drain();
+}
+
 Team::Team(const Roll& roll, bool one_process, bool peers)
     : one_process_(one_process), peers_(peers), seats_(static_cast<std::size_t>(roll.ranks())) {
   if (!one_process_) {

@@ -18,6 +18,7 @@
 #include "comm/gathering.h"
 #include "comm/idle_teams.h"
 #include "comm/roll.h"
+#include "engine/cuda/cusolvermp.h"
 #include "engine/cuda/lanes.h"
 #include "engine/cuda/peer_transport.h"
 #include "engine/cuda/transport.h"
@@ -31,7 +32,11 @@ struct Seat {
   std::unique_ptr<PeerFlags> flags;
   std::unique_ptr<Lanes> lanes;
   std::unique_ptr<Transport> transport;
-  std::set<std::string> kinds;  // of calls made so far: what decides which kernels they launch
+  std::unique_ptr<CusolverMp> cusolvermp;  // once it was asked for
+  std::set<std::string> kinds;             // of calls made so far: what decides which kernels they launch
+
+  // After an error: nothing that was enqueued waits for other ranks, nor runs any more.
+  void abandon() noexcept;
 };
 
 // The ranks of one process on one mesh. A team serves one call at a time; a mesh has as many teams as it has

@@ -183,10 +183,7 @@ class CudaRanks {
     } catch (const std::exception& error) {
       attendance.fail("rank " + std::to_string(rank) + " failed: " + error.what());
       if (team) team->retire();
-      if (seat != nullptr) {
-        seat->transport->abandon();
-        seat->lanes->drain();
-      }
+      if (seat != nullptr) seat->abandon();
       throw;
     }
   }

@@ -1,0 +1,60 @@
+// The functions of cuSOLVERMp, found at run time: nothing links it. They are declared here, because most machines that
+// this library is built on have no header of it.
+#pragma once
+
+#include <cublas_v2.h>
+#include <cuda_runtime_api.h>
+#include <cusolverDn.h>
+#include <nccl.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace jaxmg::cuda {
+
+struct CusolverMpLibrary {
+  // Opaque in the header, too.
+  using Handle = struct CusolverMpHandle*;
+  using Grid = struct CusolverMpGrid*;
+  using Description = struct CusolverMpDescription*;
+
+  enum class GridMapping : int { down_columns = 0, along_rows = 1 };
+
+  cusolverStatus_t (*create)(Handle*, int device, cudaStream_t);
+  cusolverStatus_t (*destroy)(Handle);
+  cusolverStatus_t (*get_version)(Handle, int*);
+  cusolverStatus_t (*create_grid)(Handle, Grid*, ncclComm_t, std::int32_t rows, std::int32_t columns, GridMapping);
+  cusolverStatus_t (*create_description)(Description*, Grid, cudaDataType, std::int64_t m, std::int64_t n,
+                                         std::int64_t mb, std::int64_t nb, std::uint32_t first_row,
+                                         std::uint32_t first_column, std::int64_t ld);
+  cusolverStatus_t (*destroy_description)(Description);
+
+  // Rows and columns are counted from 1. Sizes of workspace are in bytes, on the device and on the host.
+  cusolverStatus_t (*potrf_size)(Handle, cublasFillMode_t, std::int64_t n, const void* a, std::int64_t ia,
+                                 std::int64_t ja, Description, cudaDataType, std::size_t* device, std::size_t* host);
+  cusolverStatus_t (*potrf)(Handle, cublasFillMode_t, std::int64_t n, void* a, std::int64_t ia, std::int64_t ja,
+                            Description, cudaDataType, void* device, std::size_t device_bytes, void* host,
+                            std::size_t host_bytes, int* info);
+  cusolverStatus_t (*potrs_size)(Handle, cublasFillMode_t, std::int64_t n, std::int64_t nrhs, const void* a,
+                                 std::int64_t ia, std::int64_t ja, Description, const void* b, std::int64_t ib,
+                                 std::int64_t jb, Description, cudaDataType, std::size_t* device, std::size_t* host);
+  cusolverStatus_t (*potrs)(Handle, cublasFillMode_t, std::int64_t n, std::int64_t nrhs, const void* a, std::int64_t ia,
+                            std::int64_t ja, Description, void* b, std::int64_t ib, std::int64_t jb, Description,
+                            cudaDataType, void* device, std::size_t device_bytes, void* host, std::size_t host_bytes,
+                            int* info);
+  cusolverStatus_t (*syevd_size)(Handle, char* jobz, cublasFillMode_t, std::int64_t n, void* a, std::int64_t ia,
+                                 std::int64_t ja, Description, void* w, void* q, std::int64_t iq, std::int64_t jq,
+                                 Description, cudaDataType, std::size_t* device, std::size_t* host);
+  cusolverStatus_t (*syevd)(Handle, char* jobz, cublasFillMode_t, std::int64_t n, void* a, std::int64_t ia,
+                            std::int64_t ja, Description, void* w, void* q, std::int64_t iq, std::int64_t jq,
+                            Description, cudaDataType, void* device, std::size_t device_bytes, void* host,
+                            std::size_t host_bytes, int* info);
+
+  // Loads it on first use. Throws Error with the reason where it is not there, or not usable with this process' NCCL.
+  static const CusolverMpLibrary& instance();
+
+  // As the library counts: 10000 major + 100 minor + patch. Makes a handle on the current device to ask.
+  int version() const;
+};
+
+}  // namespace jaxmg::cuda
