@@ -3,6 +3,7 @@
 
 #include "backends/cusolvermg_plan.h"
 #include "backends/eigen_plan.h"
+#include "backends/grid_plan.h"
 #include "backends/plan.h"
 #include "engine/host/blas.h"
 #include "ffi/c_api.h"
@@ -98,4 +99,11 @@ JAXMG_EXPORT int jaxmg_cusolvermg_plan(const jaxmg_plan_request* q, jaxmg_plan_r
 JAXMG_EXPORT int jaxmg_grid_seconds(const jaxmg_plan_request* q, double* seconds, char* message,
                                     std::int64_t message_size) {
   return jaxmg::answered(message, message_size, [&] { *seconds = jaxmg::grid_seconds(jaxmg::request_of(*q)); });
+}
+
+// The plan of a call that a solver of block-cyclic matrices works on, see make_grid_plan(). Returns as jaxmg_plan.
+JAXMG_EXPORT int jaxmg_grid_plan(const jaxmg_plan_request* q, std::int64_t grid_rows, jaxmg_plan_result* result,
+                                 char* message, std::int64_t message_size) {
+  return jaxmg::answered(message, message_size,
+                         [&] { *result = jaxmg::result_of(jaxmg::make_grid_plan(jaxmg::request_of(*q), grid_rows)); });
 }
