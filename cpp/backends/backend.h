@@ -7,7 +7,10 @@
 
 #include "backends/cholesky.h"
 #include "backends/eigen.h"
+#include "backends/plan.h"
+#include "core/arena.h"
 #include "core/error.h"
+#include "layout/block_cyclic.h"
 
 namespace jaxmg {
 
@@ -20,9 +23,18 @@ enum class BackendName : std::int64_t {
 // The backends of an engine:
 //   template <class T> static std::unique_ptr<CholeskyBackend<T, E>> cholesky(BackendName);
 //   template <class T> static std::unique_ptr<EigenBackend<T, E>> eigen(BackendName);
+//   template <class T> static std::int64_t solver_bytes(BackendName, E&, const SolverQuery&, Arena);
 // Defined for each platform, in host_backends.h and cuda_backends.h. They throw Error where there is no such backend.
 template <class E>
 struct Backends;
+
+// How much workspace does a vendor's solver on a grid of ranks need for itself? All ranks ask together.
+struct SolverQuery {
+  Routine routine;        // posv, potrf or syevd
+  std::int64_t n, count;  // right-hand sides, or eigenvectors
+  std::int64_t tile;      // order of its square tiles
+  ProcessGrid grid;
+};
 
 [[noreturn]] inline void refuse(BackendName backend, const char* platform) {
   throw Error(ErrorCode::invalid_argument,

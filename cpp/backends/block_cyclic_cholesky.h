@@ -25,14 +25,14 @@
 
 namespace jaxmg {
 
-// A solver S of an engine E:
-//   S::get(e, words)                     this rank's part in it; `words` are word_count numbers that the ranks may use
-//   to
-//                                        meet. What it returns works in the lane `panel`, and has
+// A solver S of an engine E: S::get(e, words) is this rank's part in it, where `words` are word_count numbers that the
+// ranks may use to meet. It works in the lane `panel`, and has
+//
 //   potrf(a, workspace)                  A = L L^H in the lower triangle; returns LAPACK's info, as far as known here
 //   potrs(a, b, workspace)               L L^H X = B in place of B
 //   syevd(a, w, z, vectors, workspace)   A = Z diag(w) Z^H, w on every rank; no Z unless vectors are wanted
 //   potrf_bytes(a), potrs_bytes(a, b), syevd_bytes(a, w, z, vectors)    of workspace, here
+//
 // for BlockCyclicMatrix a, b, z in square tiles on one grid, and a MemoryRegion. Only the solver can say how much
 // workspace it needs, and only on its ranks, so that is asked in a call of its own before others are planned.
 
@@ -147,6 +147,7 @@ class BlockCyclicCholesky final : public CholeskyBackend<T, E> {
   void potrf(E& engine, const DealtMatrix<T>& a, std::int32_t* info, Arena workspace) override {
     const std::int64_t n = a.layout.order();
     const auto shards = in_shards(n, engine.size(), a.shard);
+    if (shards.layout.grid().rows > 1) throw Error(ErrorCode::internal, "a factor that is kept is made from columns");
     BlockCyclicCholeskyWorkspace<T> w(workspace, n, 0, a.depth, solver_grid(shards.layout));
     factor(engine, shards, w);
     move(engine, w.a, shards);

@@ -3,12 +3,16 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "algorithms/block_cyclic.h"
 #include "algorithms/share_entries.h"
+#include "algorithms/turn.h"
 #include "backends/block_cyclic_cholesky.h"
 #include "backends/eigen.h"
+#include "comm/block.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
@@ -23,20 +27,26 @@ struct BlockCyclicEigenWorkspace {
 
   SolverWorkspace common;
   R *norms, *scale;           // norms: an entry for each rank
-  BlockCyclicMatrix<T> a, z;  // z has no columns where eigenvalues alone are wanted
+  Arena shared;               // where what follows begins, and in its place, when it is no longer needed, `adjoint`
+  BlockCyclicMatrix<T> a, z;  // z is not written where eigenvalues alone are wanted
+  MatrixView<T> adjoint;      // of a rank's eigenvectors
   Arena rest;
   std::int64_t bytes;
 
-  BlockCyclicEigenWorkspace(Arena arena, std::int64_t n, bool vectors, std::int64_t tile, ProcessGrid grid,
+  // For `share` eigenvectors on every rank, or none.
+  BlockCyclicEigenWorkspace(Arena arena, std::int64_t n, std::int64_t share, std::int64_t tile, ProcessGrid grid,
                             std::int64_t solver_bytes = 0)
       : common(arena, grid.size()),
         norms(arena.take<R>(grid.size())),
         scale(arena.take<R>(1)),
+        shared(arena),
         a(BlockCyclic(n, n, tile, tile, grid), arena),
-        z(BlockCyclic(n, n, tile, tile, grid), vectors ? arena.take<T>(a.layout.most_elements()) : a.data),
+        z(BlockCyclic(n, n, tile, tile, grid), share > 0 ? arena.take<T>(a.layout.most_elements()) : a.data),
         rest(arena) {
     arena.take<std::byte>(solver_bytes);
-    bytes = arena.used();
+    Arena turn = shared;
+    adjoint = turn.matrix<T>(share, n);
+    bytes = std::max(arena.used(), turn.used());
   }
 };
 
@@ -58,17 +68,22 @@ class BlockCyclicEigen final : public EigenBackend<T, E> {
     const int ranks = engine.size(), rank = engine.rank();
     const bool vectors = !p.z.empty();
     const auto shards = in_shards(n, ranks, p.a);
-    BlockCyclicEigenWorkspace<T> w(workspace, n, vectors, p.layout.tile(), solver_grid(shards.layout));
+    BlockCyclicEigenWorkspace<T> w(workspace, n, p.z.columns, p.layout.tile(), solver_grid(shards.layout));
     const MatrixView<R> eigenvalues{p.w, n, 1, n};
     move(engine, shards, w.a);
     scale(engine, w);
     const std::int32_t found =
         Solver::get(engine, w.common.words).syevd(w.a, p.w, w.z, vectors, SolverWorkspace::rest_of(w.rest));
     if (found > 0) engine.set_info(lane, w.common.info + rank, found);
+    // What ranks choose by has to be the same to the last bit.
+    engine.exchange(lane, {make_block(0, all_ranks, eigenvalues, eigenvalues)});
     if (vectors) {
       // Of all eigenvectors the wanted ones, dealt as whole columns; those of the share that are none are zero.
-      const BlockCyclicMatrix<T> z(BlockCyclic::in_pieces(n, p.wanted.count, {1, ranks}), p.z.data);
-      move(engine, w.z, z, p.wanted.first);
+      std::vector<R> values(static_cast<std::size_t>(p.wanted.bounds != nullptr ? n : 0));
+      engine.fetch(lane, p.w, static_cast<std::int64_t>(values.size()), values.data());
+      const EigenvectorRange wanted = chosen(engine, lane, p.wanted, values, w.scale);
+      const BlockCyclicMatrix<T> z(BlockCyclic(n, wanted.count, n, p.z.columns, {1, ranks}), p.z.data);
+      move(engine, w.z, z, wanted.first);
       const std::int64_t own = z.layout.local_columns(rank);
       engine.zero(lane, p.z.block(0, own, n, p.z.columns - own));
     }
@@ -76,6 +91,7 @@ class BlockCyclicEigen final : public EigenBackend<T, E> {
     share_entries(engine, lane, w.common.info);
     engine.conclude(lane, w.common.info, eigenvalues, p.status);
     if (vectors) engine.conclude(lane, w.common.info, p.z, p.status);
+    if (vectors && p.form == EigenvectorForm::adjoint_rows) turn(engine, lane, p.z, w.adjoint);
     engine.join();
   }
 

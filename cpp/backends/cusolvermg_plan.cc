@@ -40,6 +40,7 @@ double estimate(const PlanRequest& q) {
     case Routine::redistribute:
     case Routine::lower:
     case Routine::diagonal:
+    case Routine::solver_bytes:
       break;
   }
   throw Error(ErrorCode::invalid_argument, "cuSOLVERMg does not have the routine");

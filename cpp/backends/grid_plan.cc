@@ -12,15 +12,6 @@
 namespace jaxmg {
 namespace {
 
-ProcessGrid grid_of(const PlanRequest& q, std::int64_t rows) {
-  if (rows == 0) return squarest_grid(static_cast<int>(q.ranks));
-  if (rows < 0 || q.ranks % rows != 0) {
-    throw Error(ErrorCode::invalid_argument,
-                std::to_string(q.ranks) + " devices are no grid of " + std::to_string(rows) + " rows");
-  }
-  return {static_cast<int>(rows), static_cast<int>(q.ranks / rows)};
-}
-
 // Wide tiles make good products, narrow ones keep all ranks busy to the end. (cuSOLVERMp 0.9.1, f64 on 2 x 2 H200:
 // at n = 32768 and 65536 tiles of 1024 are the fastest.) Of more than 256 x 256 tiles the exchanges would be long
 // lists.
@@ -32,6 +23,15 @@ std::int64_t choose_tile(const PlanRequest& q, const ProcessGrid& grid) {
 }
 
 }  // namespace
+
+ProcessGrid grid_of(std::int64_t ranks, std::int64_t rows) {
+  if (rows < 0 || rows > ranks || (rows > 0 && ranks % rows != 0)) {
+    throw Error(ErrorCode::invalid_argument,
+                std::to_string(ranks) + " devices are no grid of " + std::to_string(rows) + " rows");
+  }
+  if (rows == 0) return squarest_grid(static_cast<int>(ranks));
+  return {static_cast<int>(rows), static_cast<int>(ranks / rows)};
+}
 
 Plan make_grid_plan(const PlanRequest& q, std::int64_t grid_rows) {
   const bool eigenproblem = q.routine == Routine::syevd;
@@ -45,7 +45,7 @@ Plan make_grid_plan(const PlanRequest& q, std::int64_t grid_rows) {
   }
   ours.workspace_limit = 0;
   Plan plan = make_plan(ours);
-  const ProcessGrid grid = grid_of(q, grid_rows);
+  const ProcessGrid grid = grid_of(q.ranks, grid_rows);
   plan.pivot = choose_tile(q, grid);
   plan.slots = 1;
   plan.seconds = grid_seconds(q);
@@ -55,7 +55,7 @@ Plan make_grid_plan(const PlanRequest& q, std::int64_t grid_rows) {
     if (eigenproblem) {
       plan.tile = plan.pivot;
       plan.rhs_bytes = share * q.n * size_of(q.type);
-      plan.workspace_bytes += BlockCyclicEigenWorkspace<T>(Arena(), q.n, q.nrhs > 0, plan.pivot, grid).bytes;
+      plan.workspace_bytes += BlockCyclicEigenWorkspace<T>(Arena(), q.n, share, plan.pivot, grid).bytes;
       return;
     }
     const std::int64_t nrhs = q.routine == Routine::potrf ? 0 : plan.distributed_rhs != 0 ? share * q.ranks : q.nrhs;

@@ -1,6 +1,7 @@
 // The backends of CPUs: our own.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "backends/backend.h"
@@ -21,6 +22,10 @@ struct Backends<HostEngine> {
   static std::unique_ptr<EigenBackend<T, HostEngine>> eigen(BackendName backend) {
     if (backend != BackendName::tiled) refuse(backend, "CPUs");
     return std::make_unique<TiledEigen<T, HostEngine>>();
+  }
+  template <class T>
+  static std::int64_t solver_bytes(BackendName backend, HostEngine&, const SolverQuery&, Arena) {
+    refuse(backend, "CPUs");
   }
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "backends/block_cyclic_cholesky.h"
 #include "backends/request_checks.h"
 #include "backends/tiled_cholesky.h"
 #include "engine/engine.h"
@@ -59,6 +60,8 @@ std::int64_t carved(const PlanRequest& q, const TileColumns& layout, const Plan&
         return 0;
       case Routine::redistribute:
         return q.ranks == 1 ? 0 : redistribution_bytes<T>(layout, q.nrhs);
+      case Routine::solver_bytes:
+        return SolverWorkspace::bytes(static_cast<int>(q.ranks));
       case Routine::syevd:
         break;
     }
@@ -91,6 +94,7 @@ double estimate(const PlanRequest& q, const Plan& plan) {
       return cost.step();
     case Routine::redistribute:
       return 2 * cost.deal(bytes);
+    case Routine::solver_bytes:
     case Routine::syevd:
       break;
   }
@@ -99,7 +103,7 @@ double estimate(const PlanRequest& q, const Plan& plan) {
 
 void check(const PlanRequest& q) {
   check_sizes(q);
-  require(q.nrhs >= 1, "nrhs must be at least 1, got " + std::to_string(q.nrhs));
+  require(q.nrhs >= (q.routine == Routine::syevd ? 0 : 1), "nrhs must be at least 1, got " + std::to_string(q.nrhs));
 }
 
 }  // namespace
@@ -160,6 +164,7 @@ double grid_seconds(const PlanRequest& q) {
     case Routine::potri:
     case Routine::lower:
     case Routine::diagonal:
+    case Routine::solver_bytes:
       break;
   }
   throw Error(ErrorCode::invalid_argument, "no solver on a grid of ranks has the routine");

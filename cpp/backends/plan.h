@@ -19,7 +19,8 @@ enum class Routine : std::int64_t {
   potri = 4,
   lower = 5,
   diagonal = 6,
-  syevd = 7,  // has a planner of its own, see eigen_plan.h
+  syevd = 7,         // has a planner of its own, see eigen_plan.h
+  solver_bytes = 8,  // asks a vendor's solver what it needs, see backend.h
 };
 
 struct PlanRequest {

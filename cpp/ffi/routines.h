@@ -10,6 +10,7 @@
 
 #include "algorithms/redistribute.h"
 #include "backends/backend.h"
+#include "backends/grid_plan.h"
 #include "core/error.h"
 #include "core/scalar.h"
 #include "ffi/call.h"
@@ -27,14 +28,21 @@ std::unique_ptr<CholeskyBackend<T, E>> cholesky_backend(const CallFrame& call) {
   return Backends<E>::template cholesky<T>(call.backend());
 }
 
-// `buffer` holds this rank's columns of the matrix.
+// This rank's columns of the matrix. cuSOLVERMp also takes a block of rows and columns, and looks at its size itself.
 template <class T>
-DealtMatrix<T> dealt_matrix(const CallFrame& call, const Membership& members, xffi::AnyBuffer buffer) {
+MatrixView<T> shard_of_matrix(const CallFrame& call, xffi::AnyBuffer buffer) {
   const MatrixView<T> shard = columns_of<T>(buffer);
   const std::int64_t n = call.attribute("n");
-  if (shard.rows != n) {
+  if (shard.rows != n && call.backend() != BackendName::cusolvermp) {
     throw Error(ErrorCode::internal, "the buffer of the matrix does not have rows of n = " + std::to_string(n));
   }
+  return shard;
+}
+
+template <class T>
+DealtMatrix<T> dealt_matrix(const CallFrame& call, const Membership& members, xffi::AnyBuffer buffer) {
+  const MatrixView<T> shard = shard_of_matrix<T>(call, buffer);
+  const std::int64_t n = call.attribute("n");
   return {TileColumns(n, shard.columns, call.attribute("tile"), members.roll.ranks()), call.attribute("pivot"),
           call.attribute("slots"), shard};
 }
@@ -117,10 +125,10 @@ struct Syevd : Defaults {
   static constexpr bool data_decides = true;  // how much of a merge deflates, which eigenvectors are wanted
   template <class T, class E>
   static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
-    const MatrixView<T> shard = columns_of<T>(call.result(0));
+    const MatrixView<T> shard = shard_of_matrix<T>(call, call.result(0));
     const std::int64_t n = call.attribute("n");
-    if (shard.rows != n || call.result(1).element_count() != static_cast<std::size_t>(n)) {
-      throw Error(ErrorCode::internal, "the buffers of the matrix or of w do not go with n = " + std::to_string(n));
+    if (call.result(1).element_count() != static_cast<std::size_t>(n)) {
+      throw Error(ErrorCode::internal, "the buffer of w does not go with n = " + std::to_string(n));
     }
     const bool by_value = call.attribute("by_value") != 0;
     EigenvectorChoice<Real<T>> wanted{{call.attribute("first"), call.attribute("vectors")}};
@@ -171,6 +179,24 @@ struct Redistribute : Defaults {
   }
 };
 
+// token -> token, the least number of Arena's units that hold what a vendor's solver needs for itself on this rank
+struct SolverBytes : Defaults {
+  static constexpr std::size_t in_place = 1;
+  template <class, class E>
+  static void run(E& engine, const CallFrame& call, const Membership& members, Arena workspace) {
+    const std::int64_t rows = call.attribute("grid_rows");
+    const int ranks = members.roll.ranks();
+    const SolverQuery query{static_cast<Routine>(call.attribute("routine")), call.attribute("n"),
+                            call.attribute("count"), call.attribute("tile"), grid_of(ranks, rows)};
+    const std::int64_t bytes = dispatch(static_cast<ScalarType>(call.attribute("dtype")), [&]<class T>() {
+      return Backends<E>::template solver_bytes<T>(call.backend(), engine, query, workspace);
+    });
+    const std::int64_t units = (bytes + Arena::alignment - 1) / Arena::alignment;
+    engine.set_info(Lane::panel, call.info(1), checked_int(units, "units of workspace"));
+    engine.join();
+  }
+};
+
 }  // namespace jaxmg::routines
 
 // visit(name, routine) for each of them.
@@ -183,5 +209,6 @@ struct Redistribute : Defaults {
   visit(lower, Lower)         \
   visit(diagonal, Diagonal)   \
   visit(syevd, Syevd)         \
-  visit(redistribute, Redistribute)
+  visit(redistribute, Redistribute) \
+  visit(solver_bytes, SolverBytes)
 // clang-format on

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxmg import _config, _native
+from jaxmg import _config, _cusolvermp, _native
 from jaxmg._sharding import Ranks
 from jaxmg.utils import JaxMgWarning
 
@@ -27,7 +27,7 @@ STEPS = {
     "cholesky": ("potrf", "lower"),
     "syevd": ("syevd",),
 }
-_WITH_RIGHT_HAND_SIDES = ("posv", "potrs", "syevd")
+_COUNTED = ("posv", "potrs", "syevd", "redistribute")  # steps that depend on the count
 # Another backend has to be expected to take less than this part of our time: models err.
 _MARGIN = 0.8
 _ONLY_OURS = ("lower", "diagonal")  # steps that put a factor's elements where they belong
@@ -128,17 +128,33 @@ def plan_steps(name: str, routine: str, request: Request, *, tile=0, workspace_l
     return plans
 
 
-def plan_step(step: str, request: Request, **options) -> _native.CallPlan:
-    """Return the native plan of one step."""
+def plan_step(
+    step: str, request: Request, *, backend="tiled", grid_rows=0, ranks=None, **options
+) -> _native.CallPlan:
+    """Return the native plan of one step, for a vendor's grid on `ranks` if they are known."""
+    if backend == "cusolvermp":
+        return _cusolvermp.plan(
+            step,
+            request.n,
+            request.count if step in _COUNTED else 1,
+            request.dtype,
+            ranks=request.ranks,
+            processes=request.processes,
+            hosts=request.hosts,
+            grid_rows=grid_rows,
+            on=ranks,
+            **options,
+        )
     return _native.plan(
         step,
         request.n,
-        request.count if step in _WITH_RIGHT_HAND_SIDES else 1,
+        request.count if step in _COUNTED else 1,
         request.dtype,
         ranks=request.ranks,
         platform=request.platform,
         processes=request.processes,
         hosts=request.hosts,
+        backend=backend,
         **options,
     )
 
@@ -183,7 +199,7 @@ _VENDORS = {
     ),
     "cusolvermp": _Vendor(
         "cuSOLVERMp",
-        ("potrs", "cho_factor", "cho_solve", "cholesky", "syevd"),
+        ("potrs", "cho_factor", "cholesky", "syevd"),
         lambda request: None,
         {
             "syevd": "cuSOLVERMp 0.9.1 is reported to return wrong eigenvectors, with info = 0, "

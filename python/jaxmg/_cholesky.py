@@ -35,22 +35,34 @@ class Call:
     tile: int | None = None
     workspace_limit: int | None = None
     backend: str = "tiled"
+    # Of A, where the backend takes it in blocks of rows and columns as they are.
+    blocks: PartitionSpec | None = None
+
+    @property
+    def matrix(self) -> PartitionSpec:
+        """The spec of A in `posv` and in eigenvalue problems."""
+        return self.blocks or self.ranks.rows
+
+    def in_rows(self) -> "Call":
+        """Return this call for a matrix that is in row blocks."""
+        return dataclasses.replace(self, blocks=None)
 
     def plan(self, routine: str, n: int, nrhs: int, dtype) -> _native.CallPlan:
+        request = _backends.Request.on(self.ranks, n, nrhs, dtype)
         backend = _backends.of_step(self.backend, routine)
+        # Columns of blocks of A are rows of the grid that A^T is dealt over.
+        in_blocks = self.blocks is not None and routine != "potrf"
+        grid_rows = _sharding.parts(self.ranks.mesh, self.blocks[1]) if in_blocks else 0
 
         def plan_for(limit):
-            return _native.plan(
+            return _backends.plan_step(
                 routine,
-                n,
-                nrhs,
-                np.dtype(dtype),
-                ranks=self.ranks.size,
+                request,
                 tile=self.tile or 0,
-                platform=self.ranks.platform,
-                processes=self.ranks.processes,
                 workspace_limit=limit,
                 backend=backend,
+                grid_rows=grid_rows,
+                ranks=self.ranks,
             )
 
         if self.workspace_limit:
@@ -83,8 +95,8 @@ def posv(a, b, *, call: Call, x_spec=None):
         factor, x, info = _sharding.over_ranks(
             functools.partial(_ffi.posv, n=n, call=plan, ranks=ranks),
             ranks,
-            (ranks.rows, rhs_spec),
-            (ranks.rows, rhs_spec, PartitionSpec(None)),
+            (call.matrix, rhs_spec),
+            (call.matrix, rhs_spec, PartitionSpec(None)),
         )(_sharding.pad_rows_to(a, ranks.padded_rows(n)), padded)
         return factor, x[: rhs.shape[0]], info[0]
 
@@ -92,7 +104,7 @@ def posv(a, b, *, call: Call, x_spec=None):
         factor, x, info = batchable(solve, merged=1, shared=(True, False, True))(a, _as_rows(b))
         return _as_columns(x, b.ndim), info, factor
 
-    return _sharding.auto(all_ranks, ranks, (x_spec, PartitionSpec(), ranks.rows))(a, b)
+    return _sharding.auto(all_ranks, ranks, (x_spec, PartitionSpec(), call.matrix))(a, b)
 
 
 def potrf(a, *, call: Call):

@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
-from jaxmg import _cholesky, _row_blocks
+from jaxmg import _cholesky, _row_blocks, _sharding
 from jaxmg._cholesky import BACKWARD, BOTH, FORWARD, Call
 
 # --- factors ----------------------------------------------------------------------------------
@@ -84,7 +84,9 @@ def _(call, x_spec, primals, tangents):
     if not is_zero(da):
         da = _row_blocks.from_matrix(da, call=call)
     dx = solve(call, x_spec, data, _residual(call, x_spec, db, da, x))
-    return (x, info, data), (dx, no_tangent(info), _array(da, data))
+    # The factor in the place of A has A's sharding.
+    in_place = _sharding.auto(lambda m: m, call.ranks, call.matrix) if call.blocks else lambda m: m
+    return (x, info, in_place(data)), (dx, no_tangent(info), in_place(_array(da, data)))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))

@@ -88,6 +88,7 @@ def eigvals(matrices, *, call: Call, uplo: int, part: Part):
     a, *b = matrices
     not_definite = None
     if b:
+        call = call.in_rows()
         a, _, not_definite = _reduced(a, *b, call=call, uplo=uplo)
         uplo = UPPER
     _, aside = _syevd(a, call=call, uplo=uplo, wanted=Part(0, 0))
@@ -99,6 +100,7 @@ def _decomposed(matrices, bounds, call: Call, uplo: int, part: Part, as_columns:
     a, *b = matrices
     if not b:
         return _syevd(a, *bounds, call=call, uplo=uplo, wanted=part, as_columns=as_columns)
+    call = call.in_rows()
     a, factor, not_definite = _reduced(a, *b, call=call, uplo=uplo)
     (z, *found), aside = _syevd(a, *bounds, call=call, uplo=UPPER, wanted=part)
     # The eigenvectors of C are Y = L^H V, so V^H = Y^H L^-1.
@@ -114,7 +116,9 @@ def _syevd(a, *bounds, call: Call, uplo: int, wanted: Part, as_columns: bool = F
     With `bounds`, the lowest wanted.count eigenvectors of eigenvalues between them are wanted, and
     `found` says which these are (see `_ffi.syevd`).
     """
-    ranks, n = call.ranks, a.shape[1]
+    if uplo == LOWER:
+        call = call.in_rows()
+    ranks, n, matrix = call.ranks, a.shape[1], call.matrix
     if n == 0:
         aside = Aside(jnp.zeros((), np.int32), jnp.zeros(0, np.finfo(a.dtype).dtype), a)
         return (a, *(jnp.zeros(2, np.int32) for _ in bounds)), aside
@@ -131,12 +135,12 @@ def _syevd(a, *bounds, call: Call, uplo: int, wanted: Part, as_columns: bool = F
                 _ffi.syevd, n=n, part=wanted, as_columns=as_columns, call=plan, ranks=ranks
             ),
             ranks,
-            (ranks.rows, *(PartitionSpec(None, None) for _ in bounds)),
-            (ranks.rows, vector, *of_results, vector),
+            (matrix, *(PartitionSpec(None, None) for _ in bounds)),
+            (matrix, vector, *of_results, vector),
         )(_sharding.pad_rows_to(a, ranks.padded_rows(n)), *(two[None] for two in bounds))
         return tuple(results), Aside(info[0], w, rest)
 
-    specs = of_results, Aside(PartitionSpec(), vector, ranks.rows)
+    specs = of_results, Aside(PartitionSpec(), vector, matrix)
     return _sharding.auto(_cholesky.batchable(decompose), ranks, specs)(a, *bounds)
 
 

@@ -116,6 +116,23 @@ def syevd(a, *bounds, n: int, part, as_columns: bool, call: _native.CallPlan, ra
     return _call("syevd", (a,), results, call=call, ranks=ranks, read=bounds, attributes=attributes)
 
 
+def solver_bytes(token, *, step, n, count, dtype, tile, grid_rows, call, ranks: Ranks):
+    """Ask a vendor's solver what it needs; return (token, units of 256 bytes on this rank).
+
+    `token` is a (1, 1) array of float32 zeros; `count` right-hand sides or eigenvectors.
+    """
+    attributes = {
+        "routine": _native.ROUTINES[step],
+        "n": n,
+        "count": count,
+        "dtype": _native.DTYPES[dtype],
+        "tile": tile,
+        "grid_rows": grid_rows,
+        "backend": _native.BACKENDS[call.backend],
+    }
+    return _call("solver_bytes", (token,), (_INFO,), call=call, ranks=ranks, attributes=attributes)
+
+
 # The sweeps of `potrs`: A X = B, L X = B, L^H X = B.
 BOTH, FORWARD, BACKWARD = range(3)
 _INFO = jax.ShapeDtypeStruct((1,), np.int32)

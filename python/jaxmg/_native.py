@@ -27,6 +27,7 @@ ROUTINES = {
     "lower": 5,
     "diagonal": 6,
     "syevd": 7,
+    "solver_bytes": 8,
 }
 HANDLERS = ("roll_call", *ROUTINES)
 DTYPES = {
@@ -187,6 +188,49 @@ def plan(
                 f"cuSOLVERMg needs {result.workspace_bytes} bytes of workspace per device for "
                 f"n = {n}, the limit is {workspace_limit}"
             )
+    return _call_plan(result, backend)
+
+
+@functools.lru_cache(maxsize=4096)
+def grid_plan(
+    routine: str,
+    n: int,
+    nrhs: int,
+    dtype: np.dtype,
+    *,
+    ranks: int,
+    tile: int,
+    processes: int,
+    grid_rows: int = 0,
+    hosts: int = 1,
+    network: Network = _AS_MEASURED,
+) -> CallPlan:
+    """Plan "posv", "potrf" or "syevd" for cuSOLVERMp, without what the library needs for itself.
+
+    The ranks are a grid with `grid_rows` rows, or if that is 0 the squarest one; `pivot` is the
+    order of the library's square tiles.
+    """
+    platform = PLATFORMS["gpu"]
+    request = _PlanRequest(
+        ROUTINES[routine],
+        n,
+        nrhs,
+        DTYPES[dtype],
+        ranks,
+        tile,
+        platform,
+        processes,
+        0,
+        hosts,
+        *network,
+    )
+    result = _PlanResult()
+    function, rows = _host_library().jaxmg_grid_plan, ctypes.c_int64(grid_rows)
+    _ask(function, ctypes.byref(request), rows, ctypes.byref(result), error=ValueError)
+    return _call_plan(result, "cusolvermp")
+
+
+def _call_plan(result: _PlanResult, backend: str) -> CallPlan:
     return CallPlan(
         result.tile,
         result.pivot,

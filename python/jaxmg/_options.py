@@ -35,4 +35,6 @@ def make_call(routine, a, ranks, tile, backend, workspace_limit, *, count=None) 
     request = _backends.Request.on(ranks, n, count, a.dtype)
     chosen = _backends.choose(routine, request, backend)
     _native.require(ranks.platform)
-    return Call(ranks, tile, limit, chosen.name)
+    takes_blocks = chosen.name == "cusolvermp" and routine in ("potrs", "syevd")
+    blocks = _sharding.block_spec(a, ranks) if takes_blocks else None
+    return Call(ranks, tile, limit, chosen.name, blocks)

@@ -223,6 +223,33 @@ def spec_on(array, mesh) -> PartitionSpec | None:
     return None
 
 
+def concrete(ranks: Ranks | None, size: int) -> Ranks:
+    """Return `size` ranks on a concrete mesh: the given ones, or if they are on none some GPUs."""
+    if ranks is not None and isinstance(ranks.mesh, Mesh):
+        return make_ranks(Mesh(ranks.mesh.devices, ranks.mesh.axis_names), ranks.axes, ())
+    devices = jax.devices("gpu")
+    if len(devices) < size:
+        raise ValueError(f"a call on {size} GPUs cannot be planned here: there are {len(devices)}")
+    return make_ranks(Mesh(np.array(devices[:size]), ("ranks",)), ("ranks",), ())
+
+
+def block_spec(array, ranks: Ranks) -> PartitionSpec | None:
+    """Return the spec of a square matrix that the ranks have in blocks of rows and columns.
+
+    None where it is in another form or not known, or where its rows do not divide among all ranks.
+    """
+    spec = spec_on(array, ranks.mesh)
+    if spec is None or len(spec) != 2 or not all(_names(entry) for entry in spec):
+        return None
+    axes = tuple(axis for entry in spec for axis in _names(entry))
+    return spec if axes == ranks.axes and row_spec(array.shape[0], ranks) is not None else None
+
+
+def parts(mesh, entry) -> int:
+    """Return how many parts an entry of a spec cuts its dimension into."""
+    return _size(mesh, _names(entry))
+
+
 def _mesh_and_spec(array):
     """Return (mesh, spec) of an array; (None, None) if it says nothing about a mesh."""
     sharding = getattr(array, "sharding", None) if not is_traced(array) else None

@@ -124,6 +124,11 @@ def plan(
     RuntimeError
         If `backend` is not available here.
 
+    Notes
+    -----
+    With "cusolvermp" the library is asked, on GPUs, how much workspace it needs for itself: where
+    there are several processes, all of them have to plan.
+
     Examples
     --------
     >>> jaxmg.plan("potrs", (1000, 1000), "float64", 4).ranks

@@ -141,29 +141,48 @@ class SolverBackends : public ::testing::Test {
     return result;
   }
 
-  static Eigen<T> eigen(const Matrix<T>& a, const SolverShape& s, EigenvectorRange wanted) {
+  // With bounds (a lower and an upper one), of eigenvalues between these.
+  static Eigen<T> eigen(const Matrix<T>& a, const SolverShape& s, EigenvectorRange wanted,
+                        EigenvectorForm form = EigenvectorForm::columns, const std::vector<Real<T>>& bounds = {}) {
     const bool vectors = wanted.count > 0;
+    const std::int64_t share = wanted.share(s.ranks);
     const std::int64_t own = solver_bytes<Ranks>(s.ranks, [&](auto& engine, Arena workspace) {
       return Eigensolver::solver_bytes(engine, s.n, vectors, s.tile, s.grid(), workspace);
     });
-    const std::int64_t bytes = BlockCyclicEigenWorkspace<T>(Arena(), s.n, vectors, s.tile, s.grid(), own).bytes;
+    const std::int64_t bytes = BlockCyclicEigenWorkspace<T>(Arena(), s.n, share, s.tile, s.grid(), own).bytes;
     Ranks ranks(s.ranks);
     auto shards = ranks.template matrix<T>(s.shards().rows.block, s.shards().columns.block);
     auto w = ranks.template matrix<Real<T>>(s.n, 1);
-    auto z = ranks.template matrix<T>(s.n, wanted.share(s.ranks));
+    auto z = ranks.template matrix<T>(s.n, share);
     auto status = ranks.template matrix<std::int32_t>(1, 1);
+    auto limits = ranks.template matrix<Real<T>>(2, 1);
+    auto between = ranks.template matrix<std::int32_t>(2, 1);
+    for (int r = 0; r < s.ranks && !bounds.empty(); ++r) {
+      Matrix<Real<T>> two(2, 1);
+      std::copy(bounds.begin(), bounds.end(), two.data());
+      limits.upload(r, two);
+    }
     auto workspace = ranks.template matrix<std::byte>(bytes, 1);
     upload(shards, cut(lower_only(a), s));
     ranks.run([&](auto& engine) {
       const int rank = engine.rank();
       const TileColumns layout(s.n, shard_of(s.n, s.ranks), s.tile, s.ranks);
-      const HermitianEigen<T> problem{layout,       SyevdBlocking{}, shards.view(rank),     w.view(rank).data,
-                                      z.view(rank), wanted,          status.view(rank).data};
+      EigenvectorChoice<Real<T>> choice{wanted};
+      if (!bounds.empty()) choice = {wanted, limits.view(rank).data, between.view(rank).data};
+      const HermitianEigen<T> problem{layout, SyevdBlocking{}, shards.view(rank),     w.view(rank).data, z.view(rank),
+                                      form,   choice,          status.view(rank).data};
       Eigensolver().syevd(engine, problem, arena_over(workspace.view(rank)));
     });
-    Eigen<T> found{download(w, s.ranks), {}, {}};
-    if (vectors) found.z = side_by_side(download(z, s.ranks), wanted.count);
+    Eigen<T> found{download(w, s.ranks), {}, {}, {}};
+    auto parts = download(z, s.ranks);
+    if (form == EigenvectorForm::adjoint_rows) {
+      for (Matrix<T>& part : parts) part = from_adjoint(part);
+    }
+    if (vectors) found.z = side_by_side(parts, wanted.count);
     for (const auto& info : download(status, s.ranks)) found.status.push_back(info(0, 0));
+    if (!bounds.empty()) {
+      for (const auto& two : download(between, s.ranks)) found.found.push_back({two(0, 0), two(1, 0)});
+    }
     return found;
   }
 
@@ -247,6 +266,39 @@ TYPED_TEST_P(SolverBackends, DecomposeMatrices) {
   }
 }
 
+// As rows of the adjoint, those whose eigenvalues are within bounds: fewer than there is room for, all that fit, none.
+TYPED_TEST_P(SolverBackends, ChooseEigenvectorsByValue) {
+  using T = typename TypeParam::Scalar;
+  using R = Real<T>;
+  for (const SolverShape& shape : solver_shapes<typename TypeParam::Ranks>()) {
+    if (shape.n < 20) continue;
+    const auto a = random_hermitian<T>(shape.n, 8);
+    const auto expected = lapack_eigenvalues(a);
+    const auto middle = [&](std::size_t i) { return static_cast<R>((expected[i - 1] + expected[i]) / 2); };
+    const std::int64_t room = 9;
+    for (const auto& [first, count] : {EigenvectorRange{3, 5}, {3, 16}, {7, 0}}) {
+      SCOPED_TRACE(::testing::Message() << shape << ", " << count << " from " << first);
+      const R low = middle(static_cast<std::size_t>(first)), high = middle(static_cast<std::size_t>(first + count));
+      const auto found = this->eigen(a, shape, {0, room}, EigenvectorForm::adjoint_rows, {low, high});
+      for (const EigenvectorRange& one : found.found) {
+        EXPECT_EQ(one.first, first);
+        EXPECT_EQ(one.count, count);
+      }
+      const std::int64_t made = std::min(count, room);
+      Matrix<T> z(shape.n, made), none(shape.n, room - made);
+      std::copy_n(found.z.data(), shape.n * made, z.data());
+      if (made > 0) {
+        const auto w = values(found.w[0]);
+        EXPECT_LE(residual(a, z, {w.begin() + first, w.begin() + first + made}), 30);
+        EXPECT_LE(orthogonality(z), 30);
+      }
+      Matrix<T> rest(shape.n, room - made);
+      std::copy_n(found.z.data() + shape.n * made, shape.n * (room - made), rest.data());
+      EXPECT_EQ(rest, none);
+    }
+  }
+}
+
 TYPED_TEST_P(SolverBackends, ScaleWhatWouldOverflowAndNoticeWhatIsNotFinite) {
   using T = typename TypeParam::Scalar;
   using R = Real<T>;
@@ -269,6 +321,7 @@ TYPED_TEST_P(SolverBackends, ScaleWhatWouldOverflowAndNoticeWhatIsNotFinite) {
 }
 
 REGISTER_TYPED_TEST_SUITE_P(SolverBackends, SolveSystems, FactorsAreAsOurBackendHasThem, TellWhichMinorIsNotPositive,
-                            DecomposeMatrices, ScaleWhatWouldOverflowAndNoticeWhatIsNotFinite);
+                            DecomposeMatrices, ChooseEigenvectorsByValue,
+                            ScaleWhatWouldOverflowAndNoticeWhatIsNotFinite);
 
 }  // namespace jaxmg::testing

@@ -18,7 +18,7 @@ PlanRequest request(Routine routine, std::int64_t n, std::int64_t nrhs, std::int
 // The workspace that a call carves must be what was planned.
 std::int64_t carved(const PlanRequest& q, const Plan& plan, ProcessGrid grid) {
   if (q.routine == Routine::syevd) {
-    return BlockCyclicEigenWorkspace<double>(Arena(), q.n, q.nrhs > 0, plan.tile, grid).bytes;
+    return BlockCyclicEigenWorkspace<double>(Arena(), q.n, (q.nrhs + q.ranks - 1) / q.ranks, plan.tile, grid).bytes;
   }
   const std::int64_t share = (q.nrhs + q.ranks - 1) / q.ranks;
   const std::int64_t nrhs = q.routine == Routine::potrf ? 0 : plan.distributed_rhs != 0 ? share * q.ranks : q.nrhs;
@@ -50,6 +50,13 @@ TEST(GridPlan, EveryRequestIsMet) {
       }
     }
   }
+}
+
+TEST(GridPlan, EigenvaluesAloneNeedNoRoomForVectors) {
+  const auto bytes = [](std::int64_t vectors) {
+    return make_grid_plan(request(Routine::syevd, 4096, vectors, 4), 0).workspace_bytes;
+  };
+  EXPECT_EQ(bytes(4096) - bytes(0), std::int64_t{2048} * 2048 * 8);
 }
 
 TEST(GridPlan, FactorsHaveTheTilesOfOurOwnBackend) {

@@ -1,0 +1,257 @@
+"""cuSOLVERMp behind the functions: its plans, what goes into its calls; on GPUs, its results."""
+
+import jax
+import jaxmg
+import numpy as np
+import pytest
+from jax.errors import JaxRuntimeError
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxmg import _backends, _cusolvermp, _native, _sharding, linalg
+from systems import (
+    DTYPES,
+    assert_eigen,
+    assert_eigenvalues,
+    assert_factor,
+    assert_inverse,
+    assert_solves,
+    gaussian,
+    hermitian,
+    positive_definite,
+    put,
+)
+
+F64 = np.dtype("float64")
+
+
+def solve(a, b, **options):
+    return linalg.solve(a, b, assume_a="pos", backend="cusolvermp", **options)
+
+
+# --- plans --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Let the library want 10 MiB, and return the questions that it was asked."""
+    questions = []
+
+    def solver_bytes(*question):
+        questions.append(question[:6])
+        return 10 << 20
+
+    monkeypatch.setattr(_cusolvermp, "solver_bytes", solver_bytes)
+    monkeypatch.setattr(_sharding, "concrete", lambda ranks, size: ranks)
+    return questions
+
+
+def plan(step, n, count, **options):
+    known = dict(ranks=4, tile=0, processes=1, hosts=1, workspace_limit=0)
+    return _cusolvermp.plan(step, n, count, F64, **(known | options))
+
+
+def test_the_workspace_has_what_the_library_wants(asked):
+    ours = _native.grid_plan("posv", 4096, 1, F64, ranks=4, tile=0, processes=1)
+    assert plan("posv", 4096, 1).workspace_bytes == ours.workspace_bytes + (10 << 20)
+    assert asked == [("posv", 4096, 1, F64, ours.pivot, 0)]
+
+
+def test_columns_that_are_distributed_are_padded(asked):
+    assert plan("posv", 4096, 1001).distributed_rhs
+    assert asked[0][2] == 1004
+
+
+def test_a_limit_that_is_too_low(asked):
+    least = plan("potrf", 4096, 1).workspace_bytes
+    assert plan("potrf", 4096, 1, workspace_limit=least).workspace_bytes == least
+    with pytest.raises(ValueError, match=f"need {least} bytes of workspace per device"):
+        plan("potrf", 4096, 1, workspace_limit=least - 1)
+
+
+def test_tiles_may_be_chosen(asked):
+    assert plan("posv", 4096, 1, tile=300).pivot == 300
+    assert plan("posv", 4096, 1, tile=1).pivot == 16  # no more than 256 x 256 tiles
+    assert plan("syevd", 100, 100, tile=4096).tile == 100
+
+
+def test_a_grid_of_the_meshs_shape(asked):
+    plan("posv", 4096, 1, ranks=8, grid_rows=4)
+    assert asked[0][5] == 4
+    with pytest.raises(ValueError, match="8 devices are no grid of 3 rows"):
+        plan("posv", 4096, 1, ranks=8, grid_rows=3)
+
+
+@pytest.mark.parametrize("shape", [(1,), (4,), (2, 2)])
+def test_the_question_reaches_the_ranks_whatever_is_traced(make_mesh, monkeypatch, shape):
+    """On CPUs they have no answer, and say so."""
+    mesh = make_mesh(*shape)
+    if jax.default_backend() != "cpu":
+        pytest.skip("the answer is the CPU's")
+    monkeypatch.setattr(_native, "vendor_version", lambda backend: "0.9.1")
+    ranks = _sharding.concrete(_sharding.ranks_of(put(np.eye(8), mesh, "x")), mesh.size)
+
+    def program(x):
+        with pytest.raises(JaxRuntimeError, match="no backend number 2 on CPUs"):
+            _cusolvermp.solver_bytes("posv", 100, 1, F64, 32, 0, ranks)
+        return x
+
+    with jax.set_mesh(mesh) if hasattr(jax, "set_mesh") else jax.sharding.use_mesh(mesh):
+        jax.jit(program).lower(1.0)
+
+
+def test_it_has_no_inverse(asked):
+    with pytest.raises(ValueError, match="do not know the routine"):
+        plan("potri", 4096, 1)
+
+
+def test_what_is_done_with_a_factor_is_done_here():
+    steps = ("posv", "potrf", "potrs", "potri", "lower", "diagonal", "syevd")
+    assert [step for step in steps if _backends.of_step("cusolvermp", step) != "tiled"] == [
+        "posv",
+        "potrf",
+        "syevd",
+    ]
+
+
+# --- matrices in blocks of rows and columns -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "spec", "taken"),
+    [
+        (8, ("x", "y"), True),
+        (8, (("x", "y"), None), False),
+        (8, ("x", None), False),
+        (8, (None, "y"), False),
+        (8, ("y", "x"), True),  # ranks then are numbered along y
+        (6, ("x", "y"), False),  # 6 rows do not divide among 4 ranks
+    ],
+)
+def test_which_matrices_are_taken_in_blocks(make_mesh, n, spec, taken):
+    a = put(np.eye(n), make_mesh(2, 2), *spec)
+    ranks = _sharding.ranks_of(a)
+    assert _sharding.block_spec(a, ranks) == (PartitionSpec(*spec) if taken else None)
+
+
+@pytest.fixture
+def on_cpus(monkeypatch, asked):
+    """Let calls be made for CPU devices, as far as they can be without being run."""
+    if jax.default_backend() != "cpu":
+        pytest.skip("traces what only GPUs run")
+    monkeypatch.setattr(_backends, "_why_not", lambda *arguments: None)
+    monkeypatch.setattr(_backends, "_availability", lambda name: ("0.9.1", None))
+
+
+def collectives(function, a, *others):
+    """Return which collectives are in a program, but for the all-gather of the roll."""
+    operands = (a, *others)
+    text = jax.jit(function).lower(*operands).compile().as_text()
+    names = ("all-to-all", "collective-permute", "all-reduce", "reduce-scatter")
+    found = {name for name in names if f" {name}(" in text or f" {name}-start(" in text}
+    gathers = [line for line in text.splitlines() if " all-gather(" in line]
+    return found | {"all-gather" for line in gathers if "u32[" not in line.split("=")[1]}
+
+
+def test_blocks_of_a_two_dimensional_mesh_are_not_moved(make_mesh, on_cpus):
+    mesh = make_mesh(2, 2, axis_type="Explicit")
+
+    def operand(shape, *spec):
+        sharding = NamedSharding(mesh, PartitionSpec(*spec))
+        return jax.ShapeDtypeStruct(shape, F64, sharding=sharding)
+
+    a, b = operand((8, 8), "x", "y"), operand((8, 2), None, None)
+    assert collectives(solve, a, b) == set()
+    eigvalsh = jax.tree_util.Partial(linalg.eigvalsh, backend="cusolvermp")
+    with pytest.warns(jaxmg.JaxMgWarning, match="wrong eigenvectors"):
+        assert collectives(eigvalsh, a) == set()
+    # Our own backend wants rows.
+    ours = jax.tree_util.Partial(linalg.solve, assume_a="pos", backend="tiled")
+    assert collectives(ours, a, b) != set()
+
+
+def test_derivatives_of_a_matrix_in_blocks_have_its_sharding(make_mesh, on_cpus):
+    mesh = make_mesh(2, 2, axis_type="Explicit")
+    a = jax.ShapeDtypeStruct((8, 8), F64, sharding=NamedSharding(mesh, PartitionSpec("x", "y")))
+    gradient = jax.eval_shape(jax.grad(lambda a: solve(a, np.ones(8)).sum()), a)
+    assert gradient.shape == (8, 8)
+
+
+# --- results ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def library():
+    """Skip where cuSOLVERMp is not there, or is refused."""
+    backend = {one.name: one for one in jaxmg.backends()}["cusolvermp"]
+    if not backend.available:
+        pytest.skip(f"cuSOLVERMp: {backend.reason}")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_solves(library, make_mesh, ranks, dtype):
+    mesh = make_mesh(ranks)
+    for n, nrhs in ((1, 1), (50, 1), (1000, 3), (1537, 260)):
+        a, b = positive_definite(n, dtype), gaussian((n, nrhs), dtype)
+        operands = put(a, mesh), put(b, mesh)
+        assert_solves(a, solve(*operands), b)
+        assert_solves(a, jax.jit(solve)(*operands), b)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("shape", [(1, 2), (2, 1), (2, 2), (2, 4)])
+def test_solves_in_blocks_of_a_two_dimensional_mesh(library, make_mesh, shape):
+    mesh = make_mesh(*shape)
+    for n in (64, 1000):
+        a, b = positive_definite(n), gaussian((n, 5))
+        assert_solves(a, solve(put(a, mesh, "x", "y"), put(b, mesh)), b)
+        with pytest.warns(jaxmg.JaxMgWarning):
+            w, v = linalg.eigh(put(a, mesh, "x", "y"), backend="cusolvermp")
+        assert_eigen(a, w, v)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_factors_serve_our_own_routines(library, make_mesh, ranks, dtype):
+    mesh = make_mesh(ranks)
+    a, b = positive_definite(600, dtype), gaussian((600, 2), dtype)
+    factor = linalg.cho_factor(put(a, mesh, "x", None), backend="cusolvermp")
+    assert_solves(a, factor.solve(put(b, mesh)), b)
+    assert_inverse(a, factor.inv())
+    assert_factor(a, factor.lower())
+    assert_factor(a, linalg.cholesky(put(a, mesh, "x", None), backend="cusolvermp"))
+
+
+@pytest.mark.gpu
+def test_what_is_not_positive_definite(library, make_mesh, ranks):
+    mesh = make_mesh(ranks)
+    for minor in (1, 300, 600):
+        a = positive_definite(600)
+        a[minor - 1, minor - 1] *= -1
+        x, info = solve(put(a, mesh, "x", None), put(np.ones(600), mesh), return_info=True)
+        assert info == minor and np.isnan(x).all()
+
+
+@pytest.mark.gpu
+def test_derivatives(library, make_mesh, ranks):
+    mesh = make_mesh(ranks)
+    a, b = put(positive_definite(200), mesh, "x", None), put(gaussian((200,)), mesh)
+
+    def gradient(backend):
+        return jax.grad(lambda a: linalg.solve(a, b, assume_a="pos", backend=backend).sum())(a)
+
+    ours, theirs = gradient("tiled"), gradient("cusolvermp")
+    np.testing.assert_allclose(theirs, ours, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_eigenproblems(library, make_mesh, ranks, dtype):
+    mesh = make_mesh(ranks)
+    for n in (70, 513):
+        a = hermitian(n, dtype)
+        operand = put(a, mesh, "x", None)
+        with pytest.warns(jaxmg.JaxMgWarning, match="cuSOLVERMp 0.9.1"):
+            assert_eigen(a, *linalg.eigh(operand, backend="cusolvermp"))
+            assert_eigenvalues(a, linalg.eigvalsh(operand, backend="cusolvermp"))
+            part = linalg.eigh(operand, backend="cusolvermp", subset_by_index=(3, 9))
+        assert_eigenvalues(a, part.eigenvalues, slice(3, 10))
