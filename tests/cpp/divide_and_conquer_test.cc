@@ -1,3 +1,7 @@
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
 #include "divide_and_conquer_checks.h"
 #include "ranks.h"
 
@@ -44,7 +48,7 @@ WantedVectors decompose_on_one_rank(const Tridiagonal<double>& t, EigenvectorRan
   Arena arena(memory.data(), measure.used());
   DivideAndConquerWorkspace<double> workspace(arena, n, n, n);
   Attendance alone(fresh_key(), 0, {0}, {}, patience);
-  ThreadCommunicator nobody(alone);
+  Communicator nobody(alone);
   CountingEngine engine(nobody);
   std::vector<double> w(t.d.size());
   std::int32_t info = no_failure;
