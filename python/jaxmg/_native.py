@@ -477,5 +477,6 @@ def _preload(names: tuple[str, ...]) -> str:
         try:
             load_nvidia_dynamic_lib(name)
         except Exception as error:  # Whatever pathfinder raises, loading decides what is missing.
-            complaints.append(f"; {name}: {error}")
+            # What comes after the first line is a list of all files where it was looked for.
+            complaints.append(f"; {name}: {str(error).splitlines()[0]}")
     return "".join(complaints)

@@ -126,11 +126,14 @@ std::int32_t CusolverMp::run(const char* what, Bytes bytes, MemoryRegion workspa
   }
   host_.resize(std::max(host_.size(), bytes.host));
   JAXMG_CHECK(cudaMemsetAsync(info, 0, sizeof(int), stream_));
-  check(function(arena.rest(), bytes, info), what);
+  const cusolverStatus_t status = function(arena.rest(), bytes, info);
+  if (status != CUSOLVER_STATUS_INTERNAL_ERROR) check(status, what);
   wait();
   int found = 0;
   JAXMG_CHECK(cudaMemcpyAsync(&found, info, sizeof(int), cudaMemcpyDeviceToHost, stream_));
   JAXMG_CHECK(cudaStreamSynchronize(stream_));
+  // A minor that is not positive is an internal error to the library, too.
+  if (found <= 0) check(status, what);
   if (found < 0) fail(what, "argument " + std::to_string(-found) + " is illegal");
   return found;
 }
