@@ -29,8 +29,9 @@ class Failed(Exception):
 class JaxWorker:
     """A worker.py that is started when it is first asked, and again after it has failed."""
 
-    def __init__(self, platform: str, cpu_devices: int = 1):
+    def __init__(self, platform: str, cpu_devices: int = 1, **environment: str):
         self._arguments = [platform, str(cpu_devices)]
+        self._environment = environment
         self._process = None
 
     def ask(self, task: str, seconds: float, **question):
@@ -69,7 +70,7 @@ class JaxWorker:
         self._process = None
 
     def _start(self):
-        environment = dict(os.environ)
+        environment = os.environ | self._environment
         environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
         environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         self._errors = tempfile.TemporaryFile("w+")

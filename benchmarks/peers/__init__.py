@@ -14,8 +14,10 @@ def all_solvers(machine: dict, routine: Routine, tile: int | None) -> list:
     this solver would do it, or None; `run(job, seconds)`, which returns a Record or raises Failed;
     and `stop()`.
     """
+    vendors = ("cusolvermp", "cusolvermg") if machine["platform"] == "gpu" else ()
     return [
         JaxMg(machine, routine, tile),
+        *(JaxMg(machine, routine, tile, backend) for backend in vendors),
         *([Stages(machine, routine)] if routine.stages else []),
         CudaProgram(machine, routine, "cuSOLVERMp", ["cusolverMp", "nccl"], lacks=["potri"]),
         CudaProgram(machine, routine, "cuSOLVERMg", ["cusolverMg"]),

@@ -9,11 +9,11 @@ from routines import Routine
 
 
 class JaxMg:
-    """The function of jaxmg that a routine measures."""
+    """The function of jaxmg that a routine measures, by its own choice of a backend or by one."""
 
-    name = "jaxmg"
-
-    def __init__(self, machine: dict, routine: Routine, tile: int | None):
+    def __init__(self, machine: dict, routine: Routine, tile: int | None, backend: str = "auto"):
+        self.name = "jaxmg" if backend == "auto" else f"jaxmg {backend}"
+        self._backend = backend
         self._routine = routine
         self._tile = tile
         self._devices = machine["devices"]
@@ -33,7 +33,7 @@ class JaxMg:
         if self._used != job.devices:
             # A fresh process for each number of devices: its peak of memory begins anew.
             self.stop()
-            self._worker = JaxWorker(self._platform, self._devices)
+            self._worker = JaxWorker(self._platform, self._devices, JAXMG_BACKEND=self._backend)
             self._used = job.devices
         answer = self._worker.ask(self._routine.name, seconds, **vars(job), tile=self._tile)
         return _record(self.name, job, answer)

@@ -107,7 +107,7 @@ class CusolverMgTest : public ::testing::Test {
   static std::vector<Matrix<T>> inverse(const std::vector<Matrix<T>>& factor, const Shape& s) {
     return on_shards(factor, s, bytes(s, 1, true),
                      [](auto& backend, auto& engine, const auto& matrix, std::int32_t* status, Arena workspace) {
-                       *status = 0;
+                       engine.set_info(Lane::panel, status, 0);
                        backend.potri(engine, matrix, workspace);
                      })
         .shards;
