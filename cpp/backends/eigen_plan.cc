@@ -58,7 +58,8 @@ SyevdBlocking preferred_blocking(const EigenRequest& q, std::int64_t b) {
   blocking.columns = std::max<std::int64_t>(1, share_of(q));
   const std::int64_t least = BackTransformationWorkspace<double>::least_diamonds(q.n, b);
   blocking.diamonds = std::max(4 * least, share_of(q) * q.n / 2 / (4 * b * b));
-  blocking.secular = default_secular_columns(q.n);
+  // S has n rows: half a shard of it.
+  blocking.secular = std::min(default_secular_columns(q.n), std::max<std::int64_t>(256, shard_of(q) / 2));
   // All reflectors are P / 2 shards of the matrix. Beside it, the eigenvectors and 1.5 shards for the way back, four
   // ranks have room for them within six shards.
   blocking.kept = q.ranks <= 4 ? b : Reflectors<double>::share(b, q.ranks);

@@ -106,7 +106,7 @@ TEST(EigenPlan, OneRankSolvesWhatIsSmall) {
 // Eigenvectors take at most six times the shard, A and Z included, where matrices are large.
 TEST(EigenPlan, MemoryIsBelowSixShards) {
   for (const ScalarType type : {ScalarType::f32, ScalarType::f64, ScalarType::c64, ScalarType::c128}) {
-    for (const std::int64_t n : {16384, 32768, 65536}) {
+    for (const std::int64_t n : {4096, 8192, 16384, 32768, 65536}) {
       for (const std::int64_t ranks : {1, 2, 4, 8}) {
         EigenRequest q = request(Platform::cuda, n, ranks);
         q.type = type;
