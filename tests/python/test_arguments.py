@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
-from jaxmg import _sharding, cyclic_1d, linalg, potrs
+from jaxmg import cyclic_1d, linalg, potrs
 from systems import ROWS, positive_definite, put
 
 A = positive_definite(8)
@@ -116,15 +116,6 @@ def test_type_of_mesh():
 def test_no_mesh():
     with pytest.raises(ValueError, match="no mesh"):
         potrs(A, B, 2, None, ROWS)
-
-
-def test_cpu_mesh_of_several_processes(make_mesh, monkeypatch):
-    mesh = make_mesh(2)
-    if mesh.devices.flat[0].platform != "cpu":
-        pytest.skip("the restriction is the CPU's")
-    monkeypatch.setattr(_sharding, "_processes", lambda mesh: 2)
-    with pytest.raises(NotImplementedError, match="spans 2 processes of CPU devices"):
-        potrs(A, B, 2, mesh, ROWS)
 
 
 def test_utils():
