@@ -120,7 +120,6 @@ test-cpp: test-tools
 
 test-sanitizers: test-tools
 	$(call preset,asan)
-	$(call preset,ubsan)
 	$(call preset,tsan)
 
 test-python: $(VENV)/tests $(VENV_OLDEST)/tests
