@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "algorithms/share_entries.h"
 #include "core/matrix_view.h"
@@ -11,21 +12,30 @@
 
 namespace jaxmg {
 
-// A = scale A, for the scale that choose_scale takes from the norms of all ranks. A matrix that is not finite becomes
-// zero, so that every stage comes to its end, and *info says so.
+// A = scale A, for the scale that choose_scale takes from the norms of all ranks; `own` is what this rank has of A. A
+// matrix that is not finite becomes zero, so that every stage comes to its end, and *info says so.
+template <class T, class E>
+  requires BandReductionEngine<E, T>
+void scale_matrix(E& e, Lane lane, const std::vector<MatrixView<T>>& own, Real<T>* norms, Real<T>* scale,
+                  std::int32_t* info) {
+  Real<T>* const norm = norms + e.rank();
+  e.zero(lane, MatrixView<Real<T>>{norm, 1, 1, 1});
+  for (const MatrixView<T>& part : own) e.largest(lane, part, norm);
+  share_entries(e, lane, norms);
+  e.choose_scale(lane, norms, scale, info);
+  for (const MatrixView<T>& part : own) e.multiply(lane, scale, part);
+}
+
+// The same for tile columns.
 template <class T, class E>
   requires BandReductionEngine<E, T>
 void scale_matrix(E& e, Lane lane, const TileColumns& layout, MatrixView<T> a, Real<T>* norms, Real<T>* scale,
                   std::int32_t* info) {
-  const auto own_columns = [&](auto&& visit) {
-    for (const Span& own : layout.spans(e.rank(), 0, layout.count())) visit(a.block(0, own.begin, a.rows, own.width));
-  };
-  Real<T>* const norm = norms + e.rank();
-  e.zero(lane, MatrixView<Real<T>>{norm, 1, 1, 1});
-  own_columns([&](MatrixView<T> columns) { e.largest(lane, columns, norm); });
-  share_entries(e, lane, norms);
-  e.choose_scale(lane, norms, scale, info);
-  own_columns([&](MatrixView<T> columns) { e.multiply(lane, scale, columns); });
+  std::vector<MatrixView<T>> own;
+  for (const Span& span : layout.spans(e.rank(), 0, layout.count())) {
+    own.push_back(a.block(0, span.begin, a.rows, span.width));
+  }
+  scale_matrix<T>(e, lane, own, norms, scale, info);
 }
 
 }  // namespace jaxmg

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "algorithms/block_cyclic.h"
+#include "algorithms/scale_matrix.h"
 #include "algorithms/share_entries.h"
 #include "algorithms/turn.h"
 #include "backends/block_cyclic_cholesky.h"
@@ -115,13 +116,8 @@ class BlockCyclicEigen final : public EigenBackend<T, E> {
       }
     }
     std::int32_t* const info = w.common.info + rank;
-    R* const norm = w.norms + rank;
     engine.set_info(lane, info, no_failure);
-    engine.zero(lane, MatrixView<R>{norm, 1, 1, 1});
-    engine.largest(lane, a, norm);
-    share_entries(engine, lane, w.norms);
-    engine.choose_scale(lane, w.norms, w.scale, info);
-    engine.multiply(lane, w.scale, a);
+    scale_matrix<T>(engine, lane, {a}, w.norms, w.scale, info);
   }
 };
 

@@ -8,11 +8,26 @@
 #include <cstdint>
 
 #include "core/matrix_view.h"
+#include "core/scalar.h"
 
 namespace jaxmg::cuda {
 
 inline cublasOperation_t operation(Op op) { return op == Op::none ? CUBLAS_OP_N : CUBLAS_OP_C; }
 inline cublasSideMode_t side_mode(Side side) { return side == Side::left ? CUBLAS_SIDE_LEFT : CUBLAS_SIDE_RIGHT; }
+
+constexpr cudaDataType data_type(ScalarType type) {
+  switch (type) {
+    case ScalarType::f32:
+      return CUDA_R_32F;
+    case ScalarType::f64:
+      return CUDA_R_64F;
+    case ScalarType::c64:
+      return CUDA_C_32F;
+    case ScalarType::c128:
+      break;
+  }
+  return CUDA_C_64F;
+}
 
 // The routines of one scalar type, as the libraries name and type them.
 template <class T>

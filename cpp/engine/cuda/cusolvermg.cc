@@ -40,20 +40,6 @@ CusolverMg load() {
   return functions;
 }
 
-cudaDataType data_type(ScalarType type) {
-  switch (type) {
-    case ScalarType::f32:
-      return CUDA_R_32F;
-    case ScalarType::f64:
-      return CUDA_R_64F;
-    case ScalarType::c64:
-      return CUDA_C_32F;
-    case ScalarType::c128:
-      return CUDA_C_64F;
-  }
-  throw Error(ErrorCode::invalid_argument, "unknown scalar type");
-}
-
 cudaDataType real_type(ScalarType type) {
   return type == ScalarType::f32 || type == ScalarType::c64 ? CUDA_R_32F : CUDA_R_64F;
 }

@@ -7,27 +7,13 @@
 
 #include "core/arena.h"
 #include "core/error.h"
+#include "engine/cuda/blas.h"
 #include "engine/cuda/check.h"
 
 namespace jaxmg::cuda {
 namespace {
 
 constexpr auto lower = CUBLAS_FILL_MODE_LOWER;
-
-template <class T>
-constexpr cudaDataType data_type() {
-  switch (ScalarTraits<T>::type) {
-    case ScalarType::f32:
-      return CUDA_R_32F;
-    case ScalarType::f64:
-      return CUDA_R_64F;
-    case ScalarType::c64:
-      return CUDA_C_32F;
-    case ScalarType::c128:
-      break;
-  }
-  return CUDA_C_64F;
-}
 
 }  // namespace
 
@@ -85,7 +71,7 @@ CusolverMpLibrary::Grid CusolverMp::grid(ProcessGrid shape) {
 
 template <class T>
 CusolverMp::Description CusolverMp::describe(const BlockCyclicMatrix<T>& a) {
-  return {library_, grid(a.layout.grid()), data_type<T>(), a.layout, rank_};
+  return {library_, grid(a.layout.grid()), data_type(ScalarTraits<T>::type), a.layout, rank_};
 }
 
 // The library's workspace, and its info before it, as run() takes them.
@@ -141,8 +127,8 @@ std::int32_t CusolverMp::run(const char* what, Bytes bytes, MemoryRegion workspa
 template <class T>
 CusolverMp::Bytes CusolverMp::potrf_sizes(const BlockCyclicMatrix<T>& a, const Description& of_a) {
   Bytes bytes{};
-  JAXMG_CHECK(library_.potrf_size(handle_, lower, a.layout.rows.n, a.data, 1, 1, of_a.get(), data_type<T>(),
-                                  &bytes.device, &bytes.host));
+  JAXMG_CHECK(library_.potrf_size(handle_, lower, a.layout.rows.n, a.data, 1, 1, of_a.get(),
+                                  data_type(ScalarTraits<T>::type), &bytes.device, &bytes.host));
   return bytes;
 }
 
@@ -151,7 +137,7 @@ CusolverMp::Bytes CusolverMp::potrs_sizes(const BlockCyclicMatrix<T>& a, const D
                                           const BlockCyclicMatrix<T>& b, const Description& of_b) {
   Bytes bytes{};
   JAXMG_CHECK(library_.potrs_size(handle_, lower, a.layout.rows.n, b.layout.columns.n, a.data, 1, 1, of_a.get(), b.data,
-                                  1, 1, of_b.get(), data_type<T>(), &bytes.device, &bytes.host));
+                                  1, 1, of_b.get(), data_type(ScalarTraits<T>::type), &bytes.device, &bytes.host));
   return bytes;
 }
 
@@ -160,7 +146,7 @@ CusolverMp::Bytes CusolverMp::syevd_sizes(char* job, const BlockCyclicMatrix<T>&
                                           const BlockCyclicMatrix<T>& z, const Description& of_z) {
   Bytes bytes{};
   JAXMG_CHECK(library_.syevd_size(handle_, job, lower, a.layout.rows.n, a.data, 1, 1, of_a.get(), w, z.data, 1, 1,
-                                  of_z.get(), data_type<T>(), &bytes.device, &bytes.host));
+                                  of_z.get(), data_type(ScalarTraits<T>::type), &bytes.device, &bytes.host));
   return bytes;
 }
 
@@ -185,7 +171,7 @@ template <class T>
 std::int32_t CusolverMp::potrf(const BlockCyclicMatrix<T>& a, MemoryRegion workspace) {
   const Description of_a = describe(a);
   return run("cusolverMpPotrf", potrf_sizes(a, of_a), workspace, [&](Arena work, Bytes bytes, int* info) {
-    return library_.potrf(handle_, lower, a.layout.rows.n, a.data, 1, 1, of_a.get(), data_type<T>(),
+    return library_.potrf(handle_, lower, a.layout.rows.n, a.data, 1, 1, of_a.get(), data_type(ScalarTraits<T>::type),
                           work.take<std::byte>(0), bytes.device, host_.data(), bytes.host, info);
   });
 }
@@ -195,8 +181,8 @@ std::int32_t CusolverMp::potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicM
   const Description of_a = describe(a), of_b = describe(b);
   return run("cusolverMpPotrs", potrs_sizes(a, of_a, b, of_b), workspace, [&](Arena work, Bytes bytes, int* info) {
     return library_.potrs(handle_, lower, a.layout.rows.n, b.layout.columns.n, a.data, 1, 1, of_a.get(), b.data, 1, 1,
-                          of_b.get(), data_type<T>(), work.take<std::byte>(0), bytes.device, host_.data(), bytes.host,
-                          info);
+                          of_b.get(), data_type(ScalarTraits<T>::type), work.take<std::byte>(0), bytes.device,
+                          host_.data(), bytes.host, info);
   });
 }
 
@@ -208,8 +194,8 @@ std::int32_t CusolverMp::syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const 
   return run("cusolverMpSyevd", syevd_sizes(job, a, of_a, w, z, of_z), workspace,
              [&](Arena work, Bytes bytes, int* info) {
                return library_.syevd(handle_, job, lower, a.layout.rows.n, a.data, 1, 1, of_a.get(), w, z.data, 1, 1,
-                                     of_z.get(), data_type<T>(), work.take<std::byte>(0), bytes.device, host_.data(),
-                                     bytes.host, info);
+                                     of_z.get(), data_type(ScalarTraits<T>::type), work.take<std::byte>(0),
+                                     bytes.device, host_.data(), bytes.host, info);
              });
 }
 
