@@ -132,31 +132,11 @@ def plan_step(
     step: str, request: Request, *, backend="tiled", grid_rows=0, ranks=None, **options
 ) -> _native.CallPlan:
     """Return the native plan of one step, for a vendor's grid on `ranks` if they are known."""
+    sizes = (step, request.n, request.count if step in _COUNTED else 1, request.dtype)
+    options |= dict(ranks=request.ranks, processes=request.processes, hosts=request.hosts)
     if backend == "cusolvermp":
-        return _cusolvermp.plan(
-            step,
-            request.n,
-            request.count if step in _COUNTED else 1,
-            request.dtype,
-            ranks=request.ranks,
-            processes=request.processes,
-            hosts=request.hosts,
-            grid_rows=grid_rows,
-            on=ranks,
-            **options,
-        )
-    return _native.plan(
-        step,
-        request.n,
-        request.count if step in _COUNTED else 1,
-        request.dtype,
-        ranks=request.ranks,
-        platform=request.platform,
-        processes=request.processes,
-        hosts=request.hosts,
-        backend=backend,
-        **options,
-    )
+        return _cusolvermp.plan(*sizes, grid_rows=grid_rows, on=ranks, **options)
+    return _native.plan(*sizes, platform=request.platform, backend=backend, **options)
 
 
 def _require(name: str, routine: str, request: Request, by: str) -> None:

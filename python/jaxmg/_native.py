@@ -163,18 +163,18 @@ def plan(
     "syevd", `nrhs` is the number of eigenvectors wanted. `hosts` and `network` matter for the
     estimated time alone. For "cusolvermg", which is loaded then, the workspace is with its own.
     """
-    request = _PlanRequest(
-        ROUTINES[routine],
+    request = _request(
+        routine,
         n,
         nrhs,
-        DTYPES[dtype],
-        ranks,
-        tile,
-        PLATFORMS[platform],
-        processes,
-        workspace_limit,
-        hosts,
-        *network,
+        dtype,
+        ranks=ranks,
+        tile=tile,
+        platform=platform,
+        processes=processes,
+        workspace_limit=workspace_limit,
+        hosts=hosts,
+        network=network,
     )
     result = _PlanResult()
     arguments = ctypes.byref(request), ctypes.byref(result)
@@ -210,24 +210,41 @@ def grid_plan(
     The ranks are a grid with `grid_rows` rows, or if that is 0 the squarest one; `pivot` is the
     order of the library's square tiles.
     """
-    platform = PLATFORMS["gpu"]
-    request = _PlanRequest(
+    options = dict(ranks=ranks, tile=tile, processes=processes, hosts=hosts, network=network)
+    request = _request(routine, n, nrhs, dtype, **options)
+    result = _PlanResult()
+    function, rows = _host_library().jaxmg_grid_plan, ctypes.c_int64(grid_rows)
+    _ask(function, ctypes.byref(request), rows, ctypes.byref(result), error=ValueError)
+    return _call_plan(result, "cusolvermp")
+
+
+def _request(
+    routine: str,
+    n: int,
+    nrhs: int,
+    dtype: np.dtype,
+    *,
+    ranks: int,
+    tile: int = 0,
+    platform: str = "gpu",
+    processes: int = 1,
+    workspace_limit: int = 0,
+    hosts: int = 1,
+    network: Network = _AS_MEASURED,
+) -> _PlanRequest:
+    return _PlanRequest(
         ROUTINES[routine],
         n,
         nrhs,
         DTYPES[dtype],
         ranks,
         tile,
-        platform,
+        PLATFORMS[platform],
         processes,
-        0,
+        workspace_limit,
         hosts,
         *network,
     )
-    result = _PlanResult()
-    function, rows = _host_library().jaxmg_grid_plan, ctypes.c_int64(grid_rows)
-    _ask(function, ctypes.byref(request), rows, ctypes.byref(result), error=ValueError)
-    return _call_plan(result, "cusolvermp")
 
 
 def _call_plan(result: _PlanResult, backend: str) -> CallPlan:
@@ -268,9 +285,7 @@ def grid_seconds(
     To be held against `plan(...).seconds`. The routines are "posv", "potrf", "potrs" and "syevd";
     others raise ValueError.
     """
-    request = _PlanRequest(
-        ROUTINES[routine], n, nrhs, DTYPES[dtype], ranks, 0, PLATFORMS["gpu"], 1, 0, hosts, *network
-    )
+    request = _request(routine, n, nrhs, dtype, ranks=ranks, hosts=hosts, network=network)
     seconds = ctypes.c_double()
     function = _host_library().jaxmg_grid_seconds
     _ask(function, ctypes.byref(request), ctypes.byref(seconds), error=ValueError)
@@ -280,16 +295,7 @@ def grid_seconds(
 @functools.lru_cache(maxsize=4096)
 def cusolvermg_seconds(routine: str, n: int, nrhs: int, dtype: np.dtype, *, ranks: int) -> float:
     """Return how long a call would take with cuSOLVERMg, which is not loaded for that."""
-    request = _PlanRequest(
-        routine=ROUTINES[routine],
-        n=n,
-        nrhs=nrhs,
-        dtype=DTYPES[dtype],
-        ranks=ranks,
-        platform=PLATFORMS["gpu"],
-        processes=1,
-        hosts=1,
-    )
+    request = _request(routine, n, nrhs, dtype, ranks=ranks)
     result = _PlanResult()
     function = _host_library().jaxmg_cusolvermg_plan
     _ask(function, ctypes.byref(request), ctypes.byref(result), error=ValueError)
@@ -361,9 +367,11 @@ def _load_vendor(library: ctypes.CDLL, backend: str) -> str:
     if load is None:
         raise RuntimeError(f"{library._name} was built without it")
     complaints = _preload(_VENDOR_LIBRARIES[backend])
-    version, message = ctypes.c_int64(), ctypes.create_string_buffer(1024)
-    if load(ctypes.byref(version), message, ctypes.c_int64(len(message))) != 0:
-        raise RuntimeError(message.value.decode() + complaints)
+    version = ctypes.c_int64()
+    try:
+        _ask(load, ctypes.byref(version))
+    except RuntimeError as error:
+        raise RuntimeError(f"{error}{complaints}") from None
     major, rest = divmod(version.value, 10000)
     return f"{major}.{rest // 100}.{rest % 100}"
 
