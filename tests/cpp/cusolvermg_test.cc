@@ -57,21 +57,10 @@ class DrivenRanks {
 
   template <class Body>
   void run(Body&& body) {
-    const CallKey key = fresh_key();
-    const auto thrown = on_threads(size_, [&](int rank) {
-      Attendance attendance(key, rank, all_members(size_), memory_.regions(rank), patience);
-      try {
-        Communicator communicator(attendance);
-        DrivenEngine engine(communicator, attendance);
-        body(engine);
-      } catch (const std::exception& error) {
-        attendance.fail(error.what());
-        throw;
-      }
+    on_communicators(size_, memory_, [&](Communicator& communicator, Attendance& attendance) {
+      DrivenEngine engine(communicator, attendance);
+      body(engine);
     });
-    for (const std::exception_ptr& error : thrown) {
-      if (error) std::rethrow_exception(error);
-    }
   }
 
  private:

@@ -59,6 +59,25 @@ std::vector<std::exception_ptr> on_threads(int ranks, Body&& body) {
   return thrown;
 }
 
+// Runs body(communicator, attendance) on a thread of each rank. Throws what one of them has thrown.
+template <class Body>
+void on_communicators(int ranks, HostMemory& memory, Body&& body) {
+  const CallKey key = fresh_key();
+  const auto thrown = on_threads(ranks, [&](int rank) {
+    Attendance attendance(key, rank, all_members(ranks), memory.regions(rank), patience);
+    try {
+      Communicator communicator(attendance);
+      body(communicator, attendance);
+    } catch (const std::exception& error) {
+      attendance.fail(error.what());
+      throw;
+    }
+  });
+  for (const std::exception_ptr& error : thrown) {
+    if (error) std::rethrow_exception(error);
+  }
+}
+
 class HostRanks {
  public:
   using Engine = HostEngine;
@@ -76,21 +95,10 @@ class HostRanks {
 
   template <class Body>
   void run(Body&& body) {
-    const CallKey key = fresh_key();
-    const auto thrown = on_threads(size_, [&](int rank) {
-      Attendance attendance(key, rank, all_members(size_), memory_.regions(rank), patience);
-      try {
-        Communicator communicator(attendance);
-        HostEngine engine(communicator);
-        body(engine);
-      } catch (const std::exception& error) {
-        attendance.fail(error.what());
-        throw;
-      }
+    on_communicators(size_, memory_, [&](Communicator& communicator, Attendance&) {
+      HostEngine engine(communicator);
+      body(engine);
     });
-    for (const std::exception_ptr& error : thrown) {
-      if (error) std::rethrow_exception(error);
-    }
   }
 
  private:
