@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from jaxmg import _backends, _ffi, _memory, _native, _sharding
+from jaxmg import _backends, _ffi, _memory, _native, _sharding, _varying
 from jaxmg._ffi import BACKWARD, BOTH, FORWARD
 from jaxmg._sharding import Ranks
 
@@ -230,6 +230,7 @@ def posv_on_shards(a, b, call: Call):
     _, x, info = _ffi.posv(a, b, n=n, call=plan, ranks=ranks)
     if plan.distributed_rhs:
         x = lax.all_gather(x, ranks.axes, tiled=True)
+    x, info = (_varying.invariant(result, ranks.axes) for result in (x, info))
     return x[:nrhs].conj().T, info[0]
 
 
@@ -241,7 +242,8 @@ def inverse_on_shards(a, call: Call):
     plan = call.plan("potrf", n, 1, a.dtype)
     factor, info = _ffi.potrf(a, n=n, call=plan, ranks=call.ranks)
     plan = call.of_factor(a).plan("potri", n, 1, a.dtype)
-    return _ffi.potri(factor, n=n, call=plan, ranks=call.ranks), info[0]
+    x = _ffi.potri(factor, n=n, call=plan, ranks=call.ranks)
+    return x, _varying.invariant(info, call.ranks.axes)[0]
 
 
 # --- right-hand sides and batches -------------------------------------------------------------

@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
-from jaxmg import _cholesky, _row_blocks, _sharding
+from jaxmg import _cholesky, _row_blocks, _sharding, _varying
 from jaxmg._cholesky import BACKWARD, BOTH, FORWARD, Call
 
 # --- factors ----------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ def factor_shifted(call: Call, growth: float, max_tries: int, a, first):
         shifted = _row_blocks.add_to_diagonal(a, shift, call=call)
         return (tries + 1, shift, *_cholesky.potrf(shifted, call=call))
 
-    state = (np.int32(0), jnp.zeros_like(first), *_cholesky.potrf(a, call=call))
+    state = (np.int32(0), _varying.zeros_like(first), *_cholesky.potrf(a, call=call))
     _, shift, data, info = lax.while_loop(unfinished, attempt, state)
     return data, info, shift
 
@@ -62,7 +62,7 @@ def factor_shifted(call: Call, growth: float, max_tries: int, a, first):
 def _(call, growth, max_tries, primals, tangents):
     data, info, shift = factor_shifted(call, growth, max_tries, *primals)
     da = tangents[0]
-    da = jnp.zeros_like(data) if is_zero(da) else _row_blocks.from_matrix(da, call=call)
+    da = _varying.zeros_like(data) if is_zero(da) else _row_blocks.from_matrix(da, call=call)
     return (data, info, shift), (da, no_tangent(info), no_tangent(shift))
 
 
@@ -251,7 +251,7 @@ def is_zero(tangent) -> bool:
 
 
 def _array(tangent, primal):
-    return jnp.zeros_like(primal) if is_zero(tangent) else tangent
+    return _varying.zeros_like(primal) if is_zero(tangent) else tangent
 
 
 def no_tangent(primal):

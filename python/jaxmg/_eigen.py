@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from jaxmg import _cholesky, _ffi, _row_blocks, _sharding
+from jaxmg import _cholesky, _ffi, _row_blocks, _sharding, _varying
 from jaxmg._cholesky import BACKWARD, FORWARD, Call
 
 # The triangles of a matrix.
@@ -178,4 +178,5 @@ def eigh_on_shards(a, call: Call, *, vectors: bool):
     part = Part(0, n if vectors else 0)
     plan = call.plan("syevd", n, part.count, a.dtype)
     _, w, *v, info = _ffi.syevd(a, n=n, part=part, as_columns=True, call=plan, ranks=ranks)
+    w, info = (_varying.invariant(result, ranks.axes) for result in (w, info))
     return w, *v, info[0]

@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 
-from jaxmg import _native
+from jaxmg import _native, _varying
 from jaxmg._config import config
 from jaxmg._sharding import Ranks
 
@@ -161,15 +161,18 @@ def _solver(name, overwritten, results, *, n, call, ranks, read=(), **attributes
 
 def _call(name, overwritten, results, *, call, ranks, attributes, read=()):
     """Call a handler; return what became of the operands it overwrites, then its other results."""
-    operands = (*overwritten, *read)
+    operands = _varying.alike(*overwritten, *read)
     call_site = _call_site(ranks)
     *outputs, _ = jax.ffi.ffi_call(
         f"jaxmg_{name}",
-        (*map(_like, overwritten), *results, _workspace(call)),
+        tuple(
+            _varying.result(kind.shape, kind.dtype, *operands)
+            for kind in (*overwritten, *results, _workspace(call))
+        ),
         input_output_aliases={i: i for i in range(len(overwritten))},
         vmap_method="sequential",
     )(*operands, _roll(ranks, call_site, *operands), **_attributes(ranks, call_site, **attributes))
-    return tuple(outputs)
+    return tuple(_varying.in_context(output, *operands) for output in outputs)
 
 
 def _call_site(ranks: Ranks) -> int:
@@ -194,7 +197,7 @@ def _roll(ranks: Ranks, call_site: int, *operands):
     seed = jnp.concatenate([operand[:1, :1] for operand in operands])
     name = jax.ffi.ffi_call(
         "jaxmg_roll_call",
-        jax.ShapeDtypeStruct((_ROLL_WORDS,), np.uint32),
+        _varying.result((_ROLL_WORDS,), np.uint32, seed),
         vmap_method="sequential",
     )(seed, call_site=np.int64(call_site), processes=np.int64(ranks.processes))
     return lax.all_gather(name, ranks.axes) if ranks.axes else name[None]
@@ -208,10 +211,6 @@ def _attributes(ranks: Ranks, call_site: int, **attributes):
         "timeout_ms": round(1000 * config.timeout_seconds),
     }
     return {name: np.int64(value) for name, value in attributes.items()}
-
-
-def _like(array):
-    return jax.ShapeDtypeStruct(array.shape, array.dtype)
 
 
 def _workspace(call: _native.CallPlan):

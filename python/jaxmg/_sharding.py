@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
+from jaxmg import _varying
+
 try:
     from jax.sharding import auto_axes
 except ImportError:  # JAX < 0.7
@@ -177,14 +179,21 @@ def row_axes(mesh, spec: PartitionSpec) -> tuple[str, ...] | None:
     return axes
 
 
-def manual_axes(n: int, shard: int, axis_name=None) -> tuple[str, ...]:
-    """Return the axes of the enclosing ``shard_map`` over which `n` rows are dealt by `shard`."""
+def manual_axes(a, axis_name=None) -> tuple[str, ...]:
+    """Return the axes of the enclosing ``shard_map`` over which the rows of a matrix are dealt.
+
+    `a` is the block of one device. It may vary along these axes alone; where JAX does not track
+    that, they are the axes that fit its shape.
+    """
     mesh = jax.sharding.get_abstract_mesh()
     if not mesh.manual_axes:
         raise ValueError("this function must be called inside jax.shard_map")
     if axis_name is not None:
         return _names(axis_name)
-    candidates = [(axis,) for axis in mesh.manual_axes] + [tuple(mesh.manual_axes)]
+    shard, n = a.shape
+    varying = _varying.axes_of(a)
+    along = tuple(axis for axis in mesh.axis_names if axis in varying) or tuple(mesh.manual_axes)
+    candidates = [along] if varying else [*((axis,) for axis in along), along]
     sizes = {axes: _size(mesh, axes) for axes in candidates}
     fitting = [axes for axes, size in sizes.items() if -(-n // size) == shard]
     single = [axes for axes in fitting if len(axes) == 1]
@@ -309,10 +318,21 @@ def _platform(mesh, arrays: Sequence) -> str:
     abstract = jax.sharding.get_abstract_mesh() if mesh is None else mesh
     device = getattr(abstract, "abstract_device", None)  # Since JAX 0.7.
     if device is not None:
-        return device.platform
+        return _platform_of_kind(device)
     for array in arrays:
         if not is_traced(array) and isinstance(array, jax.Array):
             return next(iter(array.sharding.device_set)).platform
+    return jax.default_backend()
+
+
+def _platform_of_kind(device) -> str:
+    """Return the platform of an abstract device, which until JAX 0.10.1 says its kind alone."""
+    if hasattr(device, "platform"):
+        return device.platform
+    for platform in ("gpu", "cpu"):
+        with contextlib.suppress(RuntimeError):  # There is no such platform.
+            if jax.devices(platform)[0].device_kind == device.device_kind:
+                return platform
     return jax.default_backend()
 
 
@@ -433,6 +453,9 @@ def program(*static: str) -> Callable:
         @functools.wraps(function)
         def run(*arrays, call, donate=False, **options):
             chosen = donating if donate and not is_traced(*arrays) else compiled
+            # Inside of the caller's shard_map, one operand may differ from device to device and
+            # another be the same on all; the rules below need not distinguish them.
+            arrays = _varying.alike(*arrays)
             with entered(call.ranks):
                 return (function if is_staged() else chosen)(*arrays, call=call, **options)
 

@@ -519,7 +519,7 @@ def _on_shards(routine, a, T_A, axis_name, backend, *, count=None):
     if a.ndim != 2:
         raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
     tile = positive_int(T_A, "T_A")
-    axes = _sharding.manual_axes(a.shape[1], a.shape[0], axis_name)
+    axes = _sharding.manual_axes(a, axis_name)
     ranks = _sharding.make_ranks(jax.sharding.get_abstract_mesh(), axes, (a,))
     return a, make_call(routine, a, ranks, tile, backend, None, count=count)
 

@@ -115,7 +115,6 @@ def in_shard_map(mesh, a, spec=ROWS, **options):
         mesh=mesh,
         in_specs=spec,
         out_specs=(spec, P(None)),
-        check_vma=False,
     )
     return jax.jit(call, donate_argnums=0)(put(a, mesh, *spec))
 

@@ -127,13 +127,13 @@ def test_tile_size_of_netket(make_mesh, axis_type):
 # --- inside shard_map -------------------------------------------------------------------------
 
 
-def in_shard_map(mesh, spec, b=B, **options):
+def in_shard_map(mesh, spec, b=B, check_vma=True, **options):
     call = jax.shard_map(
         lambda a, b: potrs_shardmap_ctx(a, b, 3, **options),
         mesh=mesh,
         in_specs=(spec, P(None, None)),
         out_specs=(P(None, None), P(None)),
-        check_vma=False,
+        check_vma=check_vma,
     )
     return jax.jit(call)(put(A, mesh, *spec), put(b, mesh, None, None))
 
@@ -155,8 +155,11 @@ def test_shardmap_ctx_on_a_grid(make_mesh):
     check(in_shard_map(make_mesh(4, 2), P("y", None))[0])
     check(in_shard_map(make_mesh(2, 2), P(("x", "y"), None))[0])
     check(in_shard_map(make_mesh(2, 2), P("y", None), axis_name="y")[0])
+    # Which axis it is shows in the type of a, unless the caller switches that off.
+    check(in_shard_map(make_mesh(2, 2), ROWS)[0])
+    check(in_shard_map(make_mesh(2, 2), P("y", None))[0])
     with pytest.raises(ValueError, match="several axes.*axis_name"):
-        in_shard_map(make_mesh(2, 2), ROWS)
+        in_shard_map(make_mesh(2, 2), ROWS, check_vma=False)
 
 
 def test_shardmap_ctx_failure(make_mesh):
@@ -166,7 +169,6 @@ def test_shardmap_ctx_failure(make_mesh):
         mesh=mesh,
         in_specs=(ROWS, P(None, None)),
         out_specs=(P(None, None), P(None)),
-        check_vma=False,
     )
     x, status = call(put(A, mesh, "x", None), put(B, mesh))
     assert np.isnan(x).all() and status.tolist() == [7]

@@ -138,7 +138,6 @@ def test_shardmap_ctx(make_mesh, axis_type, count):
         mesh=mesh,
         in_specs=ROWS,
         out_specs=(P(None), P(None, "x"), P(None)),
-        check_vma=False,
     )
     w, v, status = jax.jit(run)(put(A, mesh, "x", None))
     check(w, v, mesh)
@@ -152,7 +151,6 @@ def test_shardmap_ctx_without_vectors(make_mesh):
         mesh=mesh,
         in_specs=ROWS,
         out_specs=(P(None), P(None)),
-        check_vma=False,
     )
     w, status = run(put(A, mesh, "x", None))
     assert_eigenvalues(A, w)
