@@ -137,7 +137,10 @@ def solve(
     call = make_call("potrs", a, ranks, tile, backend, workspace_limit, count=nrhs)
     x_spec = _sharding.spec_on(b, call.ranks.mesh)
     placed = _sharding.place_all(call.ranks, a, b)
-    x, info, _ = _solve(*placed, call=call, x_spec=x_spec, donate=donate)
+    if donate:
+        x, info, _ = _solve_in_place(*placed, call=call, x_spec=x_spec, donate=True)
+    else:
+        x, info = _solve(*placed, call=call, x_spec=x_spec)
     if check:
         _check(info)
     x = _sharding.keep_sharding(x, b)
@@ -508,8 +511,18 @@ def slogdet(a, *, assume_a="gen", tile=None, backend="auto", donate=False, works
 
 @_sharding.program("x_spec")
 def _solve(a, b, *, call: Call, x_spec):
+    x, info, _ = _solved(a, b, call, x_spec)
+    return x, info
+
+
+@_sharding.program("x_spec")
+def _solve_in_place(a, b, *, call: Call, x_spec):
     # XLA lets a program overwrite a donated argument only where a result takes its place: so the
     # factor is one.
+    return _solved(a, b, call, x_spec)
+
+
+def _solved(a, b, call: Call, x_spec):
     a, b = _sharding.matrix_on_mesh(a, call.ranks), _sharding.on_mesh(b, call.ranks)
     return _derivatives.factor_and_solve(call, x_spec, a, b)
 
