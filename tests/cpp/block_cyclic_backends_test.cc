@@ -93,9 +93,7 @@ template <class S>
 struct Collecting : On<HostRanks, S> {
   using Solver = CollectingSolver;
 };
-using AllScalars = ::testing::Types<Collecting<float>, Collecting<double>, Collecting<std::complex<float>>,
-                                    Collecting<std::complex<double>>>;
-INSTANTIATE_TYPED_TEST_SUITE_P(Host, SolverBackends, AllScalars);
+INSTANTIATE_TYPED_TEST_SUITE_P(Host, SolverBackends, ForAllScalars<Collecting>);
 
 }  // namespace
 }  // namespace jaxmg::testing
