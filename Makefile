@@ -131,11 +131,11 @@ test-python: $(VENV)/tests $(VENV_OLDEST)/tests
 	@$(VENV_OLDEST)/bin/python -m pytest -rs $(PYTEST)
 
 test-cuda-builds: test-tools
-	@echo "== The CUDA libraries build, and link the right releases"
+	@echo "== The CUDA libraries build, with the headers of one release each, and link the right ones"
 	@for major in 13 12; do \
 	  cmake --preset cuda$$major --log-level=STATUS | grep -E 'CUDA|Libraries'; \
 	  cmake --build --preset cuda$$major --target jaxmg_cuda$$major; \
-	  ctest --test-dir build/cuda$$major -L link --no-tests=error; \
+	  ctest --test-dir build/cuda$$major -L build --no-tests=error --output-on-failure; \
 	done
 
 test-gpu: $(VENV)/tests test-tools  ## The tests on the GPUs of this machine
