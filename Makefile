@@ -191,7 +191,7 @@ lint: $(VENV_TOOLS)/lint test-tools  ## Check format and run the linters
 	  grep -qF "| $${release%:*} |" README.md || { echo "README.md does not list JAX $${release%:*} as tested" >&2; exit 1; }; done
 	@cmake --preset host --log-level=WARNING
 	@find cpp tests/cpp -name '*.cc' -not -path '*/cuda/*' -not -name 'cuda_*' -not -name 'nccl_*' -print0 \
-	  | xargs -0 -n 1 -P 2 $(TOOLS)/clang-tidy -p build/host --quiet --extra-arg=-DJAXMG_FEW_SCALARS 2> >(grep -v 'warnings\? generated\|^Suppressed\|^Use -header' >&2)
+	  | xargs -0 -n 1 -P 2 $(TOOLS)/clang-tidy -p build/host --quiet 2> >(grep -v 'warnings\? generated\|^Suppressed\|^Use -header' >&2)
 
 clean:  ## Remove everything that was built
 	@rm -rf build dist .venv .venv-jax .venv-tools .pytest_cache .ruff_cache .hypothesis
