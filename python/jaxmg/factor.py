@@ -24,7 +24,15 @@ class SlogdetResult(NamedTuple):
     logabsdet: jax.Array
 
 
-_TRANS = {0: FORWARD, "N": FORWARD, 2: BACKWARD, "C": BACKWARD}
+# SciPy's trans: the sweep, and whether it is done between conjugations: L^T = conj(L^H).
+_TRANS = {
+    0: (FORWARD, False),
+    "N": (FORWARD, False),
+    1: (BACKWARD, True),
+    "T": (BACKWARD, True),
+    2: (BACKWARD, False),
+    "C": (BACKWARD, False),
+}
 
 
 @functools.partial(
@@ -92,12 +100,18 @@ class CholeskyFactor:
         return self._apply("cho_solve", _solve, b, backend, workspace_limit, _mesh)
 
     def solve_triangular(self, b, *, trans=0, backend="auto", workspace_limit=None):
-        """Solve ``L @ y = b`` or ``L^H @ x = b``; see `jaxmg.linalg.solve_triangular`."""
+        """Solve with L, L^T or L^H; see `jaxmg.linalg.solve_triangular`."""
         if trans not in _TRANS:
             raise ValueError(f"trans must be one of {tuple(_TRANS)}, got {trans!r}")
-        sweeps = _TRANS[trans]
+        sweeps, conjugate = _TRANS[trans]
         return self._apply(
-            "solve_triangular", _solve_triangular, b, backend, workspace_limit, sweeps=sweeps
+            "solve_triangular",
+            _solve_triangular,
+            b,
+            backend,
+            workspace_limit,
+            sweeps=sweeps,
+            conjugate=conjugate,
         )
 
     def inv(self, *, backend="auto", donate=False, workspace_limit=None):
@@ -160,10 +174,11 @@ def _solve(data, b, *, call: Call, x_spec):
     return _derivatives.solve(call, x_spec, data, b)
 
 
-@_sharding.program("x_spec", "sweeps")
-def _solve_triangular(data, b, *, call: Call, x_spec, sweeps):
+@_sharding.program("x_spec", "sweeps", "conjugate")
+def _solve_triangular(data, b, *, call: Call, x_spec, sweeps, conjugate):
     b = _sharding.on_mesh(b, call.ranks)
-    return _derivatives.solve_triangular(call, x_spec, sweeps, data, b)
+    x = _derivatives.solve_triangular(call, x_spec, sweeps, data, b.conj() if conjugate else b)
+    return x.conj() if conjugate else x
 
 
 @_sharding.program("spec")

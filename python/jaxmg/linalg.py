@@ -287,9 +287,9 @@ def cho_solve(factor, b, *, backend="auto", workspace_limit=None):
 
 
 def solve_triangular(factor, b, *, trans=0, backend="auto", workspace_limit=None):
-    """Solve ``L @ x = b`` or ``L.conj().T @ x = b`` with the Cholesky factor L of a matrix.
+    """Solve ``L @ x = b``, ``L.T @ x = b`` or ``L.conj().T @ x = b`` with a Cholesky factor L.
 
-    The first whitens: x has the covariance I if b has L L^H. The second makes samples with the
+    The first whitens: x has the covariance I if b has L L^H. The last makes samples with the
     covariance of the inverse.
 
     Parameters
@@ -298,8 +298,9 @@ def solve_triangular(factor, b, *, trans=0, backend="auto", workspace_limit=None
         From `cho_factor`.
     b : (N,) or (N, nrhs) array
         Right-hand sides, with the dtype of the factor and any sharding.
-    trans : {0, "N", 2, "C"}
-        SciPy's meaning: 0 or "N" for L, 2 or "C" for its conjugate transpose.
+    trans : {0, "N", 1, "T", 2, "C"}
+        SciPy's meaning: 0 or "N" for L, 1 or "T" for its transpose, 2 or "C" for its conjugate
+        transpose. The last two are the same for a real L.
     backend, workspace_limit
         As for `solve`.
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 from jax.experimental import checkify
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -303,8 +304,24 @@ def test_wrong_right_hand_sides(system):
             call(factor, B.astype(complex))
         with pytest.raises(TypeError, match="factor must be a CholeskyFactor.*got tuple"):
             call((A, True), B)
-    with pytest.raises(ValueError, match="trans must be one of.*got 1"):
-        factor.solve_triangular(B, trans=1)
+    with pytest.raises(ValueError, match="trans must be one of.*got 3"):
+        factor.solve_triangular(B, trans=3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("trans", [0, "N", 1, "T", 2, "C"])
+def test_trans_has_the_meaning_of_scipy(make_mesh, axis_type, dtype, trans):
+    mesh = make_mesh(4, axis_type=axis_type)
+    a, b = positive_definite(13, dtype), gaussian((13, 2), dtype)
+    known = scipy.linalg.solve_triangular(np.linalg.cholesky(a), b, trans=trans, lower=True)
+    factor = linalg.cho_factor(put(a, mesh))
+    for call in (
+        linalg.solve_triangular,
+        jax.jit(linalg.solve_triangular, static_argnames="trans"),
+    ):
+        x = call(factor, put(b, mesh), trans=trans)
+        assert x.dtype == dtype
+        np.testing.assert_allclose(x, known, rtol=0, atol=1e3 * np.finfo(dtype).eps)
 
 
 def test_wrong_mesh(make_mesh, system):
