@@ -7,6 +7,7 @@ by XLA inside the program. Explicit mesh axes are made Auto for the duration of 
 
 import contextlib
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -165,18 +166,34 @@ def given_mesh(mesh, arrays: Sequence):
     return mesh
 
 
-def row_axes(mesh, spec: PartitionSpec) -> tuple[str, ...] | None:
+def row_axes(mesh, spec: PartitionSpec, name="in_specs") -> tuple[str, ...] | None:
     """Return the axes of a spec ``P(axis, None)``, None if the spec is of another form."""
     entries = tuple(spec) + (None,) * (2 - len(spec))
     if len(entries) != 2 or entries[0] is None or entries[1] is not None:
         return None
-    axes = _names(entries[0])
+    return matrix_axes(mesh, spec, name)
+
+
+def matrix_axes(mesh, spec: PartitionSpec, name: str) -> tuple[str, ...]:
+    """Return the axes that a matrix of this spec is spread over, as the argument `name` gave it."""
+    axes = _spread_axes(mesh, spec)
     for axis in axes:
         if axis not in mesh.axis_names:
             raise ValueError(
-                f"in_specs names the axis {axis!r}, but the mesh has the axes {mesh.axis_names}"
+                f"{name} names the axis {axis!r}, but the mesh has the axes {mesh.axis_names}"
             )
     return axes
+
+
+def same_spec(one: PartitionSpec, other: PartitionSpec) -> bool:
+    """Say whether two specs shard every dimension over the same axes."""
+    pairs = itertools.zip_longest(one, other)
+    return all(_names(entry) == _names(of_other) for entry, of_other in pairs)
+
+
+def in_shard_map() -> bool:
+    """Say whether this is called inside the caller's ``shard_map``, on the shards of one rank."""
+    return bool(jax.sharding.get_abstract_mesh().manual_axes)
 
 
 def manual_axes(a, axis_name=None) -> tuple[str, ...]:
@@ -188,9 +205,20 @@ def manual_axes(a, axis_name=None) -> tuple[str, ...]:
     mesh = jax.sharding.get_abstract_mesh()
     if not mesh.manual_axes:
         raise ValueError("this function must be called inside jax.shard_map")
-    if axis_name is not None:
-        return _names(axis_name)
     shard, n = a.shape
+    if axis_name is not None:
+        axes = _names(axis_name)
+        if any(axis not in mesh.manual_axes for axis in axes):
+            raise ValueError(
+                f"axis_name must name axes of the enclosing shard_map, {tuple(mesh.manual_axes)}; "
+                f"got {axis_name!r}"
+            )
+        if -(-n // _size(mesh, axes)) != shard:
+            raise ValueError(
+                f"a has local shape {(shard, n)}, but {_size(mesh, axes)} ranks along {axes} have "
+                f"shards of {-(-n // _size(mesh, axes))} rows: name the axis a is sharded over"
+            )
+        return axes
     varying = _varying.axes_of(a)
     along = tuple(axis for axis in mesh.axis_names if axis in varying) or tuple(mesh.manual_axes)
     candidates = [along] if varying else [*((axis,) for axis in along), along]
@@ -240,6 +268,13 @@ def concrete(ranks: Ranks | None, size: int) -> Ranks:
     if len(devices) < size:
         raise ValueError(f"a call on {size} GPUs cannot be planned here: there are {len(devices)}")
     return make_ranks(Mesh(np.array(devices[:size]), ("ranks",)), ("ranks",), ())
+
+
+def even_spec(spec: PartitionSpec, shape, mesh) -> PartitionSpec | None:
+    """Return a spec for an array of this shape, None where the shape does not divide evenly."""
+    entries = tuple(spec) + (None,) * (len(shape) - len(spec))
+    even = all(n % parts(mesh, entry) == 0 for n, entry in zip(shape, entries, strict=True))
+    return spec if even else None
 
 
 def block_spec(array, ranks: Ranks) -> PartitionSpec | None:
@@ -520,7 +555,7 @@ def over_ranks(function: Callable, ranks: Ranks, in_specs, out_specs) -> Callabl
     def run(*operands):  # The context's mesh is the one where this is called.
         return jax.shard_map(
             function,
-            mesh=_tracing_mesh(ranks.mesh),
+            mesh=_with_devices(_tracing_mesh(ranks.mesh)),
             in_specs=in_specs,
             out_specs=out_specs,
             check_vma=False,
@@ -548,6 +583,23 @@ def _tracing_mesh(mesh):
     if mesh is None or current.empty or current.shape_tuple != mesh.shape_tuple:
         return mesh
     return current
+
+
+def _with_devices(mesh):
+    """Return a mesh over whose axes JAX can lower collectives.
+
+    For an abstract mesh, it looks for them on the concrete mesh that is set, even where
+    ``jax.sharding.use_abstract_mesh`` has put another one in its place. A program has one order of
+    devices, so that the concrete mesh has those of the abstract one.
+    """
+    if not isinstance(mesh, AbstractMesh) or not hasattr(jax.sharding, "get_mesh"):  # JAX < 0.8.
+        return mesh
+    with jax.core.eval_context():  # JAX does not say which one is set while it traces.
+        given = jax.sharding.get_mesh()
+    if given.empty or given.shape_tuple == mesh.shape_tuple or given.size != mesh.size:
+        return mesh
+    devices = given.devices.reshape(mesh.axis_sizes)
+    return Mesh(devices, mesh.axis_names, axis_types=mesh.axis_types)
 
 
 def _constrained(x, mesh, spec: PartitionSpec | None):
