@@ -3,6 +3,7 @@
 import operator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmg import _native
@@ -57,3 +58,21 @@ def positive_int(value, name: str) -> int | None:
     if number < 1:
         raise ValueError(f"{name} must be at least 1, got {number}")
     return number
+
+
+def real_scalar(value, name: str, dtype):
+    """Return a real number, which goes with a matrix of `dtype`, as an array of the real dtype.
+
+    One that is on a device, or traced, keeps its dtype, for the program to convert.
+    """
+    real = np.finfo(dtype).dtype
+    jnp.result_type(value, real)  # Raises where promotion is strict.
+    if not isinstance(value, jax.Array):
+        value = np.asarray(value)
+    if value.shape != ():
+        raise ValueError(f"{name} must be a scalar, got an array of shape {value.shape}")
+    if not jnp.issubdtype(value.dtype, np.number) and value.dtype != bool:
+        raise TypeError(f"{name} must be a real number, got the dtype {value.dtype}")
+    if jnp.issubdtype(value.dtype, np.complexfloating):
+        raise TypeError(f"{name} must be a real number, got the dtype {value.dtype}")
+    return value if isinstance(value, jax.Array) else value.astype(real)

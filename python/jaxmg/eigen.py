@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmg import _eigen_derivatives, _options, _row_blocks, _sharding, _spectral
-from jaxmg._arguments import ArgumentError, as_array, check_square, positive_int
+from jaxmg._arguments import ArgumentError, as_array, positive_int, real_scalar
 from jaxmg._cholesky import Call
 from jaxmg._eigen import LOWER, UPPER, Part, between, values_between
 
@@ -102,8 +102,8 @@ def eigh(
     Raises
     ------
     ValueError
-        If a shape, an option, or the subset is wrong, `backend` cannot do this call, or `b` lives
-        on several devices other than those of `a`.
+        If a shape, an option, or the subset is wrong, `backend` cannot do this call, or `a` and `b`
+        each live on several devices, but not on the same.
     TypeError
         If a dtype is not supported, or those of `a` and `b` differ.
     RuntimeError
@@ -142,6 +142,7 @@ def eigh(
     if bounds is None:
         *result, aside = _eigh(*matrices, part=part, **options)
     else:
+        bounds = _placed_bounds(bounds, matrices[0], call)
         *result, aside = _eigh_between(matrices[0], bounds, *matrices[1:], size=size, **options)
     result = (*result, aside.info) if return_info else result
     return tuple(result) if len(result) > 2 else EighResult(*result)
@@ -205,6 +206,7 @@ def eigvalsh(
     if bounds is None:
         *result, aside = _eigvals(*matrices, part=part, **options)
     else:
+        bounds = _placed_bounds(bounds, matrices[0], call)
         *result, aside = _eigvals_between(matrices[0], bounds, *matrices[1:], size=size, **options)
     result = (*result, aside.info) if return_info else result
     return tuple(result) if len(result) > 1 else result[0]
@@ -260,13 +262,9 @@ def pinvh(
     >>> jnp.round(jaxmg.linalg.pinvh(jnp.diag(jnp.array([4.0, 0.0]))), 3).tolist()
     [[0.25, 0.0], [0.0, 0.0]]
     """
-    a = as_array(a, "a")
-    check_square(a)
-    if rtol is None:
-        rtol = a.shape[-1] * float(np.finfo(a.dtype).eps)
-    rtol = jnp.asarray(rtol, np.finfo(a.dtype).dtype)
+    scalars = () if rtol is None else (("rtol", rtol),)
     x, info = _options.to_matrix(
-        "syevd", _pinvh, a, tile, backend, workspace_limit, donate, rtol, uplo=_triangle(UPLO)
+        "syevd", _pinvh, a, tile, backend, workspace_limit, donate, *scalars, uplo=_triangle(UPLO)
     )
     return (x, info) if return_info else x
 
@@ -333,7 +331,7 @@ def _eigh(*matrices, call: Call, uplo, part, spec):
 
 @_sharding.program("uplo", "size", "spec")
 def _eigh_between(a, bounds, *b, call: Call, uplo, size, spec):
-    matrices = _on_mesh((a, *b), call)
+    matrices, bounds = _on_mesh((a, *b), call), _stacked(bounds, a)
     w, v, count, aside = _eigen_derivatives.eigh_between(call, uplo, size, matrices, bounds)
     beyond = jnp.where(aside.info == 0, 0.0, jnp.nan)
     v = _row_blocks.columns_to_matrix(v, size, call=call, spec=spec, beyond=beyond)
@@ -349,12 +347,14 @@ def _eigvals(*matrices, call: Call, uplo, part):
 def _eigvals_between(a, bounds, *b, call: Call, uplo, size):
     matrices, everything = _on_mesh((a, *b), call), Part(0, a.shape[1])
     w, aside = _eigen_derivatives.eigvals(call, uplo, everything, matrices)
-    first, count = between(w, bounds)
+    first, count = between(w, _stacked(bounds, a))
     return values_between(w, first, count, size), count, aside
 
 
 @_sharding.program("uplo", "spec")
-def _pinvh(a, rtol, *, call: Call, uplo, spec):
+def _pinvh(a, *rtol, call: Call, uplo, spec):
+    real = np.finfo(a.dtype)
+    rtol = jnp.asarray(*rtol or (a.shape[1] * float(real.eps),), real.dtype)
     a = _sharding.matrix_on_mesh(a, call.ranks)
     m = _eigen_derivatives.hermitian(call, uplo, a)
     w, z, aside = _spectral.decomposition(call, uplo, a)
@@ -369,6 +369,11 @@ def _sqrtm(a, *, call: Call, uplo, spec):
     w, z, aside = _spectral.decomposition(call, uplo, a)
     x = _spectral.square_root(call, m, w, z)
     return _row_blocks.to_matrix(x, call=call, spec=spec), aside.info
+
+
+def _stacked(bounds, a):
+    """Return two bounds as an array of the real dtype that goes with that of A."""
+    return jnp.stack([bound.astype(np.finfo(a.dtype).dtype) for bound in bounds])
 
 
 def _on_mesh(matrices, call: Call):
@@ -399,18 +404,23 @@ def _triangle(UPLO) -> int:
     return _TRIANGLES[UPLO]
 
 
+def _placed_bounds(bounds, a, call: Call):
+    return tuple(_sharding.place_scalar(bound, call.ranks, a) for bound in bounds)
+
+
 def _subset(a, by_index, by_value, size):
     """Return the part to compute or the bounds of an interval, and the size of the result."""
     n = a.shape[1]
     if by_index is not None and by_value is not None:
         raise ValueError("subset_by_index and subset_by_value must not both be given")
     if by_value is not None:
-        low, high = by_value
-        if not _sharding.is_traced(low, high) and not low < high:
+        low, high = (
+            real_scalar(bound, "a bound of subset_by_value", a.dtype) for bound in by_value
+        )
+        if not _sharding.is_traced(low, high) and not np.less(*jax.device_get((low, high))):
             raise ValueError(f"subset_by_value must be (low, high) with low < high, got {by_value}")
         size = n if size is None else positive_int(size, "size")
-        real = np.finfo(a.dtype).dtype
-        return None, jnp.stack([jnp.asarray(low, real), jnp.asarray(high, real)]), size
+        return None, (low, high), size
     if size is not None:
         raise ValueError("size is the number of eigenvalues for subset_by_value; there is none")
     if by_index is None:

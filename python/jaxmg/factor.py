@@ -125,31 +125,32 @@ class CholeskyFactor:
     def logdet(self, *, backend="auto", workspace_limit=None):
         """Return the logarithm of the determinant of A; see `jaxmg.linalg.logdet`."""
         data, call = self._prepared("cho_factor", backend, workspace_limit)
-        return _logdet(data, call=call)
+        return _logdet(*_sharding.place_all(call.ranks, data), call=call)
 
     def slogdet(self, *, backend="auto", workspace_limit=None):
         """Return (sign, logarithm) of the determinant of A; see `jaxmg.linalg.slogdet`."""
-        sign = jnp.where(self.info == 0, 1, jnp.nan).astype(self.dtype)
-        logabsdet = self.logdet(backend=backend, workspace_limit=workspace_limit)
-        return SlogdetResult(sign, logabsdet)
+        data, call = self._prepared("cho_factor", backend, workspace_limit)
+        (data,) = _sharding.place_all(call.ranks, data)
+        info = _sharding.place_scalar(self.info, call.ranks, data)
+        return SlogdetResult(*_slogdet(data, info, call=call))
 
     def _apply(self, routine, program, b, backend, workspace_limit, mesh=None, **static):
         b = as_array(b, "b")
         check_right_hand_side(self, b, name="the factor")
-        nrhs = math.prod(b.shape[1:])
-        data, call = self._prepared(routine, backend, workspace_limit, mesh, nrhs)
+        data, call = self._prepared(routine, backend, workspace_limit, mesh, b)
         x_spec = _sharding.spec_on(b, call.ranks.mesh)
-        data, placed = _sharding.place_all(call.ranks, data, b)
+        data, placed = _sharding.place_all(call.ranks, data, b, gather=self.ranks == 1)
         x = program(data, placed, call=call, x_spec=x_spec, **static)
         return _sharding.keep_sharding(x, b)
 
     def _matrix(self, routine, program, backend, donate, workspace_limit):
         data, call = self._prepared(routine, backend, workspace_limit)
         spec = _sharding.row_spec(self.n, call.ranks)
+        (data,) = _sharding.place_all(call.ranks, data)
         return program(data, call=call, spec=spec, donate=donate)
 
-    def _prepared(self, routine, backend, workspace_limit, mesh=None, count=1):
-        """Return the contents, and how to call a routine that reads them.
+    def _prepared(self, routine, backend, workspace_limit, mesh=None, *b):
+        """Return the contents, and how to call a routine that reads them (and right-hand sides b).
 
         `mesh` is where the contents are if they do not say so themselves.
         """
@@ -160,8 +161,8 @@ class CholeskyFactor:
                 f"a factor of order {self.n} on {self.ranks} ranks has contents of shape "
                 f"{(rows, self.n)}, but factor.data has {data.shape} (use vmap for a batch)"
             )
-        ranks = _sharding.ranks_of_blocks(data, self.axes, self.ranks, mesh)
-        tile = self.tile or None
+        ranks = _sharding.ranks_of_blocks(data, self.axes, self.ranks, *b, mesh=mesh)
+        tile, count = self.tile or None, math.prod(b[0].shape[1:]) if b else 1
         return data, make_call(routine, data, ranks, tile, backend, workspace_limit, count=count)
 
 
@@ -194,3 +195,9 @@ def _lower(data, *, call: Call, spec):
 @_sharding.program()
 def _logdet(data, *, call: Call):
     return _derivatives.log_determinant(call, data)
+
+
+@_sharding.program()
+def _slogdet(data, info, *, call: Call):
+    sign = jnp.where(info == 0, 1, jnp.nan).astype(data.dtype)
+    return sign, _derivatives.log_determinant(call, data)

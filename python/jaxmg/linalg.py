@@ -7,7 +7,13 @@ import numpy as np
 from jax.experimental import checkify
 
 from jaxmg import _derivatives, _row_blocks, _sharding
-from jaxmg._arguments import as_array, check_right_hand_side, check_square, positive_int
+from jaxmg._arguments import (
+    as_array,
+    check_right_hand_side,
+    check_square,
+    positive_int,
+    real_scalar,
+)
 from jaxmg._cholesky import Call
 from jaxmg._options import make_call, prepared, to_matrix
 from jaxmg.eigen import EighResult, eigh, eigvalsh, pinvh, sqrtm_h
@@ -91,8 +97,8 @@ def solve(
     ------
     ValueError
         If the shapes do not fit, `tile` or `workspace_limit` is below 1, `backend` or `assume_a`
-        is unknown, `backend` cannot do this call, or `b` lives on several devices other than those
-        of `a`.
+        is unknown, `backend` cannot do this call, or `a` and `b` each live on several devices, but
+        not on the same.
     TypeError
         If a dtype is not supported, or those of `a` and `b` differ.
     NotImplementedError
@@ -102,11 +108,15 @@ def solve(
 
     Notes
     -----
-    Inside ``jit``, the mesh is that of the traced arrays, else the one set by ``jax.set_mesh``,
-    else there is one device. On Explicit axes the sharding is part of the type and is kept as
-    said. On Auto axes it cannot be seen while tracing: the matrix is then spread over all axes of
-    the mesh, and XLA chooses the sharding of x. Inside ``shard_map`` each rank solves its own
-    system.
+    The call runs on the devices of the first operand that is on several, whatever mesh is entered;
+    the other operand is moved there, and x to where `b` is. If none is, `a` is spread over the mesh
+    set by ``jax.set_mesh``, unless it was put on one device: there it stays.
+
+    Inside ``jit``, the mesh is the one set by ``jax.set_mesh``, else that of the traced arrays,
+    else that of arrays the function closes over, else there is one device. On Explicit axes the
+    sharding is part of the type and is kept as said. On Auto axes it cannot be seen while tracing:
+    the matrix is then spread over all axes of the mesh, and XLA chooses the sharding of x. Inside
+    ``shard_map`` each rank solves its own system.
 
     Derivatives to any order keep the factor: each costs one more solve with it. `a` is then taken
     for Hermitian, and so its cotangent, which is not symmetrised, is that of all elements. ``vmap``
@@ -142,7 +152,8 @@ def solve(
     else:
         x, info = _solve(*placed, call=call, x_spec=x_spec)
     if check:
-        _check(info)
+        with _sharding.entered(call.ranks):
+            _check(info)
     x = _sharding.keep_sharding(x, b)
     return (x, info) if return_info else x
 
@@ -237,9 +248,10 @@ def cho_factor_shifted(
     max_tries = positive_int(max_tries, "max_tries")
     if not growth > 1:
         raise ValueError(f"growth must be above 1, got {growth}")
-    real = np.finfo(a.dtype).dtype
     (placed,) = _sharding.place_all(call.ranks, a)
-    first = None if shift is None else jnp.asarray(shift, real)
+    first = None
+    if shift is not None:
+        first = _sharding.place_scalar(real_scalar(shift, "shift", a.dtype), call.ranks, placed)
     data, info, s = _factor_shifted(
         placed, first, call=call, growth=float(growth), max_tries=max_tries
     )
@@ -266,14 +278,16 @@ def cho_solve(factor, b, *, backend="auto", workspace_limit=None):
     Raises
     ------
     ValueError
-        If the shapes do not fit, or the mesh is not one like the factor was made on.
+        If the shapes do not fit, the mesh is not one like the factor was made on, or `b` lives on
+        several devices other than those of a factor that is on several.
     TypeError
         If the dtypes differ, or `factor` is no `CholeskyFactor`.
 
     Notes
     -----
-    Forward and backward substitution over the tile columns, which stay where they are. Derivatives
-    and ``vmap`` are as for `solve`.
+    Forward and backward substitution over the tile columns, which stay where they are: `b` is moved
+    to them, and x to where `b` is. Inside ``jit``, devices of the mesh work on copies of a factor
+    that was made on one device. Derivatives and ``vmap`` are as for `solve`.
 
     Examples
     --------
@@ -538,6 +552,7 @@ def _factor_shifted(a, first, *, call: Call, growth, max_tries):
     if first is None:
         diagonal = jnp.abs(_row_blocks.diagonal(a, call=call))
         first = np.finfo(a.dtype).eps * jnp.sum(diagonal)
+    first = first.astype(np.finfo(a.dtype).dtype)
     a = _sharding.matrix_on_mesh(a, call.ranks)
     return _derivatives.factor_shifted(call, growth, max_tries, a, first)
 
