@@ -78,7 +78,9 @@ def between(w, bounds):
 
 def values_between(w, first, count, size: int):
     """Return `count` eigenvalues from number `first` on, and NaN, `size` numbers in all."""
-    place = jnp.arange(size)
+    if w.size == 0:
+        return jnp.pad(w, (0, size), constant_values=jnp.nan)
+    place = jnp.arange(size, dtype=np.int32)
     values = w.at[first + place].get(mode="fill", fill_value=jnp.nan)
     return jnp.where(place < count, values, jnp.nan)
 
@@ -120,8 +122,8 @@ def _syevd(a, *bounds, call: Call, uplo: int, wanted: Part, as_columns: bool = F
         call = call.in_rows()
     ranks, n, matrix = call.ranks, a.shape[1], call.matrix
     if n == 0:
-        aside = Aside(jnp.zeros((), np.int32), jnp.zeros(0, np.finfo(a.dtype).dtype), a)
-        return (a, *(jnp.zeros(2, np.int32) for _ in bounds)), aside
+        specs = (matrix, *(PartitionSpec() for _ in bounds)), Aside(PartitionSpec(), None, matrix)
+        return _sharding.auto(_nothing_decomposed, ranks, specs)(a, *bounds)
     plan = call.plan("syevd", n, wanted.count, a.dtype)
     if uplo == LOWER:
         a = _row_blocks.from_triangle(a, upper=False, call=call)
@@ -142,6 +144,12 @@ def _syevd(a, *bounds, call: Call, uplo: int, wanted: Part, as_columns: bool = F
 
     specs = of_results, Aside(PartitionSpec(), vector, matrix)
     return _sharding.auto(_cholesky.batchable(decompose), ranks, specs)(a, *bounds)
+
+
+def _nothing_decomposed(a, *bounds):
+    """Return what `_syevd` does for a matrix of order 0."""
+    aside = Aside(jnp.zeros((), np.int32), a.ravel().real, a)
+    return (a, *(jnp.zeros(2, np.int32) for _ in bounds)), aside
 
 
 def _reduced(a, b, *, call: Call, uplo: int):

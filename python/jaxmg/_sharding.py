@@ -347,8 +347,13 @@ def _mesh_of_call(arrays: Sequence, *, stays=False):
     if context is None and not known:
         return None
     if stays or is_committed(first):
-        return mesh_of(first) or Mesh(np.array(list(first.sharding.device_set)), ("ranks",))
+        return mesh_of(first) or _mesh_of_one(first)
     return known[0][1] if context is None else context
+
+
+def _mesh_of_one(array) -> Mesh:
+    """Return a mesh of the one device of a concrete array."""
+    return Mesh(np.array(list(array.sharding.device_set)), ("ranks",))
 
 
 def _context_mesh():
@@ -440,6 +445,19 @@ def _hosts(mesh) -> int:
 
 
 # --- moving concrete arrays -------------------------------------------------------------------
+
+
+def converted(array, dtype):
+    """Return an array, wherever it is, with another dtype."""
+    if array.dtype == dtype:
+        return array
+    if not isinstance(array, jax.Array):
+        return array.astype(dtype)
+    mesh = mesh_of(array)
+    if mesh is None and is_committed(array):
+        mesh = _mesh_of_one(array)
+    with _entered(mesh):
+        return array.astype(dtype)
 
 
 def place(array, name: str, ranks: Ranks, spec: PartitionSpec, *, gather=False) -> jax.Array:

@@ -29,6 +29,7 @@ from jaxmg import (
 from jaxmg._arguments import (
     ArgumentError,
     as_array,
+    as_arrays,
     check_right_hand_side,
     check_square,
     positive_int,
@@ -90,7 +91,7 @@ def potrs(
         ``a[i, j]`` with ``j >= i``, is read. Wherever it lives, it is moved to where `in_specs`
         says.
     b : (N,) or (N, nrhs) array
-        Right-hand sides, with the dtype of `a`.
+        Right-hand sides. Dtypes are promoted as by `jaxmg.linalg.solve`.
     T_A : int, optional
         Tile size, a hint: any value from 1 up, without effect on the result beyond rounding.
     mesh : Mesh or AbstractMesh, optional
@@ -112,7 +113,8 @@ def potrs(
     Returns
     -------
     x : (N, nrhs) array
-        Fully replicated, with the dtype of `b`; (N, 1) for a 1-D b. All NaN on failure.
+        Fully replicated, with the common dtype, that of `b` where dtypes agree; (N, 1) for a 1-D b.
+        All NaN on failure.
     status : () int32 array
         Only with ``return_status=True``: 0, or 7 if `a` is not positive definite.
 
@@ -138,7 +140,7 @@ def potrs(
     True
     """
     del pad
-    a, b = as_array(a, "a"), as_array(b, "b")
+    a, b = as_arrays(("a", a), ("b", b))
     check_square(a)
     check_right_hand_side(a, b)
     tile = positive_int(T_A, "T_A")
@@ -235,7 +237,7 @@ def potrs_shardmap_ctx(
     """
     del pad
     where = _Where(mesh, _Specs.given(in_specs, matrix_specs, with_b=True), axis_name)
-    b = as_array(b, "b")
+    a, b = as_arrays(("a", a), ("b", b))
     if _sharding.in_shard_map():
         if b.ndim != 2:
             raise ArgumentError(f"b must be a 2D array inside shard_map, got shape {b.shape}")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmg import _eigen_derivatives, _options, _row_blocks, _sharding, _spectral
-from jaxmg._arguments import ArgumentError, as_array, positive_int, real_scalar
+from jaxmg._arguments import ArgumentError, as_arrays, positive_int, real_scalar
 from jaxmg._cholesky import Call
 from jaxmg._eigen import LOWER, UPPER, Part, between, values_between
 
@@ -48,11 +48,12 @@ def eigh(
         Hermitian; float32, float64, complex64 or complex128. Sharded over rows, columns or both,
         replicated, or on one device; mesh and sharding are read off the array.
     b : (N, N) array, optional
-        Hermitian positive definite, with the dtype of `a` and any sharding: for the generalised
-        problem. The identity by default.
+        Hermitian positive definite, with any sharding: for the generalised problem. The identity by
+        default. Dtypes are promoted as for `solve`.
     UPLO : {"L", "U", None}
         The triangle of `a` and of `b` that is read: "U" (and None) for the elements ``[i, j]`` with
-        ``j >= i``, "L" for those with ``j <= i``, which costs an exchange of these. (By default,
+        ``j >= i``, "L" for those with ``j <= i``, which costs an exchange of these. Imaginary parts
+        on the diagonal are ignored. (By default,
         ``jnp.linalg.eigh`` takes the mean of both, ``symmetrize_input``; for a Hermitian matrix
         that is the same.)
     subset_by_index : (int, int), optional
@@ -60,7 +61,8 @@ def eigh(
         Only their eigenvectors are computed, which saves time.
     subset_by_value : (float, float), optional
         The eigenvalues above the first bound, up to and including the second, are wanted. The
-        bounds may be infinite, and they may be traced. The result has `count` then.
+        bounds may be infinite, and they may be traced. They are taken in the dtype of the
+        eigenvalues. The result has `count` then.
     size : int, optional
         With `subset_by_value`, the number of eigenvalues and eigenvectors in the result, since
         shapes have to be known before values; N by default. No more eigenvectors than that, and
@@ -105,7 +107,7 @@ def eigh(
         If a shape, an option, or the subset is wrong, `backend` cannot do this call, or `a` and `b`
         each live on several devices, but not on the same.
     TypeError
-        If a dtype is not supported, or those of `a` and `b` differ.
+        If a dtype is not supported, like those of half precision, or a bound is no real number.
     RuntimeError
         If the native library for the devices' platform, or that of `backend`, cannot be loaded.
 
@@ -115,8 +117,9 @@ def eigh(
     each on all devices.
 
     Derivatives to any order are those of ``jnp.linalg.eigh``: `a` and `b` are taken for Hermitian,
-    and so are their cotangents; derivatives of eigenvectors are infinite (or NaN) where eigenvalues
-    are equal. Those of a subset's eigenvectors need all others, which are computed then.
+    and so are their cotangents; of tangents, the Hermitian part is read. Derivatives of
+    eigenvectors are infinite (or NaN) where eigenvalues are equal. Those of a subset's eigenvectors
+    need all others, which are computed then.
 
     The matrix is reduced to a band by Householder reflections in blocks, the band to tridiagonal
     form by bulge chasing (Bischof, Lang and Sun, "A framework for symmetric band reduction", ACM
@@ -231,7 +234,7 @@ def pinvh(
         As for `eigh`.
     rtol : real scalar, optional
         Eigenvalues whose modulus is not above `rtol` times the largest one count as 0; N eps by
-        default (SciPy's).
+        default (SciPy's). Its dtype does not count.
     UPLO, return_info, tile, backend, donate, workspace_limit
         As for `eigh`.
 
@@ -389,12 +392,10 @@ def _prepared(a, b, UPLO, tile, backend, workspace_limit):
     if b is None:
         a, call = _options.prepared("syevd", a, tile, backend, workspace_limit)
         return _sharding.place_matrices(call.ranks, a=a), uplo, call
-    b = as_array(b, "b")
+    a, b = as_arrays(("a", a), ("b", b))
     a, call = _options.prepared("syevd", a, tile, backend, workspace_limit, b)
     if b.shape != a.shape:
         raise ArgumentError(f"b must have the shape {a.shape} of a, got {b.shape}")
-    if b.dtype != a.dtype:
-        raise TypeError(f"a and b must have the same dtype, got {a.dtype} and {b.dtype}")
     return _sharding.place_matrices(call.ranks, a=a, b=b), uplo, call
 
 

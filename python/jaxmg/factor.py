@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmg import _derivatives, _row_blocks, _sharding
-from jaxmg._arguments import ArgumentError, as_array, check_right_hand_side
+from jaxmg._arguments import ArgumentError, as_array, as_arrays, check_right_hand_side
 from jaxmg._cholesky import BACKWARD, FORWARD, Call
 from jaxmg._options import make_call
 
@@ -135,9 +135,9 @@ class CholeskyFactor:
         return SlogdetResult(*_slogdet(data, info, call=call))
 
     def _apply(self, routine, program, b, backend, workspace_limit, mesh=None, **static):
-        b = as_array(b, "b")
-        check_right_hand_side(self, b, name="the factor")
-        data, call = self._prepared(routine, backend, workspace_limit, mesh, b)
+        data, b = as_arrays(("factor.data", self.data), ("b", b))
+        check_right_hand_side(self, b)
+        data, call = self._prepared(routine, backend, workspace_limit, mesh, data, b)
         x_spec = _sharding.spec_on(b, call.ranks.mesh)
         data, placed = _sharding.place_all(call.ranks, data, b, gather=self.ranks == 1)
         x = program(data, placed, call=call, x_spec=x_spec, **static)
@@ -149,12 +149,13 @@ class CholeskyFactor:
         (data,) = _sharding.place_all(call.ranks, data)
         return program(data, call=call, spec=spec, donate=donate)
 
-    def _prepared(self, routine, backend, workspace_limit, mesh=None, *b):
+    def _prepared(self, routine, backend, workspace_limit, mesh=None, data=None, *b):
         """Return the contents, and how to call a routine that reads them (and right-hand sides b).
 
-        `mesh` is where the contents are if they do not say so themselves.
+        `mesh` is where the contents are if they do not say so themselves; `data` is the contents
+        in the dtype of the call, by default their own.
         """
-        data = as_array(self.data, "factor.data")
+        data = as_array(self.data, "factor.data") if data is None else data
         rows = self.ranks * -(-self.n // self.ranks)
         if data.shape != (rows, self.n):
             raise ArgumentError(

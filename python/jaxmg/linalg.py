@@ -8,7 +8,7 @@ from jax.experimental import checkify
 
 from jaxmg import _derivatives, _row_blocks, _sharding
 from jaxmg._arguments import (
-    as_array,
+    as_arrays,
     check_right_hand_side,
     check_square,
     positive_int,
@@ -61,9 +61,11 @@ def solve(
     a : (N, N) array
         Hermitian positive definite; float32, float64, complex64 or complex128. Sharded over rows,
         columns or both, replicated, or on one device; mesh and sharding are read off the array.
-        Only the upper triangle, the elements ``a[i, j]`` with ``j >= i``, is read.
+        Only the upper triangle, the elements ``a[i, j]`` with ``j >= i``, is read, and of its
+        diagonal the real part.
     b : (N,) or (N, nrhs) array
-        Right-hand sides, with the dtype of `a` and any sharding.
+        Right-hand sides, with any sharding. Dtypes are promoted as in ``jax.numpy.linalg``:
+        integers and bools to floats, and those of `a` and `b` to the common one.
     assume_a : str
         What is known about `a`, with SciPy's meaning. Only ``"pos"`` (Hermitian positive
         definite) exists so far.
@@ -80,15 +82,15 @@ def solve(
         is expected to be fastest; `jaxmg.plan` tells which.
     donate : bool
         Let `a` be overwritten. Outside ``jit``, `a` cannot be used afterwards; inside, donate it at
-        the outer ``jit`` instead.
+        the outer ``jit`` instead. Of an `a` that has to be promoted, the copy is overwritten.
     workspace_limit : int, optional
         Most bytes of workspace per device; by default the planner chooses (see `jaxmg.plan`).
 
     Returns
     -------
     x : array
-        The solution, with the shape and the sharding of `b`. If `a` is not positive definite, or
-        holds NaN or infinity where it is read, every element is NaN.
+        The solution, with the shape and the sharding of `b` and the common dtype. If `a` is not
+        positive definite, or holds NaN or infinity where it is read, every element is NaN.
     info : () int32 array
         Only with ``return_info=True``: 0, or the order of the first leading minor that is not
         positive definite (LAPACK's meaning), the same on every device.
@@ -100,7 +102,7 @@ def solve(
         is unknown, `backend` cannot do this call, or `a` and `b` each live on several devices, but
         not on the same.
     TypeError
-        If a dtype is not supported, or those of `a` and `b` differ.
+        If a dtype is not supported, like those of half precision.
     NotImplementedError
         If `assume_a` is not "pos".
     RuntimeError
@@ -119,9 +121,10 @@ def solve(
     ``shard_map`` each rank solves its own system.
 
     Derivatives to any order keep the factor: each costs one more solve with it. `a` is then taken
-    for Hermitian, and so its cotangent, which is not symmetrised, is that of all elements. ``vmap``
-    over `b` makes one call with all right-hand sides; over `a`, systems are solved one after
-    another, each on all devices.
+    for Hermitian, and so its cotangent, which is not symmetrised, is that of all elements; a
+    tangent is read whole, as ``jax.scipy.linalg.solve`` does. What is not read of `a` counts in no
+    derivative, even if it is NaN. ``vmap`` over `b` makes one call with all right-hand sides; over
+    `a`, systems are solved one after another, each on all devices.
 
     The factorisation is the right-looking blocked Cholesky algorithm with look-ahead, on tile
     columns dealt to the devices in turn (Choi, Dongarra, Ostrouchov, Petitet, Walker and Whaley,
@@ -140,7 +143,7 @@ def solve(
     True
     """
     _require_positive_definite(assume_a)
-    a, b = as_array(a, "a"), as_array(b, "b")
+    a, b = as_arrays(("a", a), ("b", b))
     check_square(a)
     check_right_hand_side(a, b)
     ranks, nrhs = _sharding.ranks_of(a, b), math.prod(b.shape[1:])
@@ -216,7 +219,8 @@ def cho_factor_shifted(
     a : (N, N) array
         As for `solve`, but that it may be not quite positive definite.
     shift : real scalar, optional
-        The first shift tried after 0; by default N eps times the mean of ``abs(diag(a))``.
+        The first shift tried after 0, in the real dtype that goes with that of `a`; by default N
+        eps times the mean of ``abs(diag(a))``.
     growth : float
         By what the shift grows at each attempt; above 1.
     max_tries : int
@@ -266,7 +270,8 @@ def cho_solve(factor, b, *, backend="auto", workspace_limit=None):
     factor : CholeskyFactor
         From `cho_factor`.
     b : (N,) or (N, nrhs) array
-        Right-hand sides, with the dtype of the factor and any sharding.
+        Right-hand sides, with any sharding. The dtypes of factor and `b` are promoted to the common
+        one.
     backend, workspace_limit
         As for `solve`.
 
@@ -281,7 +286,7 @@ def cho_solve(factor, b, *, backend="auto", workspace_limit=None):
         If the shapes do not fit, the mesh is not one like the factor was made on, or `b` lives on
         several devices other than those of a factor that is on several.
     TypeError
-        If the dtypes differ, or `factor` is no `CholeskyFactor`.
+        If the dtype of `b` is not supported, or `factor` is no `CholeskyFactor`.
 
     Notes
     -----
@@ -311,7 +316,8 @@ def solve_triangular(factor, b, *, trans=0, backend="auto", workspace_limit=None
     factor : CholeskyFactor
         From `cho_factor`.
     b : (N,) or (N, nrhs) array
-        Right-hand sides, with the dtype of the factor and any sharding.
+        Right-hand sides, with any sharding. The dtypes of factor and `b` are promoted to the common
+        one.
     trans : {0, "N", 1, "T", 2, "C"}
         SciPy's meaning: 0 or "N" for L, 1 or "T" for its transpose, 2 or "C" for its conjugate
         transpose. The last two are the same for a real L.
@@ -431,7 +437,8 @@ def cholesky(
     Notes
     -----
     To solve systems, `cho_factor` and `cho_solve` are better: L need not be put in order for that.
-    The cotangent of `a` is Hermitian, as that of ``jnp.linalg.cholesky``.
+    The cotangent of `a` is Hermitian, as that of ``jnp.linalg.cholesky``, and of a tangent the
+    Hermitian part is read.
 
     Examples
     --------
@@ -550,7 +557,7 @@ def _factor(a, *, call: Call):
 @_sharding.program("growth", "max_tries")
 def _factor_shifted(a, first, *, call: Call, growth, max_tries):
     if first is None:
-        diagonal = jnp.abs(_row_blocks.diagonal(a, call=call))
+        diagonal = jnp.abs(_row_blocks.diagonal(a, call=call).real)
         first = np.finfo(a.dtype).eps * jnp.sum(diagonal)
     first = first.astype(np.finfo(a.dtype).dtype)
     a = _sharding.matrix_on_mesh(a, call.ranks)
