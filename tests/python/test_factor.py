@@ -300,8 +300,6 @@ def test_wrong_right_hand_sides(system):
     for call in (linalg.cho_solve, linalg.solve_triangular):
         with pytest.raises(ValueError, match=r"\(16, 16\) and \(7,\)"):
             call(factor, np.ones(7))
-        with pytest.raises(TypeError, match="the factor and b must have the same dtype.*complex"):
-            call(factor, B.astype(complex))
         with pytest.raises(TypeError, match="factor must be a CholeskyFactor.*got tuple"):
             call((A, True), B)
     with pytest.raises(ValueError, match="trans must be one of.*got 3"):
@@ -354,7 +352,7 @@ def test_wrong_contents(system):
         (lambda: linalg.inv(A, assume_a="psd"), ValueError, "assume_a must be one of"),
         (lambda: linalg.cholesky(A[:3]), ValueError, r"square matrix, got shape \(3, 16\)"),
         (lambda: linalg.cho_factor(A[None]), ValueError, "2D array"),
-        (lambda: linalg.logdet(A.astype(int)), TypeError, "a must have one of the dtypes"),
+        (lambda: linalg.logdet(A.astype("float16")), TypeError, "a must have one of the dtypes"),
         (lambda: linalg.cho_factor(A, backend="mg"), ValueError, "backend must be one of"),
         (lambda: linalg.cho_factor(A, tile=0), ValueError, "tile must be at least 1"),
         (lambda: linalg.cho_factor_shifted(A, growth=1), ValueError, "growth must be above 1"),
