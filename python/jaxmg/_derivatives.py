@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
+from jax.sharding import PartitionSpec
 
 from jaxmg import _cholesky, _row_blocks, _sharding, _varying
 from jaxmg._cholesky import BACKWARD, BOTH, FORWARD, Call
@@ -47,15 +48,19 @@ def factor_shifted(call: Call, growth: float, max_tries: int, a, first):
         tries, _, _, info = state
         return (info != 0) & (tries < max_tries)
 
-    def attempt(state):
-        tries, shift, _, _ = state
-        shift = jnp.where(tries == 0, first, growth * shift)
-        shifted = _row_blocks.add_to_diagonal(a, shift, call=call)
-        return (tries + 1, shift, *_cholesky.potrf(shifted, call=call))
+    def search(a, first):
+        def attempt(state):
+            tries, shift, _, _ = state
+            shift = jnp.where(tries == 0, first, growth * shift)
+            shifted = _row_blocks.add_to_diagonal(a, shift, call=call)
+            return (tries + 1, shift, *_cholesky.potrf(shifted, call=call))
 
-    state = (np.int32(0), _varying.zeros_like(first), *_cholesky.potrf(a, call=call))
-    _, shift, data, info = lax.while_loop(unfinished, attempt, state)
-    return data, info, shift
+        state = (np.int32(0), _varying.zeros_like(first), *_cholesky.potrf(a, call=call))
+        _, shift, data, info = lax.while_loop(unfinished, attempt, state)
+        return data, info, shift
+
+    specs = (call.ranks.rows, PartitionSpec(), PartitionSpec())
+    return _sharding.auto(_cholesky.batchable(search), call.ranks, specs)(a, first)
 
 
 @functools.partial(factor_shifted.defjvp, symbolic_zeros=True)
