@@ -165,7 +165,7 @@ lint: $(VENV_TOOLS)/lint test-tools  ## Check format and run the linters
 	@$(TOOLS)/ruff format --check .
 	@$(TOOLS)/ruff check .
 	@cmake --preset host --log-level=WARNING
-	@find cpp tests/cpp -name '*.cc' -not -path '*/cuda/*' -not -name 'cuda_*' -not -name 'nccl_*' -print0 \
+	@find cpp tests/cpp -name '*.cc' -not -path '*/cuda/*' -print0 \
 	  | xargs -0 -n 2 -P 2 $(TOOLS)/clang-tidy -p build/host --quiet 2> >(grep -v 'warnings\? generated\|^Suppressed\|^Use -header' >&2)
 
 clean:  ## Remove everything that was built

@@ -41,7 +41,7 @@ struct SyevdBlocking {
   std::int64_t diamonds;  // of Q2, formed at once
   std::int64_t secular;   // columns of S, formed at once by the last merge
   std::int64_t kept;      // sweeps of every b whose reflectors a rank keeps: all b, or Reflectors::share
-  bool solo = false;      // one rank gets the matrix and does all of this alone (backends/tiled_eigen.h)
+  bool solo = false;      // one rank gets the matrix and does all of this alone (routines/syevd.h)
 };
 
 // Which eigenvectors are wanted: those of a range or, where there are `bounds`, of eigenvalues above the first of these

@@ -5,19 +5,19 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "backends/backend.h"
 #include "comm/gathering.h"
 #include "comm/process_links.h"
 #include "comm/roll.h"
 #include "core/error.h"
-#include "core/matrix_view.h"
 #include "core/scalar.h"
+#include "routines/signature.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace jaxmg {
@@ -62,80 +62,66 @@ inline std::int64_t attribute(const xffi::Dictionary& attributes, std::string_vi
   return *value;
 }
 
-inline ScalarType scalar_type(xffi::DataType type) {
+inline ElementType element_type_of(xffi::DataType type) {
   switch (type) {
     case xffi::DataType::F32:
-      return ScalarType::f32;
+      return ElementType::f32;
     case xffi::DataType::F64:
-      return ScalarType::f64;
+      return ElementType::f64;
     case xffi::DataType::C64:
-      return ScalarType::c64;
+      return ElementType::c64;
     case xffi::DataType::C128:
-      return ScalarType::c128;
+      return ElementType::c128;
+    case xffi::DataType::S32:
+      return ElementType::i32;
     default:
-      throw Error(ErrorCode::invalid_argument, "dtype must be float32, float64, complex64 or complex128");
+      return ElementType::other;
   }
 }
 
-// The rows of a 2-D buffer as the columns of a column-major matrix.
-template <class T>
-MatrixView<T> columns_of(xffi::AnyBuffer buffer) {
+inline Buffer buffer_of(xffi::AnyBuffer buffer) {
   const auto shape = buffer.dimensions();
-  if (shape.size() != 2) throw Error(ErrorCode::internal, "a buffer is not two-dimensional");
-  return {static_cast<T*>(buffer.untyped_data()), shape[1], shape[0], shape[1]};
+  return {static_cast<std::byte*>(buffer.untyped_data()),
+          static_cast<std::int64_t>(buffer.size_bytes()),
+          element_type_of(buffer.element_type()),
+          {shape.begin(), shape.end()}};
 }
 
-inline MemoryRegion region_of(xffi::AnyBuffer buffer) {
-  return {static_cast<std::byte*>(buffer.untyped_data()), static_cast<std::int64_t>(buffer.size_bytes())};
-}
-
-// The buffers and attributes of one rank's call. Operands that results are aliased to come first, result i to operand
-// i; the last operand is the roll, the last result the workspace.
+// The buffers and attributes of one rank's call. The last operand is the roll, the last result the workspace; the
+// others are those of the routine's signature.
 class CallFrame {
  public:
-  CallFrame(xffi::RemainingArgs operands, xffi::RemainingRets results, xffi::Dictionary attributes)
-      : attributes_(attributes) {
-    for (std::size_t i = 0; i < operands.size(); ++i) operands_.push_back(*operands.get<xffi::AnyBuffer>(i));
-    for (std::size_t i = 0; i < results.size(); ++i) results_.push_back(**results.get<xffi::AnyBuffer>(i));
-    if (operands_.empty() || results_.empty()) throw Error(ErrorCode::internal, "the call has no roll or no workspace");
+  CallFrame(xffi::RemainingArgs operands, xffi::RemainingRets results, xffi::Dictionary call_attributes)
+      : attributes(call_attributes) {
+    for (std::size_t i = 0; i < operands.size(); ++i)
+      this->operands.push_back(buffer_of(*operands.get<xffi::AnyBuffer>(i)));
+    for (std::size_t i = 0; i < results.size(); ++i)
+      this->results.push_back(buffer_of(**results.get<xffi::AnyBuffer>(i)));
+    if (this->operands.empty() || this->results.empty()) {
+      throw Error(ErrorCode::internal, "the call has no roll or no workspace");
+    }
+    roll = this->operands.back();
+    workspace = this->results.back();
+    this->operands.pop_back();
+    this->results.pop_back();
+    const auto encoded = attributes.get<xffi::Span<const std::int64_t>>("plan");
+    if (!encoded.has_value()) throw Error(ErrorCode::invalid_argument, "attribute 'plan' is missing");
+    plan = {encoded->begin(), encoded->size()};
   }
 
-  xffi::AnyBuffer operand(std::size_t i) const { return operands_.at(i); }
-  xffi::AnyBuffer result(std::size_t i) const { return results_.at(i); }
-  std::size_t results() const { return results_.size(); }
-  xffi::AnyBuffer roll() const { return operands_.back(); }
-  std::int32_t* info(std::size_t i) const { return static_cast<std::int32_t*>(result(i).untyped_data()); }
-  MemoryRegion workspace() const { return region_of(results_.back()); }
-
-  std::int64_t attribute(std::string_view name) const { return jaxmg::attribute(attributes_, name); }
-  const xffi::Dictionary& attributes() const { return attributes_; }
-  BackendName backend() const { return static_cast<BackendName>(attribute("backend")); }
+  std::vector<Buffer> operands, results;
+  Buffer roll, workspace;
+  xffi::Dictionary attributes;
+  std::span<const std::int64_t> plan;  // encoded
 
   // Where other ranks may write to or read from: results, and operands from `first_read_only` on.
   MemoryRegions regions(std::size_t first_read_only) const {
     MemoryRegions all;
-    for (const auto& buffer : results_) all.push_back(region_of(buffer));
-    for (std::size_t i = first_read_only; i + 1 < operands_.size(); ++i) all.push_back(region_of(operands_[i]));
+    for (const Buffer& buffer : results) all.push_back(buffer.region());
+    all.push_back(workspace.region());
+    for (std::size_t i = first_read_only; i < operands.size(); ++i) all.push_back(operands[i].region());
     return all;
   }
-
-  // What decides which kernels the call launches: the routine, the type, the sizes, the backend and the sweeps of a
-  // solve.
-  std::string kind(const char* routine) const {
-    std::string text = routine + std::to_string(static_cast<int>(result(0).element_type()));
-    for (const auto& buffer : results_) {
-      for (const std::int64_t size : buffer.dimensions()) text += ' ' + std::to_string(size);
-    }
-    for (const char* const name : {"backend", "sweeps"}) {
-      const auto value = attributes_.get<std::int64_t>(name);
-      if (value.has_value()) text += ' ' + (name + (' ' + std::to_string(*value)));
-    }
-    return text;
-  }
-
- private:
-  std::vector<xffi::AnyBuffer> operands_, results_;
-  xffi::Dictionary attributes_;
 };
 
 // Tells the other ranks of a call why this one fails. Returns what it is to throw: the error with the rank's name,
@@ -173,7 +159,6 @@ struct Membership {
   std::vector<int> local_ranks;
   CallKey key;
   std::chrono::milliseconds timeout;
-  std::int64_t processes;  // at most
 
   // Whether some of the ranks are in other processes.
   bool spans() const { return local_ranks.size() < static_cast<std::size_t>(roll.ranks()); }
@@ -183,13 +168,15 @@ struct Membership {
         rank(roll.rank_of(process_nonce(), device)),
         local_ranks(roll.ranks_of(process_nonce())),
         key{roll.entry(0).process, roll.entry(0).call, attribute(attributes, "call_site")},
-        timeout(attribute(attributes, "timeout_ms")),
-        processes(attribute(attributes, "processes")) {
+        timeout(attribute(attributes, "timeout_ms")) {
     if (rank < 0) {
       throw Error(ErrorCode::internal, "device " + std::to_string(device) + " is not on the roll of this call");
     }
   }
 };
+
+// A handler as XLA calls it.
+using Handler = XLA_FFI_Error* (*)(XLA_FFI_CallFrame*);
 
 inline auto bind_roll_call() {
   return xffi::Ffi::Bind()
@@ -205,9 +192,3 @@ inline auto bind_routine() {
 }
 
 }  // namespace jaxmg
-
-#define JAXMG_HANDLER(name, binding, implementation)                                                \
-  extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* name(XLA_FFI_CallFrame* frame) { \
-    static auto* const handler = (binding).To(implementation).release();                            \
-    return handler->Call(frame);                                                                    \
-  }

@@ -14,7 +14,6 @@
 #include "ranks.h"
 
 namespace jaxmg::testing {
-namespace {
 
 // A host engine with what one thread needs to drive all ranks.
 class DrivenEngine : public HostEngine {
@@ -174,21 +173,27 @@ class LapackSession {
 };
 
 struct LapackForAll {
-  using Session = LapackSession;
-  template <class T>
-  static std::int64_t cholesky_bytes(const Shape&, std::int64_t) {
-    return library_bytes;
-  }
-  template <class T>
-  static std::int64_t syevd_bytes(const Shape&) {
+  template <class Call>
+  static std::int64_t bytes(const Call&) {
     return library_bytes;
   }
 };
+
+}  // namespace jaxmg::testing
+
+namespace jaxmg {
+
+template <>
+struct CusolverMgOn<testing::DrivenEngine> {
+  using Session = testing::LapackSession;
+};
+
+namespace testing {
 
 using OnTheHost = ::testing::Types<Driven<DrivenRanks, float, LapackForAll>, Driven<DrivenRanks, double, LapackForAll>,
                                    Driven<DrivenRanks, std::complex<float>, LapackForAll>,
                                    Driven<DrivenRanks, std::complex<double>, LapackForAll>>;
 INSTANTIATE_TYPED_TEST_SUITE_P(Host, CusolverMgTest, OnTheHost);
 
-}  // namespace
-}  // namespace jaxmg::testing
+}  // namespace testing
+}  // namespace jaxmg
