@@ -3,8 +3,7 @@
 //
 //   struct Point {
 //     std::int64_t x = 0, y = 0;
-//     template <class Visit>
-//     void fields(Visit&& visit) {
+//     void fields(auto&& visit) {
 //       visit("x", x);
 //       visit("y", y);
 //     }

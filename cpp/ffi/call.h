@@ -3,20 +3,16 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <span>
 #include <string>
 #include <string_view>
-#include <thread>
-#include <utility>
-#include <vector>
 
-#include "comm/gathering.h"
-#include "comm/process_links.h"
+#include "comm/membership.h"
 #include "comm/roll.h"
 #include "core/error.h"
-#include "core/scalar.h"
+#include "routines/calling.h"
 #include "routines/signature.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -87,91 +83,34 @@ inline Buffer buffer_of(xffi::AnyBuffer buffer) {
           {shape.begin(), shape.end()}};
 }
 
-// The buffers and attributes of one rank's call. The last operand is the roll, the last result the workspace; the
-// others are those of the routine's signature.
-class CallFrame {
- public:
-  CallFrame(xffi::RemainingArgs operands, xffi::RemainingRets results, xffi::Dictionary call_attributes)
-      : attributes(call_attributes) {
-    for (std::size_t i = 0; i < operands.size(); ++i)
-      this->operands.push_back(buffer_of(*operands.get<xffi::AnyBuffer>(i)));
-    for (std::size_t i = 0; i < results.size(); ++i)
-      this->results.push_back(buffer_of(**results.get<xffi::AnyBuffer>(i)));
-    if (this->operands.empty() || this->results.empty()) {
-      throw Error(ErrorCode::internal, "the call has no roll or no workspace");
-    }
-    roll = this->operands.back();
-    workspace = this->results.back();
-    this->operands.pop_back();
-    this->results.pop_back();
-    const auto encoded = attributes.get<xffi::Span<const std::int64_t>>("plan");
-    if (!encoded.has_value()) throw Error(ErrorCode::invalid_argument, "attribute 'plan' is missing");
-    plan = {encoded->begin(), encoded->size()};
-  }
-
-  std::vector<Buffer> operands, results;
-  Buffer roll, workspace;
+// The call of one rank as XLA hands it over. The last operand is the roll, the last result the workspace.
+struct CallFrame : PlannedCall {
+  Buffer roll;
   xffi::Dictionary attributes;
-  std::span<const std::int64_t> plan;  // encoded
 
-  // Where other ranks may write to or read from: results, and operands from `first_read_only` on.
-  MemoryRegions regions(std::size_t first_read_only) const {
-    MemoryRegions all;
-    for (const Buffer& buffer : results) all.push_back(buffer.region());
-    all.push_back(workspace.region());
-    for (std::size_t i = first_read_only; i < operands.size(); ++i) all.push_back(operands[i].region());
-    return all;
-  }
-};
-
-// Tells the other ranks of a call why this one fails. Returns what it is to throw: the error with the rank's name,
-// unless it came from another rank.
-inline Error tell_others(Attendance& attendance, const std::exception& error) {
-  const auto* const known = dynamic_cast<const Error*>(&error);
-  const ErrorCode code = known != nullptr ? known->code() : ErrorCode::internal;
-  const bool from_another = code == ErrorCode::aborted || code == ErrorCode::deadline_exceeded;
-  const std::string name = from_another ? "" : "rank " + std::to_string(attendance.rank()) + " failed: ";
-  Error told(code, name + error.what());
-  attendance.fail(told.what());
-  return told;
-}
-
-// What the links know of why a call fails, which is who is gone; or the error, if they know nothing. Who uses the
-// network of a process that ends may notice before its links do, but does not learn whose it was.
-inline Error explained(ProcessLinks& links, const std::exception& error) {
-  const auto* const known = dynamic_cast<const Error*>(&error);
-  if (known != nullptr && known->code() == ErrorCode::aborted) return *known;
-  try {
-    for (int i = 0; i < 10; ++i) {
-      links.check();
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  CallFrame(xffi::RemainingArgs all_operands, xffi::RemainingRets all_results, xffi::Dictionary call_attributes)
+      : attributes(call_attributes) {
+    for (std::size_t i = 0; i < all_operands.size(); ++i) {
+      operands.push_back(buffer_of(*all_operands.get<xffi::AnyBuffer>(i)));
     }
-  } catch (const Error& reason) {
-    return reason;
-  }
-  return known != nullptr ? *known : Error(ErrorCode::internal, error.what());
-}
-
-// Who takes part in a call, and under which name.
-struct Membership {
-  Roll roll;
-  int rank;
-  std::vector<int> local_ranks;
-  CallKey key;
-  std::chrono::milliseconds timeout;
-
-  // Whether some of the ranks are in other processes.
-  bool spans() const { return local_ranks.size() < static_cast<std::size_t>(roll.ranks()); }
-
-  Membership(Roll call_roll, std::uint32_t device, const xffi::Dictionary& attributes)
-      : roll(std::move(call_roll)),
-        rank(roll.rank_of(process_nonce(), device)),
-        local_ranks(roll.ranks_of(process_nonce())),
-        key{roll.entry(0).process, roll.entry(0).call, attribute(attributes, "call_site")},
-        timeout(attribute(attributes, "timeout_ms")) {
-    if (rank < 0) {
-      throw Error(ErrorCode::internal, "device " + std::to_string(device) + " is not on the roll of this call");
+    for (std::size_t i = 0; i < all_results.size(); ++i) {
+      results.push_back(buffer_of(**all_results.get<xffi::AnyBuffer>(i)));
     }
+    const auto encoded = attributes.get<xffi::Span<const std::int64_t>>("plan");
+    if (operands.empty() || results.empty() || !encoded.has_value()) {
+      throw Error(ErrorCode::internal, "the call has no roll, no workspace or no plan");
+    }
+    plan = {encoded->begin(), encoded->size()};
+    roll = operands.back();
+    operands.pop_back();
+    workspace = results.back();
+    results.pop_back();
+  }
+
+  // Who takes part in it. `words` are those of the roll, on the host.
+  Membership members(const void* words, std::int32_t device) const {
+    return {Roll(words, roll.shape[0]), static_cast<std::uint32_t>(device), attribute(attributes, "call_site"),
+            std::chrono::milliseconds(attribute(attributes, "timeout_ms"))};
   }
 };
 
@@ -184,11 +123,6 @@ inline auto bind_roll_call() {
       .Ret<xffi::AnyBuffer>()  // entry
       .Attrs()
       .Ctx<xffi::DeviceOrdinal>();
-}
-
-// Every routine's; a platform may add to its end.
-inline auto bind_routine() {
-  return xffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs().Ctx<xffi::DeviceOrdinal>();
 }
 
 }  // namespace jaxmg

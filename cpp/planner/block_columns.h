@@ -14,8 +14,7 @@ struct BlockColumnPlan : Plan {
   std::int64_t depth = 1;  // columns of a block column, the depth of the updates
   std::int64_t slots = 1;  // sets of panel buffers
 
-  template <class Visit>
-  void fields(Visit&& visit) {
+  void fields(auto&& visit) {
     Plan::fields(visit);
     visit("depth", depth);
     visit("slots", slots);
@@ -26,8 +25,7 @@ struct BlockColumnPlan : Plan {
 struct SystemPlan : BlockColumnPlan {
   bool distributed_rhs = false;  // each rank solves its own right-hand sides; otherwise all ranks solve all
 
-  template <class Visit>
-  void fields(Visit&& visit) {
+  void fields(auto&& visit) {
     BlockColumnPlan::fields(visit);
     visit("distributed_rhs", distributed_rhs);
   }

@@ -19,8 +19,7 @@ struct Plan {
   std::int64_t tile = 0;           // columns of a tile
   std::int64_t largest_potrf = 0;  // order of the largest block that the vendor's potrf factors on one rank
 
-  template <class Visit>
-  void fields(Visit&& visit) {
+  void fields(auto&& visit) {
     visit("tile", tile);
     visit("largest_potrf", largest_potrf);
   }

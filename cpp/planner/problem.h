@@ -33,8 +33,7 @@ struct Problem {
   std::int64_t workspace_limit = 0;  // bytes per device; 0: the planner chooses
   Network network = {};
 
-  template <class Visit>
-  void fields(Visit&& visit) {
+  void fields(auto&& visit) {
     visit("dtype", type);
     visit("ranks", ranks);
     visit("tile", tile);
@@ -59,8 +58,7 @@ struct Problem {
 struct SquareProblem : Problem {
   std::int64_t n = 0;
 
-  template <class Visit>
-  void fields(Visit&& visit) {
+  void fields(auto&& visit) {
     Problem::fields(visit);
     visit("n", n);
   }
@@ -80,8 +78,7 @@ struct SystemProblem : SquareProblem {
   std::int64_t nrhs = 1;
   static constexpr const char* counted = "nrhs";
 
-  template <class Visit>
-  void fields(Visit&& visit) {
+  void fields(auto&& visit) {
     SquareProblem::fields(visit);
     visit(counted, nrhs);
   }

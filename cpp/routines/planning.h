@@ -27,8 +27,7 @@ struct Answer {
 struct Header {
   std::int64_t routine = 0, backend = 0;
 
-  template <class Visit>
-  void fields(Visit&& visit) {
+  void fields(auto&& visit) {
     visit("routine", routine);
     visit("backend", backend);
   }

@@ -24,8 +24,7 @@ struct SyevdProblem : SquareProblem {
   bool as_columns = false;              // each rank receives columns of V; otherwise rows of V^H
   static constexpr const char* counted = "vectors";
 
-  template <class Visit>
-  void fields(Visit&& visit) {
+  void fields(auto&& visit) {
     SquareProblem::fields(visit);
     visit("first", first);
     visit(counted, vectors);

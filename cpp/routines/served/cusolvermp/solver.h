@@ -39,8 +39,7 @@ template <class P>
 struct GridProblem : P {
   std::int64_t grid_rows = 0;
 
-  template <class Visit>
-  void fields(Visit&& visit) {
+  void fields(auto&& visit) {
     P::fields(visit);
     visit("grid_rows", grid_rows);
   }
@@ -68,8 +67,7 @@ struct GridProblem : P {
 struct GridPlan : Plan {
   std::int64_t block = 1;  // order of the solver's square tiles
 
-  template <class Visit>
-  void fields(Visit&& visit) {
+  void fields(auto&& visit) {
     Plan::fields(visit);
     visit("block", block);
   }
