@@ -5,8 +5,8 @@
 
 #include "engine/cuda/cuda_engine.h"
 #include "routines/serve.h"
-#include "routines/served/cusolvermg/call.h"
 #include "routines/served/cusolvermp/solver.h"
+#include "vendor/cusolvermg/call.h"
 #include "vendor/cusolvermg/cuda/session.h"
 #include "vendor/cusolvermp/cuda/session.h"
 

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "algorithms/mirror.h"
+#include "algorithms/move_columns.h"
 #include "algorithms/redistribute.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
@@ -20,7 +21,7 @@
 #include "routines/potri.h"
 #include "routines/potrs.h"
 #include "routines/serve.h"
-#include "routines/served/cusolvermg/call.h"
+#include "vendor/cusolvermg/call.h"
 #include "vendor/cusolvermg/dealt_columns.h"
 
 namespace jaxmg {
@@ -29,12 +30,28 @@ inline void check_cusolvermg(const Problem& q) {
   require(q.platform == Platform::cuda && q.processes == 1, "cuSOLVERMg works on the GPUs of one process");
 }
 
-// The matrix as the library takes it, where it is not dealt so already.
+// A dealt matrix as the library takes it: the same tiles block-cyclic, in a copy where they are not so already.
 template <class T>
-MatrixView<T> block_cyclic_copy(Arena& arena, const TileColumns& layout) {
-  if (is_block_cyclic(layout)) return {};
-  return arena.matrix<T>(layout.order(), block_cyclic(layout).shard());
-}
+struct BlockCyclicCopy {
+  TileColumns dealt, layout;
+  MatrixView<T> copy;
+
+  BlockCyclicCopy(Arena& arena, const TileColumns& dealt_layout)
+      : dealt(dealt_layout),
+        layout(block_cyclic(dealt_layout)),
+        copy(is_block_cyclic(dealt) ? MatrixView<T>{} : arena.matrix<T>(dealt.order(), layout.shard())) {}
+
+  template <class E>
+  MatrixView<T> fetch(E& engine, MatrixView<T> a) const {
+    if (copy.empty()) return a;
+    move_columns(engine, dealt, a, layout, copy);
+    return copy;
+  }
+  template <class E>
+  void put_back(E& engine, MatrixView<T> a) const {
+    if (!copy.empty()) move_columns(engine, layout, copy, dealt, a);
+  }
+};
 
 // What the library's routines have in common. Its own workspace comes on top of the plan's: only the library can tell
 // its size, see library_bytes(). It begins where the stages do, which follow each other and use the same memory.
@@ -47,12 +64,12 @@ struct CusolverMgCholesky {
 
   template <class T>
   struct Workspace {
-    MatrixView<T> copy;
+    BlockCyclicCopy<T> copy;
     StagedWorkspace memory;
     std::optional<MirrorWorkspace<T>> mirror;  // of an inverse
 
     Workspace(Arena arena, const Problem& q, const Plan& plan)
-        : copy(block_cyclic_copy<T>(arena, q.layout(plan.tile))), memory(arena, q.layout(plan.tile)) {
+        : copy(arena, q.layout(plan.tile)), memory(arena, q.layout(plan.tile)) {
       const TileColumns layout = q.layout(plan.tile);
       memory.deal<T>(layout);
       if (std::same_as<R, routines::Potri>) {
@@ -89,13 +106,12 @@ struct CusolverMgCholesky {
   static void factor(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a, Then&& then) {
     const TileColumns layout = q.layout(plan.tile);
     redistribute(engine, layout, a, w.memory.shared(), false);
-    CusolverMgCall<T, E> call(engine, layout, a, w.copy, w.memory.shared());
-    call.fetch();
+    CusolverMgCall<T, E> call(engine, w.copy.layout, w.copy.fetch(engine, a), w.memory.shared());
     const std::int32_t failed = call.run([&](auto& session, auto& matrix, auto& memory) {
       session.potrf(matrix, memory);
       then(call, session, matrix, memory);
     });
-    call.put_back();
+    w.copy.put_back(engine, a);
     // NaN may pass for a pivot there.
     check_diagonal(engine, layout, a, w.memory, failed > 0 ? failed : no_failure);
   }
@@ -155,8 +171,7 @@ struct Served<CusolverMg, routines::Potrs> : CusolverMgCholesky<routines::Potrs>
                   MatrixView<T> factor) {
     const TileColumns layout = q.layout(plan.tile);
     check_diagonal(engine, layout, factor, w.memory);
-    CusolverMgCall<T, E> call(engine, layout, factor, w.copy, w.memory.shared());
-    call.fetch();
+    CusolverMgCall<T, E> call(engine, w.copy.layout, w.copy.fetch(engine, factor), w.memory.shared());
     call.run([&](auto& session, auto& matrix, auto& memory) { solve(call, q, plan, x, session, matrix, memory); });
     share(engine, plan, x);
     conclude(engine, x, w.memory.failed, w.memory);
@@ -203,10 +218,9 @@ struct Served<CusolverMg, routines::Potri> : CusolverMgCholesky<routines::Potri>
     const TileColumns layout = q.layout(plan.tile);
     // The factor is overwritten, so its failures are found before.
     check_diagonal(engine, layout, a, w.memory);
-    CusolverMgCall<T, E> call(engine, layout, a, w.copy, w.memory.shared());
-    call.fetch();
+    CusolverMgCall<T, E> call(engine, w.copy.layout, w.copy.fetch(engine, a), w.memory.shared());
     call.run([](auto& session, auto& matrix, auto& memory) { session.potri(matrix, memory); });
-    call.put_back();
+    w.copy.put_back(engine, a);
     mirror(engine, layout, plan.depth, a, *w.mirror);
     redistribute(engine, layout, a, w.memory.shared(), true);
     conclude(engine, a, w.memory.failed, w.memory);

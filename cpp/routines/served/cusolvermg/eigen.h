@@ -15,9 +15,9 @@
 #include "planner/block_columns.h"
 #include "routines/factor_status.h"
 #include "routines/serve.h"
-#include "routines/served/cusolvermg/call.h"
 #include "routines/served/cusolvermg/cholesky.h"
 #include "routines/syevd.h"
+#include "vendor/cusolvermg/call.h"
 
 namespace jaxmg {
 
@@ -37,7 +37,7 @@ struct Served<CusolverMg, routines::Syevd> {
 
   template <class T>
   struct Workspace {
-    MatrixView<T> copy;
+    BlockCyclicCopy<T> copy;
     Real<T>* norms;  // an entry for each rank
     Real<T>* scale;
     std::int64_t mirror_depth;
@@ -50,7 +50,7 @@ struct Served<CusolverMg, routines::Syevd> {
 
    private:
     Workspace(Arena& arena, const Problem& q, const TileColumns& layout)
-        : copy(block_cyclic_copy<T>(arena, layout)),
+        : copy(arena, layout),
           norms(arena.take<Real<T>>(layout.ranks())),
           scale(arena.take<Real<T>>(1)),
           mirror_depth(layout.ranks() > 1 ? std::min(layout.tile(), layout.shard()) : 1),
@@ -94,15 +94,15 @@ struct Served<CusolverMg, routines::Syevd> {
     mirror(engine, layout, w.mirror_depth, a, w.mirror);
     scale_matrix(engine, lane, layout, a, w.norms, w.scale, infos + engine.rank());
     engine.join();
-    CusolverMgCall<T, E> call(engine, layout, a, w.copy, w.memory.shared());
-    call.fetch();
+    const MatrixView<T> matrix_of_library = w.copy.fetch(engine, a);
+    CusolverMgCall<T, E> call(engine, w.copy.layout, matrix_of_library, w.memory.shared());
     const std::int32_t failed =
         call.run([&](auto& session, auto& matrix, auto& memory) { session.syevd(matrix, !z.empty(), memory); });
     const auto* const values = reinterpret_cast<const Real<T>*>(call.session().eigenvalues());
     engine.store(lane, values, q.n, eigenvalues.data);
     engine.divide(lane, w.scale, eigenvalues);
     if (!z.empty()) {
-      place(engine, call, z,
+      place(engine, w.copy.layout, matrix_of_library, z,
             chosen(engine, lane, q.choice(bounds, found), std::vector<Real<T>>(values, values + q.n), w.scale));
     }
     if (failed > 0) engine.set_info(lane, infos + engine.rank(), failed);
@@ -119,10 +119,9 @@ struct Served<CusolverMg, routines::Syevd> {
 
   // The wanted eigenvectors in blocks, and zeros behind them.
   template <class T, class E>
-  static void place(E& engine, const CusolverMgCall<T, E>& call, MatrixView<T> z, EigenvectorRange wanted) {
+  static void place(E& engine, const TileColumns& layout, MatrixView<T> all, MatrixView<T> z, EigenvectorRange wanted) {
     const std::int64_t count = wanted.count, share = z.columns;
-    move_columns(engine, call.layout(), call.matrix(), TileColumns(count, share, share, engine.size()), z,
-                 wanted.first);
+    move_columns(engine, layout, all, TileColumns(count, share, share, engine.size()), z, wanted.first);
     const std::int64_t own = std::clamp<std::int64_t>(count - engine.rank() * share, 0, share);
     engine.zero(lane, z.block(0, own, z.rows, share - own));
   }

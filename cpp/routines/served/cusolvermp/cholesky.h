@@ -87,14 +87,9 @@ struct Served<CusolverMp, routines::Potrf> {
   static Planned<Plan> plan(const Problem& q) {
     q.check();
     require(!q.in_blocks(), "a factor that is kept is made from rows of A");
-    Planned<Plan> made;
-    made.plan.tile = choose_tile(q);
-    made.plan.block = choose_block(q);
-    made.shard_bytes = q.shard_bytes();
-    made.workspace_bytes = workspace_bytes<Served>(q, made.plan);
-    made.seconds = GridCost(q.platform, q.type, q.ranks, q.network).potrf(q.n);
-    return made;
+    return plan_on_grid<Served>(q, {{choose_tile(q)}});
   }
+  static double seconds(const GridCost& cost, const Problem& q) { return cost.potrf(q.n); }
 
   template <class T, class E>
   static std::int64_t library_bytes(E& engine, const Problem& q, const Plan& plan, const SolverWorkspace& w) {
@@ -137,17 +132,11 @@ struct Served<CusolverMp, routines::Posv> {
 
   static Planned<Plan> plan(const Problem& q) {
     q.check();
-    Planned<Plan> made;
-    made.plan.tile = choose_tile(q);
-    made.plan.block = choose_block(q);
-    made.plan.distributed_rhs = distributes(q);
-    made.shard_bytes = q.shard_bytes();
+    auto made = plan_on_grid<Served>(q, {{{choose_tile(q)}}, distributes(q)});
     made.rhs_bytes = columns_of_rank(q, made.plan.distributed_rhs) * q.n * size_of(q.type);
-    made.workspace_bytes = workspace_bytes<Served>(q, made.plan);
-    const GridCost cost(q.platform, q.type, q.ranks, q.network);
-    made.seconds = cost.potrf(q.n) + cost.potrs(q.n, q.nrhs);
     return made;
   }
+  static double seconds(const GridCost& cost, const Problem& q) { return cost.potrf(q.n) + cost.potrs(q.n, q.nrhs); }
 
   template <class T, class E>
   static std::int64_t library_bytes(E& engine, const Problem& q, const Plan& plan, const SolverWorkspace& w) {

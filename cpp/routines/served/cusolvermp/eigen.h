@@ -62,14 +62,11 @@ struct Served<CusolverMp, routines::Syevd> {
 
   static Planned<Plan> plan(const Problem& q) {
     q.check();
-    Planned<Plan> made;
-    made.plan.tile = made.plan.block = choose_block(q);
-    made.shard_bytes = q.shard_bytes();
+    auto made = plan_on_grid<Served>(q, {{choose_block(q)}});
     made.rhs_bytes = q.vector_bytes();
-    made.workspace_bytes = workspace_bytes<Served>(q, made.plan);
-    made.seconds = GridCost(q.platform, q.type, q.ranks, q.network).syevd(q.n, q.vectors);
     return made;
   }
+  static double seconds(const GridCost& cost, const Problem& q) { return cost.syevd(q.n, q.vectors); }
 
   template <class T, class E>
   static std::int64_t library_bytes(E& engine, const Problem& q, const Plan& plan, const SolverWorkspace& w) {

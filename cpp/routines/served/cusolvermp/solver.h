@@ -15,6 +15,7 @@
 #include "core/matrix_view.h"
 #include "engine/engine.h"
 #include "layout/block_cyclic.h"
+#include "planner/cost_model.h"
 #include "planner/plan.h"
 #include "planner/problem.h"
 #include "routines/signature.h"
@@ -94,6 +95,17 @@ std::int64_t choose_block(const GridProblem<P>& q) {
   const ProcessGrid grid = q.grid();
   const std::int64_t share = ceil_div(q.n, std::max(grid.rows, grid.columns));
   return std::max(least, std::min<std::int64_t>(share, q.n >= 32768 ? 1024 : q.n >= 8192 ? 512 : 256));
+}
+
+// The plan of a routine S that the solver serves, but for what is special.
+template <class S>
+Planned<typename S::Plan> plan_on_grid(const typename S::Problem& q, typename S::Plan plan) {
+  plan.block = choose_block(q);
+  Planned<typename S::Plan> made{plan};
+  made.shard_bytes = q.shard_bytes();
+  made.workspace_bytes = workspace_bytes<S>(q, plan);
+  made.seconds = S::seconds(GridCost(q.platform, q.type, q.ranks, q.network), q);
+  return made;
 }
 
 // Memory of every routine of the solver, and of calls that ask how much workspace it needs.

@@ -6,11 +6,10 @@
 #include <memory>
 #include <vector>
 
-#include "algorithms/move_columns.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
-#include "layout/column_moves.h"
+#include "layout/tile_columns.h"
 #include "vendor/cusolvermg/dealt_columns.h"
 
 namespace jaxmg {
@@ -29,35 +28,18 @@ class CusolverMgCall {
  public:
   using Session = typename CusolverMgOn<E>::Session;
 
-  // `a` is this rank's part of a matrix that has been dealt; `copy` is where it goes if the library cannot take it as
-  // it is, `workspace` what the library may use.
-  CusolverMgCall(E& engine, const TileColumns& layout, MatrixView<T> a, MatrixView<T> copy, Arena workspace)
-      : engine_(engine),
-        layout_(layout),
-        cyclic_(block_cyclic(layout)),
-        a_(a),
-        matrix_(copy.empty() ? a : copy),
-        workspace_(workspace),
-        session_(engine.template kept<Session>()) {}
+  // `a` is this rank's part of a matrix of this layout, which has to be block-cyclic; `workspace` is the library's.
+  CusolverMgCall(E& engine, const TileColumns& layout, MatrixView<T> a, Arena workspace)
+      : engine_(engine), layout_(layout), a_(a), workspace_(workspace), session_(engine.template kept<Session>()) {}
 
-  // Where the columns are that the library works on.
-  const TileColumns& layout() const { return cyclic_; }
-  MatrixView<T> matrix() const { return matrix_; }
   const Session& session() const { return *session_; }
-
-  void fetch() {
-    if (moved()) move_columns(engine_, layout_, a_, cyclic_, matrix_);
-  }
-  void put_back() {
-    if (moved()) move_columns(engine_, cyclic_, matrix_, layout_, a_);
-  }
 
   // work(session, A, workspace) on rank 0, with the parts of all ranks. Returns LAPACK's info of its last routine.
   template <class Work>
   std::int32_t run(Work&& work) {
     engine_.on_behalf_of_all([&] {
       session_->open(engine_.devices());
-      DealtColumns a = dealt(matrix_, layout_.order(), layout_.tile());
+      DealtColumns a = dealt(a_, layout_.order(), layout_.tile());
       DealtWorkspace memory{parts(workspace_.take<std::byte>(0)), workspace_.left()};
       work(*session_, a, memory);
     });
@@ -70,8 +52,6 @@ class CusolverMgCall {
   }
 
  private:
-  bool moved() const { return matrix_.data != a_.data; }
-
   template <class Element>
   std::vector<void*> parts(Element* own) const {
     std::vector<void*> all;
@@ -81,8 +61,7 @@ class CusolverMgCall {
 
   E& engine_;
   TileColumns layout_;
-  TileColumns cyclic_;
-  MatrixView<T> a_, matrix_;
+  MatrixView<T> a_;
   Arena workspace_;
   std::shared_ptr<Session> session_;
 };
