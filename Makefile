@@ -190,7 +190,7 @@ lint: $(VENV_TOOLS)/lint test-tools  ## Check format and run the linters
 	@for release in $(JAX_RELEASES); do \
 	  grep -qF "| $${release%:*} |" README.md || { echo "README.md does not list JAX $${release%:*} as tested" >&2; exit 1; }; done
 	@cmake --preset host --log-level=WARNING
-	@find cpp tests/cpp -name '*.cc' -not -path '*/cuda/*' -not -name 'cuda_*' -not -name 'nccl_*' -print0 \
+	@find cpp tests/cpp -name '*.cc' -not -path '*/cuda/*' -print0 \
 	  | xargs -0 -n 1 -P 2 $(TOOLS)/clang-tidy -p build/host --quiet 2> >(grep -v 'warnings\? generated\|^Suppressed\|^Use -header' >&2)
 
 clean:  ## Remove everything that was built

@@ -49,7 +49,8 @@ def points(routine: str, n: int, per_host: int = PER_HOST) -> list[Point]:
         if plan.total_bytes > MEMORY:
             continue
         step, count = ROUTINES[routine][0], n if routine == "syevd" else 1
-        grid = _native.grid_seconds(step, n, count, DTYPE, ranks=gpus, hosts=hosts)
+        options = dict(ranks=gpus, hosts=hosts, backend="cusolvermp")
+        grid = _native.plan(step, n, count, DTYPE, **options).seconds
         found.append(Point(gpus, plan.seconds, grid))
     return found
 

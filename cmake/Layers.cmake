@@ -4,9 +4,9 @@
 #
 # makes up to three kinds of target out of the layer's folder, cpp/<name>:
 #
-#   jaxmg_<name>            what every device shares:  *.h, *.cc and all other sub-folders
-#   jaxmg_<name>_host       the host part:             host/, host_*
-#   jaxmg_<name>_cuda<N>    the CUDA part, per major:  cuda/, cuda_*, nccl_*
+#   jaxmg_<name>            what every device shares
+#   jaxmg_<name>_host       the host part:             all in folders called host/, at any depth
+#   jaxmg_<name>_cuda<N>    the CUDA part, per major:  all in folders called cuda/
 #
 # A header is written `#include "<layer>/<file>.h"`. Each target has an include root of its own in
 # the build folder, which holds links to that target's headers and to nothing else. A target sees
@@ -32,11 +32,13 @@ if(JAXMG_SANITIZE)
   endif()
 endif()
 
-# Links `headers` (files and folders below `source`) into the include root `root` of layer `layer`.
+# Links `headers` (files below `source`) into the include root `root` of layer `layer`.
 function(jaxmg_link_headers root layer source headers)
   file(REMOVE_RECURSE "${root}")
   file(MAKE_DIRECTORY "${root}/${layer}")
   foreach(header IN LISTS headers)
+    get_filename_component(folder "${root}/${layer}/${header}" DIRECTORY)
+    file(MAKE_DIRECTORY "${folder}")
     file(CREATE_LINK "${source}/${header}" "${root}/${layer}/${header}" SYMBOLIC)
   endforeach()
 endfunction()
@@ -55,16 +57,15 @@ function(jaxmg_add_part target root)
   endif()
 endfunction()
 
-# Sets <prefix>_{shared,host,cuda} to the names below the folder `directory`, by the part they
-# belong to. (`all` is the pattern of the names that count; sub-folders of a part go with it.)
+# Sets <prefix>_{shared,host,cuda} to those of the files given that belong to each part.
 macro(jaxmg_sort_by_part prefix)
   set(${prefix}_shared)
   set(${prefix}_host)
   set(${prefix}_cuda)
   foreach(entry ${ARGN})
-    if(entry MATCHES "^host(/|_|$)")
+    if(entry MATCHES "(^|/)host/")
       list(APPEND ${prefix}_host "${entry}")
-    elseif(entry MATCHES "^(cuda(/|_|$)|nccl_)")
+    elseif(entry MATCHES "(^|/)cuda/")
       list(APPEND ${prefix}_cuda "${entry}")
     else()
       list(APPEND ${prefix}_shared "${entry}")
@@ -79,9 +80,6 @@ function(jaxmg_add_layer layer)
 
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS RELATIVE "${here}" "${here}/*.cc")
   file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE "${here}" "${here}/*.h")
-  # A sub-folder is linked as a whole.
-  list(TRANSFORM headers REPLACE "/.*" "")
-  list(REMOVE_DUPLICATES headers)
   jaxmg_sort_by_part(source ${sources})
   jaxmg_sort_by_part(header ${headers})
 

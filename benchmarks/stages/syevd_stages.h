@@ -11,11 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include "backends/eigen_plan.h"
-#include "backends/tiled_eigen.h"
 #include "dealt.h"
 #include "matrices.h"
 #include "routines.h"
+#include "routines/syevd.h"
 #include "solves.h"
 
 namespace jaxmg::benchmarks {
@@ -23,20 +22,22 @@ namespace jaxmg::benchmarks {
 // The matrix and its decomposition on `Ranks` (see tests/cpp/ranks.h).
 template <class T, class Ranks>
 class StagedSyevd {
+  using Syevd = routines::Syevd;
+  using Call = testing::CallOf<Syevd, T>;
+
  public:
   StagedSyevd(const Arguments& arguments, Platform platform)
       : n_(possible(arguments).n),
         wanted_{0, arguments.routine == "syevd" ? n_ : 0},
-        plan_(make_eigen_plan({n_, ScalarTraits<T>::type, arguments.devices, 0, platform, 1, 0, wanted_.count})),
-        layout_(n_, testing::shard_of(n_, arguments.devices), plan_.tile, arguments.devices),
+        call_(planned(n_, arguments.devices, platform, wanted_.count)),
+        layout_(call_.problem.layout(call_.plan.tile)),
         ranks_(arguments.devices),
         given_(ranks_.template matrix<T>(n_, layout_.shard())),
         a_(ranks_.template matrix<T>(n_, layout_.shard())),
         w_(ranks_.template matrix<jaxmg::Real<T>>(n_, 1)),
         z_(ranks_.template matrix<T>(n_, wanted_.share(layout_.ranks()))),
         status_(ranks_.template matrix<std::int32_t>(1, 1)),
-        workspace_(ranks_.template matrix<std::byte>(
-            TiledSyevdWorkspace<T>(Arena(), layout_, plan_.blocking, wanted_.share(layout_.ranks())).bytes, 1)) {
+        workspace_(ranks_.template matrix<std::byte>(call_.bytes(), 1)) {
     const Diagonals diagonals = arguments.diagonals();
     std::vector<T> elements;
     for (std::int64_t d = 1 - n_; d < n_; ++d) elements.push_back(element<T>(diagonals, d));
@@ -53,7 +54,7 @@ class StagedSyevd {
   // Once more than `repeats`: the first time pays for what is loaded and made when it is first used.
   Outcome measure(int repeats) {
     Outcome outcome;
-    outcome.tile = plan_.tile;
+    outcome.tile = call_.plan.tile;
     std::barrier<> all(layout_.ranks());
     double began = 0;  // of the stage, on rank 0
     ranks_.run([&](auto& engine) {
@@ -63,7 +64,7 @@ class StagedSyevd {
         all.arrive_and_wait();
       };
       const auto ended = [&](const char* stage) {
-        if (plan_.blocking.solo) {
+        if (call_.plan.blocking.solo) {
           wait(engine);
         } else {
           wait_for_all();
@@ -76,12 +77,9 @@ class StagedSyevd {
         engine.copy(Lane::panel, given_.view(rank), a_.view(rank));
         wait_for_all();
         if (rank == 0) began = now();
-        const HermitianEigen<T> problem{layout_,       plan_.blocking,
-                                        a_.view(rank), w_.view(rank).data,
-                                        z_.view(rank), EigenvectorForm::adjoint_rows,
-                                        {wanted_},     status_.view(rank).data};
-        TiledEigen<T, typename Ranks::Engine>().syevd(engine, problem, testing::arena_over(workspace_.view(rank)),
-                                                      ended);
+        typename Syevd::Workspace<T> w(testing::arena_over(workspace_.view(rank)), call_.problem, call_.plan);
+        Syevd::run<T>(engine, call_.problem, call_.plan, w, a_.view(rank), {}, w_.view(rank), z_.view(rank), {},
+                      status_.view(rank), ended);
       }
     });
     for (int r = 0; r < layout_.ranks(); ++r) {
@@ -107,6 +105,15 @@ class StagedSyevd {
   }
 
  private:
+  static Call planned(std::int64_t n, int devices, Platform platform, std::int64_t vectors) {
+    Call call(n, devices, 0);
+    call.problem.platform = platform;
+    call.problem.vectors = vectors;
+    call.problem.as_columns = true;
+    call.plan = Syevd::plan(call.problem).plan;
+    return call;
+  }
+
   static const Arguments& possible(const Arguments& arguments) {
     if (!arguments.eigenproblem() || !Ranks::available(arguments.devices)) {
       std::fprintf(stderr, "no %s on %d ranks here\n", arguments.routine.c_str(), arguments.devices);
@@ -134,7 +141,7 @@ class StagedSyevd {
 
   std::int64_t n_;
   EigenvectorRange wanted_;
-  EigenPlan plan_;
+  Call call_;
   TileColumns layout_;
   Ranks ranks_;
   OnRanks<T> given_, a_;

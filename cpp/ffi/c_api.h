@@ -6,10 +6,19 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
+#include <string_view>
 
 #define JAXMG_EXPORT extern "C" __attribute__((visibility("default")))
 
 namespace jaxmg {
+
+// Writes as much of `from` as there is room for, and a zero.
+inline void write_text(std::string_view from, char* to, std::int64_t size) {
+  if (size <= 0) return;
+  const std::size_t length = std::min(from.size(), static_cast<std::size_t>(size - 1));
+  std::memcpy(to, from.data(), length);
+  to[length] = '\0';
+}
 
 // Runs body(); returns 0, or 1 with the reason in `message`.
 template <class Body>
@@ -18,11 +27,7 @@ int answered(char* message, std::int64_t message_size, Body&& body) {
     body();
     return 0;
   } catch (const std::exception& error) {
-    if (message_size > 0) {
-      const auto length = std::min<std::size_t>(std::strlen(error.what()), static_cast<std::size_t>(message_size - 1));
-      std::memcpy(message, error.what(), length);
-      message[length] = '\0';
-    }
+    write_text(error.what(), message, message_size);
     return 1;
   }
 }

@@ -1,7 +1,8 @@
 """Who does the work of a call: the backends, what each of them can do, and the choice among them.
 
-A new one is an entry of `_VENDORS` here, its number in `_native.BACKENDS`, and its C++ side
-(cpp/backends/backend.h).
+Which routines of the native code a backend serves, the native library says (cpp/routines/table.h).
+A new one is an entry of `_VENDORS` here and of `_native._VENDOR_LIBRARIES`, and its C++ side
+(cpp/routines/serve.h).
 """
 
 import warnings
@@ -18,7 +19,8 @@ from jaxmg.utils import JaxMgWarning
 
 __all__ = ["Backend", "Choice", "Request", "backends", "choose"]
 
-# The steps of each routine that can be planned: calls of the native code, one after another.
+# The steps of each routine that can be planned: routines of the native code, one after another,
+# under LAPACK's names. (What users plan as "potrs" is `jaxmg.potrs`, which factors, too.)
 STEPS = {
     "potrs": ("posv",),
     "potri": ("potrf", "potri"),
@@ -27,10 +29,8 @@ STEPS = {
     "cholesky": ("potrf", "lower"),
     "syevd": ("syevd",),
 }
-_COUNTED = ("posv", "potrs", "syevd", "redistribute")  # steps that depend on the count
 # Another backend has to be expected to take less than this part of our time: models err.
 _MARGIN = 0.8
-_ONLY_OURS = ("lower", "diagonal")  # steps that put a factor's elements where they belong
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,7 @@ def of_step(name: str, step: str) -> str:
     What a vendor's library lacks is done by this library's own code: putting a factor in order, and
     some of what derivatives need.
     """
-    if name == "tiled" or step in _ONLY_OURS:
-        return "tiled"
-    return name if any(step in STEPS[routine] for routine in _VENDORS[name].routines) else "tiled"
+    return name if name in _native.routines()[step].served_by else "tiled"
 
 
 def _fastest(routine: str, request: Request) -> Choice:
@@ -110,12 +108,11 @@ def _seconds(name: str, routine: str, request: Request) -> float:
 
 
 def _vendors_seconds(name: str, step: str, request: Request) -> float:
-    if of_step(name, step) == "tiled":
+    backend = of_step(name, step)
+    if backend == "tiled":
         return plan_step(step, request, tile=0, workspace_limit=0).seconds
     sizes = (step, request.n, request.count, request.dtype)
-    if name == "cusolvermg":
-        return _native.cusolvermg_seconds(*sizes, ranks=request.ranks)
-    return _native.grid_seconds(*sizes, ranks=request.ranks, hosts=request.hosts)
+    return _native.plan(*sizes, ranks=request.ranks, hosts=request.hosts, backend=backend).seconds
 
 
 def plan_steps(name: str, routine: str, request: Request, *, tile=0, workspace_limit=0):
@@ -129,14 +126,18 @@ def plan_steps(name: str, routine: str, request: Request, *, tile=0, workspace_l
 
 
 def plan_step(
-    step: str, request: Request, *, backend="tiled", grid_rows=0, ranks=None, **options
+    step: str, request: Request, *, backend="tiled", grid_rows=0, ranks=None, **arguments
 ) -> _native.CallPlan:
     """Return the native plan of one step, for a vendor's grid on `ranks` if they are known."""
-    sizes = (step, request.n, request.count if step in _COUNTED else 1, request.dtype)
-    options |= dict(ranks=request.ranks, processes=request.processes, hosts=request.hosts)
+    sizes = (step, request.n, request.count, request.dtype)
+    arguments |= dict(ranks=request.ranks, processes=request.processes, hosts=request.hosts)
     if backend == "cusolvermp":
-        return _cusolvermp.plan(*sizes, grid_rows=grid_rows, on=ranks, **options)
-    return _native.plan(*sizes, platform=request.platform, backend=backend, **options)
+        return _cusolvermp.plan(*sizes, grid_rows=grid_rows, on=ranks, **arguments)
+    made = _native.plan(*sizes, platform=request.platform, backend=backend, **arguments)
+    if backend == "cusolvermg":
+        own, limit = _native.cusolvermg_bytes(made), arguments.get("workspace_limit", 0)
+        return _native.with_library_bytes(made, "cuSOLVERMg", own, limit, request.n)
+    return made
 
 
 def _require(name: str, routine: str, request: Request, by: str) -> None:
@@ -160,7 +161,6 @@ class _Vendor:
     """What a vendor's library can do."""
 
     title: str
-    routines: tuple[str, ...]
     limits: Callable[[Request], str | None]  # why it cannot serve a request
     wrong: Mapping[str, str] = field(default_factory=dict)  # routines not to be relied on, and why
 
@@ -174,12 +174,10 @@ def _one_process(request: Request) -> str | None:
 _VENDORS = {
     "cusolvermg": _Vendor(
         "cuSOLVERMg",
-        ("potrs", "potri", "cho_factor", "cho_solve", "cholesky", "syevd"),
         _one_process,
     ),
     "cusolvermp": _Vendor(
         "cuSOLVERMp",
-        ("potrs", "cho_factor", "cholesky", "syevd"),
         lambda request: None,
         {
             "syevd": "cuSOLVERMp 0.9.1 is reported to return wrong eigenvectors, with info = 0, "
@@ -189,11 +187,21 @@ _VENDORS = {
 }
 
 
+def _served(name: str) -> tuple[str, ...]:
+    """Return the routines of which a vendor's library does all steps that any vendor's does."""
+
+    def served(step):
+        backends = _native.routines()[step].served_by
+        return name in backends or backends == ("tiled",)
+
+    return tuple(routine for routine, steps in STEPS.items() if all(map(served, steps)))
+
+
 def _why_not(name: str, routine: str, request: Request) -> str | None:
     """Return why a vendor's library cannot serve a call wherever it is installed, or None."""
     vendor = _VENDORS[name]
-    if routine not in vendor.routines:
-        return f"{vendor.title} has no {routine}, only {', '.join(vendor.routines)}"
+    if routine not in _served(name):
+        return f"{vendor.title} has no {routine}, only {', '.join(_served(name))}"
     if request.platform != "gpu":
         kind = request.platform.upper()
         return f"{vendor.title} runs on NVIDIA GPUs, and the mesh is of {kind} devices"
@@ -263,9 +271,13 @@ def backends() -> tuple[Backend, ...]:
     from jaxmg import __version__
 
     found = [Backend("tiled", True, __version__, None, (*STEPS, "solve_triangular"))]
-    for name, vendor in _VENDORS.items():
+    for name in _VENDORS:
         version, reason = _availability(name) if _gpus() else (None, "JAX finds no GPU")
-        found.append(Backend(name, reason is None, version, reason, vendor.routines))
+        try:
+            routines = _served(name)
+        except RuntimeError:  # There is no native library that says so.
+            routines = ()
+        found.append(Backend(name, reason is None, version, reason, routines))
     return tuple(found)
 
 

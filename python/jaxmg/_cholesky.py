@@ -47,7 +47,7 @@ class Call:
         """Return this call for a matrix that is in row blocks."""
         return dataclasses.replace(self, blocks=None)
 
-    def plan(self, routine: str, n: int, nrhs: int, dtype) -> _native.CallPlan:
+    def plan(self, routine: str, n: int, nrhs: int, dtype, **arguments) -> _native.CallPlan:
         request = _backends.Request.on(self.ranks, n, nrhs, dtype)
         backend = _backends.of_step(self.backend, routine)
         # Columns of blocks of A are rows of the grid that A^T is dealt over.
@@ -63,6 +63,7 @@ class Call:
                 backend=backend,
                 grid_rows=grid_rows,
                 ranks=self.ranks,
+                **arguments,
             )
 
         if self.workspace_limit:
@@ -94,7 +95,7 @@ def posv(a, b, *, call: Call, x_spec=None):
         plan = call.plan("posv", n, rhs.shape[0], a.dtype)
         rhs_spec, padded = _distributed(rhs, plan, ranks)
         factor, x, info = _sharding.over_ranks(
-            functools.partial(_ffi.posv, n=n, call=plan, ranks=ranks),
+            functools.partial(_ffi.posv, call=plan, ranks=ranks),
             ranks,
             (call.matrix, rhs_spec),
             (call.matrix, rhs_spec, PartitionSpec(None)),
@@ -122,7 +123,7 @@ def potrf(a, *, call: Call):
 
     def factor(a):
         factor, info = _sharding.over_ranks(
-            functools.partial(_ffi.potrf, n=n, call=plan, ranks=ranks),
+            functools.partial(_ffi.potrf, call=plan, ranks=ranks),
             ranks,
             (ranks.rows,),
             (ranks.rows, PartitionSpec(None)),
@@ -173,7 +174,7 @@ def diagonal(factor, *, call: Call):
     ranks, n = call.ranks, factor.shape[1]
     plan = call.plan("diagonal", n, 1, factor.dtype)
     values = _sharding.over_ranks(
-        functools.partial(_ffi.diagonal, n=n, call=plan, ranks=ranks),
+        functools.partial(_ffi.diagonal, call=plan, ranks=ranks),
         ranks,
         (ranks.rows,),
         _REPLICATED,
@@ -187,10 +188,10 @@ def _row_solve(call: Call, n: int, sweeps: int):
         call = dataclasses.replace(call, backend="tiled")
 
     def solve(factor, rhs):
-        plan = call.plan("potrs", n, rhs.shape[0], factor.dtype)
+        plan = call.plan("potrs", n, rhs.shape[0], factor.dtype, sweeps=sweeps)
         rhs_spec, padded = _distributed(rhs, plan, ranks)
         x = _sharding.over_ranks(
-            functools.partial(_ffi.potrs, n=n, sweeps=sweeps, call=plan, ranks=ranks),
+            functools.partial(_ffi.potrs, call=plan, ranks=ranks),
             ranks,
             (rhs_spec, ranks.rows),
             rhs_spec,
@@ -208,7 +209,7 @@ def _from_factor(routine, name: str, factor, call: Call):
     plan = call.plan(name, n, 1, factor.dtype)
 
     def one_rank(factor):
-        result = routine(factor, n=n, call=plan, ranks=ranks)
+        result = routine(factor, call=plan, ranks=ranks)
         if n == ranks.padded_rows(n):
             return result
         rows = ranks.shard_rows(n)
@@ -233,7 +234,7 @@ def posv_on_shards(a, b, call: Call):
         share = ranks.shard_rows(nrhs)
         b = _sharding.pad_rows_to(b, ranks.size * share)
         b = lax.dynamic_slice_in_dim(b, lax.axis_index(ranks.axes) * share, share)
-    _, x, info = _ffi.posv(a, b, n=n, call=plan, ranks=ranks)
+    _, x, info = _ffi.posv(a, b, call=plan, ranks=ranks)
     if plan.distributed_rhs:
         x = lax.all_gather(x, ranks.axes, tiled=True)
     x, info = (_varying.invariant(result, ranks.axes) for result in (x, info))
@@ -246,9 +247,9 @@ def inverse_on_shards(a, call: Call):
     if a.size == 0:
         return a, jnp.zeros((), np.int32)
     plan = call.plan("potrf", n, 1, a.dtype)
-    factor, info = _ffi.potrf(a, n=n, call=plan, ranks=call.ranks)
+    factor, info = _ffi.potrf(a, call=plan, ranks=call.ranks)
     plan = call.of_factor(a).plan("potri", n, 1, a.dtype)
-    x = _ffi.potri(factor, n=n, call=plan, ranks=call.ranks)
+    x = _ffi.potri(factor, call=plan, ranks=call.ranks)
     return x, _varying.invariant(info, call.ranks.axes)[0]
 
 

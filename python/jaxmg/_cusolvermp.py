@@ -29,39 +29,23 @@ def plan(
     dtype: np.dtype,
     *,
     ranks: int,
-    tile: int,
-    processes: int,
-    hosts: int,
-    workspace_limit: int,
-    grid_rows: int = 0,
+    workspace_limit: int = 0,
     on: Ranks | None = None,
+    **arguments: int,
 ) -> _native.CallPlan:
-    """Plan "posv", "potrf" or "syevd" on a grid of `ranks`, with `grid_rows` rows (0: squarest).
+    """Plan a routine on a grid of `ranks`, with `grid_rows` rows (0: squarest).
 
     The library is asked `on` these ranks; where they are not known, or not which devices they are,
     on as many of the process' GPUs.
     """
-    options = dict(ranks=ranks, tile=tile, processes=processes, grid_rows=grid_rows, hosts=hosts)
-    made = _native.grid_plan(step, n, count, dtype, **options)
-    asked = _sharding.concrete(on, ranks)
-    columns = count
-    if step == "posv" and made.distributed_rhs:
-        columns = ranks * -(-count // ranks)
-    own = solver_bytes(step, n, columns, dtype, made.pivot, grid_rows, asked)
-    total = made.workspace_bytes + own
-    if workspace_limit and total > workspace_limit:
-        raise ValueError(
-            f"cuSOLVERMp and the matrix in its tiles need {total} bytes of workspace per device "
-            f"for n = {n} in tiles of {made.pivot}, the limit is {workspace_limit}"
-        )
-    return made._replace(workspace_bytes=total)
+    made = _native.plan(step, n, count, dtype, ranks=ranks, backend="cusolvermp", **arguments)
+    own = solver_bytes(made, _sharding.concrete(on, ranks))
+    return _native.with_library_bytes(made, "cuSOLVERMp", own, workspace_limit, n)
 
 
 @functools.lru_cache(maxsize=4096)
-def solver_bytes(
-    step: str, n: int, count: int, dtype: np.dtype, tile: int, grid_rows: int, ranks: Ranks
-) -> int:
-    """Return the bytes that the library needs on each device for itself.
+def solver_bytes(made: _native.CallPlan, ranks: Ranks) -> int:
+    """Return the bytes that the library needs on each device for itself, in the call of a plan.
 
     All processes of the mesh have to ask.
     """
@@ -69,30 +53,18 @@ def solver_bytes(
     _native.vendor_version("cusolvermp")
     call = _native.plan(
         "solver_bytes",
-        1,
-        1,
+        None,
+        0,
         np.dtype(np.float32),
         ranks=ranks.size,
-        tile=0,
         platform=ranks.platform,
         processes=ranks.processes,
-        workspace_limit=0,
-        backend="cusolvermp",
+        question=made.words,
     )
 
     def one_rank():
         token = jnp.zeros((1, 1), jnp.float32)
-        _, units = _ffi.solver_bytes(
-            token,
-            step=step,
-            n=n,
-            count=count,
-            dtype=dtype,
-            tile=tile,
-            grid_rows=grid_rows,
-            call=call,
-            ranks=ranks,
-        )
+        _, units = _ffi.solver_bytes(token, call=call, ranks=ranks)
         return lax.pmax(units, ranks.axes)
 
     def ask():

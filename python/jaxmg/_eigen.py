@@ -124,7 +124,8 @@ def _syevd(a, *bounds, call: Call, uplo: int, wanted: Part, as_columns: bool = F
     if n == 0:
         specs = (matrix, *(PartitionSpec() for _ in bounds)), Aside(PartitionSpec(), None, matrix)
         return _sharding.auto(_nothing_decomposed, ranks, specs)(a, *bounds)
-    plan = call.plan("syevd", n, wanted.count, a.dtype)
+    options = dict(first=wanted.first, by_value=bool(bounds), as_columns=as_columns)
+    plan = call.plan("syevd", n, wanted.count, a.dtype, **options)
     if uplo == LOWER:
         a = _row_blocks.from_triangle(a, upper=False, call=call)
     vector = PartitionSpec(None)
@@ -184,7 +185,7 @@ def eigh_on_shards(a, call: Call, *, vectors: bool):
         v = (a.T,) if vectors else ()
         return jnp.zeros(0, np.finfo(a.dtype).dtype), *v, jnp.zeros((), np.int32)
     part = Part(0, n if vectors else 0)
-    plan = call.plan("syevd", n, part.count, a.dtype)
+    plan = call.plan("syevd", n, part.count, a.dtype, as_columns=True)
     _, w, *v, info = _ffi.syevd(a, n=n, part=part, as_columns=True, call=plan, ranks=ranks)
     w, info = (_varying.invariant(result, ranks.axes) for result in (w, info))
     return w, *v, info[0]

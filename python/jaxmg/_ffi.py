@@ -18,7 +18,7 @@ from jaxmg._sharding import Ranks
 _ROLL_WORDS = 40
 
 
-def posv(a, b, *, n: int, call: _native.CallPlan, ranks: Ranks):
+def posv(a, b, *, call: _native.CallPlan, ranks: Ranks):
     """Factor A and solve A X = B; return (this rank's part of the factor, X, info).
 
     Parameters
@@ -29,40 +29,40 @@ def posv(a, b, *, n: int, call: _native.CallPlan, ranks: Ranks):
         Right-hand sides as rows, conjugated: all of them (k = nrhs), or this rank's share
         (k = ceil(nrhs / P)) where the plan distributes them. Becomes X in the same form.
     """
-    return _solver("posv", (a, b), (_INFO,), n=n, call=call, ranks=ranks)
+    return _call("posv", (a, b), (_INFO,), call=call, ranks=ranks)
 
 
-def potrf(a, *, n: int, call: _native.CallPlan, ranks: Ranks):
+def potrf(a, *, call: _native.CallPlan, ranks: Ranks):
     """Factor A; return (this rank's part of the factor, info). `a` is as for `posv`.
 
     The factor stays in tile columns dealt to the ranks, as it is computed; only the functions below
     read it. It is all NaN if A is not positive definite, and so is what they make of it.
     """
-    return _solver("potrf", (a,), (_INFO,), n=n, call=call, ranks=ranks)
+    return _call("potrf", (a,), (_INFO,), call=call, ranks=ranks)
 
 
-def potrs(b, factor, *, n: int, sweeps: int, call: _native.CallPlan, ranks: Ranks):
-    """Solve with a factor; return X. `b` is as for `posv`, `sweeps` one of those below."""
-    (x,) = _solver("potrs", (b,), (), read=(factor,), n=n, call=call, ranks=ranks, sweeps=sweeps)
+def potrs(b, factor, *, call: _native.CallPlan, ranks: Ranks):
+    """Solve with a factor, by the sweeps of the plan; return X. `b` is as for `posv`."""
+    (x,) = _call("potrs", (b,), (), read=(factor,), call=call, ranks=ranks)
     return x
 
 
-def potri(factor, *, n: int, call: _native.CallPlan, ranks: Ranks):
+def potri(factor, *, call: _native.CallPlan, ranks: Ranks):
     """Return this rank's rows of the inverse of A, both triangles, in place of the factor."""
-    (inverse,) = _solver("potri", (factor,), (), n=n, call=call, ranks=ranks)
+    (inverse,) = _call("potri", (factor,), (), call=call, ranks=ranks)
     return inverse
 
 
-def lower(factor, *, n: int, call: _native.CallPlan, ranks: Ranks):
+def lower(factor, *, call: _native.CallPlan, ranks: Ranks):
     """Return this rank's rows of L, with zeros above the diagonal, in place of the factor."""
-    (triangle,) = _solver("lower", (factor,), (), n=n, call=call, ranks=ranks)
+    (triangle,) = _call("lower", (factor,), (), call=call, ranks=ranks)
     return triangle
 
 
-def diagonal(factor, *, n: int, call: _native.CallPlan, ranks: Ranks):
+def diagonal(factor, *, call: _native.CallPlan, ranks: Ranks):
     """Return the (1, n) diagonal of L, the same on every rank."""
-    result = jax.ShapeDtypeStruct((1, n), factor.dtype)
-    (values,) = _solver("diagonal", (), (result,), read=(factor,), n=n, call=call, ranks=ranks)
+    result = jax.ShapeDtypeStruct((1, factor.shape[1]), factor.dtype)
+    (values,) = _call("diagonal", (), (result,), read=(factor,), call=call, ranks=ranks)
     return values
 
 
@@ -90,42 +90,16 @@ def syevd(a, *bounds, n: int, part, as_columns: bool, call: _native.CallPlan, ra
     shape = (n, share) if as_columns else (share, n)
     vectors = (jax.ShapeDtypeStruct(shape, a.dtype),) if share else ()
     found = (jax.ShapeDtypeStruct((2,), np.int32),) if bounds else ()
-    attributes = {
-        "n": n,
-        "tile": call.tile,
-        "first": part.first,
-        "vectors": part.count,
-        "by_value": bool(bounds),
-        "as_columns": as_columns,
-        "half_bandwidth": call.half_bandwidth,
-        "delay": call.delay,
-        "depth": call.depth,
-        "columns": call.columns,
-        "diamonds": call.diamonds,
-        "secular": call.secular,
-        "kept": call.kept,
-        "solo": call.solo,
-        "backend": _native.BACKENDS[call.backend],
-    }
     results = (w, *vectors, *found, _INFO)
-    return _call("syevd", (a,), results, call=call, ranks=ranks, read=bounds, attributes=attributes)
+    return _call("syevd", (a,), results, call=call, ranks=ranks, read=bounds)
 
 
-def solver_bytes(token, *, step, n, count, dtype, tile, grid_rows, call, ranks: Ranks):
+def solver_bytes(token, *, call: _native.CallPlan, ranks: Ranks):
     """Ask a vendor's solver what it needs; return (token, units of 256 bytes on this rank).
 
-    `token` is a (1, 1) array of float32 zeros; `count` right-hand sides or eigenvectors.
+    `token` is a (1, 1) array of float32 zeros; the question is part of the plan.
     """
-    attributes = {
-        "routine": _native.ROUTINES[step],
-        "n": n,
-        "count": count,
-        "dtype": _native.DTYPES[dtype],
-        "tile": tile,
-        "grid_rows": grid_rows,
-        "backend": _native.BACKENDS[call.backend],
-    }
-    return _call("solver_bytes", (token,), (_INFO,), call=call, ranks=ranks, attributes=attributes)
+    return _call("solver_bytes", (token,), (_INFO,), call=call, ranks=ranks)
 
 
 # The sweeps of `potrs`: A X = B, L X = B, L^H X = B.
@@ -133,52 +107,37 @@ BOTH, FORWARD, BACKWARD = range(3)
 _INFO = jax.ShapeDtypeStruct((1,), np.int32)
 
 
-def redistribute(a, *, call: _native.CallPlan, inverse: bool, ranks: Ranks):
-    """Deal this rank's block of rows out in tiles, round robin (or back, if `inverse`)."""
-    attributes = {"tile": call.tile, "inverse": inverse}
-    (a,) = _call("redistribute", (a,), (), call=call, ranks=ranks, attributes=attributes)
+def redistribute(a, *, call: _native.CallPlan, ranks: Ranks):
+    """Deal this rank's block of rows out in tiles, round robin (or back, if the plan says so)."""
+    (a,) = _call("redistribute", (a,), (), call=call, ranks=ranks)
     return a
 
 
-def _solver(name, overwritten, results, *, n, call, ranks, read=(), **attributes):
-    attributes |= {
-        "n": n,
-        "tile": call.tile,
-        "pivot": call.pivot,
-        "slots": call.slots,
-        "distributed_rhs": call.distributed_rhs,
-        "backend": _native.BACKENDS[call.backend],
-    }
-    return _call(
-        name, overwritten, results, call=call, ranks=ranks, read=read, attributes=attributes
-    )
-
-
-def _call(name, overwritten, results, *, call, ranks, attributes, read=()):
+def _call(name, overwritten, results, *, call, ranks, read=()):
     """Call a handler; return what became of the operands it overwrites, then its other results."""
     operands = _varying.alike(*overwritten, *read)
     results = tuple(
         _varying.result(kind.shape, kind.dtype, *operands)
         for kind in (*overwritten, *results, _workspace(call))
     )
-    attributes["call_site"] = _call_site(name, results, attributes)
+    call_site = _call_site(name, results, call)
     *outputs, _ = jax.ffi.ffi_call(
         f"jaxmg_{name}",
         results,
         input_output_aliases={i: i for i in range(len(overwritten))},
         vmap_method="sequential",
-    )(*operands, _roll(ranks, attributes["call_site"], *operands), **_attributes(ranks, attributes))
+    )(*operands, _roll(ranks, call_site, *operands), **_attributes(call, call_site))
     return tuple(_varying.in_context(output, *operands) for output in outputs)
 
 
-def _call_site(name: str, results, attributes) -> int:
-    """Return a hash of a call: its routine, results and attributes.
+def _call_site(name: str, results, call: _native.CallPlan) -> int:
+    """Return a hash of a call: its routine, results and plan.
 
     It depends on nothing that was traced before. A program is therefore found in the persistent
     compilation cache whatever the order of calls, and is the same in all processes.
     """
     shapes = [(result.shape, str(result.dtype)) for result in results]
-    kind = repr((name, shapes, sorted((key, int(value)) for key, value in attributes.items())))
+    kind = repr((name, shapes, call.words))
     return int.from_bytes(hashlib.blake2b(kind.encode(), digest_size=7).digest(), "little")
 
 
@@ -198,13 +157,13 @@ def _roll(ranks: Ranks, call_site: int, *operands):
     return lax.all_gather(name, ranks.axes) if ranks.axes else name[None]
 
 
-def _attributes(ranks: Ranks, attributes):
+def _attributes(call: _native.CallPlan, call_site: int):
     """Return the attributes of a call as int64, whatever JAX's default integer is."""
-    attributes |= {
-        "processes": ranks.processes,
-        "timeout_ms": round(1000 * config.timeout_seconds),
+    return {
+        "plan": np.array(call.words, np.int64),
+        "call_site": np.int64(call_site),
+        "timeout_ms": np.int64(round(1000 * config.timeout_seconds)),
     }
-    return {name: np.int64(value) for name, value in attributes.items()}
 
 
 def _workspace(call: _native.CallPlan):

@@ -12,6 +12,7 @@ import importlib.util
 import os
 import threading
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,69 +21,28 @@ import numpy as np
 
 from jaxmg.utils import JaxMgWarning
 
-ROUTINES = {
-    "posv": 0,
-    "redistribute": 1,
-    "potrf": 2,
-    "potrs": 3,
-    "potri": 4,
-    "lower": 5,
-    "diagonal": 6,
-    "syevd": 7,
-    "solver_bytes": 8,
-}
-HANDLERS = ("roll_call", *ROUTINES)
-DTYPES = {
-    np.dtype(name): code
-    for code, name in enumerate(("float32", "float64", "complex64", "complex128"))
-}
-PLATFORMS = {"cpu": 0, "gpu": 1}
+DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "complex64", "complex128"))
+PLATFORMS = ("cpu", "gpu")
 _XLA_PLATFORMS = {"cpu": "cpu", "gpu": "CUDA"}
-BACKENDS = {"tiled": 0, "cusolvermg": 1, "cusolvermp": 2}
 
 _CUDA_MAJORS = (13, 12)
 _NVIDIA_LIBRARIES = ("cudart", "cublas", "cusolver", "nccl")
 # What each vendor's backend loads on its first use, by the names that cuda-pathfinder has for them.
 _VENDOR_LIBRARIES = {"cusolvermg": ("cusolverMg",), "cusolvermp": ("cusolverMp",)}
+BACKENDS = ("tiled", *_VENDOR_LIBRARIES)
+_MOST_WORDS = 256  # of an encoded plan
 _loading = threading.RLock()
 
 
-class _PlanRequest(ctypes.Structure):
-    _fields_ = [
-        (name, ctypes.c_int64)
-        for name in (
-            "routine",
-            "n",
-            "nrhs",
-            "dtype",
-            "ranks",
-            "tile",
-            "platform",
-            "processes",
-            "workspace_limit",
-            "hosts",
-        )
-    ] + [(name, ctypes.c_double) for name in ("link_bytes", "network_bytes", "network_seconds")]
-
-
-class _PlanResult(ctypes.Structure):
+class _Answer(ctypes.Structure):
     _fields_ = [
         ("tile", ctypes.c_int64),
-        ("pivot", ctypes.c_int64),
-        ("slots", ctypes.c_int64),
         ("distributed_rhs", ctypes.c_int64),
         ("workspace_bytes", ctypes.c_int64),
         ("shard_bytes", ctypes.c_int64),
         ("rhs_bytes", ctypes.c_int64),
-        ("half_bandwidth", ctypes.c_int64),
-        ("delay", ctypes.c_int64),
-        ("depth", ctypes.c_int64),
-        ("columns", ctypes.c_int64),
-        ("diamonds", ctypes.c_int64),
-        ("secular", ctypes.c_int64),
-        ("kept", ctypes.c_int64),
-        ("solo", ctypes.c_int64),
         ("seconds", ctypes.c_double),
+        ("words", ctypes.c_int64),
     ]
 
 
@@ -110,23 +70,42 @@ _AS_MEASURED = Network()
 class CallPlan(NamedTuple):
     """What the native planner decided for one call, per device."""
 
+    words: tuple[int, ...]  # All of it, encoded for the handler.
     tile: int
-    pivot: int
-    slots: int
     distributed_rhs: bool
     workspace_bytes: int
     shard_bytes: int
     rhs_bytes: int
-    half_bandwidth: int
-    delay: int
-    depth: int
-    columns: int
-    diamonds: int
-    secular: int
-    kept: int
-    solo: bool
     seconds: float
     backend: str
+
+    def fields(self) -> dict[str, str]:
+        """Return all fields of the problem and of the plan, whose own ones win, as text."""
+        words, size = (ctypes.c_int64 * len(self.words))(*self.words), ctypes.c_int64(4096)
+        text = ctypes.create_string_buffer(size.value)
+        _ask(_host_library().jaxmg_describe, words, ctypes.c_int64(len(words)), text, size)
+        return dict(field.split("=") for field in text.value.decode().split()[1:])
+
+
+class Routine(NamedTuple):
+    """A routine of the native code."""
+
+    counted: str | None  # What is counted besides the order of the matrix, by the planner's name.
+    served_by: tuple[str, ...]  # Backends.
+
+
+@functools.cache
+def routines() -> dict[str, Routine]:
+    """Return what can be planned and called, by name."""
+    return {
+        name: Routine(None if counted == "-" else counted, tuple(served_by))
+        for name, counted, *served_by in _table(_host_library())
+    }
+
+
+def _table(library: ctypes.CDLL) -> list[list[str]]:
+    library.jaxmg_routines.restype = ctypes.c_char_p
+    return [line.split() for line in library.jaxmg_routines().decode().splitlines()]
 
 
 def library_dir() -> Path:
@@ -147,170 +126,71 @@ def require(platform: str) -> None:
 def plan(
     routine: str,
     n: int,
-    nrhs: int,
+    count: int,
     dtype: np.dtype,
     *,
     ranks: int,
-    tile: int,
-    platform: str,
-    processes: int,
-    workspace_limit: int,
-    backend: str = "tiled",
-    hosts: int = 1,
-    network: Network = _AS_MEASURED,
-) -> CallPlan:
-    """Ask the native planner; 0 for `tile` or `workspace_limit` leaves the choice to it.
-
-    For "redistribute", `n` is the number of rows on all ranks together, `nrhs` their length; for
-    "syevd", `nrhs` is the number of eigenvectors wanted. `hosts` and `network` matter for the
-    estimated time alone. For "cusolvermg", which is loaded then, the workspace is with its own.
-    """
-    request = _request(
-        routine,
-        n,
-        nrhs,
-        dtype,
-        ranks=ranks,
-        tile=tile,
-        platform=platform,
-        processes=processes,
-        workspace_limit=workspace_limit,
-        hosts=hosts,
-        network=network,
-    )
-    result = _PlanResult()
-    arguments = ctypes.byref(request), ctypes.byref(result)
-    if backend != "cusolvermg":
-        _ask(_host_library().jaxmg_plan, *arguments, error=ValueError)
-    else:
-        _ask(_host_library().jaxmg_cusolvermg_plan, *arguments, error=ValueError)
-        result.workspace_bytes += _cusolvermg_bytes(request, result)
-        if 0 < workspace_limit < result.workspace_bytes:
-            raise ValueError(
-                f"cuSOLVERMg needs {result.workspace_bytes} bytes of workspace per device for "
-                f"n = {n}, the limit is {workspace_limit}"
-            )
-    return _call_plan(result, backend)
-
-
-@functools.lru_cache(maxsize=4096)
-def grid_plan(
-    routine: str,
-    n: int,
-    nrhs: int,
-    dtype: np.dtype,
-    *,
-    ranks: int,
-    tile: int,
-    processes: int,
-    grid_rows: int = 0,
-    hosts: int = 1,
-    network: Network = _AS_MEASURED,
-) -> CallPlan:
-    """Plan "posv", "potrf" or "syevd" for cuSOLVERMp, without what the library needs for itself.
-
-    The ranks are a grid with `grid_rows` rows, or if that is 0 the squarest one; `pivot` is the
-    order of the library's square tiles.
-    """
-    options = dict(ranks=ranks, tile=tile, processes=processes, hosts=hosts, network=network)
-    request = _request(routine, n, nrhs, dtype, **options)
-    result = _PlanResult()
-    function, rows = _host_library().jaxmg_grid_plan, ctypes.c_int64(grid_rows)
-    _ask(function, ctypes.byref(request), rows, ctypes.byref(result), error=ValueError)
-    return _call_plan(result, "cusolvermp")
-
-
-def _request(
-    routine: str,
-    n: int,
-    nrhs: int,
-    dtype: np.dtype,
-    *,
-    ranks: int,
-    tile: int = 0,
     platform: str = "gpu",
-    processes: int = 1,
-    workspace_limit: int = 0,
-    hosts: int = 1,
+    backend: str = "tiled",
     network: Network = _AS_MEASURED,
-) -> _PlanRequest:
-    return _PlanRequest(
-        ROUTINES[routine],
-        n,
-        nrhs,
-        DTYPES[dtype],
-        ranks,
-        tile,
-        PLATFORMS[platform],
-        processes,
-        workspace_limit,
-        hosts,
-        *network,
-    )
+    **arguments: int,
+) -> CallPlan:
+    """Ask the native planner.
 
-
-def _call_plan(result: _PlanResult, backend: str) -> CallPlan:
+    `count` is that of right-hand sides, eigenvectors or elements of a row, for routines with such
+    a number. Arguments are those of every routine (``tile``, ``workspace_limit``, ``processes``,
+    ``hosts``), and those of this one; 0 for a tile or a limit leaves the choice to the planner.
+    `hosts` and `network` matter for the estimated time alone. The workspace that a vendor's library
+    needs for itself is missing, see `with_library_bytes`.
+    """
+    arguments |= dict(dtype=dtype, ranks=ranks, platform=platform) | network._asdict()
+    if n is not None:
+        arguments["n"] = n
+    if (known := routines().get(routine)) and known.counted:
+        arguments[known.counted] = count
+    problem = " ".join(f"{name}={_text(value)}" for name, value in arguments.items())
+    names = (text.encode() for text in (routine, backend, problem))
+    answer, words = _Answer(), (ctypes.c_int64 * _MOST_WORDS)()
+    results = ctypes.byref(answer), words, ctypes.c_int64(len(words))
+    _ask(_host_library().jaxmg_plan, *names, *results, error=ValueError)
     return CallPlan(
-        result.tile,
-        result.pivot,
-        result.slots,
-        bool(result.distributed_rhs),
-        result.workspace_bytes,
-        result.shard_bytes,
-        result.rhs_bytes,
-        result.half_bandwidth,
-        result.delay,
-        result.depth,
-        result.columns,
-        result.diamonds,
-        result.secular,
-        result.kept,
-        bool(result.solo),
-        result.seconds,
+        tuple(words[: answer.words]),
+        answer.tile,
+        bool(answer.distributed_rhs),
+        answer.workspace_bytes,
+        answer.shard_bytes,
+        answer.rhs_bytes,
+        answer.seconds,
         backend,
     )
 
 
-@functools.lru_cache(maxsize=4096)
-def grid_seconds(
-    routine: str,
-    n: int,
-    nrhs: int,
-    dtype: np.dtype,
-    *,
-    ranks: int,
-    hosts: int = 1,
-    network: Network = _AS_MEASURED,
-) -> float:
-    """Return how long a call on GPUs would take on a two-dimensional grid, as cuSOLVERMp has it.
+def _text(value) -> str:
+    """Return a value of a planner's argument as text."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(int(value)) if isinstance(value, (bool, np.integer)) else str(value)
 
-    To be held against `plan(...).seconds`. The routines are "posv", "potrf", "potrs" and "syevd";
-    others raise ValueError.
-    """
-    request = _request(routine, n, nrhs, dtype, ranks=ranks, hosts=hosts, network=network)
-    seconds = ctypes.c_double()
-    function = _host_library().jaxmg_grid_seconds
-    _ask(function, ctypes.byref(request), ctypes.byref(seconds), error=ValueError)
-    return seconds.value
+
+def with_library_bytes(made: CallPlan, library: str, own: int, limit: int, n: int) -> CallPlan:
+    """Return a plan with the workspace that a vendor's library needs for itself."""
+    total = made.workspace_bytes + own
+    if 0 < limit < total:
+        raise ValueError(
+            f"{library} and the matrix as it takes it need {total} bytes of workspace per device "
+            f"for n = {n}, the limit is {limit}"
+        )
+    return made._replace(workspace_bytes=total)
 
 
 @functools.lru_cache(maxsize=4096)
-def cusolvermg_seconds(routine: str, n: int, nrhs: int, dtype: np.dtype, *, ranks: int) -> float:
-    """Return how long a call would take with cuSOLVERMg, which is not loaded for that."""
-    request = _request(routine, n, nrhs, dtype, ranks=ranks)
-    result = _PlanResult()
-    function = _host_library().jaxmg_cusolvermg_plan
-    _ask(function, ctypes.byref(request), ctypes.byref(result), error=ValueError)
-    return result.seconds
-
-
-def _cusolvermg_bytes(request: _PlanRequest, plan: _PlanResult) -> int:
+def cusolvermg_bytes(made: CallPlan) -> int:
     """Return how many bytes of workspace cuSOLVERMg needs for itself, as only it can tell."""
     vendor_version("cusolvermg")
     needed = ctypes.c_int64()
-    sizes = (request.routine, request.n, request.nrhs, request.dtype, request.ranks)
-    arguments = map(ctypes.c_int64, (*sizes, plan.tile, plan.distributed_rhs))
-    _ask(cuda_library().jaxmg_cusolvermg_workspace, *arguments, ctypes.byref(needed))
+    words = (ctypes.c_int64 * len(made.words))(*made.words)
+    function = cuda_library().jaxmg_cusolvermg_workspace
+    _ask(function, words, ctypes.c_int64(len(words)), ctypes.byref(needed))
     return max(256, needed.value)
 
 
@@ -418,11 +298,12 @@ def _load_host_library() -> ctypes.CDLL:
     library.jaxmg_set_blas.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
     library.jaxmg_set_find_handler.restype = None
     library.jaxmg_set_find_handler(_find_handler)
-    for platform, xla_platform in _XLA_PLATFORMS.items():
-        for name in HANDLERS:
-            handler = jax.ffi.pycapsule(getattr(library, f"jaxmg_forward_{platform}_{name}"))
+    library.jaxmg_forwarding_handler.restype = ctypes.c_void_p
+    for name in ("roll_call", *(name for name, *_ in _table(library))):
+        for platform, xla_platform in _XLA_PLATFORMS.items():
+            handler = library.jaxmg_forwarding_handler(platform.encode(), name.encode())
             jax.ffi.register_ffi_target(
-                f"jaxmg_{name}", handler, platform=xla_platform, api_version=1
+                f"jaxmg_{name}", jax.ffi.pycapsule(handler), platform=xla_platform, api_version=1
             )
     return library
 
@@ -436,23 +317,23 @@ def _find_handler(platform: bytes, name: bytes, message: int, message_size: int)
     Threads of XLA call it when a forwarding handler runs first; see cpp/ffi/forwarding.h.
     """
     try:
-        library, prefix = _load_handlers(platform.decode())
-        handler = getattr(library, f"jaxmg_{prefix}_{name.decode()}")
-        return ctypes.cast(handler, ctypes.c_void_p).value
+        library = _load_handlers(platform.decode())
+        library.jaxmg_handler.restype = ctypes.c_void_p
+        return library.jaxmg_handler(name)
     except BaseException as error:  # No exception may pass through C++.
         text = str(error).encode()[: message_size - 1] + b"\0"
         ctypes.memmove(message, text, len(text))
         return None
 
 
-def _load_handlers(platform: str) -> tuple[ctypes.CDLL, str]:
-    """Return the library that has the handlers of a platform, and the prefix of their names."""
+def _load_handlers(platform: str) -> ctypes.CDLL:
+    """Return the library that has the handlers of a platform."""
     if platform == "gpu":
-        return cuda_library(), "cuda"
+        return cuda_library()
     with _loading:
         library = _load_host_library()
         _hand_over_blas(library)
-    return library, "host"
+    return library
 
 
 @functools.cache

@@ -634,7 +634,7 @@ def _cyclic(a, *, call: Call, pad: bool):
     plan = call.plan("redistribute", n_rows, a.shape[1], a.dtype)
 
     def one_rank(a):
-        return _ffi.redistribute(a, call=plan, inverse=False, ranks=ranks)
+        return _ffi.redistribute(a, call=plan, ranks=ranks)
 
     def all_ranks(a):
         a = _sharding.pad_rows_to(a, n_rows)

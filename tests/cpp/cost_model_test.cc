@@ -1,29 +1,45 @@
-#include "backends/cost_model.h"
+#include "planner/cost_model.h"
 
+#include <concepts>
 #include <cstdint>
-#include <tuple>
+#include <functional>
+#include <string>
 #include <utility>
 #include <vector>
 
-#include "backends/eigen_plan.h"
-#include "backends/plan.h"
 #include "core/error.h"
 #include "gtest/gtest.h"
+#include "routines/table.h"
 
 namespace jaxmg::testing {
 namespace {
 
+using routines::Posv, routines::Potrf, routines::Potri, routines::Potrs, routines::Syevd;
 constexpr auto f64 = ScalarType::f64;
 
-// What a call takes on GPUs: `nrhs` right-hand sides, or eigenvectors.
-double columns(Routine routine, std::int64_t n, std::int64_t nrhs, std::int64_t ranks, const Network& network = {},
-               ScalarType type = f64) {
-  if (routine == Routine::syevd)
-    return make_eigen_plan({n, type, ranks, 0, Platform::cuda, 1, 0, nrhs, network}).seconds;
-  return make_plan({routine, n, nrhs, type, ranks, 0, Platform::cuda, 1, 0, network}).seconds;
+// What a call of R takes on GPUs with `count` right-hand sides or eigenvectors, if it has such.
+template <class R>
+double seconds_of(std::int64_t n, std::int64_t count, std::int64_t ranks, const Network& network = {},
+                  ScalarType type = f64, Platform platform = Platform::cuda) {
+  typename R::Problem q{};
+  q.type = type;
+  q.ranks = ranks;
+  q.platform = platform;
+  q.network = network;
+  q.n = n;
+  if constexpr (requires { q.nrhs; }) q.nrhs = count;
+  if constexpr (requires { q.vectors; }) q.vectors = count;
+  return R::plan(q).seconds;
 }
-double grid(Routine routine, std::int64_t n, std::int64_t nrhs, std::int64_t ranks, const Network& network = {}) {
-  return grid_seconds({routine, n, nrhs, f64, ranks, 0, Platform::cuda, 1, 0, network});
+template <class R>
+double columns(std::int64_t n, std::int64_t count, std::int64_t ranks, const Network& network = {},
+               ScalarType type = f64) {
+  return seconds_of<R>(n, count, ranks, network, type);
+}
+template <class R>
+double grid(std::int64_t n, std::int64_t count, std::int64_t ranks, const Network& network = {},
+            Platform platform = Platform::cuda) {
+  return seconds_of<Served<CusolverMp, R>>(n, count, ranks, network, f64, platform);
 }
 
 Network on_hosts(std::int64_t hosts) { return {hosts, 0, 0, 0}; }
@@ -31,35 +47,35 @@ Network on_hosts(std::int64_t hosts) { return {hosts, 0, 0, 0}; }
 // Medians of benchmarks/results, 2026-11-22 (four H200, NVLink) and 2026-11-24 (one).
 TEST(CostModel, PredictsWhatThisLibraryWasMeasuredToTake) {
   struct Measured {
-    Routine routine;
+    double (*model)(std::int64_t, std::int64_t, std::int64_t, const Network&, ScalarType);
     std::int64_t n, nrhs, ranks;
     double seconds;
     ScalarType type = f64;
   };
-  const std::vector<Measured> all = {{Routine::posv, 1024, 1, 4, 0.0020},
-                                     {Routine::posv, 4096, 1, 4, 0.0068},
-                                     {Routine::posv, 16384, 1, 4, 0.0294},
-                                     {Routine::posv, 32768, 1, 4, 0.1020},
-                                     {Routine::posv, 65536, 1, 4, 0.5382},
-                                     {Routine::posv, 131072, 1, 4, 3.5311},
-                                     {Routine::posv, 32768, 1, 4, 0.1065, ScalarType::f32},
-                                     {Routine::posv, 32768, 1, 4, 0.2649, ScalarType::c128},
-                                     {Routine::posv, 16384, 1, 1, 0.0388},
-                                     {Routine::posv, 32768, 1, 1, 0.2369},
-                                     {Routine::potrs, 32768, 1, 1, 0.0065},
-                                     {Routine::potrs, 32768, 16, 1, 0.0331},
-                                     {Routine::potrs, 32768, 2048, 1, 0.0958},
-                                     {Routine::syevd, 8192, 8192, 1, 0.2364},
-                                     {Routine::syevd, 16384, 16384, 1, 1.1951},
-                                     {Routine::syevd, 8192, 0, 1, 0.1544},
-                                     {Routine::syevd, 16384, 0, 1, 0.4864}};
+  const std::vector<Measured> all = {{columns<Posv>, 1024, 1, 4, 0.0020},
+                                     {columns<Posv>, 4096, 1, 4, 0.0068},
+                                     {columns<Posv>, 16384, 1, 4, 0.0294},
+                                     {columns<Posv>, 32768, 1, 4, 0.1020},
+                                     {columns<Posv>, 65536, 1, 4, 0.5382},
+                                     {columns<Posv>, 131072, 1, 4, 3.5311},
+                                     {columns<Posv>, 32768, 1, 4, 0.1065, ScalarType::f32},
+                                     {columns<Posv>, 32768, 1, 4, 0.2649, ScalarType::c128},
+                                     {columns<Posv>, 16384, 1, 1, 0.0388},
+                                     {columns<Posv>, 32768, 1, 1, 0.2369},
+                                     {columns<Potrs>, 32768, 1, 1, 0.0065},
+                                     {columns<Potrs>, 32768, 16, 1, 0.0331},
+                                     {columns<Potrs>, 32768, 2048, 1, 0.0958},
+                                     {columns<Syevd>, 8192, 8192, 1, 0.2364},
+                                     {columns<Syevd>, 16384, 16384, 1, 1.1951},
+                                     {columns<Syevd>, 8192, 0, 1, 0.1544},
+                                     {columns<Syevd>, 16384, 0, 1, 0.4864}};
   for (const Measured& m : all) {
-    EXPECT_NEAR(columns(m.routine, m.n, m.nrhs, m.ranks, {}, m.type) / m.seconds, 1, 0.2)
-        << "routine " << static_cast<int>(m.routine) << ", n = " << m.n << ", nrhs " << m.nrhs;
+    EXPECT_NEAR(m.model(m.n, m.nrhs, m.ranks, {}, m.type) / m.seconds, 1, 0.2)
+        << m.seconds << " s, n = " << m.n << ", nrhs " << m.nrhs;
   }
   // The inverse was measured together with the factor.
   for (const auto& [n, seconds] : {std::pair<std::int64_t, double>{16384, 0.1138}, {32768, 0.7533}}) {
-    EXPECT_NEAR((columns(Routine::potrf, n, 1, 1) + columns(Routine::potri, n, 1, 1)) / seconds, 1, 0.2) << n;
+    EXPECT_NEAR((columns<Potrf>(n, 1, 1) + columns<Potri>(n, 1, 1)) / seconds, 1, 0.2) << n;
   }
 }
 
@@ -85,17 +101,17 @@ TEST(CostModel, PredictsWhatCusolverMgWasMeasuredToTake) {
 // eigenvectors.
 TEST(CostModel, PredictsWhatAGridWasMeasuredToTake) {
   for (const auto& [n, seconds] : {std::pair<std::int64_t, double>{16384, 0.031}, {32768, 0.124}, {65536, 0.674}}) {
-    EXPECT_NEAR(grid(Routine::potrf, n, 1, 4) / seconds, 1, 0.2) << n;
+    EXPECT_NEAR(grid<Potrf>(n, 1, 4) / seconds, 1, 0.2) << n;
   }
   for (const auto& [n, seconds] : {std::pair<std::int64_t, double>{8192, 0.91}, {16384, 2.39}}) {
-    EXPECT_NEAR(grid(Routine::syevd, n, n, 4) / seconds, 1, 0.2) << n;
+    EXPECT_NEAR(grid<Syevd>(n, n, 4) / seconds, 1, 0.2) << n;
   }
 }
 
 TEST(CostModel, MoreHostsAndSlowerNetworksTakeLonger) {
-  for (const Routine routine : {Routine::posv, Routine::potri, Routine::syevd}) {
+  for (const auto& model : {columns<Posv>, columns<Potri>, columns<Syevd>}) {
     for (const std::int64_t n : {8192, 65536, 262144}) {
-      const auto seconds = [&](const Network& network) { return columns(routine, n, 1, 64, network); };
+      const auto seconds = [&](const Network& network) { return model(n, 1, 64, network, f64); };
       const double one = seconds({});
       EXPECT_EQ(seconds({1, 0, 1e9, 1e-3}), one) << "there is no network within a host";
       double last = one;
@@ -115,21 +131,21 @@ TEST(CostModel, MoreHostsAndSlowerNetworksTakeLonger) {
 TEST(CostModel, VolumesFallWithTheRootOfTheRanksOnAGridAlone) {
   const std::int64_t n = 262144;
   const auto slow = [](std::int64_t ranks) { return Network{ranks, 0, 1e6, 1e-9}; };
-  EXPECT_NEAR(grid(Routine::potrf, n, 1, 64, slow(64)) / grid(Routine::potrf, n, 1, 256, slow(256)), 2, 0.2);
-  EXPECT_GE(columns(Routine::potrf, n, 1, 256, slow(256)), columns(Routine::potrf, n, 1, 64, slow(64)));
+  EXPECT_NEAR(grid<Potrf>(n, 1, 64, slow(64)) / grid<Potrf>(n, 1, 256, slow(256)), 2, 0.2);
+  EXPECT_GE(columns<Potrf>(n, 1, 256, slow(256)), columns<Potrf>(n, 1, 64, slow(64)));
   const double half = 8.0 * static_cast<double>(n) * static_cast<double>(n) / 2;
-  EXPECT_GE(columns(Routine::potrf, n, 1, 64, slow(64)), half * 63 / 64 / 1e6);
+  EXPECT_GE(columns<Potrf>(n, 1, 64, slow(64)), half * 63 / 64 / 1e6);
 }
 
 // Hosts of eight GPUs: columns are faster on one of them, a grid on many, and it overtakes once.
 TEST(CostModel, AGridOvertakesOnceAsHostsBecomeMany) {
-  for (const Routine routine : {Routine::posv, Routine::syevd}) {
+  const auto check = []<class R>(R) {
     for (const std::int64_t n : {16384, 65536, 262144}) {
-      const std::int64_t nrhs = routine == Routine::syevd ? n : 1;
+      const std::int64_t nrhs = std::same_as<R, Syevd> ? n : 1;
       bool overtaken = false;
       for (std::int64_t hosts = 1; hosts <= 128; hosts *= 2) {
         const Network network = on_hosts(hosts);
-        const bool faster = grid(routine, n, nrhs, 8 * hosts, network) < columns(routine, n, nrhs, 8 * hosts, network);
+        const bool faster = grid<R>(n, nrhs, 8 * hosts, network) < columns<R>(n, nrhs, 8 * hosts, network);
         if (hosts == 1) {
           EXPECT_FALSE(faster) << n;
         }
@@ -138,16 +154,17 @@ TEST(CostModel, AGridOvertakesOnceAsHostsBecomeMany) {
       }
       EXPECT_TRUE(overtaken) << n;
     }
-  }
+  };
+  check(Posv{});
+  check(Syevd{});
 }
 
 TEST(CostModel, RefusesWhatItDoesNotKnow) {
-  EXPECT_THROW(columns(Routine::posv, 100, 1, 4, on_hosts(5)), Error);
-  EXPECT_THROW(columns(Routine::posv, 100, 1, 4, on_hosts(0)), Error);
-  EXPECT_THROW(columns(Routine::syevd, 100, 1, 4, on_hosts(5)), Error);
-  EXPECT_THROW(grid(Routine::potri, 100, 1, 4), Error);
-  EXPECT_THROW(grid(Routine::posv, 0, 1, 4), Error);
-  EXPECT_THROW(grid_seconds({Routine::posv, 100, 1, f64, 4, 0, Platform::cpu, 1, 0}), Error);
+  EXPECT_THROW(columns<Posv>(100, 1, 4, on_hosts(5)), Error);
+  EXPECT_THROW(columns<Posv>(100, 1, 4, on_hosts(0)), Error);
+  EXPECT_THROW(columns<Syevd>(100, 1, 4, on_hosts(5)), Error);
+  EXPECT_THROW(grid<Posv>(0, 1, 4), Error);
+  EXPECT_THROW(grid<Posv>(100, 1, 4, {}, Platform::cpu), Error);
 }
 
 }  // namespace

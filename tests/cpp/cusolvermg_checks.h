@@ -1,4 +1,4 @@
-// What the backend of cuSOLVERMg must do on any kind of ranks and with whatever stands for the library.
+// Properties of routines served by cuSOLVERMg, on any kind of ranks and with whatever stands for the library.
 #pragma once
 
 #include <algorithm>
@@ -8,17 +8,16 @@
 #include <utility>
 #include <vector>
 
-#include "backends/cusolvermg_cholesky.h"
-#include "backends/cusolvermg_eigen.h"
-#include "backends/cusolvermg_workspace.h"
 #include "eigenproblems.h"
-#include "engine/dealt_columns.h"
 #include "gtest/gtest.h"
 #include "hermitian.h"
 #include "matrices.h"
 #include "residuals.h"
+#include "routines/served/cusolvermg/cholesky.h"
+#include "routines/served/cusolvermg/eigen.h"
 #include "shapes.h"
 #include "solves.h"
+#include "vendor/cusolvermg/dealt_columns.h"
 
 namespace jaxmg::testing {
 
@@ -48,129 +47,46 @@ class CusolverMgTest : public ::testing::Test {
  protected:
   using Ranks = typename Parameter::Ranks;
   using T = typename Parameter::Scalar;
-  using Session = typename Parameter::Library::Session;
-  using Cholesky = CusolverMgCholesky<T, typename Ranks::Engine, Session>;
-  using EigenBackend = CusolverMgEigen<T, typename Ranks::Engine, Session>;
+  template <class R>
+  using Call = CallOf<Served<CusolverMg, R>, T>;
 
   // Our own pieces and the library's.
-  static std::int64_t bytes(const Shape& s, std::int64_t nrhs, bool inverse) {
-    return CusolverMgStages<T>(Arena(), s.layout(), s.depth, s.slots, inverse).memory.bytes() +
-           Parameter::Library::template cholesky_bytes<T>(s, nrhs);
+  template <class R>
+  static std::int64_t bytes(const Call<R>& call) {
+    return call.bytes() + Parameter::Library::bytes(call);
   }
 
   static Solution<T> solve(const Matrix<T>& a, const Matrix<T>& b, const Shape& s, bool distributed) {
     Ranks ranks(s.ranks);
-    const auto rhs =
-        distributed ? columns_for_each(b, s.ranks) : std::vector<Matrix<T>>(static_cast<std::size_t>(s.ranks), b);
-    auto shards = ranks.template matrix<T>(s.n, s.layout().shard());
-    auto x = ranks.template matrix<T>(s.n, rhs[0].columns());
-    auto status = ranks.template matrix<std::int32_t>(1, 1);
-    auto workspace =
-        ranks.template matrix<std::byte>(bytes(s, distributed ? s.ranks * rhs[0].columns() : b.columns(), false), 1);
-    upload(shards, in_blocks(a, s.layout()));
-    upload(x, rhs);
-    ranks.run([&](auto& engine) {
-      const int rank = engine.rank();
-      Cholesky().posv(engine, dealt_matrix(s, shards.view(rank)), {x.view(rank), distributed}, status.view(rank).data,
-                      arena_over(workspace.view(rank)));
-    });
-    Solution<T> solution{download(x, s.ranks), {}};
-    for (const auto& info : download(status, s.ranks)) solution.info.push_back(info(0, 0));
-    return solution;
+    const Call<routines::Posv> call(s, b.columns(), distributed);
+    return testing::solve(ranks, in_blocks(a, s.layout()), b, call, bytes<routines::Posv>(call));
   }
-
-  template <class Body>
-  static OnShards<T> on_shards(const std::vector<Matrix<T>>& from, const Shape& s, std::int64_t workspace_bytes,
-                               Body&& body) {
-    Ranks ranks(s.ranks);
-    auto shards = ranks.template matrix<T>(s.n, s.layout().shard());
-    auto status = ranks.template matrix<std::int32_t>(1, 1);
-    auto workspace = ranks.template matrix<std::byte>(workspace_bytes, 1);
-    upload(shards, from);
-    ranks.run([&](auto& engine) {
-      const int rank = engine.rank();
-      Cholesky backend;
-      body(backend, engine, dealt_matrix(s, shards.view(rank)), status.view(rank).data,
-           arena_over(workspace.view(rank)));
-    });
-    OnShards<T> result{download(shards, s.ranks), {}};
-    for (const auto& info : download(status, s.ranks)) result.status.push_back(info(0, 0));
-    return result;
-  }
-
   static OnShards<T> factor(const Matrix<T>& a, const Shape& s) {
-    return on_shards(in_blocks(a, s.layout()), s, bytes(s, 1, false),
-                     [](auto& backend, auto& engine, const auto& matrix, std::int32_t* status, Arena workspace) {
-                       backend.potrf(engine, matrix, status, workspace);
-                     });
+    Ranks ranks(s.ranks);
+    const Call<routines::Potrf> call(s);
+    return on_shards(ranks, in_blocks(a, s.layout()), call, bytes<routines::Potrf>(call));
   }
   static std::vector<Matrix<T>> inverse(const std::vector<Matrix<T>>& factor, const Shape& s) {
-    return on_shards(factor, s, bytes(s, 1, true),
-                     [](auto& backend, auto& engine, const auto& matrix, std::int32_t* status, Arena workspace) {
-                       engine.set_info(Lane::panel, status, 0);
-                       backend.potri(engine, matrix, workspace);
-                     })
-        .shards;
+    Ranks ranks(s.ranks);
+    const Call<routines::Potri> call(s);
+    return on_shards(ranks, factor, call, bytes<routines::Potri>(call)).shards;
   }
   static std::vector<Matrix<T>> solve_with(const std::vector<Matrix<T>>& factor, const Matrix<T>& b, const Shape& s) {
     Ranks ranks(s.ranks);
-    auto shards = ranks.template matrix<T>(s.n, s.layout().shard());
-    auto x = ranks.template matrix<T>(s.n, b.columns());
-    auto workspace = ranks.template matrix<std::byte>(bytes(s, b.columns(), false), 1);
-    upload(shards, factor);
-    upload(x, std::vector<Matrix<T>>(static_cast<std::size_t>(s.ranks), b));
-    ranks.run([&](auto& engine) {
-      const int rank = engine.rank();
-      Cholesky().potrs(engine, dealt_matrix(s, shards.view(rank)), {x.view(rank), false}, Sweeps::both,
-                       arena_over(workspace.view(rank)));
-    });
-    for (int r = 0; r < s.ranks; ++r) {
-      const Matrix<T> after = shards.download(r), &before = factor[static_cast<std::size_t>(r)];
-      const auto size = static_cast<std::size_t>(before.rows() * before.columns()) * sizeof(T);
-      EXPECT_EQ(std::memcmp(after.data(), before.data(), size), 0) << "the factor, which is read, has changed";
-    }
-    return download(x, s.ranks);
+    const Call<routines::Potrs> call(s, b.columns(), false);
+    return solve_with_factor(ranks, factor, b, call, bytes<routines::Potrs>(call));
   }
 
   // With bounds, of eigenvalues between these, as rows of the adjoint.
   static Eigen<T> eigen(const Matrix<T>& a, const Shape& s, EigenvectorRange wanted,
                         const std::vector<Real<T>>& bounds = {}) {
-    const TileColumns layout = s.layout();
-    const std::int64_t share = wanted.share(s.ranks);
     Ranks ranks(s.ranks);
-    auto shards = ranks.template matrix<T>(s.n, layout.shard());
-    auto w = ranks.template matrix<Real<T>>(s.n, 1);
-    auto z = ranks.template matrix<T>(s.n, share);
-    auto status = ranks.template matrix<std::int32_t>(1, 1);
-    auto limits = ranks.template matrix<Real<T>>(2, 1);
-    auto found = ranks.template matrix<std::int32_t>(2, 1);
-    auto workspace = ranks.template matrix<std::byte>(CusolverMgSyevdStages<T>(Arena(), layout, share).memory.bytes() +
-                                                          Parameter::Library::template syevd_bytes<T>(s),
-                                                      1);
-    upload(shards, in_blocks(lower_only(a), layout));
-    if (!bounds.empty()) {
-      Matrix<Real<T>> two(2, 1);
-      std::copy(bounds.begin(), bounds.end(), two.data());
-      upload(limits, std::vector<Matrix<Real<T>>>(static_cast<std::size_t>(s.ranks), two));
-    }
-    ranks.run([&](auto& engine) {
-      const int rank = engine.rank();
-      EigenvectorChoice<Real<T>> choice{wanted};
-      if (!bounds.empty()) choice = {wanted, limits.view(rank).data, found.view(rank).data};
-      const auto form = bounds.empty() ? EigenvectorForm::columns : EigenvectorForm::adjoint_rows;
-      const HermitianEigen<T> problem{layout, {},     shards.view(rank),     w.view(rank).data, z.view(rank),
-                                      form,   choice, status.view(rank).data};
-      EigenBackend().syevd(engine, problem, arena_over(workspace.view(rank)));
-    });
-    Eigen<T> result{download(w, s.ranks), {}, {}, {}};
-    auto vectors = download(z, s.ranks);
-    if (!bounds.empty()) {
-      for (Matrix<T>& own : vectors) own = from_adjoint(own);
-      for (const auto& two : download(found, s.ranks)) result.found.push_back({two(0, 0), two(1, 0)});
-    }
-    if (share > 0) result.z = side_by_side(vectors, wanted.count);
-    for (const auto& info : download(status, s.ranks)) result.status.push_back(info(0, 0));
-    return result;
+    Call<routines::Syevd> call(s.n, s.ranks, s.tile);
+    call.problem.first = wanted.first;
+    call.problem.vectors = wanted.count;
+    const auto form = bounds.empty() ? EigenvectorForm::columns : EigenvectorForm::adjoint_rows;
+    return testing::eigen(ranks, in_blocks(lower_only(a), s.layout()), call, bytes<routines::Syevd>(call), form,
+                          bounds);
   }
 };
 

@@ -1,72 +1,92 @@
-#include "backends/cusolvermg_plan.h"
-
+#include <algorithm>
 #include <cstdint>
 
-#include "backends/cusolvermg_workspace.h"
 #include "core/error.h"
 #include "gtest/gtest.h"
+#include "routines/served/cusolvermg/cholesky.h"
+#include "routines/served/cusolvermg/eigen.h"
 
 namespace jaxmg::testing {
 namespace {
 
-PlanRequest request(Routine routine, std::int64_t n, std::int64_t ranks, std::int64_t tile = 0) {
-  return {routine, n, 1, ScalarType::f64, ranks, tile, Platform::cuda, 1, 0};
+template <class R>
+using Mg = Served<CusolverMg, R>;
+
+template <class R>
+typename Mg<R>::Problem request(std::int64_t n, std::int64_t ranks, std::int64_t tile = 0) {
+  typename Mg<R>::Problem q{};
+  q.platform = Platform::cuda;
+  q.n = n;
+  q.ranks = ranks;
+  q.tile = tile;
+  if constexpr (requires { q.vectors; }) q.vectors = 1;
+  return q;
+}
+
+template <class R>
+void expect_carved() {
+  for (const std::int64_t ranks : {1, 4}) {
+    for (const std::int64_t n : {1, 1000, 4099}) {
+      SCOPED_TRACE(::testing::Message() << R::name << ", n = " << n << " on " << ranks);
+      const auto q = request<R>(n, ranks);
+      const auto made = Mg<R>::plan(q);
+      EXPECT_EQ(made.plan.largest_potrf, 0);
+      EXPECT_EQ(made.workspace_bytes, typename Mg<R>::template Workspace<double>(Arena(), q, made.plan).bytes() +
+                                          engine_scratch_bytes(Platform::cuda, 0, 1));
+      EXPECT_GT(made.seconds, 0);
+    }
+  }
 }
 
 TEST(CusolverMgPlan, WorkspaceHoldsWhatIsCarved) {
-  for (const std::int64_t ranks : {1, 4}) {
-    for (const std::int64_t n : {1, 1000, 4099}) {
-      for (const Routine routine : {Routine::posv, Routine::potrf, Routine::potrs, Routine::potri, Routine::syevd}) {
-        SCOPED_TRACE(::testing::Message()
-                     << "routine " << static_cast<int>(routine) << ", n = " << n << " on " << ranks);
-        const Plan plan = make_cusolvermg_plan(request(routine, n, ranks));
-        const TileColumns layout(n, (n + ranks - 1) / ranks, plan.tile, static_cast<int>(ranks));
-        const std::int64_t scratch = engine_scratch_bytes(Platform::cuda, 0, 1);
-        const std::int64_t carved =
-            routine == Routine::syevd
-                ? CusolverMgSyevdStages<double>(Arena(), layout, (1 + ranks - 1) / ranks).memory.bytes()
-                : CusolverMgStages<double>(Arena(), layout, plan.pivot, plan.slots, routine == Routine::potri)
-                      .memory.bytes();
-        EXPECT_EQ(plan.workspace_bytes, carved + scratch);
-        EXPECT_GT(plan.seconds, 0);
-      }
-    }
-  }
+  expect_carved<routines::Posv>();
+  expect_carved<routines::Potrf>();
+  expect_carved<routines::Potrs>();
+  expect_carved<routines::Potri>();
+  expect_carved<routines::Syevd>();
 }
 
 // Where the tile divides the shard, the library works on the matrix itself.
 TEST(CusolverMgPlan, OnlyRaggedTilesCostACopy) {
   const std::int64_t n = 4096, shard = n / 4, bytes = shard * n * 8;
   const auto workspace = [&](std::int64_t tile) {
-    return make_cusolvermg_plan(request(Routine::potrf, n, 4, tile)).workspace_bytes;
+    return Mg<routines::Potrf>::plan(request<routines::Potrf>(n, 4, tile)).workspace_bytes;
   };
   EXPECT_LT(workspace(256), bytes / 2);
   EXPECT_GT(workspace(255), bytes);
 }
 
+template <class R>
+std::int64_t tile_of(std::int64_t n, std::int64_t ranks, std::int64_t tile = 0) {
+  return Mg<R>::plan(request<R>(n, ranks, tile)).plan.tile;
+}
+
 // A factor that one backend made is used by the other.
 TEST(CusolverMgPlan, TilesOfFactorsAreThoseOfOurBackend) {
   for (const std::int64_t n : {100, 5000, 32768}) {
-    const std::int64_t ours = make_plan(request(Routine::potrf, n, 4)).tile;
-    for (const Routine routine : {Routine::posv, Routine::potrf, Routine::potrs, Routine::potri}) {
-      EXPECT_EQ(make_cusolvermg_plan(request(routine, n, 4)).tile, ours);
-    }
+    const std::int64_t ours = routines::Potrf::plan(request<routines::Potrf>(n, 4)).plan.tile;
+    EXPECT_EQ(tile_of<routines::Posv>(n, 4), ours);
+    EXPECT_EQ(tile_of<routines::Potrf>(n, 4), ours);
+    EXPECT_EQ(tile_of<routines::Potrs>(n, 4), ours);
+    EXPECT_EQ(tile_of<routines::Potri>(n, 4), ours);
   }
 }
 
 TEST(CusolverMgPlan, EigensolverTakesNoWideTiles) {
-  EXPECT_EQ(make_cusolvermg_plan(request(Routine::syevd, 16384, 4, 2048)).tile, 1024);
-  EXPECT_LE(make_cusolvermg_plan(request(Routine::syevd, 16384, 1)).tile, 1024);
+  EXPECT_EQ(tile_of<routines::Syevd>(16384, 4, 2048), 1024);
+  EXPECT_LE(tile_of<routines::Syevd>(16384, 1), 1024);
 }
 
-TEST(CusolverMgPlan, RefusesWhatItCannotDo) {
-  PlanRequest q = request(Routine::potrf, 100, 2);
+TEST(CusolverMgPlan, RefusesOtherPlatformsSeveralProcessesAndTriangularSolves) {
+  auto q = request<routines::Potrf>(100, 2);
   q.platform = Platform::cpu;
-  EXPECT_THROW(make_cusolvermg_plan(q), Error);
-  q = request(Routine::potrf, 100, 2);
+  EXPECT_THROW(Mg<routines::Potrf>::plan(q), Error);
+  q = request<routines::Potrf>(100, 2);
   q.processes = 2;
-  EXPECT_THROW(make_cusolvermg_plan(q), Error);
-  EXPECT_THROW(make_cusolvermg_plan(request(Routine::lower, 100, 2)), Error);
+  EXPECT_THROW(Mg<routines::Potrf>::plan(q), Error);
+  auto solve = request<routines::Potrs>(100, 2);
+  solve.sweeps = Sweeps::forward;
+  EXPECT_THROW(Mg<routines::Potrs>::plan(solve), Error);
 }
 
 }  // namespace

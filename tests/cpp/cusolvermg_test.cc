@@ -15,7 +15,6 @@
 #include "typed.h"
 
 namespace jaxmg::testing {
-namespace {
 
 // A host engine with what one thread needs to drive all ranks.
 class DrivenEngine : public HostEngine {
@@ -175,20 +174,26 @@ class LapackSession {
 };
 
 struct LapackForAll {
-  using Session = LapackSession;
-  template <class T>
-  static std::int64_t cholesky_bytes(const Shape&, std::int64_t) {
-    return library_bytes;
-  }
-  template <class T>
-  static std::int64_t syevd_bytes(const Shape&) {
+  template <class Call>
+  static std::int64_t bytes(const Call&) {
     return library_bytes;
   }
 };
+
+}  // namespace jaxmg::testing
+
+namespace jaxmg {
+
+template <>
+struct CusolverMgOn<testing::DrivenEngine> {
+  using Session = testing::LapackSession;
+};
+
+namespace testing {
 
 template <class S>
 using OnTheHost = Driven<DrivenRanks, S, LapackForAll>;
 INSTANTIATE_TYPED_TEST_SUITE_P(Host, CusolverMgTest, ForAllScalars<OnTheHost>);
 
-}  // namespace
-}  // namespace jaxmg::testing
+}  // namespace testing
+}  // namespace jaxmg

@@ -8,11 +8,11 @@
 #include <ostream>
 #include <vector>
 
-#include "backends/tiled_eigen.h"
 #include "dealt.h"
 #include "hermitian.h"
 #include "matrices.h"
 #include "residuals.h"
+#include "routines/syevd.h"
 #include "solves.h"
 
 namespace jaxmg::testing {
@@ -60,46 +60,64 @@ Matrix<T> from_adjoint(const Matrix<T>& rows) {
   return z;
 }
 
-// By our backend, from the lower triangle in undealt shards, in exactly the workspace that it measures. With bounds (a
-// lower and an upper one), of eigenvalues between these.
-template <class T, class Ranks>
-Eigen<T> eigen(Ranks& ranks, const Matrix<T>& a, const EigenShape& s, EigenvectorRange wanted,
-               EigenvectorForm form = EigenvectorForm::columns, const std::vector<Real<T>>& bounds = {}) {
-  const TileColumns layout = s.layout();
-  const std::int64_t share = wanted.share(s.ranks);
-  const std::int64_t bytes = TiledSyevdWorkspace<T>(Arena(), layout, s.blocking, share).bytes;
-  auto shards = ranks.template matrix<T>(s.n, layout.shard());
-  auto w = ranks.template matrix<Real<T>>(s.n, 1);
-  auto z = ranks.template matrix<T>(s.n, share);
+// How a rank has its eigenvectors: as columns of Z, or as rows of Z^H, which JAX sees as columns.
+enum class EigenvectorForm { columns, adjoint_rows };
+
+// As R, syevd or what a backend makes of it, serves that: from the lower triangle in undealt `shards`, in exactly
+// `workspace_bytes`. With bounds (a lower and an upper one), of eigenvalues between these.
+template <class R, class T, class Ranks>
+Eigen<T> eigen(Ranks& ranks, const std::vector<Matrix<T>>& from, CallOf<R, T> call, std::int64_t workspace_bytes,
+               EigenvectorForm form, const std::vector<Real<T>>& bounds) {
+  const int size = static_cast<int>(call.problem.ranks);
+  const std::int64_t n = call.problem.n, share = call.problem.share_of_vectors();
+  call.problem.as_columns = form == EigenvectorForm::adjoint_rows;
+  call.problem.by_value = !bounds.empty();
+  auto shards = ranks.template matrix<T>(from[0].rows(), from[0].columns());
+  auto w = ranks.template matrix<Real<T>>(n, 1);
+  auto z = ranks.template matrix<T>(n, share);
   auto status = ranks.template matrix<std::int32_t>(1, 1);
   auto limits = ranks.template matrix<Real<T>>(2, 1);
   auto found = ranks.template matrix<std::int32_t>(2, 1);
-  for (int r = 0; r < s.ranks && !bounds.empty(); ++r) {
+  for (int r = 0; r < size && !bounds.empty(); ++r) {
     Matrix<Real<T>> two(2, 1);
     std::copy(bounds.begin(), bounds.end(), two.data());
     limits.upload(r, two);
   }
-  auto workspace = ranks.template matrix<std::byte>(bytes, 1);
-  upload(shards, in_blocks(lower_only(a), layout));
+  auto workspace = ranks.template matrix<std::byte>(workspace_bytes, 1);
+  upload(shards, from);
   ranks.run([&](auto& engine) {
-    const int rank = engine.rank();
-    EigenvectorChoice<Real<T>> choice{wanted};
-    if (!bounds.empty()) choice = {wanted, limits.view(rank).data, found.view(rank).data};
-    const HermitianEigen<T> problem{layout, s.blocking, shards.view(rank),     w.view(rank).data, z.view(rank),
-                                    form,   choice,     status.view(rank).data};
-    TiledEigen<T, typename Ranks::Engine>().syevd(engine, problem, arena_over(workspace.view(rank)));
+    const int r = engine.rank();
+    call.run(engine, workspace.view(r), shards.view(r), limits.view(r), w.view(r), z.view(r), found.view(r),
+             status.view(r));
   });
-  Eigen<T> result{download(w, s.ranks), {}, {}, {}};
-  auto vectors = download(z, s.ranks);
+  Eigen<T> result{download(w, size), {}, {}, {}};
+  auto vectors = download(z, size);
   if (form == EigenvectorForm::adjoint_rows) {
     for (Matrix<T>& own : vectors) own = from_adjoint(own);
   }
-  if (share > 0) result.z = side_by_side(vectors, wanted.count);
-  for (const auto& info : download(status, s.ranks)) result.status.push_back(info(0, 0));
+  if (share > 0) result.z = side_by_side(vectors, call.problem.vectors);
+  for (const auto& info : download(status, size)) result.status.push_back(info(0, 0));
   if (!bounds.empty()) {
-    for (const auto& two : download(found, s.ranks)) result.found.push_back({two(0, 0), two(1, 0)});
+    for (const auto& two : download(found, size)) result.found.push_back({two(0, 0), two(1, 0)});
   }
   return result;
+}
+
+template <class T>
+CallOf<routines::Syevd, T> syevd_call(const EigenShape& s, EigenvectorRange wanted) {
+  CallOf<routines::Syevd, T> call(s.n, s.ranks, s.tile);
+  call.problem.first = wanted.first;
+  call.problem.vectors = wanted.count;
+  call.plan.blocking = s.blocking;
+  return call;
+}
+
+// By our own eigensolver, in exactly the workspace that it measures.
+template <class T, class Ranks>
+Eigen<T> eigen(Ranks& ranks, const Matrix<T>& a, const EigenShape& s, EigenvectorRange wanted,
+               EigenvectorForm form = EigenvectorForm::columns, const std::vector<Real<T>>& bounds = {}) {
+  const auto call = syevd_call<T>(s, wanted);
+  return eigen(ranks, in_blocks(lower_only(a), s.layout()), call, call.bytes(), form, bounds);
 }
 
 // All eigenvectors, or none.

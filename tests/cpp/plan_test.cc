@@ -1,5 +1,3 @@
-#include "backends/plan.h"
-
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -10,24 +8,34 @@
 #include "matrices.h"
 #include "ranks.h"
 #include "residuals.h"
+#include "routines/services.h"
+#include "routines/table.h"
 #include "solves.h"
 
 namespace jaxmg::testing {
 namespace {
 
-PlanRequest request(Platform platform, std::int64_t n, std::int64_t nrhs, std::int64_t ranks) {
-  return {Routine::posv, n, nrhs, ScalarType::f64, ranks, 0, platform, 1, 0};
+using routines::Posv;
+using Made = Planned<SystemPlan>;
+
+SystemProblem request(Platform platform, std::int64_t n, std::int64_t nrhs, std::int64_t ranks) {
+  SystemProblem q;
+  q.platform = platform;
+  q.n = n;
+  q.nrhs = nrhs;
+  q.ranks = ranks;
+  return q;
 }
 
 // Sizes from one column to what fills a machine, over both platforms.
-std::vector<PlanRequest> requests() {
-  std::vector<PlanRequest> all;
+std::vector<SystemProblem> requests() {
+  std::vector<SystemProblem> all;
   for (const Platform platform : {Platform::cpu, Platform::cuda}) {
     for (const std::int64_t ranks : {1, 2, 3, 4, 8}) {
       for (const std::int64_t n : {1, 2, 5, 100, 1000, 4096, 16384, 50000, 65536}) {
         for (const std::int64_t nrhs : {1, 64, 65, 1000}) {
           for (const std::int64_t tile : {0, 1, 7, 256, 100000}) {
-            PlanRequest q = request(platform, n, nrhs, ranks);
+            SystemProblem q = request(platform, n, nrhs, ranks);
             q.tile = tile;
             all.push_back(q);
           }
@@ -38,32 +46,34 @@ std::vector<PlanRequest> requests() {
   return all;
 }
 
-std::string describe(const PlanRequest& q) {
+std::string describe(const SystemProblem& q) {
   return "n = " + std::to_string(q.n) + ", nrhs " + std::to_string(q.nrhs) + ", " + std::to_string(q.ranks) +
          " ranks, tile " + std::to_string(q.tile) + (q.platform == Platform::cpu ? ", CPU" : ", CUDA");
 }
 
-Shape shape_of(const PlanRequest& q, const Plan& plan) {
-  return {q.n, static_cast<int>(q.ranks), plan.tile, plan.pivot, plan.slots};
+Shape shape_of(const SquareProblem& q, const BlockColumnPlan& plan) {
+  return {q.n, static_cast<int>(q.ranks), plan.tile, plan.depth, plan.slots};
 }
 
 TEST(Plan, EveryRequestIsMetByAValidPlan) {
-  for (const PlanRequest& q : requests()) {
+  for (const SystemProblem& q : requests()) {
     SCOPED_TRACE(describe(q));
-    const Plan plan = make_plan(q);
+    const Made made = Posv::plan(q);
+    const SystemPlan& plan = made.plan;
     EXPECT_GE(plan.tile, 1);
-    EXPECT_GE(plan.pivot, plan.tile);
+    EXPECT_GE(plan.depth, plan.tile);
     EXPECT_GE(plan.slots, 1);
-    EXPECT_GE(plan.workspace_bytes, 0);
-    EXPECT_EQ(plan.shard_bytes, (q.n + q.ranks - 1) / q.ranks * q.n * 8);
-    EXPECT_GT(plan.seconds, 0);
+    EXPECT_EQ(plan.largest_potrf, q.ranks == 1 ? q.n : plan.depth);
+    EXPECT_GE(made.workspace_bytes, 0);
+    EXPECT_EQ(made.shard_bytes, (q.n + q.ranks - 1) / q.ranks * q.n * 8);
+    EXPECT_GT(made.seconds, 0);
     if (q.ranks == 1) {
-      EXPECT_EQ(plan.distributed_rhs, 0);
+      EXPECT_FALSE(plan.distributed_rhs);
     }
-    if (plan.distributed_rhs != 0) {
-      EXPECT_EQ(plan.rhs_bytes, (q.nrhs + q.ranks - 1) / q.ranks * q.n * 8);
+    if (plan.distributed_rhs) {
+      EXPECT_EQ(made.rhs_bytes, (q.nrhs + q.ranks - 1) / q.ranks * q.n * 8);
     } else {
-      EXPECT_EQ(plan.rhs_bytes, q.nrhs * q.n * 8);
+      EXPECT_EQ(made.rhs_bytes, q.nrhs * q.n * 8);
     }
   }
 }
@@ -71,22 +81,22 @@ TEST(Plan, EveryRequestIsMetByAValidPlan) {
 // A tile that is asked for is used, unless it exceeds a shard or cuts the matrix into more tiles than can be handled.
 TEST(Plan, UsesTheTileThatIsAskedFor) {
   for (const std::int64_t tile : {16, 100, 256, 2048}) {
-    PlanRequest q = request(Platform::cuda, 16384, 1, 4);
+    SystemProblem q = request(Platform::cuda, 16384, 1, 4);
     q.tile = tile;
-    EXPECT_EQ(make_plan(q).tile, tile);
+    EXPECT_EQ(Posv::plan(q).plan.tile, tile);
   }
 }
 
 TEST(Plan, ChosenTilesLeaveNoRaggedOnesWhereTheyCan) {
   for (const std::int64_t n : {4096, 16384, 32768, 65536, 131072, 245760}) {
-    EXPECT_EQ(n / 4 % make_plan(request(Platform::cuda, n, 1, 4)).tile, 0) << n;
+    EXPECT_EQ(n / 4 % Posv::plan(request(Platform::cuda, n, 1, 4)).plan.tile, 0) << n;
   }
 }
 
 TEST(Plan, HasNoMoreThanAThousandTilesOrSo) {
-  for (const PlanRequest& q : requests()) {
+  for (const SystemProblem& q : requests()) {
     SCOPED_TRACE(describe(q));
-    EXPECT_LE(shape_of(q, make_plan(q)).layout().count(), 1024 + q.ranks);
+    EXPECT_LE(shape_of(q, Posv::plan(q).plan).layout().count(), 1024 + q.ranks);
   }
 }
 
@@ -96,16 +106,17 @@ TEST(Plan, TheBackendNeedsExactlyTheWorkspaceOfThePlan) {
     for (const std::int64_t n : {5, 40, 131}) {
       for (const std::int64_t nrhs : {1, 70}) {
         for (const std::int64_t tile : {0, 1, 8}) {
-          PlanRequest q = request(Platform::cpu, n, nrhs, ranks);
+          SystemProblem q = request(Platform::cpu, n, nrhs, ranks);
           q.tile = tile;
           SCOPED_TRACE(describe(q));
-          const Plan plan = make_plan(q);
+          const Made made = Posv::plan(q);
+          const SystemPlan& plan = made.plan;
           const auto a = positive_definite<double>(n, 1), b = random_matrix<double>(n, nrhs, 2);
-          const bool distributed = plan.distributed_rhs != 0;
+          const bool distributed = plan.distributed_rhs;
           HostRanks enough(ranks), too_few(ranks);
-          const auto solution = solve(enough, a, b, shape_of(q, plan), distributed, plan.workspace_bytes);
+          const auto solution = solve(enough, a, b, shape_of(q, plan), distributed, made.workspace_bytes);
           EXPECT_LE(solve_error(a, distributed ? side_by_side(solution.x, nrhs) : solution.x[0], b), 3);
-          EXPECT_THROW(solve(too_few, a, b, shape_of(q, plan), distributed, plan.workspace_bytes - 1), Error);
+          EXPECT_THROW(solve(too_few, a, b, shape_of(q, plan), distributed, made.workspace_bytes - 1), Error);
         }
       }
     }
@@ -117,36 +128,36 @@ TEST(Plan, RoutinesOnFactorsNeedExactlyTheWorkspaceOfThePlan) {
   for (const int ranks : {1, 2, 3, 4, 8}) {
     for (const std::int64_t n : {5, 131}) {
       for (const std::int64_t tile : {0, 8}) {
-        PlanRequest q = request(Platform::cpu, n, 1, ranks);
+        SystemProblem q = request(Platform::cpu, n, 1, ranks);
         q.tile = tile;
-        const auto planned = [&](Routine routine, std::int64_t nrhs = 1) {
-          q.routine = routine;
-          q.nrhs = nrhs;
-          const Plan plan = make_plan(q);
-          q.tile = plan.tile;  // a factor's own is left as it is
-          return plan;
-        };
         SCOPED_TRACE(describe(q));
         const auto a = positive_definite<double>(n, 4), b = random_matrix<double>(n, 70, 5);
-        // work(ranks, shape, bytes) with what is planned, and with less.
-        const auto exactly = [&](const Plan& plan, auto&& work) {
+        std::int64_t factor_tile = 0;  // kept by what works on the factor
+        // work(ranks, shape, bytes) with the plan of R, and with less.
+        const auto exactly = [&]<class R>(R, auto&& work) {
+          typename R::Problem problem{};
+          static_cast<SquareProblem&>(problem) = q;
+          if constexpr (requires { problem.nrhs; }) problem.nrhs = b.columns();
+          const auto made = R::plan(problem);
+          if (factor_tile > 0) {
+            EXPECT_EQ(made.plan.tile, factor_tile);
+          }
+          q.tile = factor_tile = made.plan.tile;
           HostRanks enough(ranks), too_few(ranks);
-          auto result = work(enough, shape_of(q, plan), plan.workspace_bytes);
-          EXPECT_EQ(shape_of(q, plan).tile, q.tile);
-          EXPECT_THROW(work(too_few, shape_of(q, plan), plan.workspace_bytes - Arena::alignment), Error);
-          return result;
+          const Shape shape = shape_of(q, made.plan);
+          EXPECT_THROW(work(too_few, shape, made.workspace_bytes - Arena::alignment), Error);
+          return work(enough, shape, made.workspace_bytes);
         };
-        const auto factor = exactly(planned(Routine::potrf), [&](HostRanks& r, const Shape& shape, std::int64_t bytes) {
+        const auto factor = exactly(routines::Potrf{}, [&](HostRanks& r, const Shape& shape, std::int64_t bytes) {
           return make_factor(r, a, shape, bytes).shards;
         });
-        exactly(planned(Routine::potri),
+        exactly(routines::Potri{},
                 [&](HostRanks& r, const Shape& shape, std::int64_t bytes) { return invert(r, factor, shape, bytes); });
-        exactly(planned(Routine::lower), [&](HostRanks& r, const Shape& shape, std::int64_t bytes) {
+        exactly(routines::Lower{}, [&](HostRanks& r, const Shape& shape, std::int64_t bytes) {
           return rows_of_factor(r, factor, shape, bytes);
         });
-        const Plan many = planned(Routine::potrs, b.columns());
-        exactly(many, [&](HostRanks& r, const Shape& shape, std::int64_t bytes) {
-          return solve_with_factor(r, factor, b, shape, Sweeps::both, many.distributed_rhs != 0, bytes);
+        exactly(routines::Potrs{}, [&](HostRanks& r, const Shape& shape, std::int64_t bytes) {
+          return solve_with_factor(r, factor, b, shape, Sweeps::both, ranks > 1, bytes);
         });
       }
     }
@@ -158,10 +169,10 @@ TEST(Plan, WorkspaceIsBelowHalfTheShard) {
     for (const std::int64_t n : {16384, 20000, 32768, 49152, 65535, 65536}) {
       for (const std::int64_t processes : {1, 4}) {
         if (type == ScalarType::f32 && n < 32768) continue;  // buffers of fixed size count for more in small shards
-        PlanRequest q = request(Platform::cuda, n, 1, 4);
+        SystemProblem q = request(Platform::cuda, n, 1, 4);
         q.type = type;
         q.processes = processes;
-        const Plan plan = make_plan(q);
+        const Made plan = Posv::plan(q);
         EXPECT_LE(2 * plan.workspace_bytes, plan.shard_bytes)
             << "n = " << n << ", type " << static_cast<int>(type) << ", " << processes << " processes";
       }
@@ -172,7 +183,7 @@ TEST(Plan, WorkspaceIsBelowHalfTheShard) {
 TEST(Plan, DepthGrowsWithTheMatrix) {
   std::int64_t last = 0;
   for (const std::int64_t n : {4096, 16384, 32768, 65536, 131072}) {
-    const std::int64_t depth = make_plan(request(Platform::cuda, n, 1, 4)).pivot;
+    const std::int64_t depth = Posv::plan(request(Platform::cuda, n, 1, 4)).plan.depth;
     EXPECT_GE(depth, last) << n;
     last = depth;
   }
@@ -183,13 +194,13 @@ TEST(Plan, DepthGrowsWithTheMatrix) {
 TEST(Plan, ALimitIsKeptOrRefused) {
   for (const Platform platform : {Platform::cpu, Platform::cuda}) {
     for (const std::int64_t nrhs : {1, 1000}) {
-      const Plan free = make_plan(request(platform, 32768, nrhs, 4));
+      const Made free = Posv::plan(request(platform, 32768, nrhs, 4));
       for (std::int64_t limit = 2 * free.workspace_bytes; limit > 0; limit = limit * 2 / 3) {
-        PlanRequest q = request(platform, 32768, nrhs, 4);
+        SystemProblem q = request(platform, 32768, nrhs, 4);
         q.workspace_limit = limit;
         SCOPED_TRACE(describe(q) + ", limit " + std::to_string(limit));
         try {
-          const Plan plan = make_plan(q);
+          const Made plan = Posv::plan(q);
           EXPECT_LE(plan.workspace_bytes, limit);
         } catch (const Error& error) {
           EXPECT_EQ(error.code(), ErrorCode::resource_exhausted);
@@ -198,7 +209,7 @@ TEST(Plan, ALimitIsKeptOrRefused) {
           ASSERT_NE(at, std::string::npos) << text;
           q.workspace_limit = std::stoll(text.substr(at + 4));
           EXPECT_GT(q.workspace_limit, limit);
-          EXPECT_EQ(make_plan(q).workspace_bytes, q.workspace_limit);
+          EXPECT_EQ(Posv::plan(q).workspace_bytes, q.workspace_limit);
         }
       }
     }
@@ -209,7 +220,7 @@ TEST(Plan, LargerProblemsTakeLonger) {
   for (const Platform platform : {Platform::cpu, Platform::cuda}) {
     double last = 0;
     for (const std::int64_t n : {4096, 8192, 16384, 32768, 65536, 131072}) {
-      const double seconds = make_plan(request(platform, n, 1, 4)).seconds;
+      const double seconds = Posv::plan(request(platform, n, 1, 4)).seconds;
       EXPECT_GT(seconds, last) << n;
       last = seconds;
     }
@@ -218,21 +229,27 @@ TEST(Plan, LargerProblemsTakeLonger) {
 
 // Rows of any length are dealt: the workspace follows them, in the bytes that dealing needs.
 TEST(Plan, RedistributionRunsInTheWorkspaceOfThePlan) {
+  using services::Redistribute;
   for (const int ranks : {1, 2, 4}) {
     for (const std::int64_t shard : {1, 6, 13}) {
       for (const std::int64_t tile : {1, 4, 20}) {
         const std::int64_t row = 9;
         SCOPED_TRACE(::testing::Message() << ranks << " ranks, shard " << shard << ", tile " << tile);
-        const Plan plan =
-            make_plan({Routine::redistribute, shard * ranks, row, ScalarType::f64, ranks, tile, Platform::cpu, 1, 0});
-        const TileColumns layout(shard * ranks, shard, tile, ranks);
+        Redistribute::Problem q;
+        q.ranks = ranks;
+        q.tile = tile;
+        q.n = shard * ranks;
+        q.row_length = row;
+        const auto made = Redistribute::plan(q);
+        const TileColumns layout = q.layout(made.plan.tile);
         const auto a = random_matrix<double>(row, layout.order(), 3);
         HostRanks host(ranks);
         auto shards = host.matrix<double>(row, shard);
-        auto workspace = host.matrix<std::byte>(plan.workspace_bytes, 1);
+        auto workspace = host.matrix<std::byte>(made.workspace_bytes, 1);
         upload(shards, in_blocks(a, layout));
         host.run([&](HostEngine& engine) {
-          redistribute(engine, layout, shards.view(engine.rank()), arena_over(workspace.view(engine.rank())), false);
+          Redistribute::Workspace<double> w(arena_over(workspace.view(engine.rank())), q, made.plan);
+          Redistribute::run<double>(engine, q, made.plan, w, shards.view(engine.rank()));
         });
         EXPECT_EQ(collected(download(shards, ranks), layout), a);
       }
@@ -241,9 +258,9 @@ TEST(Plan, RedistributionRunsInTheWorkspaceOfThePlan) {
 }
 
 TEST(Plan, RefusesSizesOutOfRange) {
-  const auto refused = [](PlanRequest q) {
+  const auto refused = [](SystemProblem q) {
     try {
-      make_plan(q);
+      Posv::plan(q);
       return false;
     } catch (const Error& error) {
       return error.code() == ErrorCode::invalid_argument;
@@ -253,7 +270,7 @@ TEST(Plan, RefusesSizesOutOfRange) {
   EXPECT_TRUE(refused(request(Platform::cpu, 10, 0, 1)));
   EXPECT_TRUE(refused(request(Platform::cpu, 10, 1, 0)));
   EXPECT_TRUE(refused(request(Platform::cpu, std::int64_t{1} << 31, 1, 4)));
-  PlanRequest negative = request(Platform::cpu, 10, 1, 2);
+  SystemProblem negative = request(Platform::cpu, 10, 1, 2);
   negative.tile = -1;
   EXPECT_TRUE(refused(negative));
 }

@@ -157,13 +157,13 @@ TEST(ProcessLinks, ASolveOverProcessesIsThatOfOne) {
   const TileColumns layout = shape.layout();
   const auto a = positive_definite<T>(shape.n, 1);
   const auto b = random_matrix<T>(shape.n, 2, 2);
+  const CallOf<routines::Posv, T> call(shape, b.columns(), false);
   SeveralProcesses there({0, 1, 1, 0});
   HostMemory memory(4);
   auto shards = memory.matrix<T>(shape.n, layout.shard());
   auto x = memory.matrix<T>(shape.n, b.columns());
   auto status = memory.matrix<std::int32_t>(1, 1);
-  auto workspace = memory.matrix<std::byte>(
-      PosvStages<T>(Arena(), layout, shape.depth, shape.slots, b.columns(), false).memory.bytes(), 1);
+  auto workspace = memory.matrix<std::byte>(call.bytes(), 1);
   const auto blocks = in_blocks(a, layout);
   std::vector<MemoryRegions> regions;
   for (int r = 0; r < 4; ++r) {
@@ -174,8 +174,7 @@ TEST(ProcessLinks, ASolveOverProcessesIsThatOfOne) {
   const auto thrown = there.run(regions, [&](Communicator& communicator) {
     HostEngine engine(communicator);
     const int r = engine.rank();
-    TiledCholesky<T, HostEngine>().posv(engine, dealt_matrix(shape, shards.view(r)), {x.view(r), false},
-                                        status.view(r).data, arena_over(workspace.view(r)));
+    call.run(engine, workspace.view(r), shards.view(r), x.view(r), status.view(r));
   });
   for (int r = 0; r < 4; ++r) {
     EXPECT_EQ(message_of(thrown[static_cast<std::size_t>(r)]), "");

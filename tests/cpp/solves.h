@@ -4,16 +4,24 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <ostream>
+#include <tuple>
 #include <vector>
 
 #include "algorithms/cholesky/potrf.h"
 #include "algorithms/cholesky/potrs_few.h"
 #include "algorithms/cholesky/potrs_many.h"
 #include "algorithms/moves/redistribute.h"
-#include "backends/tiled_cholesky.h"
 #include "dealt.h"
+#include "gtest/gtest.h"
 #include "matrices.h"
+#include "routines/diagonal.h"
+#include "routines/lower.h"
+#include "routines/posv.h"
+#include "routines/potrf.h"
+#include "routines/potri.h"
+#include "routines/potrs.h"
 
 namespace jaxmg::testing {
 
@@ -43,12 +51,38 @@ auto download(const OnRanks& from, int ranks) {
   return all;
 }
 
-template <class T>
-DealtMatrix<T> dealt_matrix(const Shape& shape, MatrixView<T> shard) {
-  return {shape.layout(), shape.depth, shape.slots, shard};
-}
-
 inline Arena arena_over(MatrixView<std::byte> memory) { return {memory.data, memory.rows}; }
+
+// A call of a routine, as served by some backend, on matrices of scalar type T.
+template <class R, class T>
+struct CallOf {
+  typename R::Problem problem{};
+  typename R::Plan plan{};
+
+  CallOf(std::int64_t n, int ranks, std::int64_t tile) {
+    problem.type = ScalarTraits<T>::type;
+    problem.ranks = ranks;
+    problem.n = n;
+    plan.tile = tile;
+  }
+  explicit CallOf(const Shape& s) : CallOf(s.n, s.ranks, s.tile) {
+    plan.depth = s.depth;
+    plan.slots = s.slots;
+  }
+  CallOf(const Shape& s, std::int64_t nrhs, bool distributed_rhs) : CallOf(s) {
+    problem.nrhs = nrhs;
+    plan.distributed_rhs = distributed_rhs;
+  }
+
+  std::int64_t bytes() const { return typename R::template Workspace<T>(Arena(), problem, plan).bytes(); }
+
+  // With the views of the routine's signature.
+  template <class E, class... Views>
+  void run(E& engine, MatrixView<std::byte> workspace, Views... views) const {
+    typename R::template Workspace<T> w(arena_over(workspace), problem, plan);
+    R::template run<T>(engine, problem, plan, w, views...);
+  }
+};
 
 template <class T>
 struct Factorization {
@@ -166,149 +200,157 @@ struct Solution {
   std::vector<std::int32_t> info;
 };
 
-// A X = B by our backend, from undealt shards, with exactly `workspace_bytes`.
-template <class T, class Ranks>
-Solution<T> solve(Ranks& ranks, const Matrix<T>& a, const Matrix<T>& b, const Shape& shape, bool distributed_rhs,
+// B as a routine takes it on each rank: each rank's columns, or all.
+template <class T>
+std::vector<Matrix<T>> on_ranks(const Matrix<T>& b, int ranks, bool distributed) {
+  return distributed ? columns_for_each(b, ranks) : std::vector<Matrix<T>>(static_cast<std::size_t>(ranks), b);
+}
+
+// A X = B as R, posv or what a backend makes of it, serves that: from `shards`, in exactly `workspace_bytes`.
+template <class R, class T, class Ranks>
+Solution<T> solve(Ranks& ranks, const std::vector<Matrix<T>>& from, const Matrix<T>& b, const CallOf<R, T>& call,
                   std::int64_t workspace_bytes) {
-  const TileColumns layout = shape.layout();
-  const auto rhs = distributed_rhs ? columns_for_each(b, shape.ranks)
-                                   : std::vector<Matrix<T>>(static_cast<std::size_t>(shape.ranks), b);
-  auto shards = ranks.template matrix<T>(shape.n, layout.shard());
-  auto x = ranks.template matrix<T>(shape.n, rhs[0].columns());
+  const int size = static_cast<int>(call.problem.ranks);
+  const auto rhs = on_ranks(b, size, call.plan.distributed_rhs);
+  auto shards = ranks.template matrix<T>(from[0].rows(), from[0].columns());
+  auto x = ranks.template matrix<T>(b.rows(), rhs[0].columns());
   auto status = ranks.template matrix<std::int32_t>(1, 1);
   auto workspace = ranks.template matrix<std::byte>(workspace_bytes, 1);
-  upload(shards, in_blocks(a, layout));
+  upload(shards, from);
   upload(x, rhs);
   ranks.run([&](auto& engine) {
     const int rank = engine.rank();
-    TiledCholesky<T, typename Ranks::Engine>().posv(engine, dealt_matrix(shape, shards.view(rank)),
-                                                    {x.view(rank), distributed_rhs}, status.view(rank).data,
-                                                    arena_over(workspace.view(rank)));
+    call.run(engine, workspace.view(rank), shards.view(rank), x.view(rank), status.view(rank));
   });
-  Solution<T> solution{download(x, shape.ranks), {}};
-  for (const auto& info : download(status, shape.ranks)) solution.info.push_back(info(0, 0));
+  Solution<T> solution{download(x, size), {}};
+  for (const auto& info : download(status, size)) solution.info.push_back(info(0, 0));
   return solution;
 }
 
 template <class T, class Ranks>
-Solution<T> solve(Ranks& ranks, const Matrix<T>& a, const Matrix<T>& b, const Shape& shape, bool distributed_rhs) {
-  const std::int64_t columns = distributed_rhs ? shard_of(b.columns(), shape.ranks) : b.columns();
-  return solve(
-      ranks, a, b, shape, distributed_rhs,
-      PosvStages<T>(Arena(), shape.layout(), shape.depth, shape.slots, columns, distributed_rhs).memory.bytes());
+Solution<T> solve(Ranks& ranks, const Matrix<T>& a, const Matrix<T>& b, const Shape& shape, bool distributed_rhs,
+                  std::int64_t workspace_bytes) {
+  const CallOf<routines::Posv, T> call(shape, b.columns(), distributed_rhs);
+  return solve(ranks, in_blocks(a, shape.layout()), b, call, workspace_bytes);
 }
 
-// A routine of the backend that works on the shards alone: body(backend, engine, matrix, status, workspace). Returns
-// the shards and, of every rank, what it left in the status (which starts as -1).
+template <class T, class Ranks>
+Solution<T> solve(Ranks& ranks, const Matrix<T>& a, const Matrix<T>& b, const Shape& shape, bool distributed_rhs) {
+  return solve(ranks, a, b, shape, distributed_rhs,
+               CallOf<routines::Posv, T>(shape, b.columns(), distributed_rhs).bytes());
+}
+
+// Shards after a routine that works on them alone and, of every rank, what it left in the status (which starts as -1).
 template <class T>
 struct OnShards {
   std::vector<Matrix<T>> shards;
   std::vector<std::int32_t> status;
 };
-template <class T, class Ranks, class Body>
-OnShards<T> on_shards(Ranks& ranks, const std::vector<Matrix<T>>& from, const Shape& shape,
-                      std::int64_t workspace_bytes, Body&& body) {
-  auto shards = ranks.template matrix<T>(shape.n, shape.layout().shard());
+template <class R, class T, class Ranks>
+OnShards<T> on_shards(Ranks& ranks, const std::vector<Matrix<T>>& from, const CallOf<R, T>& call,
+                      std::int64_t workspace_bytes) {
+  const int size = static_cast<int>(call.problem.ranks);
+  auto shards = ranks.template matrix<T>(from[0].rows(), from[0].columns());
   auto status = ranks.template matrix<std::int32_t>(1, 1);
   auto workspace = ranks.template matrix<std::byte>(workspace_bytes, 1);
   upload(shards, from);
-  upload(status, std::vector<Matrix<std::int32_t>>(static_cast<std::size_t>(shape.ranks), {1, 1, -1}));
+  upload(status, std::vector<Matrix<std::int32_t>>(static_cast<std::size_t>(size), {1, 1, -1}));
   ranks.run([&](auto& engine) {
     const int rank = engine.rank();
-    TiledCholesky<T, typename Ranks::Engine> backend;
-    body(backend, engine, dealt_matrix(shape, shards.view(rank)), status.view(rank).data,
-         arena_over(workspace.view(rank)));
+    if constexpr (std::tuple_size_v<typename R::Buffers::template On<T>> == 2) {
+      call.run(engine, workspace.view(rank), shards.view(rank), status.view(rank));
+    } else {
+      call.run(engine, workspace.view(rank), shards.view(rank));
+    }
   });
-  OnShards<T> result{download(shards, shape.ranks), {}};
-  for (const auto& info : download(status, shape.ranks)) result.status.push_back(info(0, 0));
+  OnShards<T> result{download(shards, size), {}};
+  for (const auto& info : download(status, size)) result.status.push_back(info(0, 0));
   return result;
 }
 
 // From undealt shards to a dealt factor.
 template <class T, class Ranks>
 OnShards<T> make_factor(Ranks& ranks, const Matrix<T>& a, const Shape& shape, std::int64_t workspace_bytes) {
-  return on_shards(ranks, in_blocks(a, shape.layout()), shape, workspace_bytes,
-                   [](auto& backend, auto& engine, const auto& matrix, std::int32_t* status, Arena workspace) {
-                     backend.potrf(engine, matrix, status, workspace);
-                   });
+  const CallOf<routines::Potrf, T> call(shape);
+  return on_shards(ranks, in_blocks(a, shape.layout()), call, workspace_bytes);
 }
 template <class T, class Ranks>
 OnShards<T> make_factor(Ranks& ranks, const Matrix<T>& a, const Shape& shape) {
-  return make_factor(ranks, a, shape, PotrfStages<T>(Arena(), shape.layout(), shape.depth, shape.slots).memory.bytes());
+  return make_factor(ranks, a, shape, CallOf<routines::Potrf, T>(shape).bytes());
 }
 
 // From a dealt factor to the inverse, in undealt shards.
 template <class T, class Ranks>
 std::vector<Matrix<T>> invert(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Shape& shape,
                               std::int64_t workspace_bytes) {
-  return on_shards(ranks, factor, shape, workspace_bytes,
-                   [](auto& backend, auto& engine, const auto& matrix, std::int32_t*, Arena workspace) {
-                     backend.potri(engine, matrix, workspace);
-                   })
-      .shards;
+  return on_shards(ranks, factor, CallOf<routines::Potri, T>(shape), workspace_bytes).shards;
 }
 template <class T, class Ranks>
 std::vector<Matrix<T>> invert(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Shape& shape) {
-  return invert(ranks, factor, shape, PotriStages<T>(Arena(), shape.layout(), shape.depth, shape.slots).memory.bytes());
+  return invert(ranks, factor, shape, CallOf<routines::Potri, T>(shape).bytes());
 }
 
 // From a dealt factor to the rows of L as undealt columns.
 template <class T, class Ranks>
 std::vector<Matrix<T>> rows_of_factor(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Shape& shape,
                                       std::int64_t workspace_bytes) {
-  return on_shards(ranks, factor, shape, workspace_bytes,
-                   [](auto& backend, auto& engine, const auto& matrix, std::int32_t*, Arena workspace) {
-                     backend.lower(engine, matrix, workspace);
-                   })
-      .shards;
+  return on_shards(ranks, factor, CallOf<routines::Lower, T>(shape), workspace_bytes).shards;
 }
 template <class T, class Ranks>
 std::vector<Matrix<T>> rows_of_factor(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Shape& shape) {
-  return rows_of_factor(ranks, factor, shape,
-                        LowerStages<T>(Arena(), shape.layout(), shape.depth, shape.slots).memory.bytes());
+  return rows_of_factor(ranks, factor, shape, CallOf<routines::Lower, T>(shape).bytes());
 }
 
 // The diagonal of L as every rank has it.
 template <class T, class Ranks>
 std::vector<Matrix<T>> diagonal_of_factor(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Shape& shape) {
+  const CallOf<routines::Diagonal, T> call(shape);
   auto shards = ranks.template matrix<T>(shape.n, shape.layout().shard());
   auto diagonal = ranks.template matrix<T>(shape.n, 1);
   upload(shards, factor);
   ranks.run([&](auto& engine) {
     const int rank = engine.rank();
-    TiledCholesky<T, typename Ranks::Engine>().diagonal(engine, dealt_matrix(shape, shards.view(rank)),
-                                                        diagonal.view(rank));
+    call.run(engine, {}, shards.view(rank), diagonal.view(rank));
   });
   return download(diagonal, shape.ranks);
 }
 
-// Systems with a dealt factor. Returns what each rank has for X: all of it, or its columns.
-template <class T, class Ranks>
+// Systems with a dealt factor, as R, potrs or what a backend makes of it, serves that. Returns what each rank has for
+// X: all of it, or its columns.
+template <class R, class T, class Ranks>
 std::vector<Matrix<T>> solve_with_factor(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Matrix<T>& b,
-                                         const Shape& shape, Sweeps sweeps, bool distributed_rhs,
-                                         std::int64_t workspace_bytes) {
-  const auto rhs = distributed_rhs ? columns_for_each(b, shape.ranks)
-                                   : std::vector<Matrix<T>>(static_cast<std::size_t>(shape.ranks), b);
-  auto shards = ranks.template matrix<T>(shape.n, shape.layout().shard());
-  auto x = ranks.template matrix<T>(shape.n, rhs[0].columns());
+                                         const CallOf<R, T>& call, std::int64_t workspace_bytes) {
+  const int size = static_cast<int>(call.problem.ranks);
+  const auto rhs = on_ranks(b, size, call.plan.distributed_rhs);
+  auto shards = ranks.template matrix<T>(factor[0].rows(), factor[0].columns());
+  auto x = ranks.template matrix<T>(b.rows(), rhs[0].columns());
   auto workspace = ranks.template matrix<std::byte>(workspace_bytes, 1);
   upload(shards, factor);
   upload(x, rhs);
   ranks.run([&](auto& engine) {
     const int rank = engine.rank();
-    TiledCholesky<T, typename Ranks::Engine>().potrs(engine, dealt_matrix(shape, shards.view(rank)),
-                                                     {x.view(rank), distributed_rhs}, sweeps,
-                                                     arena_over(workspace.view(rank)));
+    call.run(engine, workspace.view(rank), x.view(rank), shards.view(rank));
   });
-  return download(x, shape.ranks);
+  for (int r = 0; r < size; ++r) {
+    const Matrix<T> after = shards.download(r), &before = factor[static_cast<std::size_t>(r)];
+    const auto bytes = static_cast<std::size_t>(before.rows() * before.columns()) * sizeof(T);
+    EXPECT_EQ(std::memcmp(after.data(), before.data(), bytes), 0) << "the factor, which is read, has changed";
+  }
+  return download(x, size);
+}
+template <class T, class Ranks>
+std::vector<Matrix<T>> solve_with_factor(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Matrix<T>& b,
+                                         const Shape& shape, Sweeps sweeps, bool distributed_rhs,
+                                         std::int64_t workspace_bytes) {
+  CallOf<routines::Potrs, T> call(shape, b.columns(), distributed_rhs);
+  call.problem.sweeps = sweeps;
+  return solve_with_factor(ranks, factor, b, call, workspace_bytes);
 }
 template <class T, class Ranks>
 std::vector<Matrix<T>> solve_with_factor(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Matrix<T>& b,
                                          const Shape& shape, Sweeps sweeps, bool distributed_rhs) {
-  const std::int64_t columns = distributed_rhs ? shard_of(b.columns(), shape.ranks) : b.columns();
-  return solve_with_factor(
-      ranks, factor, b, shape, sweeps, distributed_rhs,
-      PotrsStages<T>(Arena(), shape.layout(), shape.depth, shape.slots, columns, distributed_rhs).memory.bytes());
+  return solve_with_factor(ranks, factor, b, shape, sweeps, distributed_rhs,
+                           CallOf<routines::Potrs, T>(shape, b.columns(), distributed_rhs).bytes());
 }
 
 }  // namespace jaxmg::testing

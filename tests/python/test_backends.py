@@ -241,9 +241,15 @@ def test_results_that_may_be_wrong(installed):
 
 
 def test_the_native_code_refuses_what_it_does_not_have(make_mesh, on_cpu, monkeypatch):
-    monkeypatch.setitem(_native.BACKENDS, "tiled", _native.BACKENDS["cusolvermg"])
+    """A plan for GPUs, of a backend that CPUs do not have."""
+    plan = _native.plan
+
+    def for_gpus(*sizes, platform, backend, **arguments):
+        return plan(*sizes, platform="gpu", backend="cusolvermg", **arguments)
+
     a = put(A, make_mesh(2), "x", None)
-    for call in (linalg.cholesky, linalg.eigvalsh):
+    for call in (linalg.cho_factor, linalg.eigvalsh):
+        monkeypatch.setattr(_native, "plan", for_gpus)
         with pytest.raises(JaxRuntimeError, match="no backend number 1 on CPUs"):
             jax.block_until_ready(call(a, tile=3))
 

@@ -91,12 +91,13 @@ def test_hosts_cost_time_alone():
 
 def test_time_on_a_grid():
     def seconds(routine, **options):
-        return _native.grid_seconds(routine, 65536, 1, np.dtype("float64"), ranks=64, **options)
+        sizes = (routine, 65536, 1, np.dtype("float64"))
+        return _native.plan(*sizes, ranks=64, backend="cusolvermp", **options).seconds
 
     assert seconds("potrf") < seconds("posv") < seconds("posv", hosts=8)
     slow = _native.Network(network_bytes=1e9)
     assert seconds("posv", hosts=8) < seconds("posv", hosts=8, network=slow)
-    with pytest.raises(ValueError, match="no solver on a grid"):
+    with pytest.raises(ValueError, match="cusolvermp does not serve potri"):
         seconds("potri")
 
 

@@ -5,11 +5,10 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdint>
-#include <cstring>
 #include <memory>
+#include <typeinfo>
 #include <vector>
 
 #include "comm/block.h"
@@ -91,6 +90,16 @@ class CudaEngine : public CudaBlasOps,
   std::shared_ptr<State> kept() {
     return team_.keep<State>();
   }
+  // The same for this rank alone; make() is called on first use.
+  template <class State, class Make>
+  State& resident(Make&& make) {
+    std::unique_ptr<Resident>& kept = seat_.residents[typeid(State)];
+    if (!kept) kept = make();
+    return static_cast<State&>(*kept);
+  }
+  cudaStream_t stream(Lane lane) const { return lanes_.stream(lane); }
+  Attendance& attendance() const { return attendance_; }
+  std::chrono::milliseconds timeout() const { return timeout_; }
   // The devices of the ranks, for a library that drives all of them.
   std::vector<int> devices() const {
     std::vector<int> all;
@@ -175,25 +184,6 @@ class CudaEngine : public CudaBlasOps,
            count, status);
   }
 
-  // This rank's part in cuSOLVERMp, which works in the lane `panel`. All ranks ask for it together; `id` is where the
-  // first one that does tells the others how to meet.
-  static constexpr std::int64_t nccl_id_words = sizeof(ncclUniqueId) / sizeof(std::uint32_t);
-  CusolverMp& cusolvermp(std::uint32_t* id) {
-    if (!seat_.cusolvermp) {
-      CusolverMpLibrary::instance();  // where it is missing the others must not begin to wait
-      ncclUniqueId made{};
-      std::array<std::uint32_t, nccl_id_words> words{};
-      if (rank_ == 0) JAXMG_CHECK(ncclGetUniqueId(&made));
-      std::memcpy(words.data(), &made, sizeof(made));
-      store(Lane::panel, words.data(), nccl_id_words, id);
-      const MatrixView<std::uint32_t> all{id, nccl_id_words, 1, nccl_id_words};
-      exchange(Lane::panel, {make_block(0, all_ranks, all, all)});
-      fetch(Lane::panel, id, nccl_id_words, words.data());
-      std::memcpy(&made, words.data(), sizeof(made));
-      seat_.cusolvermp = std::make_unique<CusolverMp>(size_, rank_, made, lanes_.stream(Lane::panel));
-    }
-    seat_.cusolvermp->begin(attendance_, timeout_);
-    return *seat_.cusolvermp;
   }
 
  private:

@@ -41,7 +41,7 @@ bool reach(int device, const std::vector<int>& devices) {
 
 void Seat::abandon() noexcept {
   if (transport) transport->abandon();
-  if (cusolvermp) cusolvermp->abandon();
+  for (const auto& entry : residents) entry.second->abandon();
   if (lanes) lanes->drain();
 }
 

@@ -18,12 +18,21 @@
 #include "comm/gathering.h"
 #include "comm/idle_teams.h"
 #include "comm/roll.h"
-#include "engine/cuda/cusolvermp.h"
 #include "engine/cuda/lanes.h"
 #include "engine/cuda/peer_transport.h"
 #include "engine/cuda/transport.h"
 
 namespace jaxmg::cuda {
+
+// State that a vendor's solver keeps for one rank.
+struct Resident {
+  Resident() = default;
+  Resident(const Resident&) = delete;
+  Resident& operator=(const Resident&) = delete;
+  virtual ~Resident() = default;
+  // After an error: kernels no longer wait for other ranks.
+  virtual void abandon() noexcept = 0;
+};
 
 // One rank's place in a team.
 struct Seat {
@@ -32,8 +41,8 @@ struct Seat {
   std::unique_ptr<PeerFlags> flags;
   std::unique_ptr<Lanes> lanes;
   std::unique_ptr<Transport> transport;
-  std::unique_ptr<CusolverMp> cusolvermp;  // once it was asked for
-  std::set<std::string> kinds;             // of calls made so far: what decides which kernels they launch
+  std::map<std::type_index, std::unique_ptr<Resident>> residents;  // one of a type, made on first use
+  std::set<std::string> kinds;  // of calls made so far: what decides which kernels they launch
 
   // After an error: nothing that was enqueued waits for other ranks, nor runs any more.
   void abandon() noexcept;

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "cuda_ranks.h"
-#include "engine/cuda/cusolvermg.h"
+#include "routines/cuda/vendors.h"
+#include "vendor/cusolvermg/cuda/session.h"
 
 namespace jaxmg::testing {
 namespace {
@@ -21,34 +22,18 @@ class OneGpuEach : public PeerRanks {
 
 // The library itself.
 struct Library {
-  using Session = cuda::CusolverMgSession;
-
-  template <class T>
-  static std::int64_t cholesky_bytes(const Shape& s, std::int64_t nrhs) {
-    return ask<T>(s, nrhs, [](Session& session, DealtColumns& a, DealtColumns& b) {
-      return std::max({session.potrf_bytes(a), session.potrs_bytes(a, b), session.potri_bytes(a)});
-    });
-  }
-  template <class T>
-  static std::int64_t syevd_bytes(const Shape& s) {
-    return ask<T>(s, 1, [](Session& session, DealtColumns& a, DealtColumns&) {
-      return std::max(session.syevd_bytes(a, true), session.syevd_bytes(a, false));
-    });
-  }
-
- private:
-  template <class T, class Ask>
-  static std::int64_t ask(const Shape& s, std::int64_t nrhs, Ask&& ask) {
-    std::vector<int> devices(static_cast<std::size_t>(s.ranks));
+  template <class R, class T>
+  static std::int64_t bytes(const CallOf<R, T>& call) {
+    const int size = static_cast<int>(call.problem.ranks);
+    std::vector<int> devices(static_cast<std::size_t>(size));
     std::iota(devices.begin(), devices.end(), 0);
-    Session session;
+    cuda::CusolverMgSession session;
     session.open(devices);
-    PeerRanks ranks(s.ranks);
+    PeerRanks ranks(size);
     auto some = ranks.matrix<T>(1, 1);
     std::vector<void*> parts;
-    for (int r = 0; r < s.ranks; ++r) parts.push_back(some.view(r).data);
-    DealtColumns a{ScalarTraits<T>::type, s.n, s.n, s.tile, parts}, b{a.type, s.n, nrhs, nrhs, parts};
-    return std::max<std::int64_t>(256, ask(session, a, b));
+    for (int r = 0; r < size; ++r) parts.push_back(some.view(r).data);
+    return std::max<std::int64_t>(256, R::library_bytes(session, call.problem, call.plan, parts));
   }
 };
 

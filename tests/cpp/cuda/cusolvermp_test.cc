@@ -1,14 +1,13 @@
-// The backends over cuSOLVERMp, on every number of GPUs; skipped where the library, or an NCCL that it takes, is
+// Routines served by cuSOLVERMp, on every number of GPUs; skipped where the library, or an NCCL that it takes, is
 // missing.
-#include "backends/cuda_cusolvermp.h"
-
 #include <iostream>
 
-#include "block_cyclic_backends_checks.h"
 #include "block_cyclic_checks.h"
 #include "core/error.h"
 #include "cuda_ranks.h"
-#include "engine/cuda/cusolvermp_library.h"
+#include "cusolvermp_checks.h"
+#include "routines/cuda/vendors.h"
+#include "vendor/cusolvermp/cuda/library.h"
 
 namespace jaxmg::testing {
 
@@ -34,13 +33,7 @@ class CusolverMpRanks : public PeerRanks {
   }
 };
 
-template <class S>
-struct Distributed : On<CusolverMpRanks, S> {
-  using Solver = CusolverMpSolver;
-};
-using AllScalars = ::testing::Types<Distributed<float>, Distributed<double>, Distributed<std::complex<float>>,
-                                    Distributed<std::complex<double>>>;
-INSTANTIATE_TYPED_TEST_SUITE_P(CusolverMp, SolverBackends, AllScalars);
+INSTANTIATE_TYPED_TEST_SUITE_P(CusolverMp, SolverBackends, OnAllScalars<CusolverMpRanks>);
 
 }  // namespace
 }  // namespace jaxmg::testing

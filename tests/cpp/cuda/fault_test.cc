@@ -33,14 +33,13 @@ class Faults : public ::testing::Test {
     auto shards = there.template matrix<T>(shape.n, layout.shard());
     auto x = there.template matrix<T>(shape.n, b.columns());
     auto status = there.template matrix<std::int32_t>(1, 1);
-    auto workspace = there.template matrix<std::byte>(
-        PosvStages<T>(Arena(), layout, shape.depth, shape.slots, b.columns(), false).memory.bytes(), 1);
+    const CallOf<routines::Posv, T> call(shape, b.columns(), false);
+    auto workspace = there.template matrix<std::byte>(call.bytes(), 1);
     upload(shards, in_blocks(a, layout));
     upload(x, std::vector<Matrix<T>>(devices.size(), b));
     const auto thrown = there.try_run([&](auto& engine) {
       const int r = engine.rank();
-      TiledCholesky<T, cuda::CudaEngine>().posv(engine, dealt_matrix(shape, shards.view(r)), {x.view(r), false},
-                                                status.view(r).data, arena_over(workspace.view(r)));
+      call.run(engine, workspace.view(r), shards.view(r), x.view(r), status.view(r));
     });
     std::vector<std::string> messages;
     for (const std::exception_ptr& error : thrown) {

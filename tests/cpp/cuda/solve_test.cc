@@ -5,7 +5,6 @@
 #include <thread>
 #include <vector>
 
-#include "backends/plan.h"
 #include "cuda_ranks.h"
 #include "engine/cuda/blas.h"
 #include "engine/cuda/lanes.h"
@@ -170,10 +169,12 @@ void solve_as_planned(std::int64_t n, std::int64_t nrhs) {
   const auto b = random_matrix<T>(n, nrhs, 9);
   for (const int ranks : {1, 2, 3, 4}) {
     if (!Ranks::available(ranks)) continue;
-    const Plan plan =
-        make_plan({Routine::posv, n, nrhs, ScalarTraits<T>::type, ranks, 0, Platform::cuda, 1, std::int64_t{0}});
-    const Shape shape{n, ranks, plan.tile, plan.pivot, plan.slots};
-    const bool distributed_rhs = plan.distributed_rhs != 0;
+    CallOf<routines::Posv, T> call(n, ranks, 0);
+    call.problem.nrhs = nrhs;
+    call.problem.platform = Platform::cuda;
+    const auto plan = routines::Posv::plan(call.problem).plan;
+    const Shape shape{n, ranks, plan.tile, plan.depth, plan.slots};
+    const bool distributed_rhs = plan.distributed_rhs;
     SCOPED_TRACE(::testing::Message() << shape << (distributed_rhs ? ", distributed B" : ", replicated B"));
     Ranks there(ranks);
     expect_solved(solve(there, a, b, shape, distributed_rhs), a, b, distributed_rhs);

@@ -1,0 +1,49 @@
+// One rank's part in a call on CPUs: it meets the others, and fails with them.
+#pragma once
+
+#include <exception>
+#include <optional>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "comm/gathering.h"
+#include "comm/membership.h"
+#include "comm/process_links.h"
+#include "core/arena.h"
+#include "core/error.h"
+#include "engine/host/host_engine.h"
+#include "engine/host/single_threaded_blas.h"
+#include "engine/needs.h"
+
+namespace jaxmg {
+
+// Runs body(engine, workspace) on the thread of one rank, among the ranks of its call.
+template <class Body>
+void with_host_engine(const Membership& members, const EngineNeeds& needs, Body&& body) {
+  Attendance attendance(members.key, members.rank, members.local_ranks, needs.buffers, members.timeout);
+  std::optional<ProcessLinks> links;  // where ranks are in several processes
+  try {
+    if (members.spans()) {
+      links.emplace(Reception::instance(), attendance, members.roll, members.key, members.timeout);
+      if (const std::vector<int> far = links->out_of_reach(); !far.empty()) {
+        throw Error(ErrorCode::invalid_argument,
+                    "the CPU devices of a mesh have to be on one machine, and in one container; those of the rank(s) " +
+                        list_of(far) + " are not where this one is");
+      }
+      links->connect();
+    }
+    // Made once all ranks are here, so that waiting for one keeps no other user of BLAS from its threads.
+    std::optional<SingleThreadedBlas> single_threaded;
+    if (members.roll.ranks() > 1) single_threaded.emplace();
+    Communicator communicator = links ? Communicator(attendance, *links) : Communicator(attendance);
+    HostEngine engine(communicator);
+    body(engine, Arena(needs.workspace.base, needs.workspace.bytes));
+    communicator.barrier();  // a rank that fails fails all
+  } catch (const std::exception& error) {
+    const Error told = tell_others(attendance, error);
+    if (links) links->fail(told.what());
+    throw told;
+  }
+}
+
+}  // namespace jaxmg

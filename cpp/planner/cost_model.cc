@@ -1,0 +1,226 @@
+#include "planner/cost_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <thread>
+
+#include "core/error.h"
+
+namespace jaxmg {
+namespace {
+
+bool single(ScalarType type) { return type == ScalarType::f32 || type == ScalarType::c64; }
+bool complex(ScalarType type) { return type == ScalarType::c64 || type == ScalarType::c128; }
+
+// Measured on H200 (see benchmarks/results), the chains on four of them.
+Machine h200(ScalarType type) {
+  const double flops = 57e12 * (single(type) ? 0.9 : 1);
+  Machine m{};
+  m.flops = flops;
+  m.half_depth = complex(type) ? 115 : 230;
+  m.thin_flops = 0.8 * flops;
+  m.potrf_seconds = 0.55e-6;
+  m.pivot_seconds = 1.15e-6;
+  m.step_seconds = 65e-6;
+  m.several_seconds = 0.4e-6;
+  m.panel_seconds = 0.6e-3;
+  m.sweep_seconds = 1e-7;
+  m.chase_seconds = 2.4e-12;
+  m.column_seconds = 95e-6;
+  m.memory_bytes = 3e12;
+  return m;
+}
+
+// Measured on two x86 cores; ranks share the cores of the machine.
+Machine x86(ScalarType type, double ranks) {
+  const double cores = std::max(1u, std::thread::hardware_concurrency());
+  Machine m{};
+  m.flops = 25e9 * (single(type) ? 2 : 1) * cores / ranks;
+  m.thin_flops = 0.8 * m.flops;
+  m.step_seconds = m.panel_seconds = 20e-6 * ranks;
+  m.chase_seconds = 1e-9 * std::max(1.0, ranks / cores);
+  m.memory_bytes = 5e9;
+  return m;
+}
+
+double given(double value, double otherwise) { return value > 0 ? value : otherwise; }
+
+// Between hosts, one after another: what a message costs the rank that sends it (assumed, as networks are).
+constexpr double message_seconds = 1e-6;
+
+// Columns of a block of a grid.
+constexpr double grid_block = 1024;
+
+}  // namespace
+
+CostModel::CostModel(Platform platform, ScalarType type, std::int64_t ranks, const Network& network)
+    : machine_(platform == Platform::cuda ? h200(type) : x86(type, static_cast<double>(ranks))),
+      ranks_(static_cast<double>(ranks)),
+      per_host_(std::ceil(ranks_ / static_cast<double>(network.hosts))),
+      size_(static_cast<double>(size_of(type))),
+      fma_(flops_per_fma(type) / 2),
+      link_bytes_(given(network.link_bytes, platform == Platform::cuda ? 300e9 : 5e9)),
+      network_bytes_(given(network.network_bytes, platform == Platform::cuda ? 50e9 : 1e9)),
+      network_seconds_(given(network.network_seconds, 15e-6)) {
+  if (network.hosts < 1 || network.hosts > ranks) {
+    throw Error(ErrorCode::invalid_argument, "the number of hosts must be from 1 to that of devices, " +
+                                                 std::to_string(ranks) + ", got " + std::to_string(network.hosts));
+  }
+}
+
+// What an exchange takes beyond its bytes, and beyond what the chains of one host have in them.
+double ColumnsCost::exchange() const {
+  return several_hosts() ? network_seconds_ + (ranks_ - per_host_) * message_seconds : 0;
+}
+
+// `sources` ranks have equal parts of `bytes`, and send them to each of the others.
+double ColumnsCost::spread(double bytes, double sources) const {
+  const double part = bytes / std::min(sources, ranks_);
+  return part * ((per_host_ - 1) / link_bytes_ + (ranks_ - per_host_) / network_bytes_);
+}
+
+double ColumnsCost::deal(double bytes) const { return ranks_ > 1 ? spread(bytes, ranks_) + exchange() : 0; }
+
+// Each pivot takes the longest of its updates, of what is sent for them, and of its part of the chain.
+double ColumnsCost::potrf(std::int64_t order, std::int64_t tile, std::int64_t pivot) const {
+  const double n = static_cast<double>(order), width = static_cast<double>(tile);
+  if (ranks_ == 1) return fma_ * n * n * n / 3 / machine_.flops + n * machine_.potrf_seconds;
+  const double depth = static_cast<double>(std::min(pivot, order)), owners = std::max(1.0, depth / width);
+  const double square = elements(depth * depth);
+  // The diagonal block and the near rows come together and go to all.
+  const double chain = depth * machine_.pivot_seconds + spread(square, 1) + spread(square, owners) + 4 * exchange() +
+                       2 * square / (several_hosts() ? network_bytes_ : link_bytes_);
+  double seconds = 0;
+  for (double done = 0; done < n; done += depth) {
+    const double left = n - done, after = std::max(0.0, left - depth);
+    // Some rank has half a tile column more than its share.
+    const double products = fma_ * ((left * left * left - after * after * after) / 3 / ranks_ + left * width * depth);
+    seconds += std::max({products / rate(depth), spread(elements(after * depth), ranks_) + exchange(), chain});
+  }
+  return seconds;
+}
+
+// Two sweeps with a factor.
+double ColumnsCost::potrs(std::int64_t order, std::int64_t nrhs, std::int64_t tile, std::int64_t pivot,
+                          bool distributed) const {
+  const double n = static_cast<double>(order), width = static_cast<double>(tile), columns = static_cast<double>(nrhs);
+  const double products = 2 * fma_ * n * n * columns / rate(static_cast<double>(pivot));
+  if (distributed) return std::max(products / ranks_, 2 * spread(elements(n * n / 2), ranks_));
+  const double solve = columns > 1 ? width * machine_.several_seconds : 0;
+  const double send = ranks_ > 1 ? step() + spread(elements(width * columns), 1) : 0;
+  return std::max(products, pass(elements(n * n / ranks_)) + 2 * n / width * (solve + send));
+}
+
+// Two stages of products, of which each is sent half a matrix: rows of L that all have, columns of Y that some have.
+double ColumnsCost::potri(std::int64_t order, std::int64_t tile, std::int64_t pivot) const {
+  const double n = static_cast<double>(order), depth = static_cast<double>(std::min(pivot, order));
+  const double half = elements(n * n / 2), owners = std::max(1.0, depth / static_cast<double>(tile));
+  const double latencies = n / depth * exchange();
+  // Each stage works on whole squares at the diagonal.
+  const double products = fma_ * (n * n * n / 3 + n * n * depth) / ranks_ / rate(depth);
+  const double shard = elements(n * n / ranks_);
+  return std::max(products, spread(half, ranks_) + latencies) + std::max(products, spread(half, owners) + latencies) +
+         pass(shard) + 2 * deal(shard);
+}
+
+double ColumnsCost::syevd(std::int64_t order, std::int64_t wanted, std::int64_t bandwidth, bool shared) const {
+  const double n = static_cast<double>(order), b = static_cast<double>(bandwidth), rank_flops = machine_.thin_flops;
+  const double vectors = static_cast<double>(wanted), half = elements(n * n / 2);
+  const bool several = ranks_ > 1;
+  // To a band: A V and the update, 2 n^3. One rank sends a panel, all send W; three exchanges for each.
+  double seconds = fma_ * 2 * n * n * n / (ranks_ * rank_flops) + n / b * (machine_.panel_seconds + 3 * exchange());
+  if (several) seconds += deal(elements(n * n / ranks_)) + spread(half, 1) + spread(half, ranks_);
+  seconds += std::max(n * b * machine_.sweep_seconds, n * n * b * machine_.chase_seconds);
+  if (vectors == 0) return seconds;
+  // The last merge, n^2 real ones for each vector, and those before it, n^3 / 3.
+  seconds += (n / 3 + vectors) * n * n / (ranks_ * rank_flops);
+  // Q2, 4 n^2 for each vector, and Q1, 2 n^2, while their reflectors are sent.
+  const double square = fma_ * vectors * n * n / (ranks_ * rank_flops);
+  seconds += std::max(4 * square, shared ? spread(half, ranks_) : 0) + std::max(2 * square, spread(half, 1));
+  // From rows to columns, and each rank's columns to rows of V^H.
+  const double share = elements(vectors * n / ranks_);
+  return seconds + deal(share) + 2 * pass(share);
+}
+
+// Fitted to what four H200 take, f64: seconds for n = 16384, 32768, 65536 and 131072 of potrf 0.048, 0.17, 0.83 and
+// 4.8, of potrs (one right-hand side) 0.023, 0.059, 0.21 and 0.81; for the first two of potri 0.58 and 3.2; for 8192
+// and 16384 of syevd 1.9 and 5.6. Each column has a price, besides the products.
+double CusolverMgCost::potrf(std::int64_t order) const {
+  const double n = static_cast<double>(order);
+  return n * 3e-6 + fma_ * n * n * n / 3 / ranks_ / (0.72 * machine_.flops);
+}
+
+double CusolverMgCost::potrs(std::int64_t order, std::int64_t nrhs) const {
+  const double n = static_cast<double>(order), products = 2 * fma_ * n * n * static_cast<double>(nrhs);
+  return n * 0.7e-6 + std::max(elements(n * n) / 190e9, products / machine_.flops);
+}
+
+double CusolverMgCost::potri(std::int64_t order) const {
+  const double n = static_cast<double>(order);
+  return n * 15e-6 + fma_ * 2 * n * n * n / 3 / ranks_ / (0.038 * machine_.flops);
+}
+
+double CusolverMgCost::syevd(std::int64_t order) const {
+  const double n = static_cast<double>(order);
+  return n * 190e-6 + fma_ * 4 * n * n * n / 3 / ranks_ / (0.0105 * machine_.flops);
+}
+
+// As square as possible.
+GridCost::GridCost(Platform platform, ScalarType type, std::int64_t ranks, const Network& network)
+    : CostModel(platform, type, ranks, network) {
+  auto rows = static_cast<std::int64_t>(std::sqrt(ranks_));
+  while (ranks % rows != 0) --rows;
+  rows_ = static_cast<double>(rows);
+  columns_ = ranks_ / rows_;
+}
+
+// Among `ranks` of the grid, pipelined.
+double GridCost::broadcast(double bytes, double ranks, bool hosts) const {
+  if (ranks == 1) return 0;
+  return hosts ? bytes / network_bytes_ + std::ceil(std::log2(ranks)) * network_seconds_ : bytes / link_bytes_;
+}
+
+// Columns of the grid stand on as few hosts as can be, rows on as many.
+double GridCost::along_column(double bytes) const { return broadcast(bytes, rows_, rows_ > per_host_); }
+double GridCost::along_row(double bytes) const { return broadcast(bytes, columns_, several_hosts()); }
+
+// The panels, one after another: cuSOLVERMp does not hide them behind the updates of those before.
+double GridCost::potrf(std::int64_t order) const {
+  const double n = static_cast<double>(order), depth = std::min(grid_block, n);
+  double seconds = 0;
+  for (double done = 0; done < n; done += depth) {
+    const double left = n - done, after = std::max(0.0, left - depth);
+    const double chain = depth * machine_.pivot_seconds + along_column(elements(depth * depth));
+    const double panel = fma_ * after / rows_ * depth * depth / rate(depth) +
+                         along_row(elements(after * depth / rows_)) + along_column(elements(after * depth / columns_));
+    const double products = (left * left * left - after * after * after) / 3 / ranks_ +
+                            left * depth * depth / 2 * (1 / rows_ + 1 / columns_);
+    seconds += chain + panel + fma_ * products / rate(depth);
+  }
+  return seconds;
+}
+
+double GridCost::potrs(std::int64_t order, std::int64_t nrhs) const {
+  const double n = static_cast<double>(order), depth = std::min(grid_block, n), columns = static_cast<double>(nrhs);
+  const double piece = elements(depth * columns);
+  const double step = machine_.step_seconds + depth * machine_.several_seconds + along_column(piece) + along_row(piece);
+  const double work =
+      std::max(2 * elements(n * n / ranks_) / machine_.memory_bytes, 2 * fma_ * n * n * columns / ranks_ / rate(depth));
+  return work + 2 * n / depth * step;
+}
+
+// In one stage: half of its work are products of the matrix with one vector, which read what is left of it.
+double GridCost::syevd(std::int64_t order, std::int64_t wanted) const {
+  const double n = static_cast<double>(order), vectors = static_cast<double>(wanted);
+  const double column =
+      machine_.column_seconds + (several_hosts() ? 2 * std::ceil(std::log2(ranks_)) * network_seconds_ : 0);
+  const double reads = elements(n * n * n / 3) / ranks_ / machine_.memory_bytes;
+  const double volume = elements(n * n) * (1 / rows_ + 1 / columns_) / (several_hosts() ? network_bytes_ : link_bytes_);
+  // The update 2/3 n^3; with vectors the merges 4/3 n^3 and the way back, 2 n^2 for each vector.
+  double products = fma_ * 2 / 3 * n * n * n;
+  if (vectors > 0) products += (4.0 / 3 * n + fma_ * 2 * vectors) * n * n;
+  return n * column + reads + (ranks_ > 1 ? volume : 0) + products / ranks_ / machine_.thin_flops;
+}
+
+}  // namespace jaxmg

@@ -1,0 +1,56 @@
+// What the planner decides about a call.
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstdint>
+#include <string>
+
+#include "core/arena.h"
+#include "core/error.h"
+#include "core/scalar.h"
+#include "engine/scratch.h"
+#include "planner/problem.h"
+
+namespace jaxmg {
+
+// In the plan of every routine.
+struct Plan {
+  std::int64_t tile = 0;           // columns of a tile
+  std::int64_t largest_potrf = 0;  // order of the largest block that the vendor's potrf factors on one rank
+
+  void fields(auto&& visit) {
+    visit("tile", tile);
+    visit("largest_potrf", largest_potrf);
+  }
+};
+
+// A plan, and what the caller has to know about it.
+template <class P>
+struct Planned {
+  P plan{};
+  std::int64_t workspace_bytes = 0;  // per device
+  std::int64_t shard_bytes = 0;      // of the matrix, per device
+  std::int64_t rhs_bytes = 0;        // of right-hand sides or eigenvectors, per device
+  double seconds = 0;                // estimate
+};
+
+// Bytes of workspace, the engine's included. No buffer is empty.
+template <class R>
+std::int64_t workspace_bytes(const typename R::Problem& q, const typename R::Plan& plan) {
+  const std::int64_t carved =
+      dispatch(q.type, [&]<class T>() { return typename R::template Workspace<T>(Arena(), q, plan).bytes(); });
+  return std::max(carved, Arena::alignment) + engine_scratch_bytes(q.platform, plan.largest_potrf, q.processes);
+}
+
+// Refuses a plan that needs more workspace than it may, and cannot do with less.
+template <class P>
+void check_limit(const SquareProblem& q, const Planned<P>& made) {
+  if (q.workspace_limit == 0 || made.workspace_bytes <= q.workspace_limit) return;
+  throw Error(ErrorCode::resource_exhausted,
+              "the least workspace for n = " + std::to_string(q.n) + " with tiles of " +
+                  std::to_string(made.plan.tile) + " columns is " + std::to_string(made.workspace_bytes) +
+                  " bytes per device, the limit is " + std::to_string(q.workspace_limit));
+}
+
+}  // namespace jaxmg

@@ -1,0 +1,92 @@
+// The arguments of a call, of which everything about it follows: what the planner is asked about.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "core/ceil_div.h"
+#include "core/error.h"
+#include "core/fields.h"
+#include "core/scalar.h"
+#include "engine/scratch.h"
+#include "layout/tile_columns.h"
+#include "planner/cost_model.h"
+
+namespace jaxmg {
+
+template <>
+inline constexpr std::array<std::string_view, 2> names_of<Platform>{"cpu", "gpu"};
+
+inline void require(bool holds, const std::string& rule) {
+  if (!holds) throw Error(ErrorCode::invalid_argument, rule);
+}
+
+// Arguments of every call.
+struct Problem {
+  ScalarType type = ScalarType::f64;
+  std::int64_t ranks = 1;
+  std::int64_t tile = 0;  // columns of a tile that the caller asks for; 0: the planner chooses
+  Platform platform = Platform::cpu;
+  std::int64_t processes = 1;        // that the ranks are divided among
+  std::int64_t workspace_limit = 0;  // bytes per device; 0: the planner chooses
+  Network network = {};
+
+  void fields(auto&& visit) {
+    visit("dtype", type);
+    visit("ranks", ranks);
+    visit("tile", tile);
+    visit("platform", platform);
+    visit("processes", processes);
+    visit("workspace_limit", workspace_limit);
+    visit("hosts", network.hosts);
+    visit("link_bytes", network.link_bytes);
+    visit("network_bytes", network.network_bytes);
+    visit("network_seconds", network.network_seconds);
+  }
+
+  void check() const {
+    require(ranks >= 1, "the number of devices must be at least 1, got " + std::to_string(ranks));
+    require(tile >= 0, "the tile size must be at least 1, got " + std::to_string(tile));
+  }
+  // What each rank has of `count` columns that are divided evenly.
+  std::int64_t share(std::int64_t count) const { return ceil_div(count, ranks); }
+};
+
+// A matrix of order n.
+struct SquareProblem : Problem {
+  std::int64_t n = 0;
+
+  void fields(auto&& visit) {
+    Problem::fields(visit);
+    visit("n", n);
+  }
+
+  void check() const {
+    Problem::check();
+    require(n >= 1, "n must be at least 1, got " + std::to_string(n));
+    require(n < (std::int64_t{1} << 29), "n = " + std::to_string(n) + " exceeds what 32-bit sizes of BLAS allow");
+  }
+  std::int64_t shard() const { return share(n); }
+  std::int64_t shard_bytes() const { return shard() * n * size_of(type); }
+  TileColumns layout(std::int64_t width) const { return {n, shard(), width, static_cast<int>(ranks)}; }
+};
+
+// ... and right-hand sides.
+struct SystemProblem : SquareProblem {
+  std::int64_t nrhs = 1;
+  static constexpr const char* counted = "nrhs";
+
+  void fields(auto&& visit) {
+    SquareProblem::fields(visit);
+    visit(counted, nrhs);
+  }
+
+  void check() const {
+    SquareProblem::check();
+    require(nrhs >= 1, "nrhs must be at least 1, got " + std::to_string(nrhs));
+  }
+};
+
+}  // namespace jaxmg

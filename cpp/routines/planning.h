@@ -1,0 +1,134 @@
+// Planner, encoding and capability table of a list of routines.
+//
+// A plan travels from the planner to the handler as an encoding: the names of routine and backend, the problem, the
+// plan. Whoever carries it needs no part of it, except what the Answer says besides.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "core/error.h"
+#include "core/fields.h"
+#include "planner/plan.h"
+#include "routines/serve.h"
+
+namespace jaxmg {
+
+struct Answer {
+  Words plan;  // encoded
+  std::int64_t tile = 0, distributed_rhs = 0, workspace_bytes = 0, shard_bytes = 0, rhs_bytes = 0;
+  double seconds = 0;
+};
+
+// At the front of an encoding: indices of the routine and of its backend in their lists.
+struct Header {
+  std::int64_t routine = 0, backend = 0;
+
+  void fields(auto&& visit) {
+    visit("routine", routine);
+    visit("backend", backend);
+  }
+};
+
+template <class R>
+Answer answer(typename R::Problem problem, const Header& header) {
+  const auto made = R::plan(problem);
+  // Made up by now: ranks whose limits differ still run the same program.
+  problem.workspace_limit = 0;
+  problem.network = {};
+  Answer answer{{}, made.plan.tile, 0, made.workspace_bytes, made.shard_bytes, made.rhs_bytes, made.seconds};
+  if constexpr (requires { made.plan.distributed_rhs; }) answer.distributed_rhs = made.plan.distributed_rhs;
+  encode(header, answer.plan);
+  encode(problem, answer.plan);
+  encode(made.plan, answer.plan);
+  return answer;
+}
+
+// The problem and the plan of an encoding without its header.
+template <class R>
+std::pair<typename R::Problem, typename R::Plan> decoded(std::span<const std::int64_t> words) {
+  auto problem = decode<typename R::Problem>(words);
+  auto plan = decode<typename R::Plan>(words);
+  if (!words.empty()) throw Error(ErrorCode::internal, "an encoded plan has too many words");
+  return {std::move(problem), std::move(plan)};
+}
+
+// Calls visit.template operator()<Served<Backend, R>, R>() for what `header` names. Throws Error if there is no such
+// routine among `Table`, or it is not served by one of `Serving`.
+template <class Table, class Serving, class Visit>
+void with_served(const Header& header, const char* platform, Visit&& visit) {
+  bool found = false;
+  for_each(Table{}, [&]<class R, std::size_t routine>() {
+    if (static_cast<std::int64_t>(routine) != header.routine) return;
+    for_each(Serving{}, [&]<class Backend, std::size_t backend>() {
+      if constexpr (serves<Backend, R>) {
+        if (static_cast<std::int64_t>(backend) != header.backend) return;
+        found = true;
+        visit.template operator()<Served<Backend, R>, R>();
+      }
+    });
+  });
+  if (!found) {
+    throw Error(ErrorCode::invalid_argument,
+                "there is no backend number " + std::to_string(header.backend) + " on " + platform);
+  }
+}
+
+// Plans a call: `routine` and `backend` by name, the problem as text of its fields (see from_text). Throws Error where
+// the request cannot be met.
+template <class Table>
+Answer plan(std::string_view routine, std::string_view backend, std::string_view problem) {
+  Answer made;
+  bool found = false;
+  for_each(Table{}, [&]<class R, std::size_t r>() {
+    for_each(Backends{}, [&]<class Backend, std::size_t b>() {
+      if constexpr (serves<Backend, R>) {
+        if (routine != R::name || backend != Backend::name) return;
+        using S = Served<Backend, R>;
+        made = answer<S>(from_text<typename S::Problem>(problem),
+                         {static_cast<std::int64_t>(r), static_cast<std::int64_t>(b)});
+        found = true;
+      }
+    });
+  });
+  if (!found) {
+    throw Error(ErrorCode::invalid_argument, std::string(backend) + " does not serve " + std::string(routine));
+  }
+  return made;
+}
+
+// An encoded plan as text.
+template <class Table>
+std::string description(std::span<const std::int64_t> words) {
+  const auto header = decode<Header>(words);
+  std::string text;
+  with_served<Table, Backends>(header, "any platform", [&]<class S, class R>() {
+    const auto [problem, plan] = decoded<S>(words);
+    text = R::name + to_text(problem) + to_text(plan);
+  });
+  return text;
+}
+
+// A line for each routine: its name, what is counted besides its order ("-": nothing), and the backends that serve it.
+template <class Table>
+std::string capabilities() {
+  std::string text;
+  for_each(Table{}, [&]<class R, std::size_t>() {
+    text += R::name;
+    if constexpr (requires { R::Problem::counted; }) {
+      text += std::string(" ") + R::Problem::counted;
+    } else {
+      text += " -";
+    }
+    for_each(Backends{}, [&]<class Backend, std::size_t>() {
+      if constexpr (serves<Backend, R>) text += std::string(" ") + Backend::name;
+    });
+    text += '\n';
+  });
+  return text;
+}
+
+}  // namespace jaxmg

@@ -1,0 +1,130 @@
+// Eigenvalues and eigenvectors by cuSOLVERMg.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "algorithms/moves/mirror.h"
+#include "algorithms/moves/move_columns.h"
+#include "algorithms/moves/redistribute.h"
+#include "algorithms/eigen/scale_matrix.h"
+#include "algorithms/moves/share_entries.h"
+#include "algorithms/moves/adjoint_in_place.h"
+#include "layout/tile_columns.h"
+#include "planner/block_columns.h"
+#include "routines/factor_status.h"
+#include "routines/serve.h"
+#include "routines/served/cusolvermg/cholesky.h"
+#include "routines/syevd.h"
+#include "vendor/cusolvermg/call.h"
+
+namespace jaxmg {
+
+template <>
+struct Served<CusolverMg, routines::Syevd> {
+  static constexpr bool data_decides = true;  // which eigenvectors are wanted
+  using Problem = routines::SyevdProblem;
+  using Plan = jaxmg::Plan;
+  using Buffers = routines::Syevd::Buffers;
+
+  template <class T>
+  struct AdjointWorkspace {
+    MatrixView<T> adjoint;
+
+    AdjointWorkspace(Arena& arena, std::int64_t n, std::int64_t share) : adjoint(arena.matrix<T>(share, n)) {}
+  };
+
+  template <class T>
+  struct Workspace {
+    BlockCyclicCopy<T> copy;
+    Real<T>* norms;  // an entry for each rank
+    Real<T>* scale;
+    std::int64_t mirror_depth;
+    StagedWorkspace memory;
+    MirrorWorkspace<T> mirror;
+    AdjointWorkspace<T> turned;  // of a rank's eigenvectors
+
+    Workspace(Arena arena, const Problem& q, const Plan& plan) : Workspace(arena, q, q.layout(plan.tile)) {}
+    std::int64_t bytes() const { return memory.bytes(); }
+
+   private:
+    Workspace(Arena& arena, const Problem& q, const TileColumns& layout)
+        : copy(arena, layout),
+          norms(arena.take<Real<T>>(layout.ranks())),
+          scale(arena.take<Real<T>>(1)),
+          mirror_depth(layout.ranks() > 1 ? std::min(layout.tile(), layout.shard()) : 1),
+          memory(arena, layout),
+          mirror(memory.stage<MirrorWorkspace<T>>(layout, mirror_depth, 2)),
+          turned(memory.stage<AdjointWorkspace<T>>(layout.order(), q.share_of_vectors())) {
+      memory.deal<T>(layout);
+    }
+  };
+
+  static Planned<Plan> plan(const Problem& q) {
+    check_cusolvermg(q);
+    q.check();
+    SquareProblem matrix = q;
+    matrix.tile = std::min(q.tile, widest);
+    Planned<Plan> made;
+    made.plan.tile = choose_tile(matrix);
+    made.shard_bytes = q.shard_bytes();
+    made.rhs_bytes = q.vector_bytes();
+    made.workspace_bytes = workspace_bytes<Served>(q, made.plan);
+    made.seconds = CusolverMgCost(q.platform, q.type, q.ranks, q.network).syevd(q.n);
+    return made;
+  }
+
+  template <class Session>
+  static std::int64_t library_bytes(Session& session, const Problem& q, const Plan& plan,
+                                    const std::vector<void*>& parts) {
+    DealtColumns a{q.type, q.n, q.n, plan.tile, parts};
+    return session.syevd_bytes(a, q.vectors > 0);
+  }
+
+  template <class T, class E>
+  static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
+                  MatrixView<Real<T>> bounds, MatrixView<Real<T>> eigenvalues, MatrixView<T> vectors,
+                  MatrixView<std::int32_t> found, MatrixView<std::int32_t> info) {
+    const TileColumns layout = q.layout(plan.tile);
+    const MatrixView<T> z = q.vectors_in(vectors);
+    std::int32_t* const infos = w.memory.info;
+    engine.set_info(lane, infos + engine.rank(), no_failure);
+    redistribute(engine, layout, a, w.memory.shared(), false);
+    mirror(engine, layout, w.mirror_depth, a, w.mirror);
+    scale_matrix(engine, lane, layout, a, w.norms, w.scale, infos + engine.rank());
+    engine.join();
+    const MatrixView<T> matrix_of_library = w.copy.fetch(engine, a);
+    CusolverMgCall<T, E> call(engine, w.copy.layout, matrix_of_library, w.memory.shared());
+    const std::int32_t failed =
+        call.run([&](auto& session, auto& matrix, auto& memory) { session.syevd(matrix, !z.empty(), memory); });
+    const auto* const values = reinterpret_cast<const Real<T>*>(call.session().eigenvalues());
+    engine.store(lane, values, q.n, eigenvalues.data);
+    engine.divide(lane, w.scale, eigenvalues);
+    if (!z.empty()) {
+      place(engine, w.copy.layout, matrix_of_library, z,
+            chosen(engine, lane, q.choice(bounds, found), std::vector<Real<T>>(values, values + q.n), w.scale));
+    }
+    if (failed > 0) engine.set_info(lane, infos + engine.rank(), failed);
+    share_entries(engine, lane, infos);
+    engine.conclude(lane, infos, eigenvalues, info.data);
+    if (!z.empty()) engine.conclude(lane, infos, z, info.data);
+    engine.join();
+    if (!z.empty() && q.as_columns) adjoint_in_place(engine, lane, z, w.turned.adjoint);
+  }
+
+ private:
+  static constexpr Lane lane = Lane::panel;
+  static constexpr std::int64_t widest = 1024;  // the library's eigensolver takes no wider tiles
+
+  // The wanted eigenvectors in blocks, and zeros behind them.
+  template <class T, class E>
+  static void place(E& engine, const TileColumns& layout, MatrixView<T> all, MatrixView<T> z, EigenvectorRange wanted) {
+    const std::int64_t count = wanted.count, share = z.columns;
+    move_columns(engine, layout, all, TileColumns(count, share, share, engine.size()), z, wanted.first);
+    const std::int64_t own = std::clamp<std::int64_t>(count - engine.rank() * share, 0, share);
+    engine.zero(lane, z.block(0, own, z.rows, share - own));
+  }
+};
+
+}  // namespace jaxmg

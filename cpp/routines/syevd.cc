@@ -1,0 +1,120 @@
+// The blocking of the eigensolver: bandwidth, tile and buffers, from sizes alone.
+#include "routines/syevd.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "core/ceil_div.h"
+#include "planner/cost_model.h"
+#include "planner/plan.h"
+
+namespace jaxmg::routines {
+namespace {
+
+// The work on A is done by products of matrices with b columns, which are faster the more there are; the work on the
+// band grows with b. Kernels on GPUs take 32 and 64, of complex128 32 alone.
+std::int64_t choose_bandwidth(const SyevdProblem& q) {
+  if (q.platform == Platform::cuda) return q.type == ScalarType::c128 || q.n < 2048 ? 32 : 64;
+  return q.n < 256 ? 8 : q.n < 1024 ? 16 : 32;
+}
+
+// Panels that do not straddle tiles are cheapest, and some tiles a rank keep the ranks alike to the end.
+std::int64_t choose_tile(const SyevdProblem& q, std::int64_t b) {
+  const std::int64_t shard = q.shard();
+  if (q.ranks == 1) return q.n;
+  const std::int64_t least = ceil_div(q.n, 1024);  // not more than a thousand tiles
+  if (q.tile > 0) return std::max(least, std::min(q.tile, shard));
+  const std::int64_t widest = q.platform == Platform::cuda ? 512 : 128;
+  const std::int64_t wanted = std::max(least, std::clamp(shard / 16, b, std::max(b, widest)));
+  return std::min(shard, ceil_div(wanted, b) * b);
+}
+
+// What several ranks save by sharing the work has to exceed what they send, and wait for each other. Measured with four
+// ranks on two cores (f64, with vectors): one rank alone, with one thread, takes half of the time at n = 64 and 128,
+// 7/8 of it at n = 256, and more at n = 512. On H200s this is an estimate: an exchange takes 20 to 65 us, there are
+// three for each of n / b panels and as many for a level of merges; what four ranks would save is 3/4 of 25/3 n^3
+// operations at about 30 Tflop/s, 2 ms for n = 2048, when the exchanges take 5 ms, and 15 ms for n = 4096, when they
+// take 10 ms.
+bool one_is_enough(const SyevdProblem& q) {
+  // Who asks for tiles wants the matrix dealt.
+  return q.ranks > 1 && q.tile == 0 && q.n <= (q.platform == Platform::cuda ? 3072 : 256);
+}
+
+// What makes the stages fast and fits beside what they need in any case.
+SyevdBlocking preferred_blocking(const SyevdProblem& q, std::int64_t b) {
+  SyevdBlocking blocking{};
+  blocking.b = b;
+  blocking.delay = 1;
+  const std::int64_t depth = q.platform == Platform::cpu ? 128 : q.n > 8192 ? 512 : 256;
+  blocking.depth = std::max(b, depth / b * b);
+  blocking.columns = std::max<std::int64_t>(1, q.share_of_vectors());
+  const std::int64_t least = BackTransformationWorkspace<double>::least_diamonds(q.n, b);
+  blocking.diamonds = std::max(4 * least, q.share_of_vectors() * q.n / 2 / (4 * b * b));
+  // S has n rows: half a shard of it.
+  blocking.secular = std::min(default_secular_columns(q.n), std::max<std::int64_t>(256, q.shard() / 2));
+  // All reflectors are P / 2 shards of the matrix. Beside it, the eigenvectors and 1.5 shards for the way back, four
+  // ranks have room for them within six shards.
+  blocking.kept = q.ranks <= 4 ? b : Reflectors<double>::share(b, q.ranks);
+  return blocking;
+}
+
+Planned<Syevd::Plan> preferred_plan(const SyevdProblem& q, bool solo) {
+  SyevdProblem at_work = q;
+  if (solo) at_work.ranks = 1;
+  const std::int64_t b = choose_bandwidth(q);
+  Planned<Syevd::Plan> made;
+  made.plan.tile = solo ? q.shard() : choose_tile(q, b);
+  made.plan.blocking = preferred_blocking(at_work, b);
+  made.plan.blocking.solo = solo;
+  made.shard_bytes = q.shard_bytes();
+  made.rhs_bytes = q.vector_bytes();
+  made.workspace_bytes = workspace_bytes<Syevd>(q, made.plan);
+  return made;
+}
+
+// Shrinks the blocking, cheapest loss first; false when it is minimal.
+bool shrink(const SyevdProblem& q, SyevdBlocking& blocking) {
+  const std::int64_t least = BackTransformationWorkspace<double>::least_diamonds(q.n, blocking.b);
+  const std::int64_t share = Reflectors<double>::share(blocking.b, q.ranks);
+  if (q.vectors > 0 && blocking.kept > share) {
+    blocking.kept = share;
+  } else if (blocking.diamonds > 4 * least) {
+    blocking.diamonds = std::max(4 * least, blocking.diamonds / 2);
+  } else if (blocking.secular > 256) {
+    blocking.secular /= 2;
+  } else if (blocking.depth > 2 * blocking.b) {
+    blocking.depth = std::max<std::int64_t>(2, blocking.depth / blocking.b / 2) * blocking.b;
+  } else if (blocking.columns > 256) {
+    blocking.columns = (blocking.columns + 1) / 2;
+  } else if (blocking.diamonds > least) {
+    blocking.diamonds = least;
+  } else if (blocking.secular > 1) {
+    blocking.secular = (blocking.secular + 1) / 2;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+double estimate(const SyevdProblem& q, const Planned<Syevd::Plan>& made) {
+  const SyevdBlocking& blocking = made.plan.blocking;
+  const ColumnsCost all(q.platform, q.type, q.ranks, q.network);
+  if (!blocking.solo) return all.syevd(q.n, q.vectors, blocking.b, blocking.kept < blocking.b);
+  const auto moved = static_cast<double>(made.shard_bytes + made.rhs_bytes);
+  return ColumnsCost(q.platform, q.type, 1, {}).syevd(q.n, q.vectors, blocking.b, false) + all.collect(moved);
+}
+
+}  // namespace
+
+Planned<Syevd::Plan> Syevd::plan(const Problem& q) {
+  q.check();
+  auto made = preferred_plan(q, one_is_enough(q));
+  const auto too_large = [&] { return q.workspace_limit > 0 && made.workspace_bytes > q.workspace_limit; };
+  if (made.plan.blocking.solo && too_large()) made = preferred_plan(q, false);
+  while (too_large() && shrink(q, made.plan.blocking)) made.workspace_bytes = workspace_bytes<Syevd>(q, made.plan);
+  check_limit(q, made);
+  made.seconds = estimate(q, made);
+  return made;
+}
+
+}  // namespace jaxmg::routines

@@ -1,0 +1,220 @@
+// syevd: A = Z diag(w) Z^H, all eigenvalues and all, some or no eigenvectors. Deals the tile columns, reduces, solves,
+// transforms back; one rank alone does it for small matrices.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "algorithms/moves/mirror.h"
+#include "algorithms/moves/redistribute.h"
+#include "algorithms/eigen/syevd.h"
+#include "algorithms/moves/adjoint_in_place.h"
+#include "comm/block.h"
+#include "planner/plan.h"
+#include "planner/problem.h"
+#include "routines/signature.h"
+
+namespace jaxmg::routines {
+
+struct SyevdProblem : SquareProblem {
+  std::int64_t first = 0, vectors = 0;  // the wanted eigenvectors, at most n; or room for them, if chosen by value
+  bool by_value = false;                // of eigenvalues between bounds, which are an operand
+  bool as_columns = false;              // each rank receives columns of V; otherwise rows of V^H
+  static constexpr const char* counted = "vectors";
+
+  void fields(auto&& visit) {
+    SquareProblem::fields(visit);
+    visit("first", first);
+    visit(counted, vectors);
+    visit("by_value", by_value);
+    visit("as_columns", as_columns);
+  }
+
+  void check() const {
+    SquareProblem::check();
+    require(vectors >= 0 && vectors <= n,
+            "the number of eigenvectors must be 0 to n = " + std::to_string(n) + ", got " + std::to_string(vectors));
+    require(first >= 0 && first + vectors <= n && (!by_value || vectors > 0),
+            "the eigenvectors from number " + std::to_string(first) + " on must be among n = " + std::to_string(n));
+  }
+  // Eigenvectors of each rank.
+  std::int64_t share_of_vectors() const { return EigenvectorRange{first, vectors}.share(static_cast<int>(ranks)); }
+  std::int64_t vector_bytes() const { return share_of_vectors() * n * size_of(type); }
+
+  template <class R>
+  EigenvectorChoice<R> choice(MatrixView<R> bounds, MatrixView<std::int32_t> found) const {
+    return {{first, vectors}, by_value ? bounds.data : nullptr, by_value ? found.data : nullptr};
+  }
+  // A rank's eigenvectors as columns; the memory is that of the result, whatever form this has.
+  template <class T>
+  MatrixView<T> vectors_in(MatrixView<T> result) const {
+    return {result.data, n, share_of_vectors(), n};
+  }
+};
+
+// Buffers. The bounds are a lower and an upper one; `found` is the number of the first eigenvalue between them, and how
+// many there are.
+struct Bounds {
+  static constexpr auto name = "bounds";
+  template <class T>
+  using Element = Real<T>;
+  static Shape shape(const SyevdProblem& q, const auto&) { return q.by_value ? Shape{1, 2} : Shape{}; }
+};
+struct Eigenvalues {
+  static constexpr auto name = "w";
+  template <class T>
+  using Element = Real<T>;
+  static Shape shape(const SyevdProblem& q, const auto&) { return {q.n}; }
+};
+struct Eigenvectors {
+  static constexpr auto name = "vectors";
+  template <class T>
+  using Element = T;
+  static Shape shape(const SyevdProblem& q, const auto&) {
+    const std::int64_t share = q.share_of_vectors();
+    return share == 0 ? Shape{} : q.as_columns ? Shape{q.n, share} : Shape{share, q.n};
+  }
+};
+struct Found {
+  static constexpr auto name = "found";
+  template <class>
+  using Element = std::int32_t;
+  static Shape shape(const SyevdProblem& q, const auto&) { return q.by_value ? Shape{2} : Shape{}; }
+};
+
+struct Syevd {
+  static constexpr auto name = "syevd";
+  static constexpr bool data_decides = true;  // how much of a merge deflates, which eigenvectors are wanted
+  using Problem = SyevdProblem;
+  struct Plan : jaxmg::Plan {
+    SyevdBlocking blocking{};
+
+    template <class Visit>
+    void fields(Visit&& visit) {
+      jaxmg::Plan::fields(visit);
+      visit("half_bandwidth", blocking.b);
+      visit("delay", blocking.delay);
+      visit("depth", blocking.depth);
+      visit("columns", blocking.columns);
+      visit("diamonds", blocking.diamonds);
+      visit("secular", blocking.secular);
+      visit("kept", blocking.kept);
+      visit("solo", blocking.solo);
+    }
+  };
+  using Buffers = Signature<InOut<Shard>, In<Bounds>, Out<Eigenvalues>, Out<Eigenvectors>, Out<Found>, Out<Info>>;
+
+  // Dealing and mirroring come first and the adjoint of the eigenvectors last; their buffers alias the solver's
+  // workspace.
+  template <class T>
+  struct Workspace {
+    MatrixView<T> a, z;  // all columns, where one rank solves alone
+    TileColumns layout;  // of the ranks that work
+    SyevdWorkspace<T> syevd;
+    Arena whole;
+    std::int64_t mirror_depth;  // a block column is a tile; on one rank there is nothing to send
+    std::optional<MirrorWorkspace<T>> mirroring;
+    MatrixView<T> adjoint;  // of a rank's eigenvectors
+
+    Workspace(Arena arena, const Problem& q, const Plan& plan)
+        : a(take_all(arena, q.n, q.n, plan.blocking)),
+          z(take_all(arena, q.n, q.share_of_vectors() * q.ranks, plan.blocking)),
+          layout(plan.blocking.solo ? TileColumns(q.n, q.n, q.n, 1) : q.layout(plan.tile)),
+          syevd(arena, layout, plan.blocking, plan.blocking.solo ? z.columns : q.share_of_vectors()),
+          whole(arena),
+          mirror_depth(layout.ranks() > 1 ? std::min(layout.tile(), layout.shard()) : 1) {
+      Arena deal = arena, mirror = arena, turn = arena;
+      if (layout.ranks() > 1) deal.take<T>(layout.order() * layout.tile());
+      mirroring.emplace(mirror, layout, mirror_depth, 2);
+      adjoint = turn.matrix<T>(q.share_of_vectors(), q.n);
+      bytes_ = std::max({syevd.bytes, deal.used(), mirror.used(), turn.used()});
+    }
+    std::int64_t bytes() const { return bytes_; }
+
+   private:
+    std::int64_t bytes_;
+
+    static MatrixView<T> take_all(Arena& arena, std::int64_t rows, std::int64_t columns,
+                                  const SyevdBlocking& blocking) {
+      return blocking.solo ? arena.matrix<T>(rows, columns) : MatrixView<T>{};
+    }
+  };
+
+  // In syevd.cc.
+  static Planned<Plan> plan(const Problem& q);
+
+  template <class T, class E>
+  static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
+                  MatrixView<Real<T>> bounds, MatrixView<Real<T>> values, MatrixView<T> vectors,
+                  MatrixView<std::int32_t> found, MatrixView<std::int32_t> info) {
+    run(engine, q, plan, w, a, bounds, values, vectors, found, info, [](const char*) {});
+  }
+
+  // Calls ended(stage) as jaxmg::Syevd::run does.
+  template <class T, class E, class Ended>
+  static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
+                  MatrixView<Real<T>> bounds, MatrixView<Real<T>> values, MatrixView<T> vectors,
+                  MatrixView<std::int32_t> found, MatrixView<std::int32_t> info, Ended&& ended) {
+    const MatrixView<T> z = q.vectors_in(vectors);
+    const auto choice = q.choice(bounds, found);
+    const auto solve = [&](E& on, MatrixView<T> matrix, MatrixView<T> result) {
+      mirror(on, w.layout, w.mirror_depth, matrix, *w.mirroring);
+      ended("mirroring");
+      jaxmg::Syevd<T, E>(on, w.layout, plan.blocking, matrix, values.data, result, choice, info.data, w.syevd)
+          .run(ended);
+    };
+    if (plan.blocking.solo) {
+      collect(engine, q, a, w.a);
+      ended("collecting");
+      // One rank, and not all of them: results that differ in the last bit would not fit together.
+      if (engine.rank() == 0) {
+        E alone = engine.alone();
+        solve(alone, w.a, w.z);
+      }
+      hand_out(engine, q, w.z, z, values, found, info);
+      ended("handing out");
+    } else {
+      redistribute(engine, w.layout, a, w.whole, false);
+      ended("dealing");
+      solve(engine, a, z);
+    }
+    // Rows of Z^H, read column-major, are the columns of V in JAX's rows.
+    if (q.as_columns && !z.empty()) {
+      adjoint_in_place(engine, lane, z, w.adjoint);
+      ended("turning");
+    }
+  }
+
+ private:
+  static constexpr Lane lane = Lane::panel;
+
+  // All columns, on rank 0.
+  template <class T, class E>
+  static void collect(E& engine, const Problem& q, MatrixView<T> a, MatrixView<T> all) {
+    const std::int64_t n = q.n, shard = q.shard();
+    std::vector<Block> blocks;
+    for (std::int64_t r = 0; r * shard < n; ++r) {
+      const std::int64_t own = std::min(shard, n - r * shard);
+      blocks.push_back(make_block(static_cast<int>(r), 0, a.block(0, 0, n, own), all.block(0, r * shard, n, own)));
+    }
+    engine.exchange(lane, blocks);
+    engine.join();
+  }
+
+  // Broadcasts what rank 0 has found, and scatters the eigenvectors.
+  template <class T, class E>
+  static void hand_out(E& engine, const Problem& q, MatrixView<T> all, MatrixView<T> z, MatrixView<Real<T>> values,
+                       MatrixView<std::int32_t> found, MatrixView<std::int32_t> info) {
+    std::vector<Block> blocks{make_block(0, all_ranks, values, values), make_block(0, all_ranks, info, info)};
+    if (q.by_value) blocks.push_back(make_block(0, all_ranks, found, found));
+    for (int r = 0; z.columns > 0 && r < engine.size(); ++r) {
+      blocks.push_back(make_block(0, r, all.block(0, r * z.columns, q.n, z.columns), z));
+    }
+    engine.exchange(lane, blocks);
+    engine.join();
+  }
+};
+
+}  // namespace jaxmg::routines

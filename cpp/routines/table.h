@@ -1,0 +1,28 @@
+// The routines, and the backends that serve them. A new routine is a record and a line in this list.
+#pragma once
+
+#include "routines/diagonal.h"
+#include "routines/lower.h"
+#include "routines/posv.h"
+#include "routines/potrf.h"
+#include "routines/potri.h"
+#include "routines/potrs.h"
+#include "routines/serve.h"
+#include "routines/served/cusolvermg/cholesky.h"
+#include "routines/served/cusolvermg/eigen.h"
+#include "routines/served/cusolvermp/cholesky.h"
+#include "routines/served/cusolvermp/eigen.h"
+#include "routines/syevd.h"
+
+namespace jaxmg {
+
+// Plans name a routine by its place here.
+using Routines = List<routines::Posv,      //
+                      routines::Potrf,     //
+                      routines::Potrs,     //
+                      routines::Potri,     //
+                      routines::Lower,     //
+                      routines::Diagonal,  //
+                      routines::Syevd>;
+
+}  // namespace jaxmg

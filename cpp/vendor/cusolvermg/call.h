@@ -1,0 +1,69 @@
+// One rank's part in a call of cuSOLVERMg: all ranks meet, and rank 0 makes the call for the GPUs of all of them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/matrix_view.h"
+#include "core/scalar.h"
+#include "layout/tile_columns.h"
+#include "vendor/cusolvermg/dealt_columns.h"
+
+namespace jaxmg {
+
+// The library as ranks with engine E have it: `using Session = ...`, cuda::CusolverMgSession or what stands for it in
+// tests on the host. Of an engine it takes
+//   kept<Session>()           one for all ranks of the process
+//   devices()                 that they are on
+//   on_behalf_of_all(work)    work() on rank 0, after all earlier work of all ranks and before any later work
+//   address_on(rank, address)
+template <class E>
+struct CusolverMgOn;
+
+template <class T, class E>
+class CusolverMgCall {
+ public:
+  using Session = typename CusolverMgOn<E>::Session;
+
+  // `a` is this rank's part of a matrix of this layout, which has to be block-cyclic; `workspace` is the library's.
+  CusolverMgCall(E& engine, const TileColumns& layout, MatrixView<T> a, Arena workspace)
+      : engine_(engine), layout_(layout), a_(a), workspace_(workspace), session_(engine.template kept<Session>()) {}
+
+  const Session& session() const { return *session_; }
+
+  // work(session, A, workspace) on rank 0, with the parts of all ranks. Returns LAPACK's info of its last routine.
+  template <class Work>
+  std::int32_t run(Work&& work) {
+    engine_.on_behalf_of_all([&] {
+      session_->open(engine_.devices());
+      DealtColumns a = dealt(a_, layout_.order(), layout_.tile());
+      DealtWorkspace memory{parts(workspace_.take<std::byte>(0)), workspace_.left()};
+      work(*session_, a, memory);
+    });
+    return session_->info();
+  }
+
+  // A matrix of which each rank has its part at the address of `part`.
+  DealtColumns dealt(MatrixView<T> part, std::int64_t columns, std::int64_t block) const {
+    return {ScalarTraits<T>::type, part.rows, columns, block, parts(part.data)};
+  }
+
+ private:
+  template <class Element>
+  std::vector<void*> parts(Element* own) const {
+    std::vector<void*> all;
+    for (int r = 0; r < engine_.size(); ++r) all.push_back(engine_.address_on(r, own));
+    return all;
+  }
+
+  E& engine_;
+  TileColumns layout_;
+  MatrixView<T> a_;
+  Arena workspace_;
+  std::shared_ptr<Session> session_;
+};
+
+}  // namespace jaxmg

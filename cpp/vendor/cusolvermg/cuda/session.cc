@@ -1,0 +1,210 @@
+#include "vendor/cusolvermg/cuda/session.h"
+
+#include <cusolverDn.h>
+#include <dlfcn.h>
+
+#include <string>
+
+#include "core/error.h"
+#include "engine/cuda/blas.h"
+#include "engine/cuda/check.h"
+
+#define JAXMG_TEXT(number) JAXMG_TEXT_OF(number)
+#define JAXMG_TEXT_OF(number) #number
+
+namespace jaxmg::cuda {
+namespace {
+
+constexpr const char* library_name = "libcusolverMg.so." JAXMG_TEXT(CUSOLVER_VER_MAJOR);
+constexpr auto lower = CUBLAS_FILL_MODE_LOWER;
+
+template <class Function>
+void find(void* library, const char* name, Function& function) {
+  void* const found = dlsym(library, name);
+  if (found == nullptr) throw Error(ErrorCode::invalid_argument, std::string(library_name) + " has no " + name);
+  function = reinterpret_cast<Function>(found);
+}
+
+CusolverMg load() {
+  // Found where Python has loaded it from, else where the system looks for libraries.
+  void* const library = dlopen(library_name, RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    const char* const why = dlerror();
+    throw Error(ErrorCode::invalid_argument,
+                std::string("cuSOLVERMg cannot be loaded: ") + (why == nullptr ? "" : why));
+  }
+  CusolverMg functions{};
+#define JAXMG_FIND(function, name) find(library, "cusolverMg" #name, functions.function);
+  JAXMG_CUSOLVERMG(JAXMG_FIND)
+#undef JAXMG_FIND
+  return functions;
+}
+
+cudaDataType real_type(ScalarType type) {
+  return type == ScalarType::f32 || type == ScalarType::c64 ? CUDA_R_32F : CUDA_R_64F;
+}
+
+cusolverEigMode_t job(bool vectors) { return vectors ? CUSOLVER_EIG_MODE_VECTOR : CUSOLVER_EIG_MODE_NOVECTOR; }
+
+int order(const DealtColumns& a) { return checked_int(a.rows, "n"); }
+
+class Description {
+ public:
+  Description(cudaLibMgGrid_t grid, const DealtColumns& a) {
+    JAXMG_CHECK(CusolverMg::instance().create_matrix_desc(&description_, a.rows, a.columns, a.rows, a.block,
+                                                          data_type(a.type), grid));
+  }
+  ~Description() { CusolverMg::instance().destroy_matrix_desc(description_); }
+  Description(const Description&) = delete;
+  Description& operator=(const Description&) = delete;
+
+  cudaLibMgMatrixDesc_t get() const { return description_; }
+
+ private:
+  cudaLibMgMatrixDesc_t description_ = nullptr;
+};
+
+class CurrentDevice {
+ public:
+  CurrentDevice() { JAXMG_CHECK(cudaGetDevice(&device_)); }
+  ~CurrentDevice() { cudaSetDevice(device_); }
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+
+ private:
+  int device_ = 0;
+};
+
+// What ask(elements) says, in bytes.
+template <class Ask>
+std::int64_t in_bytes(const DealtColumns& a, Ask&& ask) {
+  const CurrentDevice current;
+  std::int64_t elements = 0;
+  JAXMG_CHECK(ask(&elements));
+  return elements * size_of(a.type);
+}
+
+// The workspace that a routine takes, in elements, out of what there is.
+std::int64_t elements(const DealtColumns& a, const DealtWorkspace& work, std::int64_t needed) {
+  if (needed > work.bytes) {
+    throw Error(ErrorCode::internal, "cuSOLVERMg wants " + std::to_string(needed) + " bytes of workspace, " +
+                                         std::to_string(work.bytes) + " were planned");
+  }
+  return needed / size_of(a.type);
+}
+
+}  // namespace
+
+const CusolverMg& CusolverMg::instance() {
+  static const CusolverMg functions = load();
+  return functions;
+}
+
+int CusolverMg::version() {
+  int version = 0;
+  JAXMG_CHECK(cusolverGetVersion(&version));  // 1000 major + 100 minor + patch
+  return version / 1000 * 10000 + version % 1000;
+}
+
+CusolverMgSession::~CusolverMgSession() {
+  if (grid_ != nullptr) CusolverMg::instance().destroy_grid(grid_);
+  if (handle_ != nullptr) CusolverMg::instance().destroy(handle_);
+}
+
+void CusolverMgSession::open(const std::vector<int>& devices) {
+  if (grid_ != nullptr) return;
+  const CusolverMg& mg = CusolverMg::instance();
+  const CurrentDevice current;
+  devices_ = devices;
+  const int count = checked_int(static_cast<std::int64_t>(devices_.size()), "devices");
+  if (handle_ == nullptr) JAXMG_CHECK(mg.create(&handle_));
+  JAXMG_CHECK(mg.device_select(handle_, count, devices_.data()));
+  JAXMG_CHECK(mg.create_device_grid(&grid_, 1, count, devices_.data(), CUDALIBMG_GRID_MAPPING_COL_MAJOR));
+}
+
+std::int64_t CusolverMgSession::potrf_bytes(DealtColumns& a) {
+  const Description d(grid_, a);
+  return in_bytes(a, [&](std::int64_t* elements) {
+    return CusolverMg::instance().potrf_buffer_size(handle_, lower, order(a), a.parts.data(), 1, 1, d.get(),
+                                                    data_type(a.type), elements);
+  });
+}
+
+std::int64_t CusolverMgSession::potrs_bytes(DealtColumns& a, DealtColumns& b) {
+  const Description d(grid_, a), d_of_b(grid_, b);
+  return in_bytes(a, [&](std::int64_t* elements) {
+    return CusolverMg::instance().potrs_buffer_size(handle_, lower, order(a), checked_int(b.columns, "nrhs"),
+                                                    a.parts.data(), 1, 1, d.get(), b.parts.data(), 1, 1, d_of_b.get(),
+                                                    data_type(a.type), elements);
+  });
+}
+
+std::int64_t CusolverMgSession::potri_bytes(DealtColumns& a) {
+  const Description d(grid_, a);
+  return in_bytes(a, [&](std::int64_t* elements) {
+    return CusolverMg::instance().potri_buffer_size(handle_, lower, order(a), a.parts.data(), 1, 1, d.get(),
+                                                    data_type(a.type), elements);
+  });
+}
+
+std::int64_t CusolverMgSession::syevd_bytes(DealtColumns& a, bool vectors) {
+  const Description d(grid_, a);
+  eigenvalues_.resize(static_cast<std::size_t>(a.rows) * sizeof(double));
+  return in_bytes(a, [&](std::int64_t* elements) {
+    return CusolverMg::instance().syevd_buffer_size(handle_, job(vectors), lower, order(a), a.parts.data(), 1, 1,
+                                                    d.get(), eigenvalues_.data(), real_type(a.type), data_type(a.type),
+                                                    elements);
+  });
+}
+
+void CusolverMgSession::potrf(DealtColumns& a, DealtWorkspace& work) {
+  const std::int64_t size = elements(a, work, potrf_bytes(a));
+  const CurrentDevice current;
+  const Description d(grid_, a);
+  finish(CusolverMg::instance().potrf(handle_, lower, order(a), a.parts.data(), 1, 1, d.get(), data_type(a.type),
+                                      work.parts.data(), size, &info_),
+         "cusolverMgPotrf");
+}
+
+void CusolverMgSession::potrs(DealtColumns& a, DealtColumns& b, DealtWorkspace& work) {
+  const std::int64_t size = elements(a, work, potrs_bytes(a, b));
+  const CurrentDevice current;
+  const Description d(grid_, a), d_of_b(grid_, b);
+  finish(CusolverMg::instance().potrs(handle_, lower, order(a), checked_int(b.columns, "nrhs"), a.parts.data(), 1, 1,
+                                      d.get(), b.parts.data(), 1, 1, d_of_b.get(), data_type(a.type), work.parts.data(),
+                                      size, &info_),
+         "cusolverMgPotrs");
+}
+
+void CusolverMgSession::potri(DealtColumns& a, DealtWorkspace& work) {
+  const std::int64_t size = elements(a, work, potri_bytes(a));
+  const CurrentDevice current;
+  const Description d(grid_, a);
+  finish(CusolverMg::instance().potri(handle_, lower, order(a), a.parts.data(), 1, 1, d.get(), data_type(a.type),
+                                      work.parts.data(), size, &info_),
+         "cusolverMgPotri");
+}
+
+void CusolverMgSession::syevd(DealtColumns& a, bool vectors, DealtWorkspace& work) {
+  const std::int64_t size = elements(a, work, syevd_bytes(a, vectors));
+  const CurrentDevice current;
+  const Description d(grid_, a);
+  finish(CusolverMg::instance().syevd(handle_, job(vectors), lower, order(a), a.parts.data(), 1, 1, d.get(),
+                                      eigenvalues_.data(), real_type(a.type), data_type(a.type), work.parts.data(),
+                                      size, &info_),
+         "cusolverMgSyevd");
+}
+
+void CusolverMgSession::finish(cusolverStatus_t status, const char* routine) {
+  // A minor that is not positive is an internal error to the library, too.
+  if (status != CUSOLVER_STATUS_INTERNAL_ERROR || info_ <= 0) check(status, routine);
+  for (const int device : devices_) {
+    JAXMG_CHECK(cudaSetDevice(device));
+    JAXMG_CHECK(cudaDeviceSynchronize());
+  }
+  if (info_ < 0) {
+    throw Error(ErrorCode::internal, std::string(routine) + ": argument " + std::to_string(-info_) + " is wrong");
+  }
+}
+
+}  // namespace jaxmg::cuda

@@ -1,0 +1,103 @@
+// One rank's part in cuSOLVERMp, NVIDIA's distributed solver: a communicator of NCCL, grids of ranks, and calls.
+//
+// Every rank makes its own calls, in the same order as the others, be it alone in its process or one of its threads.
+// Matrices are Hermitian and given by their lower triangles.
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <nccl.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "comm/block.h"
+#include "comm/gathering.h"
+#include "core/scalar.h"
+#include "engine/cuda/cuda_engine.h"
+#include "engine/cuda/team.h"
+#include "layout/block_cyclic.h"
+#include "vendor/cusolvermp/cuda/library.h"
+
+namespace jaxmg::cuda {
+
+class CusolverMp final : public Resident {
+ public:
+  // On the current device; work goes into `stream`. Returns once all ranks have called it with the same id.
+  CusolverMp(int ranks, int rank, const ncclUniqueId& id, cudaStream_t stream);
+  ~CusolverMp() override { abandon(); }
+
+  // The part of an engine's rank, which works in the lane `panel`. All ranks ask for it together; `id` are id_words
+  // numbers through which rank 0 broadcasts how to meet, when it is made.
+  static constexpr std::int64_t id_words = sizeof(ncclUniqueId) / sizeof(std::uint32_t);
+  static CusolverMp& of(CudaEngine& engine, std::uint32_t* id);
+
+  // At the begin of a call.
+  void begin(Attendance& attendance, std::chrono::milliseconds timeout) {
+    attendance_ = &attendance;
+    timeout_ = timeout;
+  }
+
+  // Bytes of workspace on the device, the same on all ranks or not. Pointers have to be some, but are not followed.
+  template <class T>
+  std::int64_t potrf_bytes(const BlockCyclicMatrix<T>& a);
+  template <class T>
+  std::int64_t potrs_bytes(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b);
+  template <class T>
+  std::int64_t syevd_bytes(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors);
+
+  // They return LAPACK's info when the work is done.
+  // A = L L^H.
+  template <class T>
+  std::int32_t potrf(const BlockCyclicMatrix<T>& a, MemoryRegion workspace);
+  // L L^H X = B, in place of B.
+  template <class T>
+  std::int32_t potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b, MemoryRegion workspace);
+  // A = Z diag(w) Z^H, w on every rank; Z is not written unless vectors are wanted. A is lost.
+  template <class T>
+  std::int32_t syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors,
+                     MemoryRegion workspace);
+
+  // After an error: kernels no longer wait for other ranks.
+  void abandon() noexcept override;
+
+ private:
+  using Library = CusolverMpLibrary;
+
+  class Description;  // of a matrix, as long as it lives
+  struct Bytes {
+    std::size_t device, host;
+  };
+
+  Library::Grid grid(ProcessGrid shape);
+  template <class T>
+  Description describe(const BlockCyclicMatrix<T>& a);
+  template <class T>
+  Bytes potrf_sizes(const BlockCyclicMatrix<T>& a, const Description& of_a);
+  template <class T>
+  Bytes potrs_sizes(const BlockCyclicMatrix<T>& a, const Description& of_a, const BlockCyclicMatrix<T>& b,
+                    const Description& of_b);
+  template <class T>
+  Bytes syevd_sizes(char* job, const BlockCyclicMatrix<T>& a, const Description& of_a, Real<T>* w,
+                    const BlockCyclicMatrix<T>& z, const Description& of_z);
+  static std::int64_t with_info(Bytes bytes);
+  // Calls function(memory, bytes, info) and waits for what it enqueues.
+  template <class Function>
+  std::int32_t run(const char* what, Bytes bytes, MemoryRegion workspace, Function&& function);
+  void wait();
+
+  const Library& library_;
+  int ranks_, rank_;
+  cudaStream_t stream_;
+  cudaEvent_t reached_{};
+  ncclComm_t communicator_{};
+  Library::Handle handle_{};
+  std::vector<std::pair<ProcessGrid, Library::Grid>> grids_;
+  std::vector<std::byte> host_;  // the library's workspace on the host
+  Attendance* attendance_ = nullptr;
+  std::chrono::milliseconds timeout_{};
+};
+
+}  // namespace jaxmg::cuda

@@ -1,0 +1,104 @@
+// Routines served by a solver of block-cyclic matrices, with one that stands in for a vendor's: every rank collects the
+// whole matrix, solves with LAPACK or our own eigensolver, and keeps its part.
+
+#include <algorithm>
+#include <complex>
+#include <cstdint>
+
+#include "algorithms/moves/block_cyclic.h"
+#include "cusolvermp_checks.h"
+#include "gtest/gtest.h"
+#include "lapack.h"
+#include "ranks.h"
+
+namespace jaxmg::testing {
+
+class CollectingSolver {
+ public:
+  explicit CollectingSolver(HostEngine& engine) : e_(engine) {}
+
+  template <class T>
+  std::int64_t potrf_bytes(const BlockCyclicMatrix<T>&) const {
+    return 100;
+  }
+  template <class T>
+  std::int64_t potrs_bytes(const BlockCyclicMatrix<T>&, const BlockCyclicMatrix<T>&) const {
+    return 1000;
+  }
+  template <class T>
+  std::int64_t syevd_bytes(const BlockCyclicMatrix<T>&, Real<T>*, const BlockCyclicMatrix<T>&, bool) const {
+    return 300;
+  }
+
+  template <class T>
+  std::int32_t potrf(const BlockCyclicMatrix<T>& a, MemoryRegion workspace) {
+    use(workspace, potrf_bytes(a));
+    Matrix<T> whole = collect(a);
+    const Matrix<T> before = whole;
+    const int info = lapack_potrf(whole);
+    for (std::int64_t j = 0; j < whole.columns(); ++j) std::copy_n(&before(0, j), j, &whole(0, j));  // left alone
+    keep(whole, a);
+    return info;
+  }
+  template <class T>
+  std::int32_t potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b, MemoryRegion workspace) {
+    use(workspace, potrs_bytes(a, b));
+    Matrix<T> x = collect(b);
+    lapack_potrs(collect(a), x);
+    keep(x, b);
+    return 0;
+  }
+  template <class T>
+  std::int32_t syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors,
+                     MemoryRegion workspace) {
+    use(workspace, syevd_bytes(a, w, z, vectors));
+    const Matrix<T> whole = collect(a);
+    HostRanks alone(1);
+    const auto found = eigen(alone, whole, eigen_shape(whole.rows(), 1, whole.rows(), 4, 1), vectors);
+    std::copy_n(found.w[0].data(), whole.rows(), w);
+    if (vectors) keep(found.z, z);
+    return found.status[0];
+  }
+
+ private:
+  // All of the workspace that was asked for is written to.
+  static void use(MemoryRegion workspace, std::int64_t bytes) {
+    EXPECT_GE(workspace.bytes, bytes);
+    std::fill_n(workspace.base, bytes, std::byte{0xff});
+  }
+  template <class T>
+  Matrix<T> collect(const BlockCyclicMatrix<T>& a) {
+    Matrix<T> whole(a.layout.rows.n, a.layout.columns.n);
+    gather_copies(e_, a, whole.view());
+    return whole;
+  }
+  template <class T>
+  void keep(const Matrix<T>& whole, const BlockCyclicMatrix<T>& a) {
+    const MatrixView<T> part = a.part(e_.rank());
+    const BlockCyclic& layout = a.layout;
+    for (std::int64_t j = 0; j < whole.columns(); ++j) {
+      for (std::int64_t i = 0; i < whole.rows(); ++i) {
+        if (layout.grid().rank(layout.rows.owner(i), layout.columns.owner(j)) != e_.rank()) continue;
+        *part.at(layout.rows.local(i), layout.columns.local(j)) = whole(i, j);
+      }
+    }
+  }
+
+  HostEngine& e_;
+};
+
+}  // namespace jaxmg::testing
+
+namespace jaxmg {
+
+template <>
+struct CusolverMpOn<HostEngine> {
+  static testing::CollectingSolver get(HostEngine& engine, std::uint32_t*) { return testing::CollectingSolver(engine); }
+};
+
+namespace testing {
+
+INSTANTIATE_TYPED_TEST_SUITE_P(Host, SolverBackends, OnAllScalars<HostRanks>);
+
+}  // namespace testing
+}  // namespace jaxmg
