@@ -20,17 +20,8 @@
 
 namespace jaxmg {
 
-class HostTridiagonal {
+class HostTridiagonalOps {
  public:
-  template <class T>
-  void fetch(Lane, const T* from, std::int64_t count, T* to) {
-    std::copy_n(from, count, to);
-  }
-  template <class T>
-  void store(Lane, const T* from, std::int64_t count, T* to) {
-    std::copy_n(from, count, to);
-  }
-
   // A merge of small parts costs less than Jacobi's method for the whole.
   static constexpr std::int64_t leaf_rows = 16;
 
@@ -181,11 +172,6 @@ class HostTridiagonal {
         *w.at(0, at + k) = bottom[i] + (top[i] - bottom[i]) / 2;
       }
     }
-  }
-
-  template <class T>
-  void widen(Lane, MatrixView<Real<T>> from, MatrixView<T> to) {
-    for (std::int64_t j = 0; j < from.columns; ++j) std::copy_n(from.at(0, j), from.rows, to.at(0, j));
   }
 
  private:

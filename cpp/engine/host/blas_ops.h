@@ -1,0 +1,109 @@
+// The host engine's operations on matrices (BlasOps): BLAS and loops.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "core/error.h"
+#include "core/matrix_view.h"
+#include "core/scalar.h"
+#include "engine/engine.h"
+#include "engine/host/blas.h"
+
+namespace jaxmg {
+
+// BLAS's letter of an operation.
+inline const char* letter(Op op) { return op == Op::none ? "N" : op == Op::transpose ? "T" : "C"; }
+
+template <class T>
+int leading_dimension(MatrixView<T> a) {
+  return std::max(1, checked_int(a.ld, "leading dimension"));
+}
+
+class HostBlasOps {
+ public:
+  template <class T>
+  void trsm(Lane, Side side, Uplo uplo, Op op, Diag diag, MatrixView<T> a, MatrixView<T> x) {
+    if (x.empty()) return;
+    const int m = checked_int(x.rows, "m"), n = checked_int(x.columns, "n");
+    const int lda = leading_dimension(a), ldb = leading_dimension(x);
+    const T one = 1;
+    Blas<T>::instance().trsm(side == Side::left ? "L" : "R", uplo == Uplo::lower ? "L" : "U", letter(op),
+                             diag == Diag::unit ? "U" : "N", &m, &n, &one, a.data, &lda, x.data, &ldb);
+  }
+
+  template <class T>
+  void gemm(Lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
+    const std::int64_t depth = opa == Op::none ? a.columns : a.rows;
+    if (c.empty() || depth == 0) return;
+    const int m = checked_int(c.rows, "m"), n = checked_int(c.columns, "n"), k = checked_int(depth, "k");
+    const int lda = leading_dimension(a), ldb = leading_dimension(b), ldc = leading_dimension(c);
+    const T one = 1;
+    Blas<T>::instance().gemm(letter(opa), letter(opb), &m, &n, &k, &alpha, a.data, &lda, b.data, &ldb, &one, c.data,
+                             &ldc);
+  }
+
+  template <class T>
+  void copy(Lane, MatrixView<T> from, MatrixView<T> to) {
+    for (std::int64_t j = 0; j < from.columns; ++j) {
+      std::copy_n(from.at(0, j), from.rows, to.at(0, j));
+    }
+  }
+
+  template <class T>
+  void conj_transpose(Lane, MatrixView<T> from, MatrixView<T> to) {
+    for (std::int64_t j = 0; j < from.columns; ++j) {
+      for (std::int64_t i = 0; i < from.rows; ++i) *to.at(j, i) = conjugate(*from.at(i, j));
+    }
+  }
+
+  template <class T>
+  void zero(Lane, MatrixView<T> a) {
+    for (std::int64_t j = 0; j < a.columns; ++j) std::fill_n(a.at(0, j), a.rows, T(0));
+  }
+
+  template <class T>
+  void identity(Lane lane, MatrixView<T> a) {
+    zero(lane, a);
+    for (std::int64_t j = 0; j < a.columns; ++j) *a.at(j, j) = T(1);
+  }
+
+  template <class T>
+  void mirror(Lane, MatrixView<T> a) {
+    for (std::int64_t j = 0; j < a.columns; ++j) {
+      *a.at(j, j) = std::real(*a.at(j, j));
+      for (std::int64_t i = j + 1; i < a.rows; ++i) *a.at(j, i) = conjugate(*a.at(i, j));
+    }
+  }
+
+  template <class T>
+  void zero_below(Lane, MatrixView<T> a) {
+    for (std::int64_t j = 0; j < a.columns; ++j) std::fill_n(a.at(j + 1, j), a.rows - j - 1, T(0));
+  }
+
+  template <class T>
+  void unit_lower(Lane, MatrixView<T> a) {
+    for (std::int64_t j = 0; j < a.columns; ++j) {
+      std::fill_n(a.at(0, j), std::min(j, a.rows), T(0));
+      if (j < a.rows) *a.at(j, j) = T(1);
+    }
+  }
+
+  template <class T>
+  void subtract(Lane, const std::vector<MatrixView<T>>& terms, MatrixView<T> x) {
+    for (const MatrixView<T>& term : terms) {
+      for (std::int64_t j = 0; j < x.columns; ++j) {
+        for (std::int64_t i = 0; i < x.rows; ++i) *x.at(i, j) -= *term.at(i, j);
+      }
+    }
+  }
+
+  // Copies a real matrix to a complex one.
+  template <class T>
+  void widen(Lane, MatrixView<Real<T>> from, MatrixView<T> to) {
+    for (std::int64_t j = 0; j < from.columns; ++j) std::copy_n(from.at(0, j), from.rows, to.at(0, j));
+  }
+};
+
+}  // namespace jaxmg
