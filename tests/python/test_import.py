@@ -95,7 +95,7 @@ def test_import_registers_the_handlers_of_all_platforms_and_loads_nothing_else()
         jax.ffi.register_ffi_target = note
         loaded = set(sys.modules)
         import jaxmg
-        names = [f"jaxmg_{name}" for name in jaxmg._native.HANDLERS]
+        names = [f"jaxmg_{name}" for name in ("roll_call", *jaxmg._native.routines())]
         assert registered == {(name, platform) for name in names for platform in ("cpu", "CUDA")}
         new = {name.partition(".")[0] for name in set(sys.modules) - loaded}
         assert not new & {"scipy", "cuda", "nvidia"}, new
