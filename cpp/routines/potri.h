@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "algorithms/moves/mirror.h"
 #include "algorithms/cholesky/potri.h"
+#include "algorithms/moves/mirror.h"
 #include "algorithms/moves/redistribute.h"
 #include "planner/block_columns.h"
 #include "planner/cost_model.h"

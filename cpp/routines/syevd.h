@@ -7,10 +7,10 @@
 #include <optional>
 #include <vector>
 
-#include "algorithms/moves/mirror.h"
-#include "algorithms/moves/redistribute.h"
 #include "algorithms/eigen/syevd.h"
 #include "algorithms/moves/adjoint_in_place.h"
+#include "algorithms/moves/mirror.h"
+#include "algorithms/moves/redistribute.h"
 #include "comm/block.h"
 #include "planner/plan.h"
 #include "planner/problem.h"

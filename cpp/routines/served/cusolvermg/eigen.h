@@ -5,12 +5,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "algorithms/eigen/scale_matrix.h"
+#include "algorithms/moves/adjoint_in_place.h"
 #include "algorithms/moves/mirror.h"
 #include "algorithms/moves/move_columns.h"
 #include "algorithms/moves/redistribute.h"
-#include "algorithms/eigen/scale_matrix.h"
 #include "algorithms/moves/share_entries.h"
-#include "algorithms/moves/adjoint_in_place.h"
 #include "layout/tile_columns.h"
 #include "planner/block_columns.h"
 #include "routines/factor_status.h"

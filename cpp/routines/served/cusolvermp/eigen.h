@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "algorithms/moves/block_cyclic.h"
 #include "algorithms/eigen/scale_matrix.h"
-#include "algorithms/moves/share_entries.h"
 #include "algorithms/moves/adjoint_in_place.h"
+#include "algorithms/moves/block_cyclic.h"
+#include "algorithms/moves/share_entries.h"
 #include "comm/block.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
