@@ -70,7 +70,7 @@ def is_traced(*arrays) -> bool:
 
 def is_staged() -> bool:
     """Say whether a program is being traced: what is computed here and now is a tracer."""
-    return is_traced(jax.lax.add(np.int32(0), np.int32(0)))
+    return is_traced(jax.lax.iota(np.int32, 1))  # It has no operands, so that nothing is moved.
 
 
 def is_committed(array) -> bool:
@@ -587,10 +587,10 @@ def _device_ids(devices) -> list[int]:
 def program(*static: str) -> Callable:
     """Return a decorator that makes ``f(*arrays, call=..., **static)`` a program of its own.
 
-    Inside the caller's ``jit`` it becomes part of that program, and each call there is its own call
-    site. Elsewhere, below ``grad`` and ``vmap`` too, it is compiled, once for each `call` (which
-    has `ranks`) and each value of the arguments named in `static`. With ``donate=True``, the first
-    array is then given up to the result.
+    Inside the caller's ``jit`` it becomes part of that program. Elsewhere, below ``grad`` and
+    ``vmap`` too, it is compiled, once for each `call` (which has `ranks`) and each value of the
+    arguments named in `static`. With ``donate=True``, the first array is then given up to the
+    result.
     """
 
     def decorate(function: Callable) -> Callable:
