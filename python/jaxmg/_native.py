@@ -12,7 +12,6 @@ import importlib.util
 import os
 import threading
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
