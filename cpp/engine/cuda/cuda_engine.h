@@ -184,18 +184,17 @@ class CudaEngine : public CudaBlasOps,
            count, status);
   }
 
-}
-
-private : Team& team_;
-Seat & seat_;
-Lanes & lanes_;
-Transport & transport_;
-Attendance & attendance_;
-std::chrono::milliseconds timeout_;
-std::vector<MemoryRegions> buffers_;
-int rank_, size_;
-cudaStream_t stream_;
-FaultInjection fault_;
+ private:
+  Team& team_;
+  Seat& seat_;
+  Lanes& lanes_;
+  Transport& transport_;
+  Attendance& attendance_;
+  std::chrono::milliseconds timeout_;
+  std::vector<MemoryRegions> buffers_;
+  int rank_, size_;
+  cudaStream_t stream_;
+  FaultInjection fault_;
 };
 
 }  // namespace jaxmg::cuda
