@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "algorithms/block_cyclic.h"
-#include "algorithms/redistribute.h"
-#include "algorithms/share_entries.h"
+#include "algorithms/moves/block_cyclic.h"
+#include "algorithms/moves/redistribute.h"
+#include "algorithms/moves/share_entries.h"
 #include "backends/cholesky.h"
 #include "backends/tiled_cholesky.h"
 #include "comm/block.h"

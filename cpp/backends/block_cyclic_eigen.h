@@ -7,10 +7,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "algorithms/block_cyclic.h"
-#include "algorithms/scale_matrix.h"
-#include "algorithms/share_entries.h"
-#include "algorithms/turn.h"
+#include "algorithms/eigen/scale_matrix.h"
+#include "algorithms/moves/adjoint_in_place.h"
+#include "algorithms/moves/block_cyclic.h"
+#include "algorithms/moves/share_entries.h"
 #include "backends/block_cyclic_cholesky.h"
 #include "backends/eigen.h"
 #include "comm/block.h"
@@ -92,7 +92,7 @@ class BlockCyclicEigen final : public EigenBackend<T, E> {
     share_entries(engine, lane, w.common.info);
     engine.conclude(lane, w.common.info, eigenvalues, p.status);
     if (vectors) engine.conclude(lane, w.common.info, p.z, p.status);
-    if (vectors && p.form == EigenvectorForm::adjoint_rows) turn(engine, lane, p.z, w.adjoint);
+    if (vectors && p.form == EigenvectorForm::adjoint_rows) adjoint_in_place(engine, lane, p.z, w.adjoint);
     engine.join();
   }
 

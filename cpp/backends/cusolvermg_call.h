@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "algorithms/move_columns.h"
+#include "algorithms/moves/move_columns.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "algorithms/mirror.h"
-#include "algorithms/redistribute.h"
+#include "algorithms/moves/mirror.h"
+#include "algorithms/moves/redistribute.h"
 #include "backends/cholesky.h"
 #include "backends/cusolvermg_call.h"
 #include "backends/cusolvermg_workspace.h"

@@ -5,13 +5,13 @@
 #include <cstdint>
 #include <vector>
 
-#include "algorithms/mirror.h"
-#include "algorithms/move_columns.h"
-#include "algorithms/redistribute.h"
-#include "algorithms/scale_matrix.h"
-#include "algorithms/share_entries.h"
-#include "algorithms/syevd.h"
-#include "algorithms/turn.h"
+#include "algorithms/eigen/scale_matrix.h"
+#include "algorithms/eigen/syevd.h"
+#include "algorithms/moves/adjoint_in_place.h"
+#include "algorithms/moves/mirror.h"
+#include "algorithms/moves/move_columns.h"
+#include "algorithms/moves/redistribute.h"
+#include "algorithms/moves/share_entries.h"
 #include "backends/cusolvermg_call.h"
 #include "backends/cusolvermg_workspace.h"
 #include "backends/eigen.h"
@@ -50,7 +50,7 @@ class CusolverMgEigen final : public EigenBackend<T, E> {
     engine.conclude(lane, infos, eigenvalues, p.status);
     if (vectors) engine.conclude(lane, infos, p.z, p.status);
     engine.join();
-    if (vectors && p.form == EigenvectorForm::adjoint_rows) turn(engine, lane, p.z, w.turned.adjoint);
+    if (vectors && p.form == EigenvectorForm::adjoint_rows) adjoint_in_place(engine, lane, p.z, w.turned.adjoint);
   }
 
  private:

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "algorithms/mirror.h"
+#include "algorithms/moves/mirror.h"
 #include "backends/tiled_cholesky.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"

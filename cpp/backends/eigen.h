@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "algorithms/syevd.h"
+#include "algorithms/eigen/syevd.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"

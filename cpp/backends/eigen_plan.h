@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "algorithms/syevd.h"
+#include "algorithms/eigen/syevd.h"
 #include "backends/cost_model.h"
 #include "core/scalar.h"
 #include "engine/scratch.h"

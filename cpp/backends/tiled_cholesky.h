@@ -6,12 +6,12 @@
 #include <utility>
 #include <vector>
 
-#include "algorithms/mirror.h"
-#include "algorithms/potrf.h"
-#include "algorithms/potri.h"
-#include "algorithms/potrs.h"
-#include "algorithms/redistribute.h"
-#include "algorithms/share_entries.h"
+#include "algorithms/cholesky/potrf.h"
+#include "algorithms/cholesky/potri.h"
+#include "algorithms/cholesky/potrs.h"
+#include "algorithms/moves/mirror.h"
+#include "algorithms/moves/redistribute.h"
+#include "algorithms/moves/share_entries.h"
 #include "backends/cholesky.h"
 
 namespace jaxmg {

@@ -6,10 +6,10 @@
 #include <optional>
 #include <vector>
 
-#include "algorithms/mirror.h"
-#include "algorithms/redistribute.h"
-#include "algorithms/syevd.h"
-#include "algorithms/turn.h"
+#include "algorithms/eigen/syevd.h"
+#include "algorithms/moves/adjoint_in_place.h"
+#include "algorithms/moves/mirror.h"
+#include "algorithms/moves/redistribute.h"
 #include "backends/eigen.h"
 #include "comm/block.h"
 
@@ -76,7 +76,7 @@ class TiledEigen final : public EigenBackend<T, E> {
       solve(engine, p, p.a, p.z, w, ended);
     }
     if (p.form == EigenvectorForm::adjoint_rows && !p.z.empty()) {
-      turn(engine, lane, p.z, w.adjoint);
+      adjoint_in_place(engine, lane, p.z, w.adjoint);
       ended("turning");
     }
   }

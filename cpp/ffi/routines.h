@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-#include "algorithms/redistribute.h"
+#include "algorithms/moves/redistribute.h"
 #include "backends/backend.h"
 #include "backends/grid_plan.h"
 #include "core/error.h"

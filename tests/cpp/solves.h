@@ -7,9 +7,9 @@
 #include <ostream>
 #include <vector>
 
-#include "algorithms/potrf.h"
-#include "algorithms/potrs.h"
-#include "algorithms/redistribute.h"
+#include "algorithms/cholesky/potrf.h"
+#include "algorithms/cholesky/potrs.h"
+#include "algorithms/moves/redistribute.h"
 #include "backends/tiled_cholesky.h"
 #include "dealt.h"
 #include "matrices.h"

@@ -28,11 +28,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "algorithms/panel.h"
+#include "algorithms/cholesky/panel.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "engine/engine.h"
-#include "layout/pivots.h"
+#include "layout/block_columns.h"
 #include "layout/tile_columns.h"
 
 namespace jaxmg {
@@ -71,7 +71,7 @@ class Potrf {
         rhs_(rhs),
         w_(workspace),
         info_(info),
-        pivots_(join_pivots(layout, depth)) {}
+        block_columns_(block_columns(layout, depth)) {}
 
   void run() {
     if (e_.size() == 1) {
@@ -80,8 +80,8 @@ class Potrf {
       e_.check_factor(Lane::panel, a, w_.failed, 0, info_);
       e_.trsm(Lane::panel, Side::left, Op::none, a, rhs_);
     } else {
-      steps_.resize(pivots_.size());
-      for (std::size_t o = 0; o < pivots_.size(); ++o) {
+      steps_.resize(block_columns_.size());
+      for (std::size_t o = 0; o < block_columns_.size(); ++o) {
         factor_diagonal(o);
         solve_near(o);
         solve_mid(o);
@@ -110,16 +110,20 @@ class Potrf {
 
   std::size_t slot(std::size_t o) const { return o % w_.panels.size(); }
   bool own(std::int64_t t) const { return layout_.owner(t) == e_.rank(); }
-  // Tiles of the pivots before o begin here, o = pivots_.size() and beyond included.
-  std::int64_t first_tile(std::size_t o) const { return o < pivots_.size() ? pivots_[o].first_tile : layout_.count(); }
-  std::int64_t first_row(std::size_t o) const { return o < pivots_.size() ? pivots_[o].begin : layout_.order(); }
+  // Tiles of the pivots before o begin here, o = block_columns_.size() and beyond included.
+  std::int64_t first_tile(std::size_t o) const {
+    return o < block_columns_.size() ? block_columns_[o].first_tile : layout_.count();
+  }
+  std::int64_t first_row(std::size_t o) const {
+    return o < block_columns_.size() ? block_columns_[o].begin : layout_.order();
+  }
 
   // Rows [begin, end) of tile column t, where they lie in its owner's shard.
   MatrixView<T> in_place(std::int64_t t, std::int64_t begin, std::int64_t end) const {
     return a_.block(begin, layout_.local_offset(t), end - begin, layout_.width(t));
   }
   MatrixView<T> diagonal(std::size_t o) const {
-    return w_.diagonals[slot(o)].block(0, 0, pivots_[o].width(), pivots_[o].width());
+    return w_.diagonals[slot(o)].block(0, 0, block_columns_[o].width(), block_columns_[o].width());
   }
 
   template <class Visit>
@@ -141,15 +145,15 @@ class Potrf {
 
   // A11 comes together on the pivot's master; L11 goes to all.
   void factor_diagonal(std::size_t o) {
-    const Pivot& pivot = pivots_[o];
+    const BlockColumn& block = block_columns_[o];
     const int master = static_cast<int>(o) % e_.size();
     if (o > 0) e_.wait(Lane::diagonal, steps_[o - 1].diagonal_updated);
     await_slot(Lane::diagonal, o);
     std::vector<Block> collect;
-    for (std::int64_t t = pivot.first_tile; t < pivot.last_tile; ++t) {
-      const std::int64_t at = layout_.begin(t) - pivot.begin;
-      collect.push_back(make_block(layout_.owner(t), master, in_place(t, layout_.begin(t), pivot.end),
-                                   diagonal(o).block(at, at, pivot.width() - at, layout_.width(t))));
+    for (std::int64_t t = block.first_tile; t < block.last_tile; ++t) {
+      const std::int64_t at = layout_.begin(t) - block.begin;
+      collect.push_back(make_block(layout_.owner(t), master, in_place(t, layout_.begin(t), block.end),
+                                   diagonal(o).block(at, at, block.width() - at, layout_.width(t))));
     }
     e_.exchange(Lane::diagonal, collect);
     std::int32_t* const failed = w_.failed + slot(o);
@@ -159,25 +163,25 @@ class Potrf {
     steps_[o].factored = e_.record(Lane::diagonal);
     if (e_.rank() == master) {
       e_.wait(Lane::rhs, steps_[o].factored);
-      e_.check_factor(Lane::rhs, diagonal(o), failed, pivot.begin, info_);
+      e_.check_factor(Lane::rhs, diagonal(o), failed, block.begin, info_);
     }
   }
 
   // L21 = A21 L11^-H in the rows of tiles [first, last): every rank collects its own rows from the owners of the
   // pivot's columns, solves, and sends them to all.
   void solve_tiles(Lane lane, std::size_t o, std::int64_t first, std::int64_t last) {
-    const Pivot& pivot = pivots_[o];
+    const BlockColumn& block = block_columns_[o];
     const MatrixView<T> own_rows = w_.own_rows[slot(o)];
     std::vector<Block> collect, spread;
     for (std::int64_t t = first; t < last; ++t) {
-      for (std::int64_t c = pivot.first_tile; c < pivot.last_tile; ++c) {
-        const auto to = own_rows.block(layout_.packed_offset(t), layout_.begin(c) - pivot.begin, layout_.width(t),
+      for (std::int64_t c = block.first_tile; c < block.last_tile; ++c) {
+        const auto to = own_rows.block(layout_.packed_offset(t), layout_.begin(c) - block.begin, layout_.width(t),
                                        layout_.width(c));
         collect.push_back(
             make_block(layout_.owner(c), layout_.owner(t), in_place(c, layout_.begin(t), layout_.end(t)), to));
       }
       w_.panels[slot(o)].pieces(
-          layout_.begin(t), layout_.end(t), 0, pivot.width(), [&](std::int64_t row, MatrixView<T> to) {
+          layout_.begin(t), layout_.end(t), 0, block.width(), [&](std::int64_t row, MatrixView<T> to) {
             const std::int64_t from = layout_.packed_offset(t) + row - layout_.begin(t);
             spread.push_back(make_block(layout_.owner(t), all_ranks, own_rows.block(from, 0, to.rows, to.columns), to));
           });
@@ -186,13 +190,13 @@ class Potrf {
     e_.wait(lane, steps_[o].factored);
     const std::int64_t begin = layout_.packed_before(e_.rank(), first);
     const std::int64_t end = layout_.packed_before(e_.rank(), last);
-    e_.trsm(lane, Side::right, Op::conj_transpose, diagonal(o), own_rows.block(begin, 0, end - begin, pivot.width()));
+    e_.trsm(lane, Side::right, Op::conj_transpose, diagonal(o), own_rows.block(begin, 0, end - begin, block.width()));
     e_.exchange(lane, spread);
   }
 
   // A22 = A22 - L21 L21^H in rows [begin, end) of own tile columns of pivot `target`, from the diagonal down.
   void update(Lane lane, std::size_t o, std::size_t target, std::int64_t begin, std::int64_t end) {
-    const std::int64_t depth = pivots_[o].width();
+    const std::int64_t depth = block_columns_[o].width();
     own_tiles(target, [&](std::int64_t t) {
       const auto right = w_.own_rows[slot(o)].block(layout_.packed_offset(t), 0, layout_.width(t), depth);
       w_.panels[slot(o)].pieces(
@@ -233,13 +237,13 @@ class Potrf {
 
   // L11 and L21 return to the pivot's columns, which nobody needs any more.
   void write_back(std::size_t o) {
-    const Pivot& pivot = pivots_[o];
+    const BlockColumn& block = block_columns_[o];
     own_tiles(o, [&](std::int64_t t) {
-      const std::int64_t at = layout_.begin(t) - pivot.begin;
-      e_.copy(Lane::rows, w_.diagonals[slot(o)].block(at, at, pivot.width() - at, layout_.width(t)),
-              in_place(t, layout_.begin(t), pivot.end));
+      const std::int64_t at = layout_.begin(t) - block.begin;
+      e_.copy(Lane::rows, w_.diagonals[slot(o)].block(at, at, block.width() - at, layout_.width(t)),
+              in_place(t, layout_.begin(t), block.end));
       w_.panels[slot(o)].pieces(
-          pivot.end, layout_.order(), at, layout_.width(t),
+          block.end, layout_.order(), at, layout_.width(t),
           [&](std::int64_t row, MatrixView<T> from) { e_.copy(Lane::rows, from, in_place(t, row, row + from.rows)); });
     });
     steps_[o].written = e_.record(Lane::rows);
@@ -254,7 +258,7 @@ class Potrf {
     e_.wait(Lane::bulk, steps_[o].rows_here);
     update(Lane::bulk, o, o + 3, first_row(o + 3), layout_.order());
     steps_[o].front_updated = e_.record(Lane::bulk);
-    for (std::size_t target = o + 4; target < pivots_.size(); ++target) {
+    for (std::size_t target = o + 4; target < block_columns_.size(); ++target) {
       update(Lane::bulk, o, target, first_row(target), layout_.order());
     }
     steps_[o].bulk_updated = e_.record(Lane::bulk);
@@ -262,7 +266,7 @@ class Potrf {
 
   // Y1 = L11^-1 B1 on every rank; B2 = B2 - L21 Y1 in own rows, which go to all when their pivot comes.
   void solve_rhs(std::size_t o) {
-    const Pivot& pivot = pivots_[o];
+    const BlockColumn& block = block_columns_[o];
     if (!rhs_.empty()) {
       const std::int64_t nrhs = rhs_.columns;
       const auto in_own = [&](std::int64_t t) {
@@ -273,17 +277,17 @@ class Potrf {
         for (const std::int64_t t : layout_.tiles_of(e_.rank())) e_.copy(Lane::rhs, in_all(t), in_own(t));
       }
       std::vector<Block> blocks;
-      for (std::int64_t t = pivot.first_tile; t < pivot.last_tile; ++t) {
+      for (std::int64_t t = block.first_tile; t < block.last_tile; ++t) {
         blocks.push_back(make_block(layout_.owner(t), all_ranks, in_own(t), in_all(t)));
       }
       e_.exchange(Lane::rhs, blocks);
-      const auto y = rhs_.block(pivot.begin, 0, pivot.width(), nrhs);
+      const auto y = rhs_.block(block.begin, 0, block.width(), nrhs);
       e_.wait(Lane::rhs, steps_[o].factored);
       e_.trsm(Lane::rhs, Side::left, Op::none, diagonal(o), y);
       e_.wait(Lane::rhs, steps_[o].rows_here);
-      const std::int64_t done = layout_.packed_before(e_.rank(), pivot.last_tile);
+      const std::int64_t done = layout_.packed_before(e_.rank(), block.last_tile);
       const std::int64_t left = layout_.packed_total(e_.rank()) - done;
-      e_.gemm(Lane::rhs, Op::none, Op::none, T(-1), w_.own_rows[slot(o)].block(done, 0, left, pivot.width()), y,
+      e_.gemm(Lane::rhs, Op::none, Op::none, T(-1), w_.own_rows[slot(o)].block(done, 0, left, block.width()), y,
               w_.own_rhs.block(done, 0, left, nrhs));
     }
     steps_[o].rhs_updated = e_.record(Lane::rhs);
@@ -294,7 +298,7 @@ class Potrf {
   MatrixView<T> a_, rhs_;
   PotrfWorkspace<T>& w_;
   std::int32_t* info_;  // this rank's entry
-  std::vector<Pivot> pivots_;
+  std::vector<BlockColumn> block_columns_;
   std::vector<Step> steps_;
 };
 

@@ -16,12 +16,12 @@
 #include <cstdint>
 #include <vector>
 
-#include "algorithms/factor_blocks.h"
-#include "algorithms/panel.h"
+#include "algorithms/cholesky/factor_blocks.h"
+#include "algorithms/cholesky/panel.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "engine/engine.h"
-#include "layout/pivots.h"
+#include "layout/block_columns.h"
 #include "layout/tile_columns.h"
 
 namespace jaxmg {
@@ -52,7 +52,7 @@ template <class T, class E>
 class Potri {
  public:
   Potri(E& engine, const TileColumns& layout, std::int64_t depth, MatrixView<T> a, PotriWorkspace<T>& workspace)
-      : e_(engine), layout_(layout), a_(a), w_(workspace), pivots_(join_pivots(layout, depth)) {}
+      : e_(engine), layout_(layout), a_(a), w_(workspace), block_columns_(block_columns(layout, depth)) {}
 
   void run() {
     invert_factor();
@@ -86,32 +86,32 @@ class Potri {
 
   // Y = L^-H. A pivot's rows of L are needed once, so in the pivot's own columns those of Y take their place.
   void invert_factor() {
-    const std::size_t count = pivots_.size();
+    const std::size_t count = block_columns_.size();
     steps_.assign(count, {});
-    for (const Pivot& pivot : pivots_) {
-      own_tiles(pivot.first_tile, pivot.last_tile,
-                [&](std::int64_t t) { e_.zero(Lane::bulk, in_place(t, 0, pivot.begin)); });
+    for (const BlockColumn& block : block_columns_) {
+      own_tiles(block.first_tile, block.last_tile,
+                [&](std::int64_t t) { e_.zero(Lane::bulk, in_place(t, 0, block.begin)); });
     }
     e_.join();
     for (std::size_t i = 0; i < count; ++i) {
       const std::size_t o = count - 1 - i;
-      const Pivot& pivot = pivots_[o];
-      const auto diagonal = w_.diagonals[slot(i)].block(0, 0, pivot.width(), pivot.width());
-      const auto block_row = w_.block_rows[slot(i)].block(0, 0, pivot.width(), pivot.begin);
-      const auto own = layout_.spans(e_.rank(), pivot.first_tile, layout_.count());
+      const BlockColumn& block = block_columns_[o];
+      const auto diagonal = w_.diagonals[slot(i)].block(0, 0, block.width(), block.width());
+      const auto block_row = w_.block_rows[slot(i)].block(0, 0, block.width(), block.begin);
+      const auto own = layout_.spans(e_.rank(), block.first_tile, layout_.count());
       free_slot(i);
       std::vector<Block> blocks;
-      send_diagonal(layout_, pivot, a_, diagonal, blocks);
-      send_block_row(layout_, pivot, a_, block_row, blocks);
+      send_diagonal(layout_, block, a_, diagonal, blocks);
+      send_block_row(layout_, block, a_, block_row, blocks);
       e_.exchange(Lane::rows, blocks);
-      own_tiles(pivot.first_tile, pivot.last_tile, [&](std::int64_t t) {
-        e_.zero(Lane::rows, in_place(t, pivot.begin, pivot.end));
+      own_tiles(block.first_tile, block.last_tile, [&](std::int64_t t) {
+        e_.zero(Lane::rows, in_place(t, block.begin, block.end));
         e_.identity(Lane::rows, diagonal_tile(t));
       });
 
       e_.wait(Lane::panel, e_.record(Lane::rows));
       for (const Span& columns : own) {
-        const auto y = a_.block(pivot.begin, columns.begin, pivot.width(), columns.width);
+        const auto y = a_.block(block.begin, columns.begin, block.width(), columns.width);
         e_.trsm(Lane::panel, Side::left, Op::conj_transpose, diagonal, y);
         // GEMMs read a matrix of short columns faster than one of long ones.
         e_.copy(Lane::panel, y, solved(i, columns));
@@ -119,13 +119,13 @@ class Potri {
       e_.wait(Lane::bulk, e_.record(Lane::panel));
       const auto update = [&](Lane lane, std::int64_t begin, std::int64_t end) {
         for (const Span& columns : own) {
-          e_.gemm(lane, Op::conj_transpose, Op::none, T(-1), block_row.block(0, begin, pivot.width(), end - begin),
+          e_.gemm(lane, Op::conj_transpose, Op::none, T(-1), block_row.block(0, begin, block.width(), end - begin),
                   solved(i, columns), a_.block(begin, columns.begin, end - begin, columns.width));
         }
       };
-      const std::int64_t near = o > 0 ? pivots_[o - 1].begin : 0;
+      const std::int64_t near = o > 0 ? block_columns_[o - 1].begin : 0;
       if (i > 0) e_.wait(Lane::panel, steps_[i - 1].far_done);
-      update(Lane::panel, near, pivot.begin);
+      update(Lane::panel, near, block.begin);
       steps_[i].near_done = e_.record(Lane::panel);
       update(Lane::bulk, 0, near);
       steps_[i].far_done = e_.record(Lane::bulk);
@@ -133,14 +133,14 @@ class Potri {
     e_.join();
   }
   MatrixView<T> solved(std::size_t i, const Span& columns) const {
-    const std::int64_t rows = pivots_[pivots_.size() - 1 - i].width();
+    const std::int64_t rows = block_columns_[block_columns_.size() - 1 - i].width();
     return w_.solved[slot(i)].block(0, columns.begin, rows, columns.width);
   }
 
   // A^-1 = sum over pivots o of Y_:,o Y_:,o^H, in own columns from their diagonal down. It takes the place of nothing
   // of Y but the diagonal tiles, which are kept aside.
   void multiply() {
-    const std::size_t count = pivots_.size();
+    const std::size_t count = block_columns_.size();
     steps_.assign(count, {});
     own_tiles(0, layout_.count(), [&](std::int64_t t) {
       const std::int64_t width = layout_.width(t);
@@ -149,14 +149,14 @@ class Potri {
     });
     e_.join();
     for (std::size_t i = 0; i < count; ++i) {
-      const Pivot& pivot = pivots_[count - 1 - i];
+      const BlockColumn& block = block_columns_[count - 1 - i];
       const Panel<T>& panel = w_.panels[slot(i)];
       free_slot(i);
-      panel.pieces(pivot.begin, pivot.end, 0, pivot.width(),
+      panel.pieces(block.begin, block.end, 0, block.width(),
                    [&](std::int64_t, MatrixView<T> square) { e_.zero(Lane::rows, square); });
       std::vector<Block> blocks;
-      for (std::int64_t t = pivot.first_tile; t < pivot.last_tile; ++t) {
-        const std::int64_t at = layout_.begin(t) - pivot.begin, width = layout_.width(t);
+      for (std::int64_t t = block.first_tile; t < block.last_tile; ++t) {
+        const std::int64_t at = layout_.begin(t) - block.begin, width = layout_.width(t);
         const auto send = [&](std::int64_t begin, std::int64_t end, auto&& from) {
           panel.pieces(begin, end, at, width, [&](std::int64_t row, MatrixView<T> to) {
             blocks.push_back(make_block(layout_.owner(t), all_ranks, from(row, to.rows), to));
@@ -169,10 +169,10 @@ class Potri {
       }
       e_.exchange(Lane::rows, blocks);
       e_.wait(Lane::bulk, e_.record(Lane::rows));
-      own_tiles(0, pivot.last_tile, [&](std::int64_t t) {
-        panel.pieces(layout_.begin(t), layout_.end(t), 0, pivot.width(), [&](std::int64_t column, MatrixView<T> right) {
+      own_tiles(0, block.last_tile, [&](std::int64_t t) {
+        panel.pieces(layout_.begin(t), layout_.end(t), 0, block.width(), [&](std::int64_t column, MatrixView<T> right) {
           const std::int64_t at = layout_.local_offset(t) + column - layout_.begin(t);
-          panel.pieces(layout_.begin(t), pivot.end, 0, pivot.width(), [&](std::int64_t row, MatrixView<T> left) {
+          panel.pieces(layout_.begin(t), block.end, 0, block.width(), [&](std::int64_t row, MatrixView<T> left) {
             e_.gemm(Lane::bulk, Op::none, Op::conj_transpose, T(1), left, right,
                     a_.block(row, at, left.rows, right.rows));
           });
@@ -187,7 +187,7 @@ class Potri {
   const TileColumns& layout_;
   MatrixView<T> a_;
   PotriWorkspace<T>& w_;
-  std::vector<Pivot> pivots_;
+  std::vector<BlockColumn> block_columns_;
   std::vector<Step> steps_;
 };
 

@@ -8,7 +8,7 @@ namespace jaxmg {
 
 // `adjoint` has room for the result.
 template <class T, class E>
-void turn(E& engine, Lane lane, MatrixView<T> z, MatrixView<T> adjoint) {
+void adjoint_in_place(E& engine, Lane lane, MatrixView<T> z, MatrixView<T> adjoint) {
   engine.conj_transpose(lane, z, adjoint);
   engine.copy(lane, adjoint, {z.data, adjoint.rows, adjoint.columns, adjoint.ld});
   engine.join();

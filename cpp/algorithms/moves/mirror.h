@@ -11,7 +11,7 @@
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "engine/engine.h"
-#include "layout/pivots.h"
+#include "layout/block_columns.h"
 #include "layout/tile_columns.h"
 
 namespace jaxmg {
@@ -33,18 +33,18 @@ void mirror(E& e, const TileColumns& layout, std::int64_t depth, MatrixView<T> a
   const auto in_place = [&](std::int64_t t, std::int64_t row, std::int64_t rows) {
     return a.block(row, layout.local_offset(t), rows, layout.width(t));
   };
-  for (const Pivot& pivot : join_pivots(layout, depth)) {
-    MatrixView<T> own_rows = a.block(0, pivot.begin, a.rows, pivot.width());
+  for (const BlockColumn& block : block_columns(layout, depth)) {
+    MatrixView<T> own_rows = a.block(0, block.begin, a.rows, block.width());
     std::vector<Block> collect;
     if (e.size() > 1) {
       const std::size_t step = transposed.size(), slots = w.own_rows.size();
       own_rows = w.own_rows[step % slots];
       if (step >= slots) e.wait(Lane::rows, transposed[step - slots]);
-      for (std::int64_t c = pivot.first_tile; c < pivot.last_tile; ++c) {
+      for (std::int64_t c = block.first_tile; c < block.last_tile; ++c) {
         for (std::int64_t t = c + 1; t < layout.count(); ++t) {
           collect.push_back(make_block(
               layout.owner(c), layout.owner(t), in_place(c, layout.begin(t), layout.width(t)),
-              own_rows.block(layout.local_offset(t), layout.begin(c) - pivot.begin, layout.width(t), layout.width(c))));
+              own_rows.block(layout.local_offset(t), layout.begin(c) - block.begin, layout.width(t), layout.width(c))));
         }
       }
     }
@@ -52,14 +52,14 @@ void mirror(E& e, const TileColumns& layout, std::int64_t depth, MatrixView<T> a
     e.wait(Lane::bulk, e.record(Lane::rows));
     const auto transpose = [&](const Span& own, std::int64_t rows) {
       e.conj_transpose(Lane::bulk, own_rows.block(own.begin, 0, own.width, rows),
-                       a.block(pivot.begin, own.begin, rows, own.width));
+                       a.block(block.begin, own.begin, rows, own.width));
     };
-    for (std::int64_t t = pivot.first_tile; t < pivot.last_tile; ++t) {
+    for (std::int64_t t = block.first_tile; t < block.last_tile; ++t) {
       if (layout.owner(t) != e.rank()) continue;
-      transpose({layout.local_offset(t), layout.width(t)}, layout.begin(t) - pivot.begin);
+      transpose({layout.local_offset(t), layout.width(t)}, layout.begin(t) - block.begin);
       e.mirror(Lane::bulk, in_place(t, layout.begin(t), layout.width(t)));
     }
-    for (const Span& own : layout.spans(e.rank(), pivot.last_tile, layout.count())) transpose(own, pivot.width());
+    for (const Span& own : layout.spans(e.rank(), block.last_tile, layout.count())) transpose(own, block.width());
     transposed.push_back(e.record(Lane::bulk));
   }
   e.join();

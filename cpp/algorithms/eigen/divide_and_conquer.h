@@ -27,7 +27,7 @@
 #include <limits>
 #include <vector>
 
-#include "algorithms/deflation.h"
+#include "algorithms/eigen/deflation.h"
 #include "comm/block.h"
 #include "core/arena.h"
 #include "core/error.h"

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "algorithms/share_entries.h"
+#include "algorithms/moves/share_entries.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
 #include "engine/eigen_engine.h"

@@ -16,13 +16,13 @@
 #include <optional>
 #include <vector>
 
-#include "algorithms/band_reduction.h"
-#include "algorithms/bisection.h"
-#include "algorithms/bulge_chasing.h"
-#include "algorithms/divide_and_conquer.h"
-#include "algorithms/rows_to_columns.h"
-#include "algorithms/scale_matrix.h"
-#include "algorithms/share_entries.h"
+#include "algorithms/eigen/band_reduction.h"
+#include "algorithms/eigen/bisection.h"
+#include "algorithms/eigen/bulge_chasing.h"
+#include "algorithms/eigen/divide_and_conquer.h"
+#include "algorithms/eigen/scale_matrix.h"
+#include "algorithms/moves/rows_to_columns.h"
+#include "algorithms/moves/share_entries.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"

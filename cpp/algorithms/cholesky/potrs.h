@@ -13,12 +13,12 @@
 #include <cstdint>
 #include <vector>
 
-#include "algorithms/factor_blocks.h"
-#include "algorithms/panel.h"
+#include "algorithms/cholesky/factor_blocks.h"
+#include "algorithms/cholesky/panel.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "engine/engine.h"
-#include "layout/pivots.h"
+#include "layout/block_columns.h"
 #include "layout/tile_columns.h"
 
 namespace jaxmg {
@@ -201,7 +201,7 @@ class PotrsMany {
   // `x` holds this rank's columns of B (n x k), and its columns of X on return.
   PotrsMany(E& engine, const TileColumns& layout, std::int64_t depth, MatrixView<T> a, MatrixView<T> x,
             PotrsManyWorkspace<T>& workspace)
-      : e_(engine), layout_(layout), a_(a), x_(x), w_(workspace), pivots_(join_pivots(layout, depth)) {}
+      : e_(engine), layout_(layout), a_(a), x_(x), w_(workspace), block_columns_(block_columns(layout, depth)) {}
 
   void run() {
     forward();
@@ -210,33 +210,33 @@ class PotrsMany {
 
   // L Y = B: X holds B, then Y.  X_t = L_tt^-1 X_t; X_below = X_below - L_below,t X_t.
   void forward() {
-    steps_.assign(pivots_.size(), {});
-    for (std::size_t o = 0; o < pivots_.size(); ++o) {
-      const Pivot& pivot = pivots_[o];
-      const auto diagonal = w_.diagonals[slot(o)].block(0, 0, pivot.width(), pivot.width());
+    steps_.assign(block_columns_.size(), {});
+    for (std::size_t o = 0; o < block_columns_.size(); ++o) {
+      const BlockColumn& block = block_columns_[o];
+      const auto diagonal = w_.diagonals[slot(o)].block(0, 0, block.width(), block.width());
       free_slot(o);
       std::vector<Block> blocks;
-      send_diagonal(layout_, pivot, a_, diagonal, blocks);
-      for (std::int64_t t = pivot.first_tile; t < pivot.last_tile; ++t) {
+      send_diagonal(layout_, block, a_, diagonal, blocks);
+      for (std::int64_t t = block.first_tile; t < block.last_tile; ++t) {
         w_.panels[slot(o)].pieces(
-            pivot.end, layout_.order(), layout_.begin(t) - pivot.begin, layout_.width(t),
+            block.end, layout_.order(), layout_.begin(t) - block.begin, layout_.width(t),
             [&](std::int64_t row, MatrixView<T> to) {
               blocks.push_back(make_block(layout_.owner(t), all_ranks, in_place(t, row, row + to.rows), to));
             });
       }
       e_.exchange(Lane::rows, blocks);
       e_.wait(Lane::panel, e_.record(Lane::rows));
-      const auto solved = rows(pivot.begin, pivot.end);
+      const auto solved = rows(block.begin, block.end);
       e_.trsm(Lane::panel, Side::left, Op::none, diagonal, solved);
       e_.wait(Lane::bulk, e_.record(Lane::panel));
       const auto update = [&](Lane lane, std::int64_t begin, std::int64_t end) {
-        w_.panels[slot(o)].pieces(begin, end, 0, pivot.width(), [&](std::int64_t row, MatrixView<T> l) {
+        w_.panels[slot(o)].pieces(begin, end, 0, block.width(), [&](std::int64_t row, MatrixView<T> l) {
           e_.gemm(lane, Op::none, Op::none, T(-1), l, solved, rows(row, row + l.rows));
         });
       };
-      const std::int64_t near = o + 1 < pivots_.size() ? pivots_[o + 1].end : pivot.end;
+      const std::int64_t near = o + 1 < block_columns_.size() ? block_columns_[o + 1].end : block.end;
       if (o > 0) e_.wait(Lane::panel, steps_[o - 1].far_done);
-      update(Lane::panel, pivot.end, near);
+      update(Lane::panel, block.end, near);
       steps_[o].near_done = e_.record(Lane::panel);
       update(Lane::bulk, near, layout_.order());
       steps_[o].far_done = e_.record(Lane::bulk);
@@ -246,29 +246,29 @@ class PotrsMany {
 
   // L^H X = Y.  X_t = L_tt^-H X_t; X_above = X_above - L_t,above^H X_t.
   void backward() {
-    const std::size_t count = pivots_.size();
+    const std::size_t count = block_columns_.size();
     steps_.assign(count, {});
     for (std::size_t i = 0; i < count; ++i) {
       const std::size_t o = count - 1 - i;
-      const Pivot& pivot = pivots_[o];
-      const auto diagonal = w_.diagonals[slot(i)].block(0, 0, pivot.width(), pivot.width());
-      const auto block_row = w_.block_rows[slot(i)].block(0, 0, pivot.width(), pivot.begin);
+      const BlockColumn& block = block_columns_[o];
+      const auto diagonal = w_.diagonals[slot(i)].block(0, 0, block.width(), block.width());
+      const auto block_row = w_.block_rows[slot(i)].block(0, 0, block.width(), block.begin);
       free_slot(i);
       std::vector<Block> blocks;
-      send_diagonal(layout_, pivot, a_, diagonal, blocks);
-      send_block_row(layout_, pivot, a_, block_row, blocks);
+      send_diagonal(layout_, block, a_, diagonal, blocks);
+      send_block_row(layout_, block, a_, block_row, blocks);
       e_.exchange(Lane::rows, blocks);
       e_.wait(Lane::panel, e_.record(Lane::rows));
-      const auto solved = rows(pivot.begin, pivot.end);
+      const auto solved = rows(block.begin, block.end);
       e_.trsm(Lane::panel, Side::left, Op::conj_transpose, diagonal, solved);
       e_.wait(Lane::bulk, e_.record(Lane::panel));
       const auto update = [&](Lane lane, std::int64_t begin, std::int64_t end) {
-        e_.gemm(lane, Op::conj_transpose, Op::none, T(-1), block_row.block(0, begin, pivot.width(), end - begin),
+        e_.gemm(lane, Op::conj_transpose, Op::none, T(-1), block_row.block(0, begin, block.width(), end - begin),
                 solved, rows(begin, end));
       };
-      const std::int64_t near = o > 0 ? pivots_[o - 1].begin : 0;
+      const std::int64_t near = o > 0 ? block_columns_[o - 1].begin : 0;
       if (i > 0) e_.wait(Lane::panel, steps_[i - 1].far_done);
-      update(Lane::panel, near, pivot.begin);
+      update(Lane::panel, near, block.begin);
       steps_[i].near_done = e_.record(Lane::panel);
       update(Lane::bulk, 0, near);
       steps_[i].far_done = e_.record(Lane::bulk);
@@ -299,7 +299,7 @@ class PotrsMany {
   const TileColumns& layout_;
   MatrixView<T> a_, x_;
   PotrsManyWorkspace<T>& w_;
-  std::vector<Pivot> pivots_;
+  std::vector<BlockColumn> block_columns_;
   std::vector<Step> steps_;
 };
 
