@@ -13,7 +13,7 @@ std::vector<BlockColumn> block_columns(const TileColumns& layout, std::int64_t d
       joined.back().end = layout.end(t);
     } else {
       joined.push_back({t, t + 1, layout.begin(t), layout.end(t)});
-      const std::int64_t left = layout.order() - layout.begin(t);
+      const std::int64_t left = layout.columns() - layout.begin(t);
       room = depth;
       while (room > std::max(layout.tile(), shallow) && room * 16 > left) room /= 2;
     }
