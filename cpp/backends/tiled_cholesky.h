@@ -8,7 +8,8 @@
 
 #include "algorithms/cholesky/potrf.h"
 #include "algorithms/cholesky/potri.h"
-#include "algorithms/cholesky/potrs.h"
+#include "algorithms/cholesky/potrs_few.h"
+#include "algorithms/cholesky/potrs_many.h"
 #include "algorithms/moves/mirror.h"
 #include "algorithms/moves/redistribute.h"
 #include "algorithms/moves/share_entries.h"

@@ -8,7 +8,8 @@
 #include <vector>
 
 #include "algorithms/cholesky/potrf.h"
-#include "algorithms/cholesky/potrs.h"
+#include "algorithms/cholesky/potrs_few.h"
+#include "algorithms/cholesky/potrs_many.h"
 #include "algorithms/moves/redistribute.h"
 #include "backends/tiled_cholesky.h"
 #include "dealt.h"

@@ -1,4 +1,4 @@
-// Blocks of a dealt factor L on their way to all ranks.
+// Broadcasts of block columns and block rows of a dealt factor L.
 #pragma once
 
 #include <cstdint>
@@ -7,30 +7,31 @@
 #include "comm/block.h"
 #include "core/matrix_view.h"
 #include "layout/block_columns.h"
-#include "layout/tile_columns.h"
+#include "layout/tiled_shard.h"
 
 namespace jaxmg {
 
-// The lower triangle of a pivot's diagonal block; `a` is this rank's shard.
+// Adds to `blocks` the broadcast of the lower triangle of a diagonal block.
 template <class T>
-void send_diagonal(const TileColumns& layout, const BlockColumn& block, MatrixView<T> a, MatrixView<T> diagonal,
+void send_diagonal(const TiledShard<T>& a, const BlockColumn& column, MatrixView<T> diagonal,
                    std::vector<Block>& blocks) {
-  for (std::int64_t t = block.first_tile; t < block.last_tile; ++t) {
-    const std::int64_t at = layout.begin(t) - block.begin, rows = block.width() - at, width = layout.width(t);
-    blocks.push_back(make_block(layout.owner(t), all_ranks,
-                                a.block(layout.begin(t), layout.local_offset(t), rows, width),
-                                diagonal.block(at, at, rows, width)));
+  const TileColumns& layout = a.layout;
+  for (std::int64_t t = column.first_tile; t < column.last_tile; ++t) {
+    const std::int64_t at = layout.begin(t) - column.begin;
+    blocks.push_back(make_block(layout.owner(t), all_ranks, a.tile(t, layout.begin(t), column.end),
+                                diagonal.block(at, at, column.width() - at, layout.width(t))));
   }
 }
 
-// The pivot's rows of all columns before it.
+// Adds to `blocks` the broadcast of the block column's rows of all columns
+// before it.
 template <class T>
-void send_block_row(const TileColumns& layout, const BlockColumn& block, MatrixView<T> a, MatrixView<T> block_row,
+void send_block_row(const TiledShard<T>& a, const BlockColumn& column, MatrixView<T> block_row,
                     std::vector<Block>& blocks) {
-  for (std::int64_t t = 0; t < block.first_tile; ++t) {
-    blocks.push_back(make_block(layout.owner(t), all_ranks,
-                                a.block(block.begin, layout.local_offset(t), block.width(), layout.width(t)),
-                                block_row.block(0, layout.begin(t), block.width(), layout.width(t))));
+  const TileColumns& layout = a.layout;
+  for (std::int64_t t = 0; t < column.first_tile; ++t) {
+    blocks.push_back(make_block(layout.owner(t), all_ranks, a.tile(t, column.begin, column.end),
+                                block_row.block(0, layout.begin(t), column.width(), layout.width(t))));
   }
 }
 

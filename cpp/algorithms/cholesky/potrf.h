@@ -1,27 +1,31 @@
-// Cholesky factorisation A = L L^H of a matrix dealt in tile columns, right-looking, by block pivots.
+// Cholesky factorisation A = L L^H of a matrix dealt in tile columns,
+// right-looking, by block columns of width K.
 //
-//   A11 = L11 L11^H            the pivot's K x K diagonal, on one rank, in turn
-//   L21 = A21 L11^-H           every rank solves its share of the rows
-//   A22 = A22 - L21 L21^H      every rank updates its own tile columns
+//   A11 = L11 L11^H            factor the K x K diagonal block on one rank
+//   (round-robin) L21 = A21 L11^-H           every rank solves its share of the
+//   rows A22 = A22 - L21 L21^H      every rank updates its own tile columns
 //
-// The rows a rank solves are those with the numbers of its own columns. What it keeps of them is the right
-// operand of its updates, so that only the left one, the whole panel L21, is sent around. Block pivots give the
-// updates depth K, which is what their speed depends on.
+// A rank solves the rows with the numbers of its own columns. They are the
+// right operands of its updates, so only the left operand, the whole panel L21,
+// is broadcast. The width K is the depth of the updates, and decides their
+// speed.
 //
-// Diagonal blocks form a chain that the updates must not hold up, so work is done in the order in which the
-// chain will need it. The rows of a panel fall into three parts:
-//   near   rows of the next pivot: the next diagonal block waits for them
-//   mid    rows of the pivot after it: the near rows of the next panel wait for them
-//   far    all others, with a whole step of the chain to spare
-// and so do the updates: the next pivot's columns, part by part; the columns of the pivot after it (`ahead`);
-// all others (`bulk`).
+// The diagonal blocks are the critical path, and work is done in the order in
+// which that path needs it. The rows of a panel fall into three parts:
+//   near   rows of the next block column: the next diagonal block waits for
+//   them mid    rows of the block column after it: the near rows of the next
+//   panel wait for them far    all others, with a whole step to spare
+// Updates follow the same order: the next block column, part by part; the block
+// column after it (lane `ahead`); all others (lane `bulk`).
 //
-// Right-hand sides may go along: with Y1 = L11^-1 B1 and B2 = B2 - L21 Y1 the factorisation leaves Y = L^-1 B.
+// Right-hand sides may go along: with Y1 = L11^-1 B1 and B2 = B2 - L21 Y1 the
+// factorisation leaves Y = L^-1 B.
 //
-// Only the lower triangle is read. After it, tile columns hold L from their diagonal downwards; above the
-// diagonal nothing is promised. The panel is solved with L11 itself, never with an inverse of it: the explicit
-// inverse costs two digits on ill-conditioned matrices (Higham, Accuracy and Stability of Numerical Algorithms,
-// 2nd ed., section 8.2).
+// Only the lower triangle is read. On return tile columns hold L from their
+// diagonal downwards; elements above the diagonal are undefined. The panel is
+// solved with L11 itself, never with an inverse of it: the explicit inverse
+// costs two digits on ill-conditioned matrices (Higham, Accuracy and Stability
+// of Numerical Algorithms, 2nd ed., section 8.2).
 #pragma once
 
 #include <algorithm>
@@ -37,7 +41,8 @@
 
 namespace jaxmg {
 
-// Pivots alternate between `slots` sets of buffers; `nrhs` right-hand sides go along.
+// Block columns alternate between `slots` sets of buffers; `nrhs` right-hand
+// sides go along.
 template <class T>
 struct PotrfWorkspace {
   std::int32_t* failed;                  // potrf's info
@@ -62,7 +67,8 @@ template <class T, class E>
   requires Engine<E, T>
 class Potrf {
  public:
-  // `rhs` may be empty; else every rank holds all of B (n rows) in it, and Y on return.
+  // `rhs` may be empty; otherwise every rank passes all of B (n rows) and
+  // receives Y.
   Potrf(E& engine, const TileColumns& layout, std::int64_t depth, MatrixView<T> a, MatrixView<T> rhs,
         PotrfWorkspace<T>& workspace, std::int32_t* info)
       : e_(engine),
@@ -71,7 +77,7 @@ class Potrf {
         rhs_(rhs),
         w_(workspace),
         info_(info),
-        block_columns_(block_columns(layout, depth)) {}
+        columns_(block_columns(layout, depth)) {}
 
   void run() {
     if (e_.size() == 1) {
@@ -80,8 +86,8 @@ class Potrf {
       e_.check_factor(Lane::panel, a, w_.failed, 0, info_);
       e_.trsm(Lane::panel, Side::left, Op::none, a, rhs_);
     } else {
-      steps_.resize(block_columns_.size());
-      for (std::size_t o = 0; o < block_columns_.size(); ++o) {
+      steps_.resize(columns_.size());
+      for (std::size_t o = 0; o < columns_.size(); ++o) {
         factor_diagonal(o);
         solve_near(o);
         solve_mid(o);
@@ -96,108 +102,114 @@ class Potrf {
 
  private:
   using Event = typename E::Event;
+  // Events of one step, named by what is ready on this rank.
   struct Step {
-    Event factored;  // L11 is on every rank
-    // Rows of L21 are on every rank: near, near and mid, all.
-    Event near_here, mid_here, rows_here;
-    // The next pivot's columns are updated: its diagonal block, the near and mid rows, what the mid rows of the
-    // next panel are made from, all.
-    Event diagonal_updated, mid_updated, next_mid_updated, far_updated;
-    Event ahead_updated;
-    Event front_updated, bulk_updated;  // of the bulk, the columns that `ahead` turns to next; all
-    Event written, rhs_updated;
+    // Of L11 and L21, on every rank.
+    Event diagonal_ready, near_rows_ready, mid_rows_ready, all_rows_ready;
+    // Of the next block column, after this step's update: the diagonal block;
+    // the near and mid rows; the rows that the mid rows of the next panel are
+    // solved from; all rows.
+    Event next_diagonal_updated, next_mid_rows_updated, next_far_front_updated, next_column_updated;
+    // The block column after it; of all others, the one that `ahead` updates in
+    // the next step; all others.
+    Event ahead_updated, bulk_front_updated, bulk_updated;
+    Event written_back, rhs_updated;
   };
 
   std::size_t slot(std::size_t o) const { return o % w_.panels.size(); }
   bool own(std::int64_t t) const { return layout_.owner(t) == e_.rank(); }
-  // Tiles of the pivots before o begin here, o = block_columns_.size() and beyond included.
+  // The first tile and row of block column o; the end of the matrix where there
+  // is none.
   std::int64_t first_tile(std::size_t o) const {
-    return o < block_columns_.size() ? block_columns_[o].first_tile : layout_.count();
+    return o < columns_.size() ? columns_[o].first_tile : layout_.count();
   }
-  std::int64_t first_row(std::size_t o) const {
-    return o < block_columns_.size() ? block_columns_[o].begin : layout_.order();
-  }
+  std::int64_t first_row(std::size_t o) const { return o < columns_.size() ? columns_[o].begin : layout_.order(); }
 
-  // Rows [begin, end) of tile column t, where they lie in its owner's shard.
+  // Rows [begin, end) of tile column t in its owner's shard.
   MatrixView<T> in_place(std::int64_t t, std::int64_t begin, std::int64_t end) const {
     return a_.block(begin, layout_.local_offset(t), end - begin, layout_.width(t));
   }
   MatrixView<T> diagonal(std::size_t o) const {
-    return w_.diagonals[slot(o)].block(0, 0, block_columns_[o].width(), block_columns_[o].width());
+    return w_.diagonals[slot(o)].block(0, 0, columns_[o].width(), columns_[o].width());
   }
 
+  // Calls visit(t) for this rank's tile columns in block column o.
   template <class Visit>
-  void own_tiles(std::size_t o, Visit&& visit) {
+  void each_own(std::size_t o, Visit&& visit) {
     for (std::int64_t t = first_tile(o); t < first_tile(o + 1); ++t) {
       if (own(t)) visit(t);
     }
   }
 
-  // Before a lane writes to the buffers of a slot, what other lanes did with them must be done.
+  // Before a lane overwrites the buffers of a slot, all lanes must have
+  // finished the step that last used it.
   void await_slot(Lane lane, std::size_t o) {
     if (o < w_.panels.size()) return;
     const Step& last = steps_[o - w_.panels.size()];
-    for (const Event& use :
-         {last.mid_updated, last.far_updated, last.ahead_updated, last.bulk_updated, last.written, last.rhs_updated}) {
+    for (const Event& use : {last.next_mid_rows_updated, last.next_column_updated, last.ahead_updated,
+                             last.bulk_updated, last.written_back, last.rhs_updated}) {
       e_.wait(lane, use);
     }
   }
 
-  // A11 comes together on the pivot's master; L11 goes to all.
+  // Gathers A11 on the rank that factors it, and broadcasts L11.
   void factor_diagonal(std::size_t o) {
-    const BlockColumn& block = block_columns_[o];
+    const BlockColumn& column = columns_[o];
     const int master = static_cast<int>(o) % e_.size();
-    if (o > 0) e_.wait(Lane::diagonal, steps_[o - 1].diagonal_updated);
+    if (o > 0) e_.wait(Lane::diagonal, steps_[o - 1].next_diagonal_updated);
     await_slot(Lane::diagonal, o);
-    std::vector<Block> collect;
-    for (std::int64_t t = block.first_tile; t < block.last_tile; ++t) {
-      const std::int64_t at = layout_.begin(t) - block.begin;
-      collect.push_back(make_block(layout_.owner(t), master, in_place(t, layout_.begin(t), block.end),
-                                   diagonal(o).block(at, at, block.width() - at, layout_.width(t))));
+    std::vector<Block> gather;
+    for (std::int64_t t = column.first_tile; t < column.last_tile; ++t) {
+      const std::int64_t at = layout_.begin(t) - column.begin;
+      gather.push_back(make_block(layout_.owner(t), master, in_place(t, layout_.begin(t), column.end),
+                                  diagonal(o).block(at, at, column.width() - at, layout_.width(t))));
     }
-    e_.exchange(Lane::diagonal, collect);
+    e_.exchange(Lane::diagonal, gather);
     std::int32_t* const failed = w_.failed + slot(o);
     if (e_.rank() == master) e_.potrf(Lane::diagonal, diagonal(o), failed);
-    // The whole square, where it is one run of bytes, travels faster than its lower triangle.
+    // The whole square, one contiguous run of bytes, travels faster than its
+    // lower triangle.
     e_.exchange(Lane::diagonal, {make_block(master, all_ranks, diagonal(o), diagonal(o))});
-    steps_[o].factored = e_.record(Lane::diagonal);
+    steps_[o].diagonal_ready = e_.record(Lane::diagonal);
     if (e_.rank() == master) {
-      e_.wait(Lane::rhs, steps_[o].factored);
-      e_.check_factor(Lane::rhs, diagonal(o), failed, block.begin, info_);
+      e_.wait(Lane::rhs, steps_[o].diagonal_ready);
+      e_.check_factor(Lane::rhs, diagonal(o), failed, column.begin, info_);
     }
   }
 
-  // L21 = A21 L11^-H in the rows of tiles [first, last): every rank collects its own rows from the owners of the
-  // pivot's columns, solves, and sends them to all.
+  // L21 = A21 L11^-H in the rows of tiles [first, last): every rank gathers its
+  // own rows from the owners of the block column, solves, and broadcasts them.
   void solve_tiles(Lane lane, std::size_t o, std::int64_t first, std::int64_t last) {
-    const BlockColumn& block = block_columns_[o];
+    const BlockColumn& column = columns_[o];
     const MatrixView<T> own_rows = w_.own_rows[slot(o)];
-    std::vector<Block> collect, spread;
+    std::vector<Block> gather, broadcast;
     for (std::int64_t t = first; t < last; ++t) {
-      for (std::int64_t c = block.first_tile; c < block.last_tile; ++c) {
-        const auto to = own_rows.block(layout_.packed_offset(t), layout_.begin(c) - block.begin, layout_.width(t),
+      for (std::int64_t c = column.first_tile; c < column.last_tile; ++c) {
+        const auto to = own_rows.block(layout_.packed_offset(t), layout_.begin(c) - column.begin, layout_.width(t),
                                        layout_.width(c));
-        collect.push_back(
+        gather.push_back(
             make_block(layout_.owner(c), layout_.owner(t), in_place(c, layout_.begin(t), layout_.end(t)), to));
       }
       w_.panels[slot(o)].pieces(
-          layout_.begin(t), layout_.end(t), 0, block.width(), [&](std::int64_t row, MatrixView<T> to) {
+          layout_.begin(t), layout_.end(t), 0, column.width(), [&](std::int64_t row, MatrixView<T> to) {
             const std::int64_t from = layout_.packed_offset(t) + row - layout_.begin(t);
-            spread.push_back(make_block(layout_.owner(t), all_ranks, own_rows.block(from, 0, to.rows, to.columns), to));
+            broadcast.push_back(
+                make_block(layout_.owner(t), all_ranks, own_rows.block(from, 0, to.rows, to.columns), to));
           });
     }
-    e_.exchange(lane, collect);
-    e_.wait(lane, steps_[o].factored);
+    e_.exchange(lane, gather);
+    e_.wait(lane, steps_[o].diagonal_ready);
     const std::int64_t begin = layout_.packed_before(e_.rank(), first);
     const std::int64_t end = layout_.packed_before(e_.rank(), last);
-    e_.trsm(lane, Side::right, Op::conj_transpose, diagonal(o), own_rows.block(begin, 0, end - begin, block.width()));
-    e_.exchange(lane, spread);
+    e_.trsm(lane, Side::right, Op::conj_transpose, diagonal(o), own_rows.block(begin, 0, end - begin, column.width()));
+    e_.exchange(lane, broadcast);
   }
 
-  // A22 = A22 - L21 L21^H in rows [begin, end) of own tile columns of pivot `target`, from the diagonal down.
+  // A22 = A22 - L21 L21^H in rows [begin, end) of own tiles of block column
+  // `target`, from the diagonal down.
   void update(Lane lane, std::size_t o, std::size_t target, std::int64_t begin, std::int64_t end) {
-    const std::int64_t depth = block_columns_[o].width();
-    own_tiles(target, [&](std::int64_t t) {
+    const std::int64_t depth = columns_[o].width();
+    each_own(target, [&](std::int64_t t) {
       const auto right = w_.own_rows[slot(o)].block(layout_.packed_offset(t), 0, layout_.width(t), depth);
       w_.panels[slot(o)].pieces(
           std::max(begin, layout_.begin(t)), end, 0, depth, [&](std::int64_t row, MatrixView<T> left) {
@@ -209,64 +221,66 @@ class Potrf {
   void solve_near(std::size_t o) {
     await_slot(Lane::panel, o);
     solve_tiles(Lane::panel, o, first_tile(o + 1), first_tile(o + 2));
-    steps_[o].near_here = e_.record(Lane::panel);
+    steps_[o].near_rows_ready = e_.record(Lane::panel);
     if (o > 0) e_.wait(Lane::panel, steps_[o - 1].ahead_updated);
     update(Lane::panel, o, o + 1, first_row(o + 1), first_row(o + 2));
-    steps_[o].diagonal_updated = e_.record(Lane::panel);
+    steps_[o].next_diagonal_updated = e_.record(Lane::panel);
   }
 
   void solve_mid(std::size_t o) {
-    if (o > 0) e_.wait(Lane::panel, steps_[o - 1].next_mid_updated);
+    if (o > 0) e_.wait(Lane::panel, steps_[o - 1].next_far_front_updated);
     solve_tiles(Lane::panel, o, first_tile(o + 2), first_tile(o + 3));
-    steps_[o].mid_here = e_.record(Lane::panel);
+    steps_[o].mid_rows_ready = e_.record(Lane::panel);
     update(Lane::panel, o, o + 1, first_row(o + 2), first_row(o + 3));
-    steps_[o].mid_updated = e_.record(Lane::panel);
+    steps_[o].next_mid_rows_updated = e_.record(Lane::panel);
   }
 
   void solve_far(std::size_t o) {
     await_slot(Lane::rows, o);
     solve_tiles(Lane::rows, o, first_tile(o + 3), layout_.count());
-    e_.wait(Lane::rows, steps_[o].mid_here);
-    steps_[o].rows_here = e_.record(Lane::rows);
+    e_.wait(Lane::rows, steps_[o].mid_rows_ready);
+    steps_[o].all_rows_ready = e_.record(Lane::rows);
     if (o > 0) e_.wait(Lane::rows, steps_[o - 1].ahead_updated);
     update(Lane::rows, o, o + 1, first_row(o + 3), first_row(o + 4));
-    steps_[o].next_mid_updated = e_.record(Lane::rows);
+    steps_[o].next_far_front_updated = e_.record(Lane::rows);
     update(Lane::rows, o, o + 1, first_row(o + 4), layout_.order());
-    steps_[o].far_updated = e_.record(Lane::rows);
+    steps_[o].next_column_updated = e_.record(Lane::rows);
   }
 
-  // L11 and L21 return to the pivot's columns, which nobody needs any more.
+  // Copies L11 and L21 back to the block column, whose contents no lane needs
+  // any more.
   void write_back(std::size_t o) {
-    const BlockColumn& block = block_columns_[o];
-    own_tiles(o, [&](std::int64_t t) {
-      const std::int64_t at = layout_.begin(t) - block.begin;
-      e_.copy(Lane::rows, w_.diagonals[slot(o)].block(at, at, block.width() - at, layout_.width(t)),
-              in_place(t, layout_.begin(t), block.end));
+    const BlockColumn& column = columns_[o];
+    each_own(o, [&](std::int64_t t) {
+      const std::int64_t at = layout_.begin(t) - column.begin;
+      e_.copy(Lane::rows, w_.diagonals[slot(o)].block(at, at, column.width() - at, layout_.width(t)),
+              in_place(t, layout_.begin(t), column.end));
       w_.panels[slot(o)].pieces(
-          block.end, layout_.order(), at, layout_.width(t),
+          column.end, layout_.order(), at, layout_.width(t),
           [&](std::int64_t row, MatrixView<T> from) { e_.copy(Lane::rows, from, in_place(t, row, row + from.rows)); });
     });
-    steps_[o].written = e_.record(Lane::rows);
+    steps_[o].written_back = e_.record(Lane::rows);
   }
 
   void update_others(std::size_t o) {
-    e_.wait(Lane::ahead, steps_[o].rows_here);
-    if (o > 0) e_.wait(Lane::ahead, steps_[o - 1].front_updated);
+    e_.wait(Lane::ahead, steps_[o].all_rows_ready);
+    if (o > 0) e_.wait(Lane::ahead, steps_[o - 1].bulk_front_updated);
     update(Lane::ahead, o, o + 2, first_row(o + 2), layout_.order());
     steps_[o].ahead_updated = e_.record(Lane::ahead);
 
-    e_.wait(Lane::bulk, steps_[o].rows_here);
+    e_.wait(Lane::bulk, steps_[o].all_rows_ready);
     update(Lane::bulk, o, o + 3, first_row(o + 3), layout_.order());
-    steps_[o].front_updated = e_.record(Lane::bulk);
-    for (std::size_t target = o + 4; target < block_columns_.size(); ++target) {
+    steps_[o].bulk_front_updated = e_.record(Lane::bulk);
+    for (std::size_t target = o + 4; target < columns_.size(); ++target) {
       update(Lane::bulk, o, target, first_row(target), layout_.order());
     }
     steps_[o].bulk_updated = e_.record(Lane::bulk);
   }
 
-  // Y1 = L11^-1 B1 on every rank; B2 = B2 - L21 Y1 in own rows, which go to all when their pivot comes.
+  // Y1 = L11^-1 B1 on every rank; B2 = B2 - L21 Y1 in own rows, which are
+  // broadcast when their block column comes.
   void solve_rhs(std::size_t o) {
-    const BlockColumn& block = block_columns_[o];
+    const BlockColumn& column = columns_[o];
     if (!rhs_.empty()) {
       const std::int64_t nrhs = rhs_.columns;
       const auto in_own = [&](std::int64_t t) {
@@ -276,18 +290,18 @@ class Potrf {
       if (o == 0) {
         for (const std::int64_t t : layout_.tiles_of(e_.rank())) e_.copy(Lane::rhs, in_all(t), in_own(t));
       }
-      std::vector<Block> blocks;
-      for (std::int64_t t = block.first_tile; t < block.last_tile; ++t) {
-        blocks.push_back(make_block(layout_.owner(t), all_ranks, in_own(t), in_all(t)));
+      std::vector<Block> broadcast;
+      for (std::int64_t t = column.first_tile; t < column.last_tile; ++t) {
+        broadcast.push_back(make_block(layout_.owner(t), all_ranks, in_own(t), in_all(t)));
       }
-      e_.exchange(Lane::rhs, blocks);
-      const auto y = rhs_.block(block.begin, 0, block.width(), nrhs);
-      e_.wait(Lane::rhs, steps_[o].factored);
+      e_.exchange(Lane::rhs, broadcast);
+      const auto y = rhs_.block(column.begin, 0, column.width(), nrhs);
+      e_.wait(Lane::rhs, steps_[o].diagonal_ready);
       e_.trsm(Lane::rhs, Side::left, Op::none, diagonal(o), y);
-      e_.wait(Lane::rhs, steps_[o].rows_here);
-      const std::int64_t done = layout_.packed_before(e_.rank(), block.last_tile);
+      e_.wait(Lane::rhs, steps_[o].all_rows_ready);
+      const std::int64_t done = layout_.packed_before(e_.rank(), column.last_tile);
       const std::int64_t left = layout_.packed_total(e_.rank()) - done;
-      e_.gemm(Lane::rhs, Op::none, Op::none, T(-1), w_.own_rows[slot(o)].block(done, 0, left, block.width()), y,
+      e_.gemm(Lane::rhs, Op::none, Op::none, T(-1), w_.own_rows[slot(o)].block(done, 0, left, column.width()), y,
               w_.own_rhs.block(done, 0, left, nrhs));
     }
     steps_[o].rhs_updated = e_.record(Lane::rhs);
@@ -298,7 +312,7 @@ class Potrf {
   MatrixView<T> a_, rhs_;
   PotrfWorkspace<T>& w_;
   std::int32_t* info_;  // this rank's entry
-  std::vector<BlockColumn> block_columns_;
+  std::vector<BlockColumn> columns_;
   std::vector<Step> steps_;
 };
 
