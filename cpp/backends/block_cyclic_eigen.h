@@ -17,7 +17,7 @@
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
-#include "engine/eigen_engine.h"
+#include "engine/scaling_ops.h"
 #include "layout/block_cyclic.h"
 
 namespace jaxmg {

@@ -10,6 +10,7 @@
 // do not count. All rows of a tile column lie on its owner.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -48,6 +49,8 @@ class TileColumns {
   int owner(std::int64_t t) const { return tiles_[index(t)].owner; }
   // The first column of tile t in its owner's shard.
   std::int64_t local_offset(std::int64_t t) const { return tiles_[index(t)].local_offset; }
+  // The place of a column of the matrix, in tile t, in its owner's shard.
+  std::int64_t local_column(std::int64_t t, std::int64_t column) const { return local_offset(t) + column - begin(t); }
   // The first column of tile t when its owner's tiles are packed in the order of the matrix.
   std::int64_t packed_offset(std::int64_t t) const { return tiles_[index(t)].packed_offset; }
 
@@ -61,6 +64,15 @@ class TileColumns {
   std::vector<Span> spans_of_columns(int rank, std::int64_t begin, std::int64_t end) const;
   // The same for tiles [first, last).
   std::vector<Span> spans(int rank, std::int64_t first, std::int64_t last) const;
+
+  // Calls visit(t, column, width) for the pieces of columns [begin, end) of the matrix that each lie in one tile t.
+  template <class Visit>
+  void pieces(std::int64_t begin, std::int64_t end, Visit&& visit) const {
+    for (std::int64_t t = 0; t < count(); ++t) {
+      const std::int64_t from = std::max(begin, this->begin(t)), to = std::min(end, this->end(t));
+      if (from < to) visit(t, from, to - from);
+    }
+  }
 
   // Full tiles in each shard, counted before the cut: the slots that redistribution permutes.
   std::int64_t full_slots() const { return shard_ / tile_; }

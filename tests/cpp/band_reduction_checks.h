@@ -6,6 +6,7 @@
 #include <ostream>
 #include <vector>
 
+#include "algorithms/eigen/band_back_transformation.h"
 #include "algorithms/eigen/band_reduction.h"
 #include "dealt.h"
 #include "gtest/gtest.h"

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "algorithms/eigen/back_transformation.h"
 #include "algorithms/eigen/bulge_chasing.h"
 #include "dealt.h"
 #include "gtest/gtest.h"

@@ -1,31 +1,26 @@
-// Cholesky factorisation A = L L^H of a matrix dealt in tile columns,
-// right-looking, by block columns of width K.
+// Cholesky factorisation A = L L^H of a matrix dealt in tile columns, right-looking, by block columns of width K.
 //
-//   A11 = L11 L11^H            factor the K x K diagonal block on one rank
-//   (round-robin) L21 = A21 L11^-H           every rank solves its share of the
-//   rows A22 = A22 - L21 L21^H      every rank updates its own tile columns
+//   A11 = L11 L11^H            factor the K x K diagonal block on one rank (round-robin)
+//   L21 = A21 L11^-H           every rank solves its share of the rows
+//   A22 = A22 - L21 L21^H      every rank updates its own tile columns
 //
-// A rank solves the rows with the numbers of its own columns. They are the
-// right operands of its updates, so only the left operand, the whole panel L21,
-// is broadcast. The width K is the depth of the updates, and decides their
-// speed.
+// A rank solves the rows with the numbers of its own columns. They are the right operands of its updates, so only the
+// left operand, the whole panel L21, is broadcast. The width K is the depth of the updates, and decides their speed.
 //
-// The diagonal blocks are the critical path, and work is done in the order in
-// which that path needs it. The rows of a panel fall into three parts:
-//   near   rows of the next block column: the next diagonal block waits for
-//   them mid    rows of the block column after it: the near rows of the next
-//   panel wait for them far    all others, with a whole step to spare
-// Updates follow the same order: the next block column, part by part; the block
-// column after it (lane `ahead`); all others (lane `bulk`).
+// The diagonal blocks are the critical path, and work is done in the order in which that path needs it. The rows of a
+// panel fall into three parts:
+//   near   rows of the next block column: the next diagonal block waits for them
+//   mid    rows of the block column after it: the near rows of the next panel wait for them
+//   far    all others, with a whole step to spare
+// Updates follow the same order: the next block column, part by part; the block column after it (lane `ahead`); all
+// others (lane `bulk`).
 //
-// Right-hand sides may go along: with Y1 = L11^-1 B1 and B2 = B2 - L21 Y1 the
-// factorisation leaves Y = L^-1 B.
+// Right-hand sides may go along: with Y1 = L11^-1 B1 and B2 = B2 - L21 Y1 the factorisation leaves Y = L^-1 B.
 //
-// Only the lower triangle is read. On return tile columns hold L from their
-// diagonal downwards; elements above the diagonal are undefined. The panel is
-// solved with L11 itself, never with an inverse of it: the explicit inverse
-// costs two digits on ill-conditioned matrices (Higham, Accuracy and Stability
-// of Numerical Algorithms, 2nd ed., section 8.2).
+// Only the lower triangle is read. On return tile columns hold L from their diagonal downwards; elements above the
+// diagonal are undefined. The panel is solved with L11 itself, never with an inverse of it: the explicit inverse costs
+// two digits on ill-conditioned matrices (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section
+// 8.2).
 #pragma once
 
 #include <algorithm>
@@ -35,14 +30,14 @@
 #include "algorithms/cholesky/panel.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
+#include "engine/cholesky_ops.h"
 #include "engine/engine.h"
 #include "layout/block_columns.h"
 #include "layout/tile_columns.h"
 
 namespace jaxmg {
 
-// Block columns alternate between `slots` sets of buffers; `nrhs` right-hand
-// sides go along.
+// Block columns alternate between `slots` sets of buffers; `nrhs` right-hand sides go along.
 template <class T>
 struct PotrfWorkspace {
   std::int32_t* failed;                  // potrf's info
@@ -64,11 +59,10 @@ struct PotrfWorkspace {
 };
 
 template <class T, class E>
-  requires Engine<E, T>
+  requires BlasOps<E, T> && ExchangeOps<E> && CholeskyOps<E, T>
 class Potrf {
  public:
-  // `rhs` may be empty; otherwise every rank passes all of B (n rows) and
-  // receives Y.
+  // `rhs` may be empty; otherwise every rank passes all of B (n rows) and receives Y.
   Potrf(E& engine, const TileColumns& layout, std::int64_t depth, MatrixView<T> a, MatrixView<T> rhs,
         PotrfWorkspace<T>& workspace, std::int32_t* info)
       : e_(engine),
@@ -84,7 +78,7 @@ class Potrf {
       const auto a = a_.block(0, 0, layout_.order(), layout_.order());
       e_.potrf(Lane::panel, a, w_.failed);
       e_.check_factor(Lane::panel, a, w_.failed, 0, info_);
-      e_.trsm(Lane::panel, Side::left, Op::none, a, rhs_);
+      e_.trsm(Lane::panel, Side::left, Uplo::lower, Op::none, Diag::non_unit, a, rhs_);
     } else {
       steps_.resize(columns_.size());
       for (std::size_t o = 0; o < columns_.size(); ++o) {
@@ -106,20 +100,17 @@ class Potrf {
   struct Step {
     // Of L11 and L21, on every rank.
     Event diagonal_ready, near_rows_ready, mid_rows_ready, all_rows_ready;
-    // Of the next block column, after this step's update: the diagonal block;
-    // the near and mid rows; the rows that the mid rows of the next panel are
-    // solved from; all rows.
+    // Of the next block column, after this step's update: the diagonal block; the near and mid rows; the rows that the
+    // mid rows of the next panel are solved from; all rows.
     Event next_diagonal_updated, next_mid_rows_updated, next_far_front_updated, next_column_updated;
-    // The block column after it; of all others, the one that `ahead` updates in
-    // the next step; all others.
+    // The block column after it; of all others, the one that `ahead` updates in the next step; all others.
     Event ahead_updated, bulk_front_updated, bulk_updated;
     Event written_back, rhs_updated;
   };
 
   std::size_t slot(std::size_t o) const { return o % w_.panels.size(); }
   bool own(std::int64_t t) const { return layout_.owner(t) == e_.rank(); }
-  // The first tile and row of block column o; the end of the matrix where there
-  // is none.
+  // The first tile and row of block column o; the end of the matrix where there is none.
   std::int64_t first_tile(std::size_t o) const {
     return o < columns_.size() ? columns_[o].first_tile : layout_.count();
   }
@@ -141,8 +132,7 @@ class Potrf {
     }
   }
 
-  // Before a lane overwrites the buffers of a slot, all lanes must have
-  // finished the step that last used it.
+  // Before a lane overwrites the buffers of a slot, all lanes must have finished the step that last used it.
   void await_slot(Lane lane, std::size_t o) {
     if (o < w_.panels.size()) return;
     const Step& last = steps_[o - w_.panels.size()];
@@ -167,8 +157,7 @@ class Potrf {
     e_.exchange(Lane::diagonal, gather);
     std::int32_t* const failed = w_.failed + slot(o);
     if (e_.rank() == master) e_.potrf(Lane::diagonal, diagonal(o), failed);
-    // The whole square, one contiguous run of bytes, travels faster than its
-    // lower triangle.
+    // The whole square, one contiguous run of bytes, travels faster than its lower triangle.
     e_.exchange(Lane::diagonal, {make_block(master, all_ranks, diagonal(o), diagonal(o))});
     steps_[o].diagonal_ready = e_.record(Lane::diagonal);
     if (e_.rank() == master) {
@@ -177,8 +166,8 @@ class Potrf {
     }
   }
 
-  // L21 = A21 L11^-H in the rows of tiles [first, last): every rank gathers its
-  // own rows from the owners of the block column, solves, and broadcasts them.
+  // L21 = A21 L11^-H in the rows of tiles [first, last): every rank gathers its own rows from the owners of the block
+  // column, solves, and broadcasts them.
   void solve_tiles(Lane lane, std::size_t o, std::int64_t first, std::int64_t last) {
     const BlockColumn& column = columns_[o];
     const MatrixView<T> own_rows = w_.own_rows[slot(o)];
@@ -201,12 +190,12 @@ class Potrf {
     e_.wait(lane, steps_[o].diagonal_ready);
     const std::int64_t begin = layout_.packed_before(e_.rank(), first);
     const std::int64_t end = layout_.packed_before(e_.rank(), last);
-    e_.trsm(lane, Side::right, Op::conj_transpose, diagonal(o), own_rows.block(begin, 0, end - begin, column.width()));
+    e_.trsm(lane, Side::right, Uplo::lower, Op::conj_transpose, Diag::non_unit, diagonal(o),
+            own_rows.block(begin, 0, end - begin, column.width()));
     e_.exchange(lane, broadcast);
   }
 
-  // A22 = A22 - L21 L21^H in rows [begin, end) of own tiles of block column
-  // `target`, from the diagonal down.
+  // A22 = A22 - L21 L21^H in rows [begin, end) of own tiles of block column `target`, from the diagonal down.
   void update(Lane lane, std::size_t o, std::size_t target, std::int64_t begin, std::int64_t end) {
     const std::int64_t depth = columns_[o].width();
     each_own(target, [&](std::int64_t t) {
@@ -247,8 +236,7 @@ class Potrf {
     steps_[o].next_column_updated = e_.record(Lane::rows);
   }
 
-  // Copies L11 and L21 back to the block column, whose contents no lane needs
-  // any more.
+  // Copies L11 and L21 back to the block column, whose contents no lane needs any more.
   void write_back(std::size_t o) {
     const BlockColumn& column = columns_[o];
     each_own(o, [&](std::int64_t t) {
@@ -277,8 +265,7 @@ class Potrf {
     steps_[o].bulk_updated = e_.record(Lane::bulk);
   }
 
-  // Y1 = L11^-1 B1 on every rank; B2 = B2 - L21 Y1 in own rows, which are
-  // broadcast when their block column comes.
+  // Y1 = L11^-1 B1 on every rank; B2 = B2 - L21 Y1 in own rows, which are broadcast when their block column comes.
   void solve_rhs(std::size_t o) {
     const BlockColumn& column = columns_[o];
     if (!rhs_.empty()) {
@@ -297,7 +284,7 @@ class Potrf {
       e_.exchange(Lane::rhs, broadcast);
       const auto y = rhs_.block(column.begin, 0, column.width(), nrhs);
       e_.wait(Lane::rhs, steps_[o].diagonal_ready);
-      e_.trsm(Lane::rhs, Side::left, Op::none, diagonal(o), y);
+      e_.trsm(Lane::rhs, Side::left, Uplo::lower, Op::none, Diag::non_unit, diagonal(o), y);
       e_.wait(Lane::rhs, steps_[o].all_rows_ready);
       const std::int64_t done = layout_.packed_before(e_.rank(), column.last_tile);
       const std::int64_t left = layout_.packed_total(e_.rank()) - done;

@@ -1,21 +1,15 @@
-// The inverse A^-1 = L^-H L^-1 from the factor that Potrf leaves in tile
-// columns, in place.
+// The inverse A^-1 = L^-H L^-1 from the factor that Potrf leaves in tile columns, in place.
 //
-//   Y = L^-H         bottom up, into the upper triangle: L_oo^H Y_o = I_o, then
-//   Y_above = Y_above - L_o,above^H Y_o A^-1 = Y Y^H     into the lower
-//   triangle, summed over the block columns of Y
+//   Y = L^-H         bottom up, into the upper triangle: L_oo^H Y_o = I_o, then Y_above = Y_above - L_o,above^H Y_o
+//   A^-1 = Y Y^H     into the lower triangle, summed over the block columns of Y
 //
-// Both are GEMMs on every rank's own columns. The block rows of L are broadcast
-// to the first, the block columns of Y to the second, and no rank waits for
-// results of another in between. Y solves L^H Y = I by substitution with L
-// itself. One sweep that factors, inverts and multiplies as it goes
-// (Gauss-Jordan) looks faster, but loses digits in proportion to the condition
-// of A (Du Croz and Higham, "Stability of methods for matrix inversion", IMA J.
-// Numer. Anal. 12, 1992, compare the methods; on a kernel matrix of condition
-// 1e12 the residual was 2.5e-13 to 1e-10 instead of 2.5e-17).
+// Both are GEMMs on every rank's own columns. The block rows of L are broadcast to the first, the block columns of Y to
+// the second, and no rank waits for results of another in between. Y solves L^H Y = I by substitution with L itself.
+// One sweep that factors, inverts and multiplies as it goes (Gauss-Jordan) looks faster, but loses digits in proportion
+// to the condition of A (Du Croz and Higham, "Stability of methods for matrix inversion", IMA J. Numer. Anal. 12, 1992,
+// compare the methods; on a kernel matrix of condition 1e12 the residual was 2.5e-13 to 1e-10 instead of 2.5e-17).
 //
-// The lower triangle of the result is A^-1, including whole diagonal tiles; Y
-// remains above them.
+// The lower triangle of the result is A^-1, including whole diagonal tiles; Y remains above them.
 #pragma once
 
 #include <cstddef>
@@ -56,7 +50,7 @@ struct PotriWorkspace {
 };
 
 template <class T, class E>
-  requires Engine<E, T>
+  requires BlasOps<E, T> && ExchangeOps<E>
 class Potri {
  public:
   Potri(E& engine, const TileColumns& layout, std::int64_t depth, MatrixView<T> a, PotriWorkspace<T>& workspace)
@@ -73,8 +67,7 @@ class Potri {
   }
 
  private:
-  // Y = L^-H. The rows of a block column of L are needed once, so rows of Y
-  // overwrite them in the block column itself.
+  // Y = L^-H. The rows of a block column of L are needed once, so rows of Y overwrite them in the block column itself.
   void invert_factor() {
     const std::size_t count = columns_.size();
     ring_.restart();
@@ -105,7 +98,7 @@ class Potri {
       e_.wait(Lane::panel, e_.record(Lane::rows));
       for (const Span& span : own) {
         const auto y = a_.span(span, column.begin, column.end);
-        e_.trsm(Lane::panel, Side::left, Op::conj_transpose, diagonal, y);
+        e_.trsm(Lane::panel, Side::left, Uplo::lower, Op::conj_transpose, Diag::non_unit, diagonal, y);
         // GEMMs read a matrix of short columns faster than one of long ones.
         e_.copy(Lane::panel, y, solved(span));
       }
@@ -121,9 +114,8 @@ class Potri {
     e_.join();
   }
 
-  // A^-1 = sum over block columns o of Y_:,o Y_:,o^H, in own columns from their
-  // diagonal down. Of Y it overwrites only the diagonal tiles, which are copied
-  // first.
+  // A^-1 = sum over block columns o of Y_:,o Y_:,o^H, in own columns from their diagonal down. Of Y it overwrites only
+  // the diagonal tiles, which are copied first.
   void multiply() {
     const std::size_t count = columns_.size();
     ring_.restart();
@@ -153,8 +145,8 @@ class Potri {
     e_.join();
   }
 
-  // A block column of Y on every rank: rows above the diagonal tiles from the
-  // matrix, the diagonal tiles from their copies, zeros below.
+  // A block column of Y on every rank: rows above the diagonal tiles from the matrix, the diagonal tiles from their
+  // copies, zeros below.
   void gather_column(const BlockColumn& column, const Panel<T>& panel) {
     panel.pieces(column.begin, column.end, 0, column.width(),
                  [&](std::int64_t, MatrixView<T> square) { e_.zero(Lane::rows, square); });

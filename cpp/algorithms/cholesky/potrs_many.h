@@ -1,8 +1,7 @@
-// Solves L L^H X = B with the factor that Potrf leaves in tile columns, for
-// many right-hand sides.
+// Solves L L^H X = B with the factor that Potrf leaves in tile columns, for many right-hand sides.
 //
-// Every rank solves its own columns of B. Panels of the factor (forward sweep)
-// and its block rows (backward sweep) are broadcast.
+// Every rank solves its own columns of B. Panels of the factor (forward sweep) and its block rows (backward sweep) are
+// broadcast.
 #pragma once
 
 #include <cstddef>
@@ -38,7 +37,7 @@ struct PotrsManyWorkspace {
 };
 
 template <class T, class E>
-  requires Engine<E, T>
+  requires BlasOps<E, T> && ExchangeOps<E>
 class PotrsMany {
  public:
   // `x` holds this rank's columns of B (n x k), and its columns of X on return.
@@ -57,8 +56,7 @@ class PotrsMany {
     backward();
   }
 
-  // L Y = B, Y in place of B.  X_o = L_oo^-1 X_o; X_below = X_below - L_below,o
-  // X_o.
+  // L Y = B, Y in place of B.  X_o = L_oo^-1 X_o; X_below = X_below - L_below,o X_o.
   void forward() {
     ring_.restart();
     for (std::size_t o = 0; o < columns_.size(); ++o) {
@@ -114,12 +112,11 @@ class PotrsMany {
  private:
   MatrixView<T> rows(std::int64_t begin, std::int64_t end) const { return x_.block(begin, 0, end - begin, x_.columns); }
 
-  // Solves with the diagonal block once it has arrived. Updates in either lane
-  // may use the result.
+  // Solves with the diagonal block once it has arrived. Updates in either lane may use the result.
   MatrixView<T> solve(Op op, MatrixView<T> diagonal, const BlockColumn& column) {
     const auto x = rows(column.begin, column.end);
     e_.wait(Lane::panel, e_.record(Lane::rows));
-    e_.trsm(Lane::panel, Side::left, op, diagonal, x);
+    e_.trsm(Lane::panel, Side::left, Uplo::lower, op, Diag::non_unit, diagonal, x);
     e_.wait(Lane::bulk, e_.record(Lane::panel));
     return x;
   }

@@ -1,5 +1,6 @@
-// Eigenvalues of a real symmetric tridiagonal matrix by bisection, as LAPACK's stebz finds them: each to within
-// eps ||T||, alone, so that ranks share them out and send each other nothing but results.
+// Eigenvalues of a real symmetric tridiagonal matrix by bisection, as in LAPACK's stebz: each to within eps ||T||.
+//
+// Eigenvalues are computed independently, so ranks divide them and exchange nothing but results.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +12,8 @@
 #include "comm/block.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
-#include "engine/eigen_engine.h"
+#include "engine/engine.h"
+#include "engine/tridiagonal_ops.h"
 
 namespace jaxmg {
 
@@ -28,9 +30,9 @@ struct BisectionWorkspace {
 };
 
 // Eigenvalues number first ... last - 1 of T of order n, in ascending order, in w on every rank. `d` (n) and `e` (n -
-// 1) are the same on every rank and stay as they are. If T is not finite, w becomes NaN and info at most 1.
+// 1) are the same on every rank and unchanged on return. If T is not finite, w becomes NaN and info 1.
 template <class R, class E>
-  requires TridiagonalEngine<E, R>
+  requires ExchangeOps<E> && StatusOps<E, R> && TridiagonalOps<E, R>
 void tridiagonal_eigenvalues(E& engine, std::int64_t n, const R* d, const R* e, std::int64_t first, std::int64_t last,
                              R* w, std::int32_t* info, BisectionWorkspace<R>& workspace) {
   if (first >= last) return;

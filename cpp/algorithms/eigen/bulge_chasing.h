@@ -1,44 +1,25 @@
-// From a Hermitian band matrix B to a real symmetric tridiagonal one, and the way back of the eigenvectors:
+// Bulge chasing: reduction of a Hermitian band matrix to a real symmetric tridiagonal one, Q2^H B Q2 = T.
 //
-//   Q2^H B Q2 = T,    Z = Q2 Z
-//
-// Every rank reduces its own copy of the band: what is O(n^2 b) work has no use for more ranks, and all copies come out
-// alike. If the reflectors (engine/reflectors.h) all stay where they were made, the eigenvectors, which are dealt by
-// columns, are transformed without communication. They take n^2 / 2 elements on every rank, though; where that is too
-// much each rank keeps a share of every block, and on the way back the ranks put together what the next products need
-// while the products before run.
-//
-// Reflectors b rows long and one by one would make the way back a product of vectors; instead those of b sweeps are
-// multiplied out to diamonds (engine/diamonds.h), orthogonal matrices of order 2b, and all diamonds of one wave are
-// applied by one batch of products (compare Auckenthaler et al., Parallel solution of partial symmetric eigenvalue
-// problems from electronic structure calculations, Parallel Computing 37, 2011, who apply them one by one). A diamond
-// takes as many operations as its b vectors in their compact WY form, but in one product instead of two.
+// Every rank reduces its own copy of the band. This is O(n^2 b) work, which more ranks do not speed up, and all copies
+// come out bitwise the same. A rank keeps all reflectors of Q2 (engine/reflectors.h), n^2 / 2 elements, or where that
+// is too much a share of every block; see back_transformation.h.
 #pragma once
 
-#include <algorithm>
-#include <array>
-#include <concepts>
-#include <cstddef>
 #include <cstdint>
-#include <utility>
-#include <vector>
 
-#include "comm/block.h"
 #include "core/arena.h"
-#include "core/batch.h"
-#include "core/error.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
-#include "engine/diamonds.h"
-#include "engine/eigen_engine.h"
+#include "engine/band_ops.h"
+#include "engine/engine.h"
 #include "engine/reflectors.h"
 
 namespace jaxmg {
 
-// What the reduction needs beside the reflectors. None of it is needed after it.
+// Scratch of the reduction, free after it.
 template <class T>
 struct BulgeChasingWorkspace {
-  MatrixView<T> padded;    // the band, and the zeros beyond its end that the last steps run into
+  MatrixView<T> padded;    // the band, and zeros beyond its end that the last steps read
   std::int32_t* progress;  // of each sweep
 
   BulgeChasingWorkspace(Arena& arena, std::int64_t n, std::int64_t b)
@@ -53,256 +34,14 @@ struct BulgeChasingWorkspace {
   }
 };
 
-// Leaves this rank's reflectors in q2, the diagonal of T in d (n numbers) and its off-diagonal in e (n - 1). If the
-// reduction could not be finished, *info becomes at most n + 1, which only a device that is out of order can bring
-// about.
+// Writes this rank's reflectors to q2, the diagonal of T to d (n numbers) and its off-diagonal to e (n - 1). Lowers
+// *info to n + 1 if the reduction could not be finished, which only a device fault can cause.
 template <class T, class E>
-  requires BulgeChasingEngine<E, T>
+  requires BlasOps<E, T> && BandOps<E, T>
 void chase_bulges(E& engine, Lane lane, BulgeChasingWorkspace<T>& w, const Reflectors<T>& q2, Real<T>* d, Real<T>* e,
                   std::int32_t* info) {
   if (q2.data != nullptr) engine.zero(lane, q2.all());
   engine.chase(lane, w.padded, q2.kept_by(engine.rank()), w.progress, d, e, info);
 }
-
-// How often merging pays, for eigenvectors of which `columns` are transformed at a time. Whatever their width w, the
-// diamonds take 4 n^2 operations for every column; to make them takes about 5 n^2 w, half of it merging. But an H200
-// (f64) applies those of width 128 at 52 Tflop/s, and those of width 64 at 42.
-inline int merge_levels(std::int64_t columns, std::int64_t b) {
-  int levels = 0;
-  while (b > 1 && (2 * b << levels) <= 128 && (16 * b << levels) <= columns) ++levels;
-  return levels;
-}
-
-// What the way back needs for eigenvectors taken `columns` at a time. Each round makes the diamonds anew, as many at a
-// time as there is room for: the space of `room` diamonds of order 2b, at least that of least_diamonds(n, b). Where it
-// holds merged ones, too, with what they are merged from, they are merged up to `most_levels` times. Reflectors that
-// are shared come in windows, for as many diamonds.
-template <class T>
-struct BackTransformationWorkspace {
-  // Strips begin at row 1. GEMMs want them at multiples of so many elements.
-  static constexpr std::int64_t aligned = std::max<std::int64_t>(1, 16 / static_cast<std::int64_t>(sizeof(T)));
-
-  MatrixView<T> other;  // eigenvectors before or after each wave, from row aligned - 1 on
-  int levels = 0;
-  std::int64_t at_once;  // merged diamonds
-  T* diamonds;
-  T* parts = nullptr;   // what they were merged from
-  T* halves = nullptr;  // products in between
-  std::int64_t window_blocks = 0;
-  std::array<T*, 2> windows{};  // of reflectors that are shared
-
-  BackTransformationWorkspace(Arena& arena, std::int64_t n, std::int64_t b, std::int64_t columns, std::int64_t room,
-                              int most_levels, bool shared)
-      : other(arena.matrix<T>((n + 2 * aligned - 2) / aligned * aligned, columns)),
-        at_once(room),
-        diamonds(arena.take<T>(room * 4 * b * b)) {
-    for (int level = 1; level <= most_levels; ++level) {
-      // The parts are as large as the diamonds, and products half as large.
-      const std::int64_t fitting = 2 * room / 5 >> (2 * level);
-      if (fitting < least_diamonds(n, b << level)) break;
-      levels = level;
-      at_once = fitting;
-    }
-    if (shared) {
-      // At either end of merged waves there are 2^levels - 1 fine ones of which some blocks belong to neighbours.
-      const std::int64_t of_neighbours = 2 * ((1 << levels) - 1) * least_diamonds(n, b);
-      window_blocks = std::min((at_once << (2 * levels)) + of_neighbours, DiamondGrid{n, b}.diamonds());
-      for (T*& window : windows) window = arena.take<T>(window_blocks * b * b);
-    }
-    if (diamonds == nullptr || levels == 0) return;
-    const std::int64_t order = 2 * b << levels;
-    parts = diamonds + order * order * at_once;
-    halves = parts + order * order * at_once;
-  }
-  BackTransformationWorkspace(Arena& arena, std::int64_t n, std::int64_t b, std::int64_t columns, std::int64_t room,
-                              bool shared)
-      : BackTransformationWorkspace(arena, n, b, columns, room, merge_levels(columns, b), shared) {}
-
-  // The longest wave of a matrix of order n and diamonds of some width: it has to fit.
-  static std::int64_t least_diamonds(std::int64_t n, std::int64_t width) { return n / (2 * width) + 1; }
-};
-
-template <class T, class E>
-  requires BulgeChasingEngine<E, T>
-class BackTransformation {
- public:
-  BackTransformation(E& engine, Lane lane, const Reflectors<T>& q2, BackTransformationWorkspace<T>& workspace)
-      : e_(engine), lane_(lane), q2_(q2), w_(workspace), grid_{q2.n, q2.b << workspace.levels} {
-    if (q2_.blocks() > 0) make_chunks();
-  }
-
-  // Z = Q2 Z, where no rank has more than `share` columns. Every rank makes this call, even if it has none: it may have
-  // reflectors that others need.
-  void run(MatrixView<T> z, std::int64_t share) {
-    if constexpr (is_complex<T>) e_.scale_rows(lane_, q2_.all_phases(), z);
-    if (chunks_.empty()) return;
-    const std::int64_t most = w_.other.columns, rounds = ((q2_.whole() ? z.columns : share) + most - 1) / most;
-    if (!q2_.whole()) {
-      to_send_ = static_cast<std::size_t>(rounds) * chunks_.size();
-      e_.wait(sending, e_.record(lane_));
-      for (std::size_t slot = 0; slot < w_.windows.size(); ++slot) send();
-    }
-    for (std::int64_t round = 0; round < rounds; ++round) {
-      const std::int64_t first = std::min(z.columns, round * most);
-      transform(z.block(0, first, z.rows, std::min(most, z.columns - first)));
-    }
-  }
-
- private:
-  using Event = typename E::Event;
-  static constexpr Lane sending = Lane::panel;  // more urgent than products, which have to wait for it
-
-  // Waves whose diamonds are formed together, and the blocks they are made from, in the order of the small waves.
-  struct Chunk {
-    std::vector<Wave> waves;
-    std::int64_t diamonds;
-    std::int64_t from, to;
-  };
-
-  // As many waves each as fit.
-  void make_chunks() {
-    const DiamondGrid small = q2_.grid();
-    const std::int64_t merged = std::int64_t{1} << w_.levels;
-    // Of the small waves, the one in the middle of a wave of merged diamonds.
-    const auto middle = [&](std::int64_t w) { return merged * (w - grid_.groups() + 1) + small.groups() - 1; };
-    for (std::int64_t w = 0; w < grid_.waves();) {
-      Chunk chunk{};
-      const std::int64_t first = w;
-      for (; w < grid_.waves() && chunk.diamonds + grid_.wave(w).count <= w_.at_once; ++w) {
-        chunk.waves.push_back(grid_.wave(w));
-        chunk.diamonds += chunk.waves.back().count;
-      }
-      if (w == first) throw Error(ErrorCode::internal, "the workspace does not hold the diamonds of one wave");
-      chunk.from = small.before(std::max<std::int64_t>(0, middle(first) - merged + 1));
-      chunk.to = small.before(std::min(small.waves(), middle(w - 1) + merged));
-      if (!q2_.whole() && chunk.to - chunk.from > w_.window_blocks) {
-        throw Error(ErrorCode::internal, "a window does not hold the reflectors of as many diamonds as are formed");
-      }
-      chunks_.push_back(std::move(chunk));
-    }
-  }
-
-  // Sends the reflectors of one more chunk to all ranks, into the window that was used longest ago.
-  void send() {
-    if (sent_ == to_send_) return;
-    const Chunk& chunk = chunks_[sent_ % chunks_.size()];
-    const std::size_t slot = sent_ % w_.windows.size();
-    if (sent_ >= w_.windows.size()) e_.wait(sending, formed_[slot]);
-    const MatrixView<T> shares = q2_.blocks(chunk.from, chunk.to);
-    const MatrixView<T> window = window_of(chunk, slot).blocks(chunk.from, chunk.to);
-    std::vector<Block> blocks;
-    for (int r = 0; r < e_.size() && r * q2_.sweeps < q2_.b; ++r) {
-      const std::int64_t first = r * q2_.sweeps, rows = q2_.b * std::min(q2_.sweeps, q2_.b - first);
-      blocks.push_back(make_block(r, all_ranks, shares.block(0, 0, rows, shares.columns),
-                                  window.block(q2_.b * first, 0, rows, window.columns)));
-    }
-    e_.exchange(sending, blocks);
-    arrived_[slot] = e_.record(sending);
-    ++sent_;
-  }
-  Reflectors<T> window_of(const Chunk& chunk, std::size_t slot) const {
-    return q2_.window(w_.windows[slot], chunk.from);
-  }
-
-  // Waves take strips of `width` rows from one of Z and `other` to the other one. A strip takes part in every wave from
-  // its first to its last, for the strips of a wave are those of the wave before but for the ends; what comes into the
-  // last strip's place every other wave lies beyond the matrix. Row 0 is in no strip: it waits in `other`, and in Z the
-  // rows below it move up by one, so that strips are where GEMMs want them in both.
-  void transform(MatrixView<T> z) {
-    const std::int64_t n = q2_.n, width = grid_.width;
-    const MatrixView<T> other = w_.other.block(w_.aligned - 1, 0, n, z.columns);
-    const MatrixView<T> moved = z.block(0, 0, n - 1, z.columns), below = other.block(1, 0, n - 1, z.columns);
-    e_.copy(lane_, z, other);
-    e_.copy(lane_, below, moved);
-    std::int64_t w = 0;
-    for (const Chunk& chunk : chunks_) {
-      Batch<T> diamonds = next_diamonds(chunk, !z.empty());
-      for (const Wave& wave : chunk.waves) {
-        diamonds.count = wave.count;
-        apply(diamonds, grid_.row(wave.g, wave.t) - 1, w % 2 == 0 ? moved : below, w % 2 == 0 ? below : moved);
-        diamonds.first = diamonds[wave.count];
-        ++w;
-      }
-      send();
-    }
-    // The last wave of strip i, D(0, i) in it, is wave i + groups - 1.
-    for (std::int64_t i = 0, row = 0; row < n - 1; ++i, row += width) {
-      if ((i + grid_.groups()) % 2 == 1) continue;
-      const std::int64_t rows = std::min(width, n - 1 - row);
-      e_.copy(lane_, moved.block(row, 0, rows, z.columns), below.block(row, 0, rows, z.columns));
-    }
-    e_.copy(lane_, other, z);
-  }
-
-  // The strips that begin at `row` times a diamond each; of the last one there may be less in the matrix.
-  void apply(Batch<T> diamonds, std::int64_t row, MatrixView<T> from, MatrixView<T> to) {
-    const std::int64_t order = 2 * grid_.width, columns = from.columns;
-    const std::int64_t whole = std::min(diamonds.count, (from.rows - row) / order);
-    const auto strips = [&](MatrixView<T> z, std::int64_t first, std::int64_t rows, std::int64_t count) {
-      return Batch<T>{z.block(row + first * order, 0, rows, columns), order, count};
-    };
-    e_.multiply_each(lane_, {diamonds.first, diamonds.stride, whole}, strips(from, 0, order, whole),
-                     strips(to, 0, order, whole));
-    if (whole == diamonds.count) return;
-    const std::int64_t rest = from.rows - row - whole * order;
-    e_.multiply_each(lane_, {diamonds[whole].block(0, 0, rest, rest), 0, 1}, strips(from, whole, rest, 1),
-                     strips(to, whole, rest, 1));
-  }
-
-  // The diamonds of a chunk, if they are needed here, from reflectors that are here or are on their way.
-  Batch<T> next_diamonds(const Chunk& chunk, bool needed) {
-    if (q2_.whole()) return form_diamonds(chunk, q2_);
-    const std::size_t slot = received_++ % w_.windows.size();
-    e_.wait(lane_, arrived_[slot]);
-    const Batch<T> diamonds = needed ? form_diamonds(chunk, window_of(chunk, slot)) : of_level(chunk, w_.levels);
-    formed_[slot] = e_.record(lane_);
-    return diamonds;
-  }
-
-  Batch<T> form_diamonds(const Chunk& chunk, const Reflectors<T>& reflectors) {
-    e_.form_diamonds(lane_, reflectors, chunk.waves, w_.levels, of_level(chunk, 0));
-    for (int level = 0; level < w_.levels; ++level) merge(of_level(chunk, level), of_level(chunk, level + 1));
-    return of_level(chunk, w_.levels);
-  }
-
-  // Levels alternate between two buffers, so that the last one comes out in `diamonds`.
-  Batch<T> of_level(const Chunk& chunk, int level) const {
-    const std::int64_t order = 2 * q2_.b << level;
-    T* const data = (w_.levels - level) % 2 == 0 ? w_.diamonds : w_.parts;
-    return {{data, order, order, order}, order * order, chunk.diamonds << (2 * (w_.levels - level))};
-  }
-
-  // Four diamonds, of two groups A, C (steps 2t, 2t + 1) and B, D, to one. Their rows, in strips of h = `width` rows,
-  // are 1 and 2 of A, 2 and 3 of C and of B, 3 and 4 of D, so that
-  //
-  //   Q = (I + C + I) (A + D) (I + B + I)       (+ the direct sum)
-  //
-  //       | A11  A12 B1   0  |                 | A21  A22 B1   0  |
-  //     = |      C Y         |     with   Y =  |  0   D11 B2  D12 |    and B1, B2 the halves of B's rows.
-  //       |  0   D21 B2  D22 |
-  void merge(Batch<T> parts, Batch<T> q) {
-    const std::int64_t h = parts.first.rows / 2;
-    const Batch<T> y{{w_.halves, 2 * h, 4 * h, 2 * h}, 8 * h * h, q.count};
-    const auto quarter = [&](std::int64_t i) { return Batch<T>{parts[i], 4 * parts.stride, q.count}; };
-    const auto a = quarter(0), c = quarter(1), b = quarter(2), d = quarter(3);
-    const auto b1 = b.block(0, 0, h, 2 * h), b2 = b.block(h, 0, h, 2 * h);
-    e_.merge_corners(lane_, parts, q, y);
-    e_.multiply_each(lane_, a.block(0, h, h, h), b1, q.block(0, h, h, 2 * h));
-    e_.multiply_each(lane_, a.block(h, h, h, h), b1, y.block(0, h, h, 2 * h));
-    e_.multiply_each(lane_, d.block(0, 0, h, h), b2, y.block(h, h, h, 2 * h));
-    e_.multiply_each(lane_, d.block(h, 0, h, h), b2, q.block(3 * h, h, h, 2 * h));
-    e_.multiply_each(lane_, c, y, q.block(h, 0, 2 * h, 4 * h));
-  }
-
-  E& e_;
-  Lane lane_;
-  const Reflectors<T>& q2_;
-  BackTransformationWorkspace<T>& w_;
-  DiamondGrid grid_;
-  std::vector<Chunk> chunks_;
-  // Chunks of all rounds, where their reflectors are sent.
-  std::size_t to_send_ = 0, sent_ = 0, received_ = 0;
-  std::array<Event, 2> arrived_{}, formed_{};  // of each window
-};
 
 }  // namespace jaxmg

@@ -1,11 +1,11 @@
-// Deflation: what a merge of divide and conquer need not work on, as LAPACK's laed2 finds it.
+// Deflation: the eigenvalues that a merge of divide and conquer leaves unchanged, as in LAPACK's laed2.
 //
-// Where rho |z_j| is negligible, d_j is an eigenvalue as it is. Where two d lie so close that a rotation of their
-// columns which takes one of the z to zero leaves a negligible element, that one follows. Negligible is what is below
-// 8 eps times the largest modulus in d and z.
+// Where rho |z_j| is negligible, d_j is an eigenvalue of the merged problem. Where two d are so close that rotating
+// their columns to annihilate one z leaves a negligible off-diagonal element, that column deflates too. Elements below
+// 8 eps times the largest modulus in d and z are negligible.
 //
-// All of a level is done at once, on the host: a scan of n numbers from end to end, with little to do for each, takes
-// less time there than a launch for every merge would.
+// A whole level is processed on the host: a sequential scan of n numbers, with little work for each, takes less time
+// there than one launch for every merge.
 #pragma once
 
 #include <algorithm>
@@ -21,8 +21,8 @@
 
 namespace jaxmg {
 
-// What deflation makes of a level and the engine reads. It is carved alike from memory of the host and of the engine,
-// and goes there in one piece.
+// Per-level tables written by deflation and read by engine kernels. Host and engine carve them from their memory alike,
+// so that one copy moves all of them.
 template <class R>
 struct DeflationTables {
   R *rho, *d, *z;
@@ -43,8 +43,8 @@ struct DeflationTables {
   }
 };
 
-// How many kept columns of a merge are not zero in its upper rows only, everywhere, in its lower rows only. They lie
-// in this order.
+// Numbers of kept columns of a merge that are nonzero in its upper rows only, everywhere, in its lower rows only, in
+// this order.
 struct ColumnKinds {
   std::int64_t upper = 0, dense = 0, lower = 0;
 };
@@ -68,8 +68,8 @@ class Deflation {
   Deflation(const Deflation&) = delete;
   Deflation& operator=(const Deflation&) = delete;
 
-  // For the caller to fill: the eigenvalues of the level below, in each of its parts an ascending run of those that
-  // were kept and one of the others, and behind them z.
+  // Input, written by the caller: the eigenvalues of the level below, in each part an ascending run of kept ones and
+  // one of deflated ones, followed by z.
   R* values() { return value_; }
 
   // Finds the ascending order of each part's eigenvalues; kept[k] of them are in the first run of part k.
@@ -84,8 +84,8 @@ class Deflation {
   }
   const int* ascending() const { return ascending_.data(); }
 
-  // Merge k of T1 and T2, whose parts have been sorted; `coupling` is the off-diagonal element between them. Chains are
-  // added to those in the tables.
+  // Deflates merge k of T1 and T2, whose parts have been sorted; `coupling` is the off-diagonal element between them.
+  // Appends chains to the tables.
   ColumnKinds merge(Halving merges, std::int64_t k, R coupling, DeflationTables<R>& tables) {
     const std::int64_t begin = merges.begin(k), middle = merges.middle(k), end = merges.end(k);
     // v = (last row of Q1, +- first row of Q2) has norm sqrt(2): rho z z^T with z of norm 1.
@@ -113,12 +113,11 @@ class Deflation {
   static std::size_t size(std::int64_t i) { return static_cast<std::size_t>(i); }
   static std::size_t size(int i) { return static_cast<std::size_t>(i); }
 
-  // Sorts the numbers in runs_[begin, end), by ascending value, into kept_ and deflated_. Comparisons are such that NaN
-  // deflates.
+  // Divides the numbers in runs_[begin, end), by ascending value, into kept_ and deflated_. NaN deflates.
   void scan(R rho, std::int64_t begin, std::int64_t end) {
     kept_.clear();
     deflated_.clear();
-    int waiting = none;  // kept, if the next one does not rotate it away
+    int waiting = none;  // kept unless the next number rotates it away
     for (std::int64_t i = begin; i < end; ++i) {
       const int here = runs_[size(i)];
       if (!(rho * std::fabs(z_[here]) > tolerance_)) {
@@ -149,7 +148,7 @@ class Deflation {
     std::sort(deflated_.begin(), deflated_.end(), Ascending<R>{value_});
   }
 
-  // Gives every column its place: those kept by kind, then those deflated; lists poles and eigenvalues, and chains.
+  // Places every column: kept columns by kind, then deflated ones; lists poles, eigenvalues and chains.
   ColumnKinds lay_out(std::int64_t begin, R rho, std::int64_t k, DeflationTables<R>& tables) {
     tables.rho[k] = rho;
     tables.kept[k] = static_cast<int>(kept_.size());
@@ -172,7 +171,7 @@ class Deflation {
       target_[size(i)] = static_cast<int>(number);
       ++number;
     }
-    // A chain begins with a column that nothing was rotated into.
+    // A chain begins with a column that no other was rotated into.
     for (std::int64_t i = begin; i < number; ++i) is_next_[size(i)] = false;
     for (std::int64_t i = begin; i < number; ++i) {
       if (next_[size(i)] != none) is_next_[size(next_[size(i)])] = true;

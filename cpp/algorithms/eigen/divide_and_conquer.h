@@ -6,18 +6,19 @@
 //   [T1 0; 0 T2] + rho v v^T = [Q1 0; 0 Q2] (D + rho z z^T) [Q1 0; 0 Q2]^T,     z = (last row of Q1, first row of Q2)
 //   D + rho z z^T = S diag(lambda) S^T,                                         Q = [Q1 0; 0 Q2] S
 //
-// Every rank keeps its own rows of Q, in blocks, so a merge is Q_rows <- Q_rows S. S is given by a few vectors (see
-// engine/secular.h) and generated, some columns at a time, where it is used. Ranks send each other nothing but these
-// vectors: z, whose elements lie where the rows of the cuts are, and the roots, eigenvalues and weights of the secular
-// equation, of which each rank computes those with the numbers of its own rows.
+// Every rank keeps its own block of rows of Q, so a merge is Q_rows <- Q_rows S. S is defined by a few vectors (see
+// engine/secular.h) and generated on each rank, some columns at a time. Ranks exchange only these vectors: z, whose
+// elements lie on the ranks that own the cut rows, and the roots, eigenvalues and weights of the secular equation,
+// which each rank computes for the numbers of its own rows.
 //
-// S has the columns of Q1 that stayed zero in lower rows first, then dense ones, then those of Q2. Upper rows of Q
-// then need the first two, lower rows the last two, which halves the arithmetic as in LAPACK's laed3.
+// S has the columns of Q1 that are zero in lower rows first, then dense columns, then the columns of Q2 that are zero
+// in upper rows. Upper rows of Q then need the first two kinds, lower rows the last two, which halves the arithmetic as
+// in LAPACK's laed3.
 //
-// The last merge costs three quarters of all, but eigenvalues are known once its secular equation is solved: of S, it
-// needs only the columns of the eigenvectors that are wanted.
+// The last merge costs three quarters of the total. But the eigenvalues are known once its secular equation is solved,
+// so it forms only the columns of S for the requested eigenvectors.
 //
-// Deflation runs on the host, which waits for the engine once a level. All of it works in the panel's lane.
+// Deflation runs on the host, which waits for the engine once a level. All work is in lane `panel`.
 #pragma once
 
 #include <algorithm>
@@ -32,30 +33,31 @@
 #include "core/arena.h"
 #include "core/error.h"
 #include "core/matrix_view.h"
-#include "engine/eigen_engine.h"
+#include "engine/engine.h"
 #include "engine/secular.h"
 #include "engine/tridiagonal.h"
+#include "engine/tridiagonal_ops.h"
 
 namespace jaxmg {
 
-// Columns of S that are generated at a time at the last merge; more at the ones before it, whose S is smaller.
+// Columns of S generated at a time by the last merge; earlier merges, whose S is smaller, generate more.
 inline std::int64_t default_secular_columns(std::int64_t n) { return std::min<std::int64_t>(n, 2048); }
 
 // Eigenvectors in the order of their eigenvalues: `count` of them, from number `first` on.
 struct EigenvectorRange {
   std::int64_t first, count;
 
-  // How many a rank has where they are dealt to the ranks in blocks, as columns of a matrix of their own.
+  // Eigenvectors of a rank when they are dealt to the ranks in blocks.
   std::int64_t share(int ranks) const { return (count + ranks - 1) / ranks; }
 };
 
 template <class R>
 struct DivideAndConquerWorkspace {
   MatrixView<R> rows;   // the result: this rank's rows of Q
-  MatrixView<R> other;  // the same before a step; free afterwards. May be lent, and is then set by the lender.
+  MatrixView<R> other;  // the same before a step; free afterwards. The caller sets it if `other_is_lent`.
   R* s;                 // columns of S
   std::int64_t s_elements;
-  R *value, *z;  // one behind the other
+  R *value, *z;  // contiguous
   R* off_diagonal;
   R *tau, *zhat;
   int* origin;
@@ -82,15 +84,15 @@ struct DivideAndConquerWorkspace {
 };
 
 template <class R, class E>
-  requires TridiagonalEngine<E, R>
+  requires BlasOps<E, R> && ExchangeOps<E> && StatusOps<E, R> && TridiagonalOps<E, R>
 class DivideAndConquer {
  public:
-  // Rank r has rows [r shard, (r + 1) shard) of the matrix of order n, as far as there are such. `d` (n) and `e` (n -
-  // 1) are the same on every rank and stay as they are; `w` (n) becomes the ascending eigenvalues on every rank. `info`
-  // is this rank's: it becomes at most the number of an eigenvalue that was not found, and 1 if T is not
-  // finite, when w and Q become NaN. Parts of at most `leaf` rows are not halved.
+  // Rank r has rows [r shard, (r + 1) shard) of the matrix of order n, cut at n. `d` (n) and `e` (n - 1) are the same
+  // on every rank and unchanged on return; `w` (n) becomes the ascending eigenvalues on every rank. `info`, this rank's
+  // entry, is lowered to the number of an eigenvalue that was not found. If T is not finite, it becomes 1, and w and Q
+  // become NaN. Parts of at most `leaf` rows are not halved.
   //
-  // First come the eigenvalues, then the eigenvectors of which the caller may choose by them.
+  // Call values() first, then vectors(): the caller may choose eigenvectors by their eigenvalues.
   DivideAndConquer(E& engine, std::int64_t n, std::int64_t shard, const R* d, const R* e, R* w, std::int32_t* info,
                    DivideAndConquerWorkspace<R>& workspace, std::int64_t leaf = E::leaf_rows)
       : e_(engine),
@@ -111,7 +113,7 @@ class DivideAndConquer {
         rows_(workspace.rows.block(0, 0, end_ - begin_, n)),
         other_(workspace.other.block(0, 0, end_ - begin_, n)) {}
 
-  // The ascending eigenvalues, which are stored in w, too.
+  // Computes the ascending eigenvalues, stores them in w, and returns them.
   const std::vector<R>& values() {
     if (n_ == 0) return ascending_;
     checked_int(n_, "n");
@@ -155,7 +157,7 @@ class DivideAndConquer {
     return DeflationTables<R>(arena, n_);
   }
 
-  // Scales T to norm 1, as stedc does, and takes v v^T from both sides of each cut. False if T is not finite.
+  // Scales T to norm 1, as stedc does, and subtracts rho v v^T at each cut. Returns false if T is not finite.
   bool divide() {
     diagonal_.resize(static_cast<std::size_t>(n_));
     off_diagonal_.resize(static_cast<std::size_t>(n_ - 1));
@@ -196,7 +198,7 @@ class DivideAndConquer {
     e_.set_info(lane, info_, 1);
   }
 
-  // Ranges of a vector go from the ranks that have them to all.
+  // Elements of a vector that a rank broadcasts.
   struct Range {
     std::int64_t begin, end;
   };
@@ -213,7 +215,7 @@ class DivideAndConquer {
     for (int r = 0; r < e_.size(); ++r) ranges.push_back({own_begin(r), own_begin(r + 1)});
     return ranges;
   }
-  // The numbers whose cut rows each rank has. Cut rows do not descend, so these are ranges.
+  // The numbers whose cut rows each rank owns. Cut rows do not descend, so these are ranges.
   std::vector<Range> cut_ranges(Halving merges) const {
     std::vector<Range> ranges(static_cast<std::size_t>(e_.size()), {n_, n_});
     const Halving halves{n_, 2 * merges.parts};
@@ -226,7 +228,7 @@ class DivideAndConquer {
     return ranges;
   }
 
-  // A level's secular equations.
+  // Solves the secular equations of a level.
   void find_roots(Halving merges) {
     kinds_ = deflate(merges);
     e_.rotate_columns(lane, merges, device_.chains, begin_, other_, rows_);
@@ -242,7 +244,7 @@ class DivideAndConquer {
     }
   }
 
-  // Its eigenvectors, of those kept the ones with numbers from `first` up to `last`.
+  // Computes the level's eigenvectors, of kept columns with numbers [first, last) only.
   void find_columns(std::int64_t first, std::int64_t last) {
     e_.adapt_weights(lane, level_, begin_, end_ - begin_);
     if (e_.size() > 1) {
@@ -254,7 +256,7 @@ class DivideAndConquer {
     update(first, last);
   }
 
-  // Makes z and the tables of a level.
+  // Computes z and the tables of a level.
   std::vector<ColumnKinds> deflate(Halving merges) {
     const std::vector<Range> cuts = cut_ranges(merges);
     const Range own = cuts[static_cast<std::size_t>(e_.rank())];
@@ -278,7 +280,7 @@ class DivideAndConquer {
     return kinds;
   }
 
-  // Leaves are solved where their rows are; from then on all ranks have all eigenvalues.
+  // Leaves are solved on the owners of their rows; after that every rank has all eigenvalues.
   void add_values(Halving merges, std::vector<Block>& blocks) const {
     if (merges.parts * 2 == leaves_.parts) add_ranges(work_.value, blocks, own_ranges());
   }
@@ -288,8 +290,8 @@ class DivideAndConquer {
     device_.chains.count = host_.chains.count;
   }
 
-  // Q = Q S in columns [begin, end): `other_` has zeros in the columns of the eigenvectors, `rows_` those of the level
-  // below in the order of S.
+  // Q = Q S in columns [begin, end): `other_` holds zeros in the columns of the eigenvectors, `rows_` the columns of
+  // the level below in the order of S.
   void update(std::int64_t begin, std::int64_t end) {
     if (begin_ == end_) return;
     const Halving& merges = level_.merges;
@@ -311,7 +313,7 @@ class DivideAndConquer {
     }
   }
 
-  // The own rows of merge k, times columns of its S, are columns of Q from column `at` on.
+  // Columns of Q from `at` on: the own rows of merge k times columns of its S.
   void multiply(Halving merges, std::int64_t k, const ColumnKinds& kind, MatrixView<R> s, std::int64_t at) {
     const std::int64_t begin = std::max(begin_, merges.begin(k)), end = std::min(end_, merges.end(k));
     const std::int64_t middle = std::clamp(merges.middle(k), begin, end), column = merges.begin(k);
@@ -324,7 +326,7 @@ class DivideAndConquer {
     product(middle, end, kind.upper, below);
   }
 
-  // Puts eigenvalues into ascending order.
+  // Sorts the eigenvalues.
   void sort_values() {
     if (e_.size() > 1 && leaves_.parts == 1) {
       std::vector<Block> blocks;
@@ -339,8 +341,7 @@ class DivideAndConquer {
   // Numbers of the last level by ascending eigenvalue.
   const int* order() const { return deflation_.ascending(); }
 
-  // Makes chains that put eigenvectors into the order of their eigenvalues. The rest of the tables, which the last
-  // merge still needs, stays as it is.
+  // Chains that sort eigenvectors by their eigenvalues. The last merge still needs the rest of the tables.
   void place(EigenvectorRange wanted) {
     host_.chains.count = static_cast<int>(wanted.count);
     for (int i = 0; i < host_.chains.count; ++i) {
@@ -368,9 +369,9 @@ class DivideAndConquer {
   Deflation<R> deflation_;
   std::vector<std::byte> table_memory_;
   DeflationTables<R> host_, device_;
-  std::vector<int> kept_;     // by part of the level that is done
+  std::vector<int> kept_;     // by part of the finished level
   std::vector<R> ascending_;  // eigenvalues
-  MergeLevel<R> level_{};     // that is worked on
+  MergeLevel<R> level_{};     // the current level
   std::vector<ColumnKinds> kinds_;
   MatrixView<R> rows_, other_;
 };

@@ -1,4 +1,4 @@
-// Brings a matrix to a size at which squares neither over- nor underflow (see engine/scaling.h).
+// Scales a matrix so that squares of its elements neither over- nor underflow (see engine/scaling.h).
 #pragma once
 
 #include <cstdint>
@@ -7,15 +7,16 @@
 #include "algorithms/moves/share_entries.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
-#include "engine/eigen_engine.h"
+#include "engine/engine.h"
+#include "engine/scaling_ops.h"
 #include "layout/tile_columns.h"
 
 namespace jaxmg {
 
-// A = scale A, for the scale that choose_scale takes from the norms of all ranks; `own` is what this rank has of A. A
-// matrix that is not finite becomes zero, so that every stage comes to its end, and *info says so.
+// A = scale A, for the scale that choose_scale computes from the norms of all ranks; `own` are this rank's parts of A.
+// A matrix that is not finite becomes zero, so that every later stage terminates, and is reported in *info.
 template <class T, class E>
-  requires BandReductionEngine<E, T>
+  requires BlasOps<E, Real<T>> && ExchangeOps<E> && ScalingOps<E, T>
 void scale_matrix(E& e, Lane lane, const std::vector<MatrixView<T>>& own, Real<T>* norms, Real<T>* scale,
                   std::int32_t* info) {
   Real<T>* const norm = norms + e.rank();
@@ -28,7 +29,7 @@ void scale_matrix(E& e, Lane lane, const std::vector<MatrixView<T>>& own, Real<T
 
 // The same for tile columns.
 template <class T, class E>
-  requires BandReductionEngine<E, T>
+  requires BlasOps<E, Real<T>> && ExchangeOps<E> && ScalingOps<E, T>
 void scale_matrix(E& e, Lane lane, const TileColumns& layout, MatrixView<T> a, Real<T>* norms, Real<T>* scale,
                   std::int32_t* info) {
   std::vector<MatrixView<T>> own;

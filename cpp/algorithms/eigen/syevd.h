@@ -3,12 +3,12 @@
 //   A = Q1 B Q1^H            B a band             band_reduction.h
 //   B = Q2 T Q2^H            T real tridiagonal   bulge_chasing.h
 //   T = Q diag(w) Q^T                             divide_and_conquer.h, or bisection.h for the eigenvalues alone
-//   Z = Q1 (Q2 Q)                                 in reverse
+//   Z = Q1 (Q2 Q)                                 back_transformation.h, band_back_transformation.h
 //
-// Reducing A to T at once would read all of A for every column. A band takes b columns at a time, so that nearly all
-// work on A is products of matrices, and the rest, on the band, is O(n^2 b) (Haidar, Ltaief and Dongarra, Parallel
-// reduction to condensed forms for symmetric eigenvalue problems using aggregated fine-grained and memory-aware
-// kernels, SC 2011).
+// Reducing A to T directly would read all of A for every column. Reducing it to a band takes b columns at a time, so
+// that nearly all work on A is matrix products; the rest, on the band, is O(n^2 b) (Haidar, Ltaief and Dongarra,
+// Parallel reduction to condensed forms for symmetric eigenvalue problems using aggregated fine-grained and
+// memory-aware kernels, SC 2011).
 #pragma once
 
 #include <algorithm>
@@ -16,6 +16,8 @@
 #include <optional>
 #include <vector>
 
+#include "algorithms/eigen/back_transformation.h"
+#include "algorithms/eigen/band_back_transformation.h"
 #include "algorithms/eigen/band_reduction.h"
 #include "algorithms/eigen/bisection.h"
 #include "algorithms/eigen/bulge_chasing.h"
@@ -26,27 +28,31 @@
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
-#include "engine/eigen_engine.h"
+#include "core/staged_arena.h"
+#include "engine/band_ops.h"
+#include "engine/engine.h"
+#include "engine/panel_qr_ops.h"
 #include "engine/reflectors.h"
+#include "engine/scaling_ops.h"
+#include "engine/tridiagonal_ops.h"
 #include "layout/tile_columns.h"
 
 namespace jaxmg {
 
-// What the stages may choose. The results are the same up to rounding.
+// Blocking of the stages. Results are the same up to rounding.
 struct SyevdBlocking {
   std::int64_t b;         // half-bandwidth of the band
-  std::int64_t delay;     // panels that an update of A waits for
-  std::int64_t depth;     // columns of V that Q1 is applied by, a multiple of b
+  std::int64_t delay;     // panels per update of A
+  std::int64_t depth;     // columns of V applied at once, a multiple of b
   std::int64_t columns;   // eigenvectors that Q2 is applied to at once
-  std::int64_t diamonds;  // of Q2, formed at once
-  std::int64_t secular;   // columns of S, formed at once by the last merge
+  std::int64_t diamonds;  // diamonds of Q2 formed at once
+  std::int64_t secular;   // columns of S formed at once by the last merge
   std::int64_t kept;      // sweeps of every b whose reflectors a rank keeps: all b, or Reflectors::share
-  bool solo = false;      // one rank gets the matrix and does all of this alone (backends/tiled_eigen.h)
+  bool solo = false;      // one rank gathers the matrix and works alone (backends/tiled_eigen.h)
 };
 
-// Which eigenvectors are wanted: those of a range or, where there are `bounds`, of eigenvalues above the first of these
-// two numbers and up to the second. Of the latter, at most range.count are computed, the lowest ones; `found` becomes
-// the number of the first and how many eigenvalues are within the bounds.
+// Requested eigenvectors: by index range, or by value: w in (bounds[0], bounds[1]], at most range.count, lowest first.
+// With bounds, `found` receives the number of the first eigenvalue within them and how many there are.
 template <class R>
 struct EigenvectorChoice {
   EigenvectorRange range;
@@ -54,8 +60,8 @@ struct EigenvectorChoice {
   std::int32_t* found = nullptr;
 };
 
-// The range that is wanted, by the eigenvalues of the matrix that was multiplied by *scale. They are the same on all
-// ranks, on the host.
+// The range of requested eigenvectors. `values` are the eigenvalues of the matrix multiplied by *scale, on the host and
+// the same on all ranks.
 template <class R, class E>
 EigenvectorRange chosen(E& e, Lane lane, const EigenvectorChoice<R>& choice, const std::vector<R>& values,
                         const R* scale) {
@@ -74,10 +80,11 @@ EigenvectorRange chosen(E& e, Lane lane, const EigenvectorChoice<R>& choice, con
 }
 
 template <class T, class E>
-concept EigenEngine = BandReductionEngine<E, T> && BulgeChasingEngine<E, T> && TridiagonalEngine<E, Real<T>> &&
-                      WideningEngine<E, T> && SoloEngine<E>;
+concept EigenOps =
+    BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && StatusOps<E, T> && StatusOps<E, Real<T>> &&
+    ScalingOps<E, T> && PanelQrOps<E, T> && BandOps<E, T> && TridiagonalOps<E, Real<T>> && WideningOps<E, T>;
 
-// Stages follow each other and use the same memory, but for what is carved first.
+// The stages share their memory, except for the pieces carved first.
 template <class T>
 struct SyevdWorkspace {
   using R = Real<T>;
@@ -88,7 +95,6 @@ struct SyevdWorkspace {
   R *d, *e;               // T
   MatrixView<T> factors;  // of Q1
   Reflectors<T> q2;
-  Arena shared;  // where the stages' pieces begin
   std::optional<BulgeChasingWorkspace<T>> chasing;
   std::optional<BandReductionWorkspace<T>> reduction;
   std::optional<DivideAndConquerWorkspace<R>> merging;
@@ -108,42 +114,37 @@ struct SyevdWorkspace {
     e = arena.take<R>(n);
     factors = arena.matrix<T>(b, n);
     q2 = Reflectors<T>(arena, n, b, vectors ? blocking.kept : 0);
-    shared = arena;
-    bytes = arena.used();
-    const auto stage = [&](auto&& carve) {
-      Arena pieces = shared;
-      carve(pieces);
-      bytes = std::max(bytes, pieces.used());
-    };
-    stage([&](Arena& pieces) {
+    StagedArena stages(arena);
+    stages.carve_stage([&](Arena& pieces) {
       chasing.emplace(pieces, n, b);
       reduction.emplace(pieces, layout, b, blocking.delay);
     });
     if (vectors) {
-      stage([&](Arena& pieces) { merging.emplace(pieces, n, layout.shard(), blocking.secular, lends(layout, share)); });
-      stage(
-          [&](Arena& pieces) { second_back.emplace(pieces, n, b, blocking.columns, blocking.diamonds, !q2.whole()); });
-      stage([&](Arena& pieces) { first_back.emplace(pieces, layout, b, blocking.depth, share); });
+      merging = stages.stage<DivideAndConquerWorkspace<R>>(n, layout.shard(), blocking.secular, lends(layout, share));
+      second_back =
+          stages.stage<BackTransformationWorkspace<T>>(n, b, blocking.columns, blocking.diamonds, !q2.whole());
+      first_back = stages.stage<BandBackTransformationWorkspace<T>>(layout, b, blocking.depth, share);
     } else {
-      stage([&](Arena& pieces) { bisection.emplace(pieces, n); });
+      bisection = stages.stage<BisectionWorkspace<R>>(n);
     }
+    bytes = stages.bytes();
   }
 
-  // Whether the eigenvectors' own place has room for the rows of the real matrix that they are made from.
+  // Whether the buffer of the eigenvectors can hold this rank's rows of the real matrix they are computed from.
   static bool lends(const TileColumns& layout, std::int64_t share) { return !is_complex<T> && share == layout.shard(); }
 };
 
 template <class T, class E>
-  requires EigenEngine<T, E>
+  requires EigenOps<T, E>
 class Syevd {
  public:
   using R = Real<T>;
 
-  // `a` is this rank's n rows by shard of A, both triangles of it, and is lost. `w` (n) receives the eigenvalues in
-  // ascending order, on every rank. `z` (n by share, or empty: eigenvalues alone) receives rank r's eigenvectors,
-  // numbers r share and following of the wanted ones, and zeros in columns beyond these. `status` is LAPACK's info, the
-  // same on all ranks: where it is not 0 (`not_finite` for NaN or infinities in A, positive where a stage failed) w and
-  // z are NaN.
+  // `a` is this rank's n rows by shard of A, both triangles, and is overwritten. `w` (n) receives the eigenvalues in
+  // ascending order, on every rank. `z` (n by share; empty for eigenvalues alone) receives rank r's eigenvectors,
+  // numbers r share and following of the requested ones, and zeros in the columns behind them. `status` is LAPACK's
+  // info, the same on all ranks: where it is not 0 (`not_finite` for NaN or infinities in A, positive where a stage
+  // failed) w and z are NaN.
   Syevd(E& engine, const TileColumns& layout, const SyevdBlocking& blocking, MatrixView<T> a, R* w, MatrixView<T> z,
         const EigenvectorChoice<R>& choice, std::int32_t* status, SyevdWorkspace<T>& workspace)
       : e_(engine),
@@ -157,7 +158,7 @@ class Syevd {
         status_(status),
         w_(workspace) {}
 
-  // Calls ended(stage) when the work of a stage is in the lanes: whoever measures may wait for it there.
+  // Calls ended(stage) when the work of a stage has been enqueued: benchmarks synchronise there.
   template <class Ended>
   void run(Ended&& ended) {
     e_.set_info(lane, own_info(), no_failure);
@@ -172,23 +173,11 @@ class Syevd {
       tridiagonal_eigenvalues<R>(e_, n_, w_.d, w_.e, 0, n_, eigenvalues_.data, own_info(), *w_.bisection);
       ended("bisection");
     } else {
-      if constexpr (!is_complex<T>) {
-        if (w_.lends(layout_, z_.columns)) w_.merging->other = {z_.data, layout_.shard(), n_, layout_.shard()};
-      }
-      DivideAndConquer<R, E> merging(e_, n_, layout_.shard(), w_.d, w_.e, eigenvalues_.data, own_info(), *w_.merging);
-      const EigenvectorRange wanted = chosen(e_, lane, choice_, merging.values(), w_.scale);
-      merging.vectors(wanted);
+      const EigenvectorRange wanted = solve_tridiagonal();
       ended("divide and conquer");
       rows_to_columns<T>(e_, w_.merging->rows, wanted.first, wanted.count, z_, w_.merging->other.data);
       ended("rows to columns");
-      const MatrixView<T> own = own_vectors(wanted.count);
-      BackTransformation<T, E>(e_, Lane::bulk, w_.q2, *w_.second_back).run(own, z_.columns);
-      e_.join();
-      ended("back by Q2");
-      BandBackTransformation<T, E>(e_, layout_, blocking_.b, blocking_.depth, a_, w_.factors, own, *w_.first_back)
-          .run();
-      e_.zero(lane, z_.block(0, own.columns, n_, z_.columns - own.columns));
-      ended("back by Q1");
+      transform_back(own_vectors(wanted.count), ended);
     }
     e_.divide(lane, w_.scale, eigenvalues_);
     conclude();
@@ -200,11 +189,33 @@ class Syevd {
 
   std::int32_t* own_info() const { return w_.info + e_.rank(); }
 
-  // A to B.
+  // A = Q1 B Q1^H.
   void reduce() {
     w_.chasing->clear(e_, lane);
     BandReduction<T, E>(e_, layout_, blocking_.b, blocking_.delay, a_, w_.factors, w_.chasing->band(), *w_.reduction)
         .run();
+  }
+
+  // T = Q diag(w) Q^T: w, and this rank's rows of the requested columns of Q.
+  EigenvectorRange solve_tridiagonal() {
+    if constexpr (!is_complex<T>) {
+      if (w_.lends(layout_, z_.columns)) w_.merging->other = {z_.data, layout_.shard(), n_, layout_.shard()};
+    }
+    DivideAndConquer<R, E> merging(e_, n_, layout_.shard(), w_.d, w_.e, eigenvalues_.data, own_info(), *w_.merging);
+    const EigenvectorRange wanted = chosen(e_, lane, choice_, merging.values(), w_.scale);
+    merging.vectors(wanted);
+    return wanted;
+  }
+
+  // Z = Q1 Q2 Q, in own columns of Q.
+  template <class Ended>
+  void transform_back(MatrixView<T> own, Ended&& ended) {
+    BackTransformation<T, E>(e_, Lane::bulk, w_.q2, *w_.second_back).run(own, z_.columns);
+    e_.join();
+    ended("back by Q2");
+    BandBackTransformation<T, E>(e_, layout_, blocking_.b, blocking_.depth, a_, w_.factors, own, *w_.first_back).run();
+    e_.zero(lane, z_.block(0, own.columns, n_, z_.columns - own.columns));
+    ended("back by Q1");
   }
 
   MatrixView<T> own_vectors(std::int64_t wanted) const {

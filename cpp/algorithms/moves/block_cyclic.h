@@ -1,5 +1,5 @@
-// Brings matrices to the two-dimensional block-cyclic distribution and back, out of place, with one exchange of all
-// with all (see layout/block_cyclic.h).
+// Matrices to and from the two-dimensional block-cyclic distribution, out of place, by one all-to-all (see
+// layout/block_cyclic.h).
 #pragma once
 
 #include <cstdint>
@@ -12,14 +12,15 @@
 
 namespace jaxmg {
 
-// A whole matrix, of which every rank has a copy.
+// A whole matrix, replicated on every rank.
 template <class T>
 BlockCyclicMatrix<T> in_one_piece(MatrixView<T> a) {
   return {BlockCyclic::in_pieces(a.rows, a.columns, {1, 1}), a.data};
 }
 
-// `to` becomes the columns of `from` from number `first` on.
+// `to` receives the columns of `from` from number `first` on.
 template <class T, class E>
+  requires ExchangeOps<E>
 void move(E& engine, const BlockCyclicMatrix<T>& from, const BlockCyclicMatrix<T>& to, std::int64_t first = 0) {
   std::vector<Block> blocks;
   for (const BlockMove& m : plan_moves(from.layout, to.layout, first)) {
@@ -30,8 +31,9 @@ void move(E& engine, const BlockCyclicMatrix<T>& from, const BlockCyclicMatrix<T
   engine.exchange(Lane::panel, blocks);
 }
 
-// From the copies that all ranks have: each takes its part of its own.
+// Each rank copies its part from its replica.
 template <class T, class E>
+  requires ExchangeOps<E>
 void deal_copies(E& engine, MatrixView<T> from, const BlockCyclicMatrix<T>& to) {
   const BlockCyclicMatrix<T> whole = in_one_piece(from);
   std::vector<Block> blocks;
@@ -42,8 +44,9 @@ void deal_copies(E& engine, MatrixView<T> from, const BlockCyclicMatrix<T>& to) 
   engine.exchange(Lane::panel, blocks);
 }
 
-// To copies for all ranks.
+// Replicates a matrix on every rank.
 template <class T, class E>
+  requires ExchangeOps<E>
 void gather_copies(E& engine, const BlockCyclicMatrix<T>& from, MatrixView<T> to) {
   const BlockCyclicMatrix<T> whole = in_one_piece(to);
   std::vector<Block> blocks;

@@ -1,5 +1,4 @@
-// Brings the columns of a matrix from one deal to another, out of place, with one exchange of all with all (see
-// layout/column_moves.h).
+// Columns of a matrix from one layout to another, out of place, by one all-to-all (see layout/column_moves.h).
 #pragma once
 
 #include <cstdint>
@@ -12,8 +11,9 @@
 
 namespace jaxmg {
 
-// `b` (dealt as `to` says) becomes the columns of `a` (dealt as `from` says) from number `first` on.
+// `b`, in the layout `to`, receives the columns of `a`, in the layout `from`, from number `first` on.
 template <class T, class E>
+  requires ExchangeOps<E>
 void move_columns(E& engine, const TileColumns& from, MatrixView<T> a, const TileColumns& to, MatrixView<T> b,
                   std::int64_t first = 0) {
   std::vector<Block> blocks;

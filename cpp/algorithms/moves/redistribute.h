@@ -1,4 +1,4 @@
-// Deals the tile columns of a matrix from blocks to ranks round-robin, in place (see layout/redistribution.h).
+// Redistribution of tile columns from contiguous shards to round-robin order, in place (see layout/redistribution.h).
 #pragma once
 
 #include <algorithm>
@@ -10,12 +10,12 @@
 
 namespace jaxmg {
 
-// More staging tiles than this do not save a round.
+// The number of staging tiles beyond which more do not save a round.
 inline std::int64_t useful_staging_tiles(const TileColumns& layout) {
   return std::max<std::int64_t>(1, (layout.full_slots() + 1) / 2);
 }
 
-// Memory in which redistribution of columns of `rows` elements runs in the fewest rounds.
+// Bytes of scratch with which redistribution of columns of `rows` elements takes the fewest rounds.
 template <class T>
 std::int64_t redistribution_bytes(const TileColumns& layout, std::int64_t rows) {
   Arena measure;
@@ -23,8 +23,9 @@ std::int64_t redistribution_bytes(const TileColumns& layout, std::int64_t rows) 
   return measure.used();
 }
 
-// `a` is this rank's shard, `staging` any spare memory for at least one tile.
+// `a` is this rank's shard, `staging` scratch for at least one tile.
 template <class T, class E>
+  requires ExchangeOps<E>
 void redistribute(E& engine, const TileColumns& layout, MatrixView<T> a, Arena staging, bool inverse) {
   const std::int64_t tile_elements = a.ld * layout.tile();
   const std::int64_t room = staging.left() / Arena::alignment * Arena::alignment /

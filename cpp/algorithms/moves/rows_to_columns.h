@@ -1,5 +1,4 @@
-// From a matrix whose rows are dealt to the ranks in blocks to the same matrix dealt in blocks of columns, with one
-// exchange of all with all; real eigenvectors become those of the scalar type that the rest works on.
+// A matrix from row blocks to column blocks by one all-to-all. Real eigenvectors are widened to scalar type T.
 #pragma once
 
 #include <algorithm>
@@ -9,15 +8,15 @@
 #include "comm/block.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
-#include "engine/eigen_engine.h"
+#include "engine/engine.h"
 
 namespace jaxmg {
 
-// `q` (shard x n) has rows [r shard, (r + 1) shard) of the matrix of order n on rank r, as far as there are such; `z`
-// (n x share) gets the columns from number first + r share on, of `count` columns in all. `spare` are n share real
-// numbers that are free; if T is real it is not used.
+// On rank r, `q` (shard x n) has rows [r shard, (r + 1) shard) of the matrix of order n, cut at n. Of the `count`
+// columns from number `first` on, `z` (n x share) receives numbers r share and following. `spare` is scratch, n x share
+// reals, unused if T is real.
 template <class T, class E>
-  requires Engine<E, Real<T>> && WideningEngine<E, T>
+  requires ExchangeOps<E> && WideningOps<E, T>
 void rows_to_columns(E& engine, MatrixView<Real<T>> q, std::int64_t first, std::int64_t count, MatrixView<T> z,
                      Real<T>* spare) {
   const std::int64_t n = q.columns, shard = q.rows, share = z.columns;

@@ -1,4 +1,4 @@
-// Numbers of which each rank knows one.
+// An all-gather of one number from each rank.
 #pragma once
 
 #include <vector>
@@ -9,8 +9,9 @@
 
 namespace jaxmg {
 
-// Every rank's entry goes to all.
+// Broadcasts entries[r] from every rank r.
 template <class Number, class E>
+  requires ExchangeOps<E>
 void share_entries(E& engine, Lane lane, Number* entries) {
   if (engine.size() == 1) return;
   std::vector<Block> blocks;

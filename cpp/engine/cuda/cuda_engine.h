@@ -17,14 +17,17 @@
 #include "core/batch.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
+#include "engine/band_ops.h"
+#include "engine/cholesky_ops.h"
 #include "engine/cuda/blas.h"
 #include "engine/cuda/check.h"
 #include "engine/cuda/copy_batches.h"
 #include "engine/cuda/kernels.h"
 #include "engine/cuda/team.h"
 #include "engine/cuda/tridiagonal.h"
-#include "engine/eigen_engine.h"
 #include "engine/engine.h"
+#include "engine/panel_qr_ops.h"
+#include "engine/scaling_ops.h"
 #include "engine/scratch.h"
 
 namespace jaxmg::cuda {
@@ -139,13 +142,13 @@ class CudaEngine : public CudaTridiagonal {
   }
 
   template <class T>
-  void trsm(Lane lane, Side side, Op op, MatrixView<T> l, MatrixView<T> x) {
+  void trsm(Lane lane, Side side, Uplo uplo, Op op, Diag diag, MatrixView<T> a, MatrixView<T> x) {
     if (x.empty()) return;
     const int m = checked_int(x.rows, "m"), n = checked_int(x.columns, "n");
     if (side == Side::left && n == 1) {
-      JAXMG_CHECK(cuda::trsv(lanes_.blas(lane), op, m, l.data, leading(l), x.data));
+      JAXMG_CHECK(cuda::trsv(lanes_.blas(lane), uplo, op, diag, m, a.data, leading(a), x.data));
     } else {
-      JAXMG_CHECK(cuda::trsm(lanes_.blas(lane), side, op, m, n, l.data, leading(l), x.data, leading(x)));
+      JAXMG_CHECK(cuda::trsm(lanes_.blas(lane), side, uplo, op, diag, m, n, a.data, leading(a), x.data, leading(x)));
     }
   }
 

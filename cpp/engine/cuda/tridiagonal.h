@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "engine/secular.h"
 #include "engine/tridiagonal.h"
+#include "engine/tridiagonal_ops.h"
 
 namespace jaxmg::cuda {
 
