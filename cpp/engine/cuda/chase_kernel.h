@@ -452,7 +452,7 @@ __device__ void chase(const Chase& a) {
 }
 
 // Diagonal, off-diagonal and phases of a Hermitian tridiagonal matrix in band storage, see real_tridiagonal() of
-// engine/host/chase.h. One block: each phase comes from the one before it.
+// engine/host/chase.h. One block: each phase follows from the one before it.
 template <class T>
 __device__ void real_tridiagonal(const T* band, int ld, int n, DeviceReal<T>* d, DeviceReal<T>* e, T* phases) {
   constexpr int threads = 256;
@@ -463,7 +463,7 @@ __device__ void real_tridiagonal(const T* band, int ld, int n, DeviceReal<T>* d,
     T last{R(1), R(0)};
     for (int begin = 0; begin < n; begin += threads) {
       const int j = begin + thread;
-      phase[thread] = T{R(1), R(0)};  // what the phase of row j + 1 has over that of row j
+      phase[thread] = T{R(1), R(0)};  // the phase of row j + 1 relative to row j
       if (j < n) {
         const T* const at = band + static_cast<long long>(j) * ld;
         d[j] = at[0].re;
@@ -550,38 +550,6 @@ __device__ void form_diamond(const DiamondBatch& a) {
   }
 #pragma unroll
   for (int r = 0; r < window - 1; ++r) out[4 * r] = w[r + 1];
-}
-
-// See merge_corners of HostEngine. A block row for each Q of order 4h.
-template <class T>
-__device__ void merge_corners(const T* parts, T* q, T* y, int h) {
-  const long long square = static_cast<long long>(h) * h;
-  const T* const a = parts + blockIdx.x * 16 * square;
-  const T* const d = a + 12 * square;
-  q += blockIdx.x * 16 * square;
-  y += blockIdx.x * 8 * square;
-  for (int at = blockIdx.y * blockDim.x + threadIdx.x; at < square; at += gridDim.y * blockDim.x) {
-    const int i = at % h, j = at / h, order = 4 * h, half = 2 * h;
-    q[i + j * order] = a[i + j * half];
-    q[i + (3 * h + j) * order] = T{};
-    q[3 * h + i + j * order] = T{};
-    q[3 * h + i + (3 * h + j) * order] = d[h + i + (h + j) * half];
-    y[i + j * half] = a[h + i + j * half];
-    y[i + (3 * h + j) * half] = T{};
-    y[h + i + j * half] = T{};
-    y[h + i + (3 * h + j) * half] = d[i + (h + j) * half];
-  }
-}
-
-// A = diag(factors) A.
-template <class T>
-__device__ void scale_rows(const T* factors, T* a, long long ld, int rows, int columns) {
-  const long long total = static_cast<long long>(rows) * columns;
-  for (long long i = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x; i < total;
-       i += static_cast<long long>(gridDim.x) * blockDim.x) {
-    const long long column = i / rows, row = i - column * rows;
-    a[row + column * ld] = factors[row] * a[row + column * ld];
-  }
 }
 
 }  // namespace jaxmg
