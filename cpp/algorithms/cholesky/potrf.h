@@ -34,6 +34,7 @@
 #include "engine/engine.h"
 #include "layout/block_columns.h"
 #include "layout/tile_columns.h"
+#include "layout/tiled_shard.h"
 
 namespace jaxmg {
 
@@ -67,7 +68,7 @@ class Potrf {
         PotrfWorkspace<T>& workspace, std::int32_t* info)
       : e_(engine),
         layout_(layout),
-        a_(a),
+        a_{layout, a, engine.rank()},
         rhs_(rhs),
         w_(workspace),
         info_(info),
@@ -75,7 +76,7 @@ class Potrf {
 
   void run() {
     if (e_.size() == 1) {
-      const auto a = a_.block(0, 0, layout_.order(), layout_.order());
+      const auto a = a_.columns.block(0, 0, layout_.order(), layout_.order());
       e_.potrf(Lane::panel, a, w_.failed);
       e_.check_factor(Lane::panel, a, w_.failed, 0, info_);
       e_.trsm(Lane::panel, Side::left, Uplo::lower, Op::none, Diag::non_unit, a, rhs_);
@@ -109,17 +110,12 @@ class Potrf {
   };
 
   std::size_t slot(std::size_t o) const { return o % w_.panels.size(); }
-  bool own(std::int64_t t) const { return layout_.owner(t) == e_.rank(); }
   // The first tile and row of block column o; the end of the matrix where there is none.
   std::int64_t first_tile(std::size_t o) const {
     return o < columns_.size() ? columns_[o].first_tile : layout_.count();
   }
   std::int64_t first_row(std::size_t o) const { return o < columns_.size() ? columns_[o].begin : layout_.order(); }
 
-  // Rows [begin, end) of tile column t in its owner's shard.
-  MatrixView<T> in_place(std::int64_t t, std::int64_t begin, std::int64_t end) const {
-    return a_.block(begin, layout_.local_offset(t), end - begin, layout_.width(t));
-  }
   MatrixView<T> diagonal(std::size_t o) const {
     return w_.diagonals[slot(o)].block(0, 0, columns_[o].width(), columns_[o].width());
   }
@@ -127,9 +123,7 @@ class Potrf {
   // Calls visit(t) for this rank's tile columns in block column o.
   template <class Visit>
   void each_own(std::size_t o, Visit&& visit) {
-    for (std::int64_t t = first_tile(o); t < first_tile(o + 1); ++t) {
-      if (own(t)) visit(t);
-    }
+    a_.each_own(first_tile(o), first_tile(o + 1), visit);
   }
 
   // Before a lane overwrites the buffers of a slot, all lanes must have finished the step that last used it.
@@ -151,7 +145,7 @@ class Potrf {
     std::vector<Block> gather;
     for (std::int64_t t = column.first_tile; t < column.last_tile; ++t) {
       const std::int64_t at = layout_.begin(t) - column.begin;
-      gather.push_back(make_block(layout_.owner(t), master, in_place(t, layout_.begin(t), column.end),
+      gather.push_back(make_block(layout_.owner(t), master, a_.tile(t, layout_.begin(t), column.end),
                                   diagonal(o).block(at, at, column.width() - at, layout_.width(t))));
     }
     e_.exchange(Lane::diagonal, gather);
@@ -177,7 +171,7 @@ class Potrf {
         const auto to = own_rows.block(layout_.packed_offset(t), layout_.begin(c) - column.begin, layout_.width(t),
                                        layout_.width(c));
         gather.push_back(
-            make_block(layout_.owner(c), layout_.owner(t), in_place(c, layout_.begin(t), layout_.end(t)), to));
+            make_block(layout_.owner(c), layout_.owner(t), a_.tile(c, layout_.begin(t), layout_.end(t)), to));
       }
       w_.panels[slot(o)].pieces(
           layout_.begin(t), layout_.end(t), 0, column.width(), [&](std::int64_t row, MatrixView<T> to) {
@@ -202,7 +196,7 @@ class Potrf {
       const auto right = w_.own_rows[slot(o)].block(layout_.packed_offset(t), 0, layout_.width(t), depth);
       w_.panels[slot(o)].pieces(
           std::max(begin, layout_.begin(t)), end, 0, depth, [&](std::int64_t row, MatrixView<T> left) {
-            e_.gemm(lane, Op::none, Op::conj_transpose, T(-1), left, right, in_place(t, row, row + left.rows));
+            e_.gemm(lane, Op::none, Op::conj_transpose, T(-1), left, right, a_.tile(t, row, row + left.rows));
           });
     });
   }
@@ -242,10 +236,10 @@ class Potrf {
     each_own(o, [&](std::int64_t t) {
       const std::int64_t at = layout_.begin(t) - column.begin;
       e_.copy(Lane::rows, w_.diagonals[slot(o)].block(at, at, column.width() - at, layout_.width(t)),
-              in_place(t, layout_.begin(t), column.end));
+              a_.tile(t, layout_.begin(t), column.end));
       w_.panels[slot(o)].pieces(
           column.end, layout_.order(), at, layout_.width(t),
-          [&](std::int64_t row, MatrixView<T> from) { e_.copy(Lane::rows, from, in_place(t, row, row + from.rows)); });
+          [&](std::int64_t row, MatrixView<T> from) { e_.copy(Lane::rows, from, a_.tile(t, row, row + from.rows)); });
     });
     steps_[o].written_back = e_.record(Lane::rows);
   }
@@ -296,7 +290,8 @@ class Potrf {
 
   E& e_;
   const TileColumns& layout_;
-  MatrixView<T> a_, rhs_;
+  TiledShard<T> a_;
+  MatrixView<T> rhs_;
   PotrfWorkspace<T>& w_;
   std::int32_t* info_;  // this rank's entry
   std::vector<BlockColumn> columns_;
