@@ -38,6 +38,8 @@ concept LaneOps = requires(E& e, const E& c, Lane lane, typename E::Event event)
   { e.record(lane) } -> std::same_as<typename E::Event>;
   e.wait(lane, event);
   e.join();  // every lane waits for all work enqueued so far
+  // An engine in the same lanes that works as rank 0 of 1.
+  c.alone();
 };
 
 // Products, triangular solves, and copies and fills of matrices.
@@ -89,12 +91,6 @@ concept StatusOps = LaneOps<E> && requires(E& e, Lane lane, MatrixView<T> x, std
   // The least of size() entries of info, or 0 if all are `no_failure`, becomes the status; unless it is 0, X becomes
   // NaN.
   e.conclude(lane, info, x, status);
-};
-
-// An engine of the same rank, in the same lanes, that works as rank 0 of 1.
-template <class E>
-concept SoloOps = requires(const E& c) {
-  { c.alone() } -> std::same_as<E>;
 };
 
 // Copies a real matrix to one of scalar type T.

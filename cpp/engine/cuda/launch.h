@@ -20,7 +20,6 @@ template <std::size_t length>
 struct KernelName {
   char text[length];
 
-  // NOLINTNEXTLINE(google-explicit-constructor): kernel<"copy">() reads as intended
   constexpr KernelName(const char (&name)[length]) { std::copy_n(name, length, text); }
 };
 
