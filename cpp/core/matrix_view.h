@@ -1,4 +1,4 @@
-// A column-major matrix somebody else owns.
+// A view of a column-major matrix, and the arguments of BLAS routines.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,10 @@ struct MatrixView {
   bool empty() const { return rows == 0 || columns == 0; }
 };
 
-enum class Op { none, conj_transpose };
+// LAPACK's trans, side, uplo and diag.
+enum class Op { none, transpose, conj_transpose };
 enum class Side { left, right };
+enum class Uplo { lower, upper };
+enum class Diag { non_unit, unit };
 
 }  // namespace jaxmg

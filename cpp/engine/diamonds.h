@@ -1,13 +1,13 @@
-// The Householder reflectors that take a band matrix to tridiagonal form, and the matrices they are multiplied out to.
+// Diamonds: products of the Householder reflectors that take a band matrix to tridiagonal form.
 //
-// Sweep s = 0 ... n-3 removes what column s has below its first subdiagonal entry and chases the bulge that this
-// makes off the end of the band. Its step t reflects rows s + 1 + t b and following, b of them or what is left of n:
+// Sweep s = 0 ... n-3 annihilates column s below its first subdiagonal element and chases the resulting bulge off the
+// end of the band. Its step t reflects up to b rows from row s + 1 + t b on:
 //
 //   H(s, t) = I - u u^H     with u^H u = 2, or u = 0
 //
-// (u carries what LAPACK keeps in tau.) Q2 = H(0,0) H(0,1) ... H(1,0) H(1,1) ... . Sweeps g b ... g b + b - 1 form
-// group g. A block (g, t) holds the reflectors of one group and step as columns, the k-th from sweep g b + k; it is
-// shifted down the matrix by one row a column, so that as a matrix it would be 2b - 1 x b with the outline of a
+// (u is scaled by the square root of LAPACK's tau.) Q2 = H(0,0) H(0,1) ... H(1,0) H(1,1) ... . Sweeps g b ... g b + b -
+// 1 form group g. A block (g, t) holds the reflectors of one group and step as columns, the k-th from sweep g b + k; it
+// is shifted down the matrix by one row a column, so that as a matrix it would be 2b - 1 x b with the outline of a
 // diamond:
 //
 //   D(g, t) = H(g b, t) H(g b + 1, t) ... H(g b + b - 1, t)     acts on rows (g + t) b + 1 and 2b - 2 more

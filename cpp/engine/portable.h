@@ -1,5 +1,5 @@
-// For code that the host compiler and the kernel compiler both see. Such code includes nothing else: the kernels are
-// also compiled by NVRTC, which has no standard library.
+// Definitions for code that the host compiler and the kernel compiler share. Such code has no other includes: NVRTC,
+// which also compiles the kernels, has no standard library.
 #pragma once
 
 #if defined(__CUDACC__)
@@ -28,7 +28,7 @@ JAXMG_PORTABLE constexpr Real unit_roundoff() {
   return sizeof(Real) == 8 ? Real(1.1102230246251565e-16) : Real(5.9604644775390625e-8);
 }
 
-// Safely above the numbers whose reciprocal overflows.
+// Safely above all numbers whose reciprocal overflows.
 template <class Real>
 JAXMG_PORTABLE constexpr Real smallest_pivot() {
   return sizeof(Real) == 8 ? Real(1e-292) : Real(1e-31f);

@@ -1,4 +1,4 @@
-// The reflectors of bulge chasing (engine/diamonds.h) in memory.
+// Storage of the reflectors of bulge chasing (engine/diamonds.h).
 #pragma once
 
 #include <algorithm>
@@ -10,26 +10,26 @@
 
 namespace jaxmg {
 
-// Blocks (g, t) stand in the order of the waves that their diamonds are in, as the way back needs them. All ranks make
-// all reflectors, but each may keep a share of them: as many columns of every block, those that are its own.
+// Blocks (g, t) are stored in the order of the waves of their diamonds, in which the back-transformation reads them.
+// Every rank computes all reflectors, but may keep a share of them: the same number of columns of every block.
 template <class T>
 struct Reflectors {
   T* data = nullptr;
   T* phases = nullptr;  // n numbers of modulus one, the diagonal that made the off-diagonals real
   std::int64_t n = 0, b = 0;
-  std::int64_t sweeps = 0;   // of every group, that is, columns of a block
-  std::int64_t first = 0;    // of these
-  std::int64_t skipped = 0;  // blocks that stand before the first one here
+  std::int64_t sweeps = 0;   // kept of every group: columns of a block
+  std::int64_t first = 0;    // the first of these sweeps in its group
+  std::int64_t skipped = 0;  // blocks before the first stored one
 
   Reflectors() = default;
-  // n^2 / 2 elements and a little if all b sweeps of a group are kept; room for the phases alone if none is.
+  // Takes about n^2 / 2 elements if all b sweeps of a group are kept, and the phases alone if none is.
   Reflectors(Arena& arena, std::int64_t order, std::int64_t bandwidth, std::int64_t sweeps_kept)
       : n(order), b(bandwidth), sweeps(sweeps_kept) {
     if (sweeps > 0) data = arena.take<T>(blocks() * b * sweeps);
     phases = arena.take<T>(n);
   }
 
-  // Sweeps of every group that each of `ranks` keeps at most, if all are to be kept by somebody.
+  // The largest number of sweeps of a group that a rank keeps when `ranks` ranks share all of them.
   static std::int64_t share(std::int64_t bandwidth, std::int64_t ranks) { return (bandwidth + ranks - 1) / ranks; }
 
   bool whole() const { return sweeps == b; }
@@ -37,7 +37,7 @@ struct Reflectors {
   // A band of one subdiagonal is tridiagonal already.
   std::int64_t blocks() const { return b < 2 ? 0 : grid().diamonds(); }
 
-  // Those of one rank: all, or the columns of its share. Of the last ranks these may be fewer, or none.
+  // The reflectors that a rank keeps: all, or the columns of its share, which may be empty on the last ranks.
   Reflectors kept_by(int rank) const {
     Reflectors own = *this;
     if (!whole()) own.first = std::min(b, rank * sweeps);
@@ -46,7 +46,7 @@ struct Reflectors {
   bool keeps(std::int64_t sweep_of_group) const {
     return data != nullptr && sweep_of_group >= first && sweep_of_group < first + sweeps;
   }
-  // All columns of blocks from some number on, in other memory.
+  // All columns of the blocks from number `blocks_before` on, in other memory.
   Reflectors window(T* memory, std::int64_t blocks_before) const {
     Reflectors there = *this;
     there.data = memory;
@@ -56,11 +56,11 @@ struct Reflectors {
     return there;
   }
 
-  // The columns here of block (g, t), from the top of each reflector.
+  // The stored columns of block (g, t), from the top of each reflector.
   MatrixView<T> block(std::int64_t g, std::int64_t t) const {
     return {data + (grid().place(g, t) - skipped) * b * sweeps, b, sweeps, b};
   }
-  // Blocks [from, to) in the order of the waves, a column each, of what is here.
+  // Stored blocks [from, to) in wave order, one per column.
   MatrixView<T> blocks(std::int64_t from, std::int64_t to) const {
     return {data + (from - skipped) * b * sweeps, b * sweeps, to - from, b * sweeps};
   }

@@ -1,20 +1,20 @@
-// By what a Hermitian matrix is scaled before its eigenvalues are sought.
+// Scale factor applied to a Hermitian matrix before the eigensolver.
 #pragma once
 
 #include "engine/portable.h"
 
 namespace jaxmg {
 
-// Sums of squares below this, safmin / eps, have lost digits to underflow: what they are made of counts as zero.
+// Sums of squares below this, safmin / eps, have lost digits to underflow, and vectors with such sums count as zero.
 template <class Real>
 JAXMG_PORTABLE constexpr Real least_squares_sum() {
   return sizeof(Real) == 8 ? Real(0x1p-969) : Real(0x1p-102);
 }
 
-// Squares are formed freely while a matrix is reduced. With a norm of at least rmin = sqrt(safmin / eps) / eps, what
-// counts as zero then is below eps times the norm; with one of at most 1 / rmin nothing overflows. A power of two
-// brings other norms near 1 without a rounding error. Returns 1 where there is nothing to do, 0 for a norm that is
-// not finite. (LAPACK's syevd allows norms down to sqrt(safmin / eps), for its nrm2 scales on its own.)
+// The reduction of a matrix forms squares without further scaling. If its norm is at least rmin = sqrt(safmin / eps) /
+// eps, elements that count as zero are below eps times the norm; if it is at most 1 / rmin, no square overflows. A
+// power of two brings other norms near 1 without rounding errors. Returns 1 where no scaling is needed, and 0 for a
+// norm that is not finite. (LAPACK's syevd allows norms down to sqrt(safmin / eps), since its nrm2 scales by itself.)
 template <class Real>
 JAXMG_PORTABLE Real scale_for(Real norm) {
   const Real rmin = sizeof(Real) == 8 ? Real(0x1p-431) : Real(0x1p-27);

@@ -1,5 +1,4 @@
-// Device memory an engine needs of its own, beside what the algorithms carve. The engine takes its pieces with
-// the lines the planner counts them with.
+// Device scratch of an engine, beside the workspaces of algorithms. Engine and planner carve it by the same lines.
 #pragma once
 
 #include <array>
@@ -17,14 +16,14 @@ enum class Platform : std::int64_t { cpu = 0, cuda = 1 };
 // cusolverDn*potrf_bufferSize of CUDA 13.0, n = 32 ... 65536). The engine checks it.
 inline std::int64_t cusolver_potrf_bytes(std::int64_t n) { return (n + 128) * (n + 128) / 256 + 4096; }
 
-// Workspace cuBLAS gets for each lane.
+// Workspace of cuBLAS for each lane.
 inline constexpr std::int64_t cublas_workspace_bytes = std::int64_t{1} << 20;
 
-// Between processes blocks travel packed, through one buffer of this size for sending and one for receiving,
-// shared by the peers.
+// Between processes blocks are packed into one buffer of this size for sending and one for receiving, which all peers
+// share.
 inline constexpr std::int64_t packed_bytes = std::int64_t{32} << 20;
 
-// Thread blocks that share a panel in geqrt, at most; each leaves its sums for every column, of two steps.
+// The largest number of thread blocks of geqrt. Each publishes a sum for every column, of two steps.
 inline constexpr std::int64_t geqrt_blocks = 160;
 inline std::int64_t geqrt_scratch(std::int64_t columns) { return 2 * columns * (geqrt_blocks + 1) + 16; }
 

@@ -2,8 +2,8 @@
 //
 //   [T1 0; 0 T2] + rho v v^T = Q (D + rho z z^T) Q^T,
 //
-// and what is left of it after deflation is the eigenproblem of D + rho z z^T: `kept` poles d_0 < d_1 < ..., no z_j
-// zero, rho > 0. Its eigenvalues are the roots of the secular equation
+// and after deflation leaves the eigenproblem of D + rho z z^T: `kept` poles d_0 < d_1 < ..., no z_j zero, rho > 0. Its
+// eigenvalues are the roots of the secular equation
 //
 //   f(lambda) = 1 / rho + sum over j of z_j^2 / (d_j - lambda) = 0,   one in each (d_j, d_j+1), one beyond the last,
 //
@@ -32,32 +32,32 @@ struct Halving {
   }
 };
 
-// All merges of a level. What is numbered by eigenvalue lies at begin(k) + i for number i of merge k, in arrays of n.
+// All merges of a level. Arrays of n are indexed by eigenvalue: number i of merge k is at begin(k) + i.
 template <class Real>
 struct MergeLevel {
   Halving merges;
-  // By deflation; for each merge:
+  // Written by deflation, for each merge:
   int* kept;
   Real* rho;
-  // The poles and z of those kept, ascending; behind them the deflated eigenvalues, ascending.
+  // The kept poles and their z, ascending, followed by the deflated eigenvalues, ascending.
   Real* d;
   Real* z;
-  // Kept poles by the rows of Q where their columns are not zero: upper rows only, all rows, lower rows only.
+  // Kept poles in the order of the rows of Q where their columns are nonzero: upper rows only, all, lower rows only.
   int* order;
 
-  // By solving the secular equation: root i is d[origin] + tau, origin being the nearer of its poles.
+  // Written by the secular solver: root i is d[origin] + tau, origin being the nearer of its poles.
   int* origin;
   Real* tau;
   Real* value;  // the eigenvalues, deflated ones included
   Real* zhat;
 };
 
-// How columns of Q get from where the last level left them to where this one wants them. A chain is a column and
-// those it is rotated with one after the other: rotation i makes
+// Rotations that move columns of Q from their places after the last level to their places in this one. A chain is a
+// column and the columns it is rotated with, one after the other: rotate the running column with the next,
 //
-//   column i = c_i running + s_i next,  running = c_i next - s_i running
+//   column i = c_i running + s_i next,  running = c_i next - s_i running;
 //
-// of what is running and the next column; what is running after the last one is the chain's last column.
+// its final value is the chain's last column.
 template <class Real>
 struct ColumnChains {
   int count;
@@ -68,7 +68,7 @@ struct ColumnChains {
   Real* sine;
 };
 
-// Sums are formed by lanes that each take every stride-th term: the threads of a warp on a GPU, or one.
+// Lanes form sums together, each of every stride-th term: one lane on the host, the threads of a warp on a GPU.
 struct OneLane {
   int first = 0, stride = 1;
   template <class Real>
@@ -90,7 +90,7 @@ JAXMG_PORTABLE Real pole_distance(const Real* d, int j, int origin, Real tau) {
 template <class Real>
 struct Secular {
   Real psi, dpsi;  // sum over the poles up to `split`, and its derivative
-  Real phi, dphi;  // the same for those beyond
+  Real phi, dphi;  // the same for the poles beyond
 };
 
 template <class Real, class Lanes>
@@ -121,8 +121,8 @@ JAXMG_PORTABLE Real secular_without(int kept, const Real* d, const Real* z, Real
   return 1 / rho + lanes.sum(rest);
 }
 
-// A point between low and high, one of which may be the pole at 0. Roots can be closer to a pole than to anything
-// else by many orders of magnitude: what is halved is then the exponent.
+// A point between low and high, one of which may be the pole at 0. Roots can be closer to a pole than to any other
+// number by many orders of magnitude, so wide intervals are bisected in the exponent.
 template <class Real>
 JAXMG_PORTABLE Real between(Real low, Real high) {
   if (low == 0) return high / 16;
@@ -132,7 +132,7 @@ JAXMG_PORTABLE Real between(Real low, Real high) {
   return (low + high) / 2;
 }
 
-// A root of c x^2 - a x + b: the one that the sign of the square root says, without cancellation.
+// The root of c x^2 - a x + b with the given sign of the square root, without cancellation.
 template <class Real>
 JAXMG_PORTABLE Real quadratic_root(Real c, Real a, Real b, bool minus) {
   const Real root = sqrt(fabs(a * a - 4 * b * c));
@@ -158,8 +158,8 @@ JAXMG_PORTABLE Root<Real> secular_root(int kept, const Real* d, const Real* z, R
   const int p = last ? i - 1 : i, q = p + 1;
   const Real gap = d[q] - d[p], zp = z[p] * z[p], zq = z[q] * z[q];
 
-  // The middle of where the root may lie tells the half it lies in, and so the pole nearest to it. The first guess
-  // has the terms of the two poles exactly, and all others as they are in the middle.
+  // The value in the middle of the interval gives the half with the root, and therefore the nearest pole. The first
+  // guess takes the terms of the two poles exactly, and all others at the middle.
   int origin;
   Real low, high, tau;
   if (!last) {

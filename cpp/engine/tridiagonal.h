@@ -5,17 +5,17 @@
 
 namespace jaxmg {
 
-// Jacobi's method for the smallest parts of divide and conquer. QL iteration would do with a tenth of the arithmetic,
-// which does not matter here; but on some graded matrices it stands still, since what tells the far end of the shift
-// underflows on its way (in single precision, 1e-24 ... 1 is enough). Jacobi's rotations always converge.
+// Jacobi's method for the smallest parts of divide and conquer. QL iteration takes a tenth of the arithmetic, which
+// does not matter here, but stagnates on some graded matrices, where the shift underflows on its way through the matrix
+// (in single precision, elements from 1e-24 to 1 are enough). Jacobi's rotations always converge.
 
-// Orders that a warp can hold.
+// The largest order that a warp can hold.
 inline constexpr int largest_leaf = 32;
 // About eight are needed.
 inline constexpr int jacobi_sweeps = 30;
 
-// A sweep is a tournament: in round t of n - 1 every one of n (even) indices meets one other. These are the partners
-// of meeting k < n / 2.
+// Round-robin tournament of a sweep: in round t of n - 1 each of n (even) indices is paired with one other. The indices
+// of pair k < n / 2.
 struct Meeting {
   int p, q;
 };
@@ -50,15 +50,15 @@ JAXMG_PORTABLE void rotate(const Rotation<Real>& r, Real& x, Real& y) {
   y = r.s * left + r.c * right;
 }
 
-// What a matrix of which the elements are at most `largest` may lose.
+// The size below which elements of a matrix with largest element `largest` are negligible.
 template <class Real>
 JAXMG_PORTABLE Real jacobi_negligible(Real largest) {
   return unit_roundoff<Real>() / 4 * largest;
 }
 
-// How many eigenvalues are less than x: as many as the factorisation T - x I = L D L^T has negative pivots (Demmel,
-// Dhillon and Ren, On the correctness of some bisection-like parallel eigenvalue algorithms in floating point
-// arithmetic, ETNA 3, 1995). This is one step, to the pivot of row i from the one before; `square` is e_{i-1}^2.
+// One step of a Sturm count. The number of eigenvalues less than x is the number of negative pivots of T - x I = L D
+// L^T (Demmel, Dhillon and Ren, On the correctness of some bisection-like parallel eigenvalue algorithms in floating
+// point arithmetic, ETNA 3, 1995). Returns the pivot of row i from the pivot before it; `square` is e_{i-1}^2.
 template <class Real>
 JAXMG_PORTABLE Real next_pivot(Real pivot, Real d, Real square, Real x) {
   const Real next = d - x - square / pivot;

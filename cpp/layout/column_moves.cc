@@ -30,8 +30,8 @@ std::vector<ColumnMove> plan_column_moves(const TileColumns& from, const TileCol
 
 TileColumns block_cyclic(const TileColumns& layout) {
   const std::int64_t tile = layout.tile(), ranks = layout.ranks();
-  const std::int64_t tiles = (layout.order() + tile - 1) / tile;
-  return {layout.order(), (tiles + ranks - 1) / ranks * tile, tile, layout.ranks()};
+  const std::int64_t tiles = (layout.columns() + tile - 1) / tile;
+  return {layout.rows(), layout.columns(), (tiles + ranks - 1) / ranks * tile, tile, layout.ranks()};
 }
 
 }  // namespace jaxmg

@@ -1,13 +1,13 @@
-// How to deal the full tiles of TileColumns in place: a permutation of equal slots, run as rounds of moves.
+// In-place redistribution of the full tiles of TileColumns: a permutation of equal slots, run as rounds of moves.
 //
 // First every tile goes to its rank. The tiles that go from each rank to each other make a regular bipartite
 // multigraph, which splits into perfect matchings (Koenig, 1916): in each, every rank sends one tile and receives
-// one. As many matchings as there are staging tiles are run at once: ranks save what they send to their staging
-// tiles, and send it from there to slots that others have so freed. All links are equally busy.
+// one. As many matchings as there are staging tiles are run at once: ranks save the tiles they send to staging tiles,
+// and send them from there to slots that other ranks have freed this way. All links are equally busy.
 //
-// Then every rank sorts its own tiles. A cycle of that permutation is cut into segments: the contents of the
-// slot at each cut are saved to a staging tile; every round then fills the free slot of each segment from the
-// slot its contents come from, and that slot becomes free.
+// Then every rank sorts its own tiles. Each cycle of that permutation is cut into segments, and the tile at each cut is
+// saved to a staging tile. Every round then fills the free slot of each segment, which frees the slot the tile came
+// from.
 #pragma once
 
 #include <cstdint>
@@ -29,10 +29,10 @@ struct TileMove {
   TilePlace from, to;
 };
 
-// Moves of one round touch different places: they may run in any order, or at once.
+// Moves of one round touch different places, and may run in any order or concurrently.
 using RedistributionRound = std::vector<TileMove>;
 
-// Rounds, to be run in order, that bring block order to dealt order (or back, if `inverse`).
+// Rounds, to be run in order, that take block order to dealt order, or back if `inverse`.
 std::vector<RedistributionRound> plan_redistribution(const TileColumns& layout, std::int64_t staging_tiles,
                                                      bool inverse);
 

@@ -7,16 +7,22 @@
 
 namespace jaxmg {
 
-TileColumns::TileColumns(std::int64_t n, std::int64_t shard, std::int64_t tile, int ranks)
-    : n_(n), shard_(shard), tile_(tile), ranks_(ranks), owned_(static_cast<std::size_t>(std::max(ranks, 0))) {
-  if (n < 0 || shard < 0 || tile < 1 || ranks < 1 || shard * ranks < n) {
+TileColumns::TileColumns(std::int64_t rows, std::int64_t columns, std::int64_t shard, std::int64_t tile, int ranks)
+    : rows_(rows),
+      columns_(columns),
+      shard_(shard),
+      tile_(tile),
+      ranks_(ranks),
+      owned_(static_cast<std::size_t>(std::max(ranks, 0))) {
+  if (rows < 0 || columns < 0 || shard < 0 || tile < 1 || ranks < 1 || shard * ranks < columns) {
     throw Error(ErrorCode::invalid_argument,
-                "no tile layout for n = " + std::to_string(n) + ", shard = " + std::to_string(shard) +
-                    ", tile = " + std::to_string(tile) + ", ranks = " + std::to_string(ranks));
+                "no tile layout for " + std::to_string(rows) + " x " + std::to_string(columns) + ", shard = " +
+                    std::to_string(shard) + ", tile = " + std::to_string(tile) + ", ranks = " + std::to_string(ranks) +
+                    ": the shards must hold all columns, in tiles of at least one");
   }
   std::vector<std::int64_t> packed(owned_.size(), 0);
   const auto add = [&](std::int64_t begin, std::int64_t width, int owner, std::int64_t local_offset) {
-    width = std::min(width, n_ - begin);
+    width = std::min(width, columns_ - begin);
     if (width <= 0) return;
     std::int64_t& offset = packed[static_cast<std::size_t>(owner)];
     owned_[static_cast<std::size_t>(owner)].push_back(count());
@@ -34,6 +40,11 @@ TileColumns::TileColumns(std::int64_t n, std::int64_t shard, std::int64_t tile, 
   }
 }
 
+void TileColumns::refuse_order() const {
+  throw Error(ErrorCode::internal, "a matrix of " + std::to_string(rows_) + " x " + std::to_string(columns_) +
+                                       " has no order: this algorithm takes square matrices");
+}
+
 std::int64_t TileColumns::packed_before(int rank, std::int64_t t) const {
   const auto& own = tiles_of(rank);
   const auto next = std::lower_bound(own.begin(), own.end(), t);
@@ -47,7 +58,7 @@ std::vector<Span> TileColumns::spans_of_columns(int rank, std::int64_t begin, st
     const std::int64_t from = std::max(begin, this->begin(t)), to = std::min(end, this->end(t));
     if (from < to) found.push_back({local_offset(t) + from - this->begin(t), to - from});
   }
-  // The ragged tile lies behind the full ones whatever its number: neighbours are found in local order.
+  // The ragged tile lies behind the full ones whatever its number, so spans are sorted by their place.
   std::sort(found.begin(), found.end(), [](const Span& a, const Span& b) { return a.begin < b.begin; });
   std::vector<Span> joined;
   for (const Span& span : found) {

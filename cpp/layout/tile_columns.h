@@ -1,15 +1,16 @@
-// Which rank owns which tile column of a matrix whose columns were dealt in equal shards.
+// The tile columns of a matrix, dealt round-robin to ranks that each hold an equal shard of its columns.
 //
-// Shard r holds columns [r * shard, (r + 1) * shard). It is cut into full tiles of `tile` columns and, where
-// `tile` does not divide `shard`, one ragged tile at its end. Full tiles are dealt to the ranks round-robin in
-// the order of the matrix; the ragged tile of shard r stays where it is, which is the same deal for the second
-// counter, since there is one a shard. Every rank so keeps exactly `shard` columns: full tiles first, in the
-// order of the matrix, then its ragged tile.
+// Shard r holds columns [r * shard, (r + 1) * shard). It is cut into full tiles of `tile` columns and, where `tile`
+// does not divide `shard`, one ragged tile at its end. Full tiles are dealt to the ranks round-robin in the order of
+// the matrix. The ragged tile of shard r stays where it is: ragged tiles are dealt round-robin by a counter of their
+// own, and each shard has one. Therefore every rank keeps exactly `shard` columns: full tiles first, in the order of
+// the matrix, then its ragged tile.
 //
-// The order n may end inside a shard (shard * ranks >= n): tiles that stick out are cut at n, tiles wholly
-// beyond it have no columns and are not counted.
+// The matrix may end inside a shard (shard * ranks >= columns): tiles are cut at its last column, and tiles beyond it
+// do not count. All rows of a tile column lie on its owner.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -24,9 +25,18 @@ struct Span {
 
 class TileColumns {
  public:
-  TileColumns(std::int64_t n, std::int64_t shard, std::int64_t tile, int ranks);
+  TileColumns(std::int64_t rows, std::int64_t columns, std::int64_t shard, std::int64_t tile, int ranks);
+  // A square matrix of order n.
+  TileColumns(std::int64_t n, std::int64_t shard, std::int64_t tile, int ranks)
+      : TileColumns(n, n, shard, tile, ranks) {}
 
-  std::int64_t order() const { return n_; }
+  std::int64_t rows() const { return rows_; }
+  std::int64_t columns() const { return columns_; }
+  // Of a square matrix; throws Error for any other.
+  std::int64_t order() const {
+    if (rows_ != columns_) refuse_order();
+    return columns_;
+  }
   std::int64_t shard() const { return shard_; }
   std::int64_t tile() const { return tile_; }
   int ranks() const { return ranks_; }
@@ -37,9 +47,11 @@ class TileColumns {
   std::int64_t width(std::int64_t t) const { return tiles_[index(t)].width; }
   std::int64_t end(std::int64_t t) const { return begin(t) + width(t); }
   int owner(std::int64_t t) const { return tiles_[index(t)].owner; }
-  // First column of tile t in its owner's shard.
+  // The first column of tile t in its owner's shard.
   std::int64_t local_offset(std::int64_t t) const { return tiles_[index(t)].local_offset; }
-  // Columns of the owner in tiles before t: the place of tile t among its owner's tiles packed in matrix order.
+  // The place of a column of the matrix, in tile t, in its owner's shard.
+  std::int64_t local_column(std::int64_t t, std::int64_t column) const { return local_offset(t) + column - begin(t); }
+  // The first column of tile t when its owner's tiles are packed in the order of the matrix.
   std::int64_t packed_offset(std::int64_t t) const { return tiles_[index(t)].packed_offset; }
 
   // Tiles of one rank in matrix order.
@@ -48,12 +60,21 @@ class TileColumns {
   std::int64_t packed_before(int rank, std::int64_t t) const;
   std::int64_t packed_total(int rank) const { return packed_before(rank, count()); }
 
-  // Where the columns of `rank` among columns [begin, end) of the matrix lie in its shard; neighbours are joined.
+  // Columns [begin, end) of the matrix in the shard of `rank`; neighbouring spans are joined.
   std::vector<Span> spans_of_columns(int rank, std::int64_t begin, std::int64_t end) const;
   // The same for tiles [first, last).
   std::vector<Span> spans(int rank, std::int64_t first, std::int64_t last) const;
 
-  // Full tiles in each shard, counted before the cut at n: the slots that redistribution permutes.
+  // Calls visit(t, column, width) for the pieces of columns [begin, end) of the matrix that each lie in one tile t.
+  template <class Visit>
+  void pieces(std::int64_t begin, std::int64_t end, Visit&& visit) const {
+    for (std::int64_t t = 0; t < count(); ++t) {
+      const std::int64_t from = std::max(begin, this->begin(t)), to = std::min(end, this->end(t));
+      if (from < to) visit(t, from, to - from);
+    }
+  }
+
+  // Full tiles in each shard, counted before the cut: the slots that redistribution permutes.
   std::int64_t full_slots() const { return shard_ / tile_; }
 
  private:
@@ -62,8 +83,9 @@ class TileColumns {
     int owner;
   };
   static std::size_t index(std::int64_t t) { return static_cast<std::size_t>(t); }
+  [[noreturn]] void refuse_order() const;
 
-  std::int64_t n_, shard_, tile_;
+  std::int64_t rows_, columns_, shard_, tile_;
   int ranks_;
   std::vector<Tile> tiles_;
   std::vector<std::vector<std::int64_t>> owned_;

@@ -4,11 +4,11 @@
 
 #include <cstdint>
 
-#include "algorithms/mirror.h"
-#include "algorithms/redistribute.h"
+#include "algorithms/cholesky/factor_status.h"
+#include "algorithms/moves/mirror.h"
+#include "algorithms/moves/redistribute.h"
 #include "planner/block_columns.h"
 #include "planner/cost_model.h"
-#include "routines/factor_status.h"
 #include "routines/signature.h"
 
 namespace jaxmg::routines {

@@ -3,10 +3,11 @@
 
 #include <cstdint>
 
-#include "algorithms/potrs.h"
+#include "algorithms/cholesky/factor_status.h"
+#include "algorithms/cholesky/potrs_few.h"
+#include "algorithms/cholesky/potrs_many.h"
 #include "planner/block_columns.h"
 #include "planner/cost_model.h"
-#include "routines/factor_status.h"
 #include "routines/potrf.h"
 #include "routines/potrs.h"
 #include "routines/signature.h"

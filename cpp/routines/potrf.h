@@ -6,11 +6,11 @@
 
 #include <cstdint>
 
-#include "algorithms/potrf.h"
-#include "algorithms/redistribute.h"
+#include "algorithms/cholesky/factor_status.h"
+#include "algorithms/cholesky/potrf.h"
+#include "algorithms/moves/redistribute.h"
 #include "planner/block_columns.h"
 #include "planner/cost_model.h"
-#include "routines/factor_status.h"
 #include "routines/signature.h"
 
 namespace jaxmg::routines {

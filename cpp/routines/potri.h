@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "algorithms/mirror.h"
-#include "algorithms/potri.h"
-#include "algorithms/redistribute.h"
+#include "algorithms/cholesky/factor_status.h"
+#include "algorithms/cholesky/potri.h"
+#include "algorithms/moves/mirror.h"
+#include "algorithms/moves/redistribute.h"
 #include "planner/block_columns.h"
 #include "planner/cost_model.h"
-#include "routines/factor_status.h"
 #include "routines/signature.h"
 
 namespace jaxmg::routines {

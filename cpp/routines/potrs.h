@@ -4,10 +4,11 @@
 #include <cstdint>
 #include <optional>
 
-#include "algorithms/potrs.h"
+#include "algorithms/cholesky/factor_status.h"
+#include "algorithms/cholesky/potrs_few.h"
+#include "algorithms/cholesky/potrs_many.h"
 #include "planner/block_columns.h"
 #include "planner/cost_model.h"
-#include "routines/factor_status.h"
 #include "routines/signature.h"
 
 namespace jaxmg {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include "algorithms/redistribute.h"
+#include "algorithms/moves/redistribute.h"
 #include "core/ceil_div.h"
 #include "core/error.h"
 #include "core/fields.h"

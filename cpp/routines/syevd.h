@@ -7,10 +7,10 @@
 #include <optional>
 #include <vector>
 
-#include "algorithms/mirror.h"
-#include "algorithms/redistribute.h"
-#include "algorithms/syevd.h"
-#include "algorithms/turn.h"
+#include "algorithms/eigen/syevd.h"
+#include "algorithms/moves/adjoint_in_place.h"
+#include "algorithms/moves/mirror.h"
+#include "algorithms/moves/redistribute.h"
 #include "comm/block.h"
 #include "planner/plan.h"
 #include "planner/problem.h"
@@ -182,7 +182,7 @@ struct Syevd {
     }
     // Rows of Z^H, read column-major, are the columns of V in JAX's rows.
     if (q.as_columns && !z.empty()) {
-      turn(engine, lane, z, w.adjoint);
+      adjoint_in_place(engine, lane, z, w.adjoint);
       ended("turning");
     }
   }

@@ -6,7 +6,8 @@
 #include <ostream>
 #include <vector>
 
-#include "algorithms/band_reduction.h"
+#include "algorithms/eigen/band_back_transformation.h"
+#include "algorithms/eigen/band_reduction.h"
 #include "dealt.h"
 #include "gtest/gtest.h"
 #include "hermitian.h"

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "algorithms/block_cyclic.h"
+#include "algorithms/moves/block_cyclic.h"
 #include "gtest/gtest.h"
 #include "layout/block_cyclic.h"
 #include "matrices.h"

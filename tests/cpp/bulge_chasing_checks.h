@@ -8,7 +8,8 @@
 #include <tuple>
 #include <vector>
 
-#include "algorithms/bulge_chasing.h"
+#include "algorithms/eigen/back_transformation.h"
+#include "algorithms/eigen/bulge_chasing.h"
 #include "dealt.h"
 #include "gtest/gtest.h"
 #include "hermitian.h"

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "algorithms/move_columns.h"
+#include "algorithms/moves/move_columns.h"
 #include "dealt.h"
 #include "gtest/gtest.h"
 #include "ranks.h"

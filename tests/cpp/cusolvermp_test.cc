@@ -5,7 +5,7 @@
 #include <complex>
 #include <cstdint>
 
-#include "algorithms/block_cyclic.h"
+#include "algorithms/moves/block_cyclic.h"
 #include "cusolvermp_checks.h"
 #include "gtest/gtest.h"
 #include "lapack.h"

@@ -28,7 +28,7 @@ std::vector<Matrix<T>> in_blocks(const Matrix<T>& a, const TileColumns& layout) 
 // The inverse of `in_blocks`.
 template <class T>
 Matrix<T> from_blocks(const std::vector<Matrix<T>>& shards, const TileColumns& layout) {
-  Matrix<T> a(shards[0].rows(), layout.order());
+  Matrix<T> a(shards[0].rows(), layout.columns());
   for (std::int64_t j = 0; j < a.columns(); ++j) {
     for (std::int64_t i = 0; i < a.rows(); ++i) {
       a(i, j) = shards[static_cast<std::size_t>(j / layout.shard())](i, j % layout.shard());
@@ -55,7 +55,7 @@ std::vector<Matrix<T>> dealt(const Matrix<T>& a, const TileColumns& layout) {
 // The inverse of `dealt`.
 template <class T>
 Matrix<T> collected(const std::vector<Matrix<T>>& shards, const TileColumns& layout) {
-  Matrix<T> a(shards[0].rows(), layout.order());
+  Matrix<T> a(shards[0].rows(), layout.columns());
   for (std::int64_t t = 0; t < layout.count(); ++t) {
     for (std::int64_t j = 0; j < layout.width(t); ++j) {
       for (std::int64_t i = 0; i < a.rows(); ++i) {

@@ -1,5 +1,5 @@
 // Deflation turns D + rho v v^T into the same problem, smaller.
-#include "algorithms/deflation.h"
+#include "algorithms/eigen/deflation.h"
 
 #include <algorithm>
 #include <cmath>

@@ -8,9 +8,9 @@
 #include <limits>
 #include <vector>
 
-#include "algorithms/bisection.h"
-#include "algorithms/divide_and_conquer.h"
-#include "algorithms/rows_to_columns.h"
+#include "algorithms/eigen/bisection.h"
+#include "algorithms/eigen/divide_and_conquer.h"
+#include "algorithms/moves/rows_to_columns.h"
 #include "gtest/gtest.h"
 #include "lapack.h"
 #include "matrices.h"

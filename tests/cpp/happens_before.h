@@ -30,7 +30,7 @@ class Race : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// The bytes of a matrix, or of its lower triangle, by columns.
+// The bytes of a matrix, or of a triangle of it, by columns.
 struct Region {
   struct Span {
     const std::byte* begin;
@@ -40,11 +40,27 @@ struct Region {
 
   template <class T>
   static Region of(MatrixView<T> a) {
-    return make(a, false);
+    Region region;
+    for (std::int64_t j = 0; j < a.columns; ++j) region.add(a, j, 0, a.rows);
+    return region;
+  }
+  // Without the diagonal if that is an implicit one.
+  template <class T>
+  static Region triangle(MatrixView<T> a, Uplo uplo, Diag diag) {
+    const std::int64_t skipped = diag == Diag::unit ? 1 : 0;
+    Region region;
+    for (std::int64_t j = 0; j < a.columns; ++j) {
+      if (uplo == Uplo::lower) {
+        region.add(a, j, std::min(j + skipped, a.rows), a.rows);
+      } else {
+        region.add(a, j, 0, std::min(j + 1 - skipped, a.rows));
+      }
+    }
+    return region;
   }
   template <class T>
   static Region lower(MatrixView<T> a) {
-    return make(a, true);
+    return triangle(a, Uplo::lower, Diag::non_unit);
   }
   static Region of(const std::byte* begin, std::int64_t pitch, std::int64_t column_bytes, std::int64_t columns) {
     Region region;
@@ -55,15 +71,11 @@ struct Region {
   }
 
  private:
+  // Rows [begin, end) of a column.
   template <class T>
-  static Region make(MatrixView<T> a, bool triangle) {
-    Region region;
-    for (std::int64_t j = 0; j < a.columns; ++j) {
-      const std::int64_t top = triangle ? std::min(j, a.rows) : 0;
-      region.spans.push_back(
-          {reinterpret_cast<const std::byte*>(a.at(top, j)), static_cast<std::size_t>(a.rows - top) * sizeof(T)});
-    }
-    return region;
+  void add(MatrixView<T> a, std::int64_t column, std::int64_t begin, std::int64_t end) {
+    spans.push_back(
+        {reinterpret_cast<const std::byte*>(a.at(begin, column)), static_cast<std::size_t>(end - begin) * sizeof(T)});
   }
 };
 

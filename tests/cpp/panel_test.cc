@@ -1,4 +1,4 @@
-#include "algorithms/panel.h"
+#include "algorithms/cholesky/panel.h"
 
 #include <cstddef>
 #include <cstdint>

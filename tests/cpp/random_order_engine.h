@@ -91,7 +91,7 @@ class RandomOrder {
     for (int other = 0; other < lane_count; ++other) wait(rank, static_cast<Lane>(other), signal);
     unseen_[queue(rank, lane)] = false;
   }
-  // See TridiagonalEngine.
+  // See ExchangeOps.
   void check_store(int rank, Lane lane) const {
     if (unseen_[queue(rank, lane)]) throw std::logic_error("a store may hold up the host behind an exchange");
   }
@@ -420,9 +420,10 @@ class RandomOrderEngine {
         [=](HostEngine& host) { host.check_factor(lane, l, failed, row, info); });
   }
   template <class T>
-  void trsm(Lane lane, Side side, Op op, MatrixView<T> l, MatrixView<T> x) {
+  void trsm(Lane lane, Side side, Uplo uplo, Op op, Diag diag, MatrixView<T> a, MatrixView<T> x) {
     if (x.empty()) return;
-    put(lane, "trsm", {Region::lower(l)}, {Region::of(x)}, [=](HostEngine& host) { host.trsm(lane, side, op, l, x); });
+    put(lane, "trsm", {Region::triangle(a, uplo, diag)}, {Region::of(x)},
+        [=](HostEngine& host) { host.trsm(lane, side, uplo, op, diag, a, x); });
   }
   template <class T>
   void gemm(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
@@ -487,7 +488,7 @@ class RandomOrderEngine {
         });
   }
 
-  // Dense to band and back, see BandReductionEngine.
+  // Panel QR and scaling.
   template <class T>
   void geqrt(Lane lane, MatrixView<T> a, MatrixView<T> t, T* scratch) {
     put(lane, "geqrt", {Region::of(a)},
@@ -529,7 +530,7 @@ class RandomOrderEngine {
     put(lane, "divide", {number(scale)}, {Region::of(w)}, [=](HostEngine& host) { host.divide(lane, scale, w); });
   }
 
-  // Band to tridiagonal and back, see BulgeChasingEngine.
+  // Band to tridiagonal and back.
   template <class T>
   void chase(Lane lane, MatrixView<T> band, const Reflectors<T>& reflectors, std::int32_t* progress, Real<T>* d,
              Real<T>* e, std::int32_t* info) {
@@ -576,7 +577,7 @@ class RandomOrderEngine {
         [=](HostEngine& host) { host.scale_rows(lane, factors, a); });
   }
 
-  // Tridiagonal eigenproblems, see TridiagonalEngine.
+  // Tridiagonal eigenproblems, fetch and store.
   template <class T>
   void fetch(Lane lane, const T* from, std::int64_t count, T* to) {
     put(lane, "fetch", {numbers(from, count)}, {}, [=](HostEngine& host) { host.fetch(lane, from, count, to); });

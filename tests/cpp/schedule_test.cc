@@ -1,5 +1,5 @@
-// Algorithms order their lanes: whatever a device runs first, the result is the host engine's, bit for bit, and
-// no two accesses to the same memory are left unordered.
+// Algorithms order their lanes: in any order that a device may choose, the result is bitwise the host engine's, and no
+// two accesses to the same memory are unordered.
 #include <complex>
 #include <cstdint>
 #include <memory>
@@ -24,9 +24,9 @@ std::vector<Shape> schedules() {
   std::vector<Shape> all;
   for (const std::int64_t slots : {1, 2, 3}) {
     for (const int ranks : {2, 3, 4}) {
-      all.push_back({41, ranks, 3, 3, slots});    // ragged tiles, one a pivot
-      all.push_back({41, ranks, 3, 7, slots});    // two tiles a pivot, or a full and a ragged one
-      all.push_back({36, ranks, 2, 6, slots});    // whole pivots
+      all.push_back({41, ranks, 3, 3, slots});    // ragged tiles, one a block column
+      all.push_back({41, ranks, 3, 7, slots});    // two tiles a block column, or a full and a ragged one
+      all.push_back({36, ranks, 2, 6, slots});    // whole block columns
       all.push_back({25, ranks, 64, 64, slots});  // nothing but ragged tiles
       all.push_back({10, ranks, 1, 1, slots});
     }
@@ -92,8 +92,8 @@ TEST(Schedule, PotrsMany) {
   });
 }
 
-// From the factor to all that is made of it.
-TEST(Schedule, FactorAndWhatItIsGoodFor) {
+// potrf, and the routines that read its factor.
+TEST(Schedule, RoutinesOnAFactor) {
   for_orders([](const Shape& shape, std::uint64_t seed) {
     const auto a = positive_definite<double>(shape.n, 10);
     HostRanks host(shape.ranks), host_inverse(shape.ranks), host_rows(shape.ranks), host_diagonal(shape.ranks);
@@ -172,7 +172,7 @@ void expect_syevd_in_any_order() {
 TEST(Schedule, SyevdReal) { expect_syevd_in_any_order<double>(); }
 TEST(Schedule, SyevdComplex) { expect_syevd_in_any_order<std::complex<float>>(); }
 
-// The engine itself: it must find what it is there to find.
+// The engine itself must find missing waits, races and deadlocks.
 
 TEST(RandomOrder, FindsAReadThatDoesNotWait) {
   RandomOrderRanks ranks(1, 0);
@@ -214,7 +214,7 @@ TEST(RandomOrder, NeighboursDoNotRace) {
   }));
 }
 
-// A rank that has got a block knows what its source did before, and nothing of what other ranks did.
+// A rank that has received a block is ordered after its source, and after no other rank.
 TEST(RandomOrder, AnExchangeOrdersTargetsAfterSources) {
   RandomOrderRanks ranks(3, 0);
   auto a = ranks.matrix<double>(1, 3);
@@ -249,7 +249,7 @@ TEST(RandomOrder, FindsBlocksThatOverwriteEachOther) {
                Race);
 }
 
-// What a host has fetched, all of its lanes come after.
+// All lanes of a rank come after what its host has fetched.
 TEST(RandomOrder, AFetchOrdersTheLanesOfItsRank) {
   RandomOrderRanks ranks(2, 0);
   auto a = ranks.matrix<double>(1, 2), b = ranks.matrix<double>(1, 1);

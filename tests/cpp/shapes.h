@@ -10,7 +10,7 @@
 namespace jaxmg::testing {
 
 // Orders below, at and above the numbers of ranks and the widths of tiles; tiles from single columns to more than a
-// shard; pivots of one tile, of several, of all; one to three sets of buffers.
+// shard; block columns of one tile, of several, of all; one to three sets of buffers.
 template <class Ranks>
 std::vector<Shape> shapes() {
   std::vector<Shape> all;
@@ -25,13 +25,13 @@ std::vector<Shape> shapes() {
         ++turn;
       }
     }
-    all.push_back({61, ranks, 5, 61, 2});  // one pivot
-    all.push_back({96, ranks, 3, 7, 3});   // many pivots that tiles do not fill
+    all.push_back({61, ranks, 5, 61, 2});  // one block column
+    all.push_back({96, ranks, 3, 7, 3});   // many block columns that tiles do not fill
   }
   return all;
 }
 
-// A few of them, for what takes longer or depends less on the shape.
+// A few of them, for tests that take longer or depend less on the shape.
 template <class Ranks>
 std::vector<Shape> some_shapes() {
   std::vector<Shape> some;

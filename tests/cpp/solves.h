@@ -9,9 +9,10 @@
 #include <tuple>
 #include <vector>
 
-#include "algorithms/potrf.h"
-#include "algorithms/potrs.h"
-#include "algorithms/redistribute.h"
+#include "algorithms/cholesky/potrf.h"
+#include "algorithms/cholesky/potrs_few.h"
+#include "algorithms/cholesky/potrs_many.h"
+#include "algorithms/moves/redistribute.h"
 #include "dealt.h"
 #include "gtest/gtest.h"
 #include "matrices.h"

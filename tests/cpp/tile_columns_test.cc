@@ -207,6 +207,32 @@ TEST(TileColumns, RefusesWhatIsNoLayout) {
   EXPECT_THROW(TileColumns(8, 8, 1, 0), Error);
   EXPECT_THROW(TileColumns(-1, 2, 1, 4), Error);
   EXPECT_THROW(TileColumns(0, -1, 1, 4), Error);
+  EXPECT_THROW(TileColumns(-1, 8, 2, 1, 4), Error);
+  EXPECT_THROW(TileColumns(8, 9, 2, 1, 4), Error);
+}
+
+// Rows lie whole on the owner of a column, so a layout depends on the columns alone.
+TEST(TileColumns, ARectangularMatrixIsDealtLikeASquareOneOfAsManyColumns) {
+  for_layouts([](const TileColumns& square) {
+    for (const std::int64_t rows : {std::int64_t{0}, std::int64_t{1}, square.columns() + 3}) {
+      const TileColumns layout(rows, square.columns(), square.shard(), square.tile(), square.ranks());
+      EXPECT_EQ(layout.rows(), rows);
+      EXPECT_EQ(layout.columns(), square.columns());
+      ASSERT_EQ(layout.count(), square.count());
+      for (std::int64_t t = 0; t < layout.count(); ++t) {
+        EXPECT_EQ(layout.begin(t), square.begin(t));
+        EXPECT_EQ(layout.width(t), square.width(t));
+        EXPECT_EQ(layout.owner(t), square.owner(t));
+        EXPECT_EQ(layout.local_offset(t), square.local_offset(t));
+      }
+    }
+  });
+}
+
+TEST(TileColumns, OnlyASquareMatrixHasAnOrder) {
+  EXPECT_EQ(TileColumns(8, 8, 2, 1, 4).order(), 8);
+  EXPECT_THROW(TileColumns(7, 8, 2, 1, 4).order(), Error);
+  EXPECT_THROW(TileColumns(9, 8, 2, 1, 4).order(), Error);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// cuBLAS and cuSOLVERDn by scalar type. Triangular matrices are lower, with their diagonal stored.
+// cuBLAS and cuSOLVERDn by scalar type.
 #pragma once
 
 #include <cublas_v2.h>
@@ -12,8 +12,14 @@
 
 namespace jaxmg::cuda {
 
-inline cublasOperation_t operation(Op op) { return op == Op::none ? CUBLAS_OP_N : CUBLAS_OP_C; }
+inline cublasOperation_t operation(Op op) {
+  return op == Op::none ? CUBLAS_OP_N : op == Op::transpose ? CUBLAS_OP_T : CUBLAS_OP_C;
+}
 inline cublasSideMode_t side_mode(Side side) { return side == Side::left ? CUBLAS_SIDE_LEFT : CUBLAS_SIDE_RIGHT; }
+inline cublasFillMode_t fill_mode(Uplo uplo) {
+  return uplo == Uplo::lower ? CUBLAS_FILL_MODE_LOWER : CUBLAS_FILL_MODE_UPPER;
+}
+inline cublasDiagType_t diag_type(Diag diag) { return diag == Diag::unit ? CUBLAS_DIAG_UNIT : CUBLAS_DIAG_NON_UNIT; }
 
 constexpr cudaDataType data_type(ScalarType type) {
   switch (type) {
@@ -95,16 +101,16 @@ cublasStatus_t conj_transpose(cublasHandle_t blas, int m, int n, const T* a, int
 }
 
 template <class T>
-cublasStatus_t trsm(cublasHandle_t blas, Side side, Op op, int m, int n, const T* l, int ldl, T* x, int ldx) {
+cublasStatus_t trsm(cublasHandle_t blas, Side side, Uplo uplo, Op op, Diag diag, int m, int n, const T* a, int lda,
+                    T* x, int ldx) {
   const T one = 1;
-  return Routines<T>::trsm(blas, side_mode(side), CUBLAS_FILL_MODE_LOWER, operation(op), CUBLAS_DIAG_NON_UNIT, m, n,
-                           native(&one), native(l), ldl, native(x), ldx);
+  return Routines<T>::trsm(blas, side_mode(side), fill_mode(uplo), operation(op), diag_type(diag), m, n, native(&one),
+                           native(a), lda, native(x), ldx);
 }
 
 template <class T>
-cublasStatus_t trsv(cublasHandle_t blas, Op op, int n, const T* l, int ldl, T* x) {
-  return Routines<T>::trsv(blas, CUBLAS_FILL_MODE_LOWER, operation(op), CUBLAS_DIAG_NON_UNIT, n, native(l), ldl,
-                           native(x), 1);
+cublasStatus_t trsv(cublasHandle_t blas, Uplo uplo, Op op, Diag diag, int n, const T* a, int lda, T* x) {
+  return Routines<T>::trsv(blas, fill_mode(uplo), operation(op), diag_type(diag), n, native(a), lda, native(x), 1);
 }
 
 template <class T>

@@ -7,16 +7,16 @@
 //   |    C    |     rows I(t+1):                D  columns I(t), from both sides;  C  from the right
 //
 // C of one step is B of the next one. Its warps have roles: most hold columns of these blocks and apply reflectors; the
-// chain warp makes the next reflector as soon as the first column of C is known, which is what the time of a step
-// depends on; the publisher tells the next sweep how many steps are done and the poller waits for the sweep before, so
-// that neither delays the rest. (Compare Haidar, Ltaief and Dongarra, Parallel reduction to condensed forms for
-// symmetric eigenvalue problems using aggregated fine-grained and memory-aware kernels, SC'11.)
+// chain warp makes the next reflector as soon as the first column of C is known, on which the time of a step depends;
+// the publisher publishes the number of finished steps for the next sweep, and the poller waits for the sweep before,
+// so that neither delays the other warps. (Compare Haidar, Ltaief and Dongarra, Parallel reduction to condensed forms
+// for symmetric eigenvalue problems using aggregated fine-grained and memory-aware kernels, SC'11.)
 //
-// Beyond the end of the matrix the band holds zeros, so that no step looks where it ends. All sums are formed in an
-// order of their own: the result does not depend on how many blocks there are, nor on which is ahead.
+// Beyond the end of the matrix the band holds zeros, so that no step checks for it. All sums are formed in a fixed
+// order: the result depends neither on the number of blocks nor on their timing.
 //
-// A block waits for a sweep of another one, and therefore all have to run at once, which a cooperative launch ensures.
-// Should a sweep yet make no step for `patience`, the poller sets info and no block waits any more: the kernel ends.
+// A block waits for sweeps of other blocks, and therefore all must run at once, which a cooperative launch ensures. If
+// a sweep makes no step for `patience` all the same, the poller sets info and all blocks stop waiting: the kernel ends.
 //
 // Only the kernel compiler sees this.
 #pragma once
@@ -33,7 +33,7 @@ template <class T, int b>
 struct ChaseShared {
   T u[2][b];                           // the reflectors of this and the next step
   T partial[column_warps][2 * b + 4];  // each warp's share of C u and of the lower triangle of D times u
-  T above[b];                          // what the rest of D contributes to D u
+  T above[b];                          // the share of the rest of D in D u
   T sums[2 * b];                       // C u, then D u
   T first[b];                          // the first column of C
   T beta[2];
@@ -65,7 +65,7 @@ __device__ inline void store_fresh(DeviceComplex<float>* x, DeviceComplex<float>
 __device__ inline void store_fresh(DeviceComplex<double>* x, DeviceComplex<double> value) {
   __stcg(reinterpret_cast<double2*>(x), make_double2(value.re, value.im));
 }
-// What nobody reads soon.
+// Data that is not read soon.
 __device__ inline void store_streaming(float* x, float value) { __stcs(x, value); }
 __device__ inline void store_streaming(double* x, double value) { __stcs(x, value); }
 __device__ inline void store_streaming(DeviceComplex<float>* x, DeviceComplex<float> value) {
@@ -154,9 +154,10 @@ __device__ inline T distributed_sums(T (&x)[count]) {
   return sum;
 }
 
-// From what bound on the sum of squares of a vector has all its digits: sqrt(safmin) / eps and its reciprocal, squared.
+// The bound above which the sum of squares of a vector has all its digits, (sqrt(safmin) / eps)^2; its reciprocal is
+// the bound below which it does not overflow.
 template <class R>
-__device__ constexpr R least_square_sum() {
+__device__ constexpr R full_precision_squares() {
   return sizeof(R) == 8 ? R(4.5e-277) : R(8.3e-25);
 }
 
@@ -178,7 +179,7 @@ __device__ T warp_reflector(T (&x)[count]) {
   };
   square_sums();
   int power = 0;
-  if (!(first_square + rest > least_square_sum<R>() && first_square + rest < 1 / least_square_sum<R>())) {
+  if (!(first_square + rest > full_precision_squares<R>() && first_square + rest < 1 / full_precision_squares<R>())) {
     R largest = 0;
 #pragma unroll
     for (int r = 0; r < count; ++r) {
@@ -217,242 +218,318 @@ __device__ T warp_reflector(T (&x)[count]) {
   return times_power(beta, power);
 }
 
+// Named barriers: all warps begin a step; the column warps have written their shares of the sums; sums are complete and
+// C of the next step may be read (all warps but the publisher).
+constexpr int step_barrier = 1, shares_barrier = 2, complete_barrier = 3;
+constexpr int column_threads = column_warps * 32, complete_threads = chase_threads - 32;
+
+__device__ __forceinline__ void begin_step() { named_barrier(step_barrier, chase_threads); }
+__device__ __forceinline__ void await_sums() { named_barrier(complete_barrier, complete_threads); }
+
+// One sweep of the reduction, as seen by a thread of its block. Functions take it by value, which keeps its members in
+// registers.
+template <class T, int b>
+struct Sweep {
+  // Columns of B, C and D that a column warp holds, elements of a column that a lane holds, and the distance of
+  // neighbouring diagonal elements' columns in the band: element (i, j) is band[j ld + i].
+  static constexpr int columns = b / column_warps, per_lane = b / 32, ld = 2 * b - 1;
+  // Threads that add up one sum, and the lanes of a warp that share a sum of distributed_sums.
+  static constexpr int adders = column_threads / (2 * b), sharers = 32 / columns;
+  static constexpr int finished = 1 << 30;
+  static constexpr unsigned long long patience = 10'000'000'000;
+  using Columns = T[per_lane][columns];  // of a column warp, in registers
+
+  const Chase& a;
+  ChaseShared<T, b>& shared;
+  int s, steps, warp, lane;
+  T* band;
+
+  __device__ __forceinline__ long long row(int t) const { return s + 1 + static_cast<long long>(t) * b; }
+};
+
+// Waits until the sweep before has done its step t + 2: step t may read what its own step t + 1 needs.
+template <class T, int b>
+__device__ __forceinline__ void poll(Sweep<T, b> w, int t) {
+  int* const progress = w.a.progress;
+  int* const gave_up = progress + w.a.n - 1;  // no sweep has this number
+  if (w.lane == 0 && w.s > 0 && t + 1 < w.steps && load_acquire(progress + w.s - 1) < t + 3) {
+    int seen = -1;
+    unsigned long long since = 0;
+    for (int spins = 0;; ++spins) {
+      const int done = load_acquire(progress + w.s - 1);
+      if (done >= t + 3 || load_acquire(gave_up) != 0) break;
+      if (done != seen) {
+        seen = done;
+        since = nanoseconds();
+      } else if (spins % 256 == 255 && nanoseconds() - since > w.patience) {
+        atomicMin(w.a.info, w.a.n + 1);
+        store_release(gave_up, 1);
+      }
+    }
+  }
+  __syncwarp();
+}
+
+template <class T, int b>
+__device__ __forceinline__ void run_poller(Sweep<T, b> w) {
+  poll(w, -1);
+  begin_step();
+  for (int t = 0; t < w.steps; ++t) {
+    begin_step();
+    poll(w, t);
+    await_sums();
+  }
+  begin_step();
+}
+
+// Publishes the number of finished steps.
+template <class T, int b>
+__device__ __forceinline__ void run_publisher(Sweep<T, b> w) {
+  int* const progress = w.a.progress + w.s;
+  begin_step();
+  for (int t = 0; t < w.steps; ++t) {
+    begin_step();
+    if (t > 0 && w.lane == 0) store_release(progress, t);
+    __syncwarp();
+  }
+  begin_step();
+  if (w.lane == 0) store_release(progress, w.finished);
+  __syncwarp();
+}
+
+// Makes the reflector of step t from x, and stores it where it is kept and beta in the band.
+template <class T, int b>
+__device__ __forceinline__ void make_reflector(Sweep<T, b> w, T (&x)[b / 32], int t, T* beta_at, bool kept,
+                                               T* first_block) {
+  const T beta = warp_reflector(x);
+  const DiamondGrid grid{w.a.n, b};
+  T* const place = first_block + grid.place(w.s / b, t) * w.a.sweeps * b;
+#pragma unroll
+  for (int r = 0; r < w.per_lane; ++r) {
+    w.shared.u[t & 1][w.lane + 32 * r] = x[r];
+    if (kept) store_streaming(place + w.lane + 32 * r, x[r]);
+  }
+  if (w.lane == 0) {
+    w.shared.beta[t & 1] = beta;
+    store_fresh(beta_at, beta);
+  }
+}
+
+// The chain: each reflector from the first column of C, after the reflector before has been applied to it.
+template <class T, int b>
+__device__ __forceinline__ void run_chain(Sweep<T, b> w) {
+  const int column = w.s % b - w.a.first;
+  const bool kept = w.a.reflectors != nullptr && column >= 0 && column < w.a.sweeps;
+  T* const first_block = static_cast<T*>(w.a.reflectors) + column * b;  // this sweep's column of it
+  T x[w.per_lane];
+  begin_step();
+  T* const top = w.band + static_cast<long long>(w.s) * w.ld + w.s + 1;
+#pragma unroll
+  for (int r = 0; r < w.per_lane; ++r) x[r] = load_fresh(top + w.lane + 32 * r);
+  make_reflector(w, x, 0, top, kept, first_block);
+  for (int t = 0; t < w.steps; ++t) {
+    begin_step();
+    await_sums();
+    if (t + 1 < w.steps) {
+      const long long row = w.row(t);
+      const T u0 = conjugate(w.shared.u[t & 1][0]);
+#pragma unroll
+      for (int r = 0; r < w.per_lane; ++r) {
+        x[r] = w.shared.first[w.lane + 32 * r];
+        add_product(x[r], -w.shared.sums[w.lane + 32 * r], u0);
+      }
+      make_reflector(w, x, t + 1, w.band + row * w.ld + row + b, kept, first_block);
+    }
+  }
+  begin_step();
+}
+
+// This warp's shares of C u and of the lower triangle of D times u.
+template <class T, int b>
+__device__ __forceinline__ void write_shares(Sweep<T, b> w, const T* u, const typename Sweep<T, b>::Columns& c,
+                                             const typename Sweep<T, b>::Columns& d, int first) {
+#pragma unroll
+  for (int r = 0; r < w.per_lane; ++r) {
+    T cu{}, du{};
+#pragma unroll
+    for (int k = 0; k < w.columns; ++k) {
+      add_product(cu, c[r][k], u[first + k]);
+      add_product(du, d[r][k], u[first + k]);
+    }
+    w.shared.partial[w.warp][w.lane + 32 * r] = cu;
+    w.shared.partial[w.warp][b + w.lane + 32 * r] = du;
+    if (w.warp == 0) w.shared.first[w.lane + 32 * r] = c[r][0];
+  }
+}
+
+// B = B - u (u^H B), back to the band.
+template <class T, int b>
+__device__ __forceinline__ void apply_from_left(Sweep<T, b> w, const T* u, const typename Sweep<T, b>::Columns& left,
+                                                int t, T* own) {
+  T products[w.columns];
+#pragma unroll
+  for (int c = 0; c < w.columns; ++c) {
+    products[c] = T{};
+#pragma unroll
+    for (int r = 0; r < w.per_lane; ++r) add_conjugate_product(products[c], u[w.lane + 32 * r], left[r][c]);
+  }
+  const T product = distributed_sums(products);
+#pragma unroll
+  for (int c = 0; c < w.columns; ++c) {
+    const T uc = -from_lane(product, c * w.sharers);
+#pragma unroll
+    for (int r = 0; r < w.per_lane; ++r) {
+      T value = left[r][c];
+      add_product(value, u[w.lane + 32 * r], uc);
+      if (c == 0 && w.warp == 0) value = w.lane + 32 * r == 0 ? w.shared.beta[t & 1] : T{};
+      store_fresh(own + (c - b) * static_cast<long long>(w.ld) + 32 * r, value);
+    }
+  }
+}
+
+// The share of the strict upper triangle of D in D u: its columns are conjugated rows of the lower triangle.
+template <class T, int b>
+__device__ __forceinline__ void write_upper_sums(Sweep<T, b> w, const T* u, const typename Sweep<T, b>::Columns& d,
+                                                 int first) {
+  T products[w.columns];
+#pragma unroll
+  for (int c = 0; c < w.columns; ++c) {
+    products[c] = T{};
+#pragma unroll
+    for (int r = 0; r < w.per_lane; ++r) {
+      if (w.lane + 32 * r > first + c) add_conjugate_product(products[c], d[r][c], u[w.lane + 32 * r]);
+    }
+  }
+  const T product = distributed_sums(products);
+  if (w.lane % w.sharers == 0) w.shared.above[first + w.lane / w.sharers] = product;
+}
+
+// C u and D u from the shares of all column warps.
+template <class T, int b>
+__device__ __forceinline__ void add_shares(Sweep<T, b> w) {
+  constexpr int adders = Sweep<T, b>::adders;
+  const int sum = static_cast<int>(threadIdx.x) / adders, part = static_cast<int>(threadIdx.x) % adders;
+  T total{};
+#pragma unroll
+  for (int i = 0; i < column_warps / adders; ++i) total = total + w.shared.partial[i * adders + part][sum];
+#pragma unroll
+  for (int mask = adders / 2; mask > 0; mask /= 2) total = total + shuffle_xor(total, mask);
+  if (part == 0) w.shared.sums[sum] = sum < b ? total : total + w.shared.above[sum - b];
+}
+
+// C = C - (C u) u^H;  w = D u - (u^H D u / 2) u,  D = D - u w^H - w u^H. D goes to the band, and the D of the next step
+// takes its place.
+template <class T, int b>
+__device__ __forceinline__ void apply_from_right(Sweep<T, b> w, const T* u, typename Sweep<T, b>::Columns& right,
+                                                 typename Sweep<T, b>::Columns& d, int first, T* own) {
+  DeviceReal<T> half{};
+#pragma unroll
+  for (int r = 0; r < w.per_lane; ++r) {
+    const T cu = -w.shared.sums[w.lane + 32 * r];
+    T product{};
+    add_conjugate_product(product, u[w.lane + 32 * r], w.shared.sums[b + w.lane + 32 * r]);
+    half += real_part(product);
+#pragma unroll
+    for (int c = 0; c < w.columns; ++c) add_product(right[r][c], cu, conjugate(u[first + c]));
+  }
+  half = warp_sum(half) / 2;
+  T ur[w.per_lane], wr[w.per_lane];
+#pragma unroll
+  for (int r = 0; r < w.per_lane; ++r) {
+    ur[r] = -u[w.lane + 32 * r];
+    wr[r] = half * u[w.lane + 32 * r] - w.shared.sums[b + w.lane + 32 * r];
+  }
+#pragma unroll
+  for (int c = 0; c < w.columns; ++c) {
+    const T uc = conjugate(u[first + c]), wc = conjugate(w.shared.sums[b + first + c] - half * u[first + c]);
+#pragma unroll
+    for (int r = 0; r < w.per_lane; ++r) {
+      if (w.lane + 32 * r >= first + c) {
+        T value = d[r][c];
+        add_product(value, ur[r], wc);
+        add_product(value, wr[r], uc);
+        d[r][c] = load_fresh(own + (b + c) * static_cast<long long>(w.ld) + b + 32 * r);
+        store_fresh(own + c * w.ld + 32 * r, value);
+      }
+    }
+  }
+}
+
+// One step of a column warp. C of this step, in `right`, is B of the next one; C of that comes to `left`. u is read
+// from shared memory wherever it is needed, for lack of registers.
+template <class T, int b>
+__device__ __forceinline__ void apply_reflector(Sweep<T, b> w, typename Sweep<T, b>::Columns& left,
+                                                typename Sweep<T, b>::Columns& right, typename Sweep<T, b>::Columns& d,
+                                                int first, int t) {
+  const T* const u = w.shared.u[t & 1];
+  const long long row = w.row(t);
+  T* const own = w.band + (row + first) * w.ld + row + w.lane;  // column `first` of D
+  begin_step();
+  write_shares(w, u, right, d, first);
+  if (t > 0) apply_from_left(w, u, left, t, own);
+  write_upper_sums(w, u, d, first);
+  named_barrier(shares_barrier, column_threads);
+  add_shares(w);
+  await_sums();
+  if (t + 1 < w.steps) {
+#pragma unroll
+    for (int c = 0; c < w.columns; ++c) {
+#pragma unroll
+      for (int r = 0; r < w.per_lane; ++r) {
+        left[r][c] = load_fresh(own + (b + c) * static_cast<long long>(w.ld) + 2 * b + 32 * r);
+      }
+    }
+  }
+  apply_from_right(w, u, right, d, first, own);
+}
+
+// A column warp holds columns first ... first + columns - 1 of B, C and D; of D the lower triangle, with zeros above
+// it.
+template <class T, int b>
+__device__ __forceinline__ void run_columns(Sweep<T, b> w) {
+  const int first = w.warp * w.columns;
+  typename Sweep<T, b>::Columns x, y, d;
+  begin_step();
+  const T* const own = w.band + static_cast<long long>(w.s + 1 + first) * w.ld + w.s + 1 + w.lane;
+#pragma unroll
+  for (int c = 0; c < w.columns; ++c) {
+#pragma unroll
+    for (int r = 0; r < w.per_lane; ++r) {
+      const T* const at = own + c * w.ld + 32 * r;
+      y[r][c] = load_fresh(at + b);
+      d[r][c] = w.lane + 32 * r >= first + c ? load_fresh(at) : T{};
+      x[r][c] = T{};
+    }
+  }
+  for (int t = 0;;) {
+    apply_reflector(w, x, y, d, first, t);
+    if (++t >= w.steps) break;
+    apply_reflector(w, y, x, d, first, t);
+    if (++t >= w.steps) break;
+  }
+  begin_step();
+}
+
 template <class T, int b>
 __device__ void chase(const Chase& a) {
-  constexpr int warps = column_warps, column_threads = warps * 32;
-  constexpr int per_lane = b / 32, columns = b / warps, ld = 2 * b - 1;
-  // Threads that add up one sum, and the lanes of a warp that share one of distributed_sums.
-  constexpr int adders = column_threads / (2 * b), sharers = 32 / columns;
-  // Named barriers: all warps begin a step; the column warps have left their partial sums; sums are complete and C of
-  // the next step may be read (all but the publisher, which has no part in this).
-  constexpr int step = 1, partials = 2, complete = 3, complete_threads = chase_threads - 32;
-  constexpr int finished = 1 << 30;
-  constexpr unsigned long long patience = 10'000'000'000;
-
   __shared__ ChaseShared<T, b> shared;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int n = a.n;
-  T* const band = static_cast<T*>(a.band);  // element (i, j) is band[j ld + i]
-  int* const progress = a.progress;
-  int* const gave_up = progress + n - 1;  // no sweep has this number
-
-  for (int s = blockIdx.x; s < n - 2; s += gridDim.x) {
-    const int steps = (n - 1 - s + b - 1) / b;
-    if (warp == warps + 2) {
-      // The poller. Step t may read what step t + 1 needs once the sweep before has done its step t + 2.
-      const auto poll = [&](int t) {
-        if (lane == 0 && s > 0 && t + 1 < steps && load_acquire(progress + s - 1) < t + 3) {
-          int seen = -1;
-          unsigned long long since = 0;
-          for (int spins = 0;; ++spins) {
-            const int done = load_acquire(progress + s - 1);
-            if (done >= t + 3 || load_acquire(gave_up) != 0) break;
-            if (done != seen) {
-              seen = done;
-              since = nanoseconds();
-            } else if (spins % 256 == 255 && nanoseconds() - since > patience) {
-              atomicMin(a.info, n + 1);
-              store_release(gave_up, 1);
-            }
-          }
-        }
-        __syncwarp();
-      };
-      poll(-1);
-      named_barrier(step, chase_threads);
-      for (int t = 0; t < steps; ++t) {
-        named_barrier(step, chase_threads);
-        poll(t);
-        named_barrier(complete, complete_threads);
-      }
-      named_barrier(step, chase_threads);
-    } else if (warp == warps + 1) {
-      // The publisher.
-      named_barrier(step, chase_threads);
-      for (int t = 0; t < steps; ++t) {
-        named_barrier(step, chase_threads);
-        if (t > 0 && lane == 0) store_release(progress + s, t);
-        __syncwarp();
-      }
-      named_barrier(step, chase_threads);
-      if (lane == 0) store_release(progress + s, finished);
-      __syncwarp();
-    } else if (warp == warps) {
-      // The chain.
-      const DiamondGrid grid{n, b};
-      const int column = s % b - a.first;
-      const bool wanted = a.reflectors != nullptr && column >= 0 && column < a.sweeps;
-      T* const column_of_first = static_cast<T*>(a.reflectors) + column * b;  // of the first block
-      T x[per_lane];
-      const auto reflect = [&](int t, T* beta_at) {
-        const T beta = warp_reflector(x);
-        T* const kept = column_of_first + grid.place(s / b, t) * a.sweeps * b;
-#pragma unroll
-        for (int r = 0; r < per_lane; ++r) {
-          shared.u[t & 1][lane + 32 * r] = x[r];
-          if (wanted) store_streaming(kept + lane + 32 * r, x[r]);
-        }
-        if (lane == 0) {
-          shared.beta[t & 1] = beta;
-          store_fresh(beta_at, beta);
-        }
-      };
-      named_barrier(step, chase_threads);
-      T* const top = band + static_cast<long long>(s) * ld + s + 1;
-#pragma unroll
-      for (int r = 0; r < per_lane; ++r) x[r] = load_fresh(top + lane + 32 * r);
-      reflect(0, top);
-      for (int t = 0; t < steps; ++t) {
-        named_barrier(step, chase_threads);
-        named_barrier(complete, complete_threads);
-        if (t + 1 < steps) {
-          const long long row = s + 1 + static_cast<long long>(t) * b;
-          const T u0 = conjugate(shared.u[t & 1][0]);
-#pragma unroll
-          for (int r = 0; r < per_lane; ++r) {
-            x[r] = shared.first[lane + 32 * r];
-            add_product(x[r], -shared.sums[lane + 32 * r], u0);
-          }
-          reflect(t + 1, band + row * ld + row + b);
-        }
-      }
-      named_barrier(step, chase_threads);
+  for (int s = blockIdx.x; s < a.n - 2; s += gridDim.x) {
+    const Sweep<T, b> sweep{a, shared, s, (a.n - 1 - s + b - 1) / b, warp, lane, static_cast<T*>(a.band)};
+    if (warp == column_warps + 2) {
+      run_poller(sweep);
+    } else if (warp == column_warps + 1) {
+      run_publisher(sweep);
+    } else if (warp == column_warps) {
+      run_chain(sweep);
     } else {
-      // Columns first ... first + columns - 1 of B, C and D; of D the lower triangle, with zeros above it.
-      const int first = warp * columns;
-      T x[per_lane][columns], y[per_lane][columns], d[per_lane][columns];
-      named_barrier(step, chase_threads);
-      {
-        const T* const own = band + static_cast<long long>(s + 1 + first) * ld + s + 1 + lane;
-#pragma unroll
-        for (int c = 0; c < columns; ++c) {
-#pragma unroll
-          for (int r = 0; r < per_lane; ++r) {
-            const T* const at = own + c * ld + 32 * r;
-            y[r][c] = load_fresh(at + b);
-            d[r][c] = lane + 32 * r >= first + c ? load_fresh(at) : T{};
-            x[r][c] = T{};
-          }
-        }
-      }
-      // u is read from shared memory wherever it is needed, for lack of registers.
-      const auto work = [&](T(&left)[per_lane][columns], T(&right)[per_lane][columns], int t) {
-        const T* const u = shared.u[t & 1];
-        const long long row = s + 1 + static_cast<long long>(t) * b;
-        T* const own = band + (row + first) * ld + row + lane;  // column `first` of D
-        named_barrier(step, chase_threads);
-#pragma unroll
-        for (int r = 0; r < per_lane; ++r) {
-          T cu{}, du{};
-#pragma unroll
-          for (int c = 0; c < columns; ++c) {
-            add_product(cu, right[r][c], u[first + c]);
-            add_product(du, d[r][c], u[first + c]);
-          }
-          shared.partial[warp][lane + 32 * r] = cu;
-          shared.partial[warp][b + lane + 32 * r] = du;
-          if (warp == 0) shared.first[lane + 32 * r] = right[r][0];
-        }
-        if (t > 0) {  // B = B - u (u^H B)
-          T products[columns];
-#pragma unroll
-          for (int c = 0; c < columns; ++c) {
-            products[c] = T{};
-#pragma unroll
-            for (int r = 0; r < per_lane; ++r) add_conjugate_product(products[c], u[lane + 32 * r], left[r][c]);
-          }
-          const T product = distributed_sums(products);
-#pragma unroll
-          for (int c = 0; c < columns; ++c) {
-            const T uc = -from_lane(product, c * sharers);
-#pragma unroll
-            for (int r = 0; r < per_lane; ++r) {
-              T value = left[r][c];
-              add_product(value, u[lane + 32 * r], uc);
-              if (c == 0 && warp == 0) value = lane + 32 * r == 0 ? shared.beta[t & 1] : T{};
-              store_fresh(own + (c - b) * static_cast<long long>(ld) + 32 * r, value);
-            }
-          }
-        }
-        {
-          T products[columns];
-#pragma unroll
-          for (int c = 0; c < columns; ++c) {
-            products[c] = T{};
-#pragma unroll
-            for (int r = 0; r < per_lane; ++r) {
-              if (lane + 32 * r > first + c) add_conjugate_product(products[c], d[r][c], u[lane + 32 * r]);
-            }
-          }
-          const T product = distributed_sums(products);
-          if (lane % sharers == 0) shared.above[first + lane / sharers] = product;
-        }
-        named_barrier(partials, column_threads);
-        {
-          const int sum = static_cast<int>(threadIdx.x) / adders, part = static_cast<int>(threadIdx.x) % adders;
-          T total{};
-#pragma unroll
-          for (int i = 0; i < warps / adders; ++i) total = total + shared.partial[i * adders + part][sum];
-#pragma unroll
-          for (int mask = adders / 2; mask > 0; mask /= 2) total = total + shuffle_xor(total, mask);
-          if (part == 0) shared.sums[sum] = sum < b ? total : total + shared.above[sum - b];
-        }
-        named_barrier(complete, complete_threads);
-        if (t + 1 < steps) {  // C of the next step
-#pragma unroll
-          for (int c = 0; c < columns; ++c) {
-#pragma unroll
-            for (int r = 0; r < per_lane; ++r) {
-              left[r][c] = load_fresh(own + (b + c) * static_cast<long long>(ld) + 2 * b + 32 * r);
-            }
-          }
-        }
-        // C = C - (C u) u^H;  w = D u - (u^H D u / 2) u,  D = D - u w^H - w u^H.
-        DeviceReal<T> half{};
-#pragma unroll
-        for (int r = 0; r < per_lane; ++r) {
-          const T cu = -shared.sums[lane + 32 * r];
-          T product{};
-          add_conjugate_product(product, u[lane + 32 * r], shared.sums[b + lane + 32 * r]);
-          half += real_part(product);
-#pragma unroll
-          for (int c = 0; c < columns; ++c) add_product(right[r][c], cu, conjugate(u[first + c]));
-        }
-        half = warp_sum(half) / 2;
-        T ur[per_lane], wr[per_lane];
-#pragma unroll
-        for (int r = 0; r < per_lane; ++r) {
-          ur[r] = -u[lane + 32 * r];
-          wr[r] = half * u[lane + 32 * r] - shared.sums[b + lane + 32 * r];
-        }
-#pragma unroll
-        for (int c = 0; c < columns; ++c) {
-          const T uc = conjugate(u[first + c]), wc = conjugate(shared.sums[b + first + c] - half * u[first + c]);
-#pragma unroll
-          for (int r = 0; r < per_lane; ++r) {
-            if (lane + 32 * r >= first + c) {
-              T value = d[r][c];
-              add_product(value, ur[r], wc);
-              add_product(value, wr[r], uc);
-              d[r][c] = load_fresh(own + (b + c) * static_cast<long long>(ld) + b + 32 * r);
-              store_fresh(own + c * ld + 32 * r, value);
-            }
-          }
-        }
-      };
-      for (int t = 0;;) {
-        work(x, y, t);
-        if (++t >= steps) break;
-        work(y, x, t);
-        if (++t >= steps) break;
-      }
-      named_barrier(step, chase_threads);
+      run_columns(sweep);
     }
   }
 }
 
 // Diagonal, off-diagonal and phases of a Hermitian tridiagonal matrix in band storage, see real_tridiagonal() of
-// engine/host/chase.h. One block: each phase comes from the one before it.
+// engine/host/chase.h. One block: each phase follows from the one before it.
 template <class T>
 __device__ void real_tridiagonal(const T* band, int ld, int n, DeviceReal<T>* d, DeviceReal<T>* e, T* phases) {
   constexpr int threads = 256;
@@ -463,7 +540,7 @@ __device__ void real_tridiagonal(const T* band, int ld, int n, DeviceReal<T>* d,
     T last{R(1), R(0)};
     for (int begin = 0; begin < n; begin += threads) {
       const int j = begin + thread;
-      phase[thread] = T{R(1), R(0)};  // what the phase of row j + 1 has over that of row j
+      phase[thread] = T{R(1), R(0)};  // the phase of row j + 1 relative to row j
       if (j < n) {
         const T* const at = band + static_cast<long long>(j) * ld;
         d[j] = at[0].re;
@@ -550,38 +627,6 @@ __device__ void form_diamond(const DiamondBatch& a) {
   }
 #pragma unroll
   for (int r = 0; r < window - 1; ++r) out[4 * r] = w[r + 1];
-}
-
-// See merge_corners of HostEngine. A block row for each Q of order 4h.
-template <class T>
-__device__ void merge_corners(const T* parts, T* q, T* y, int h) {
-  const long long square = static_cast<long long>(h) * h;
-  const T* const a = parts + blockIdx.x * 16 * square;
-  const T* const d = a + 12 * square;
-  q += blockIdx.x * 16 * square;
-  y += blockIdx.x * 8 * square;
-  for (int at = blockIdx.y * blockDim.x + threadIdx.x; at < square; at += gridDim.y * blockDim.x) {
-    const int i = at % h, j = at / h, order = 4 * h, half = 2 * h;
-    q[i + j * order] = a[i + j * half];
-    q[i + (3 * h + j) * order] = T{};
-    q[3 * h + i + j * order] = T{};
-    q[3 * h + i + (3 * h + j) * order] = d[h + i + (h + j) * half];
-    y[i + j * half] = a[h + i + j * half];
-    y[i + (3 * h + j) * half] = T{};
-    y[h + i + j * half] = T{};
-    y[h + i + (3 * h + j) * half] = d[i + (h + j) * half];
-  }
-}
-
-// A = diag(factors) A.
-template <class T>
-__device__ void scale_rows(const T* factors, T* a, long long ld, int rows, int columns) {
-  const long long total = static_cast<long long>(rows) * columns;
-  for (long long i = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x; i < total;
-       i += static_cast<long long>(gridDim.x) * blockDim.x) {
-    const long long column = i / rows, row = i - column * rows;
-    a[row + column * ld] = factors[row] * a[row + column * ld];
-  }
 }
 
 }  // namespace jaxmg

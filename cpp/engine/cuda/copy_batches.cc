@@ -1,13 +1,24 @@
 #include "engine/cuda/copy_batches.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <string>
 
 #include "core/error.h"
 #include "engine/cuda/check.h"
-#include "engine/cuda/kernels.h"
+#include "engine/cuda/kernel_abi.h"
+#include "engine/cuda/launch.h"
 
 namespace jaxmg::cuda {
 namespace {
+
+// The widest access in bytes that all addresses and sizes of an item allow.
+unsigned char vector_of(const CopyItem& item) {
+  const auto bits = reinterpret_cast<std::uintptr_t>(item.from) | reinterpret_cast<std::uintptr_t>(item.to) |
+                    static_cast<std::uintptr_t>(item.column_bytes) |
+                    (item.columns > 1 ? static_cast<std::uintptr_t>(item.from_pitch | item.to_pitch) : 0);
+  return bits % 16 == 0 ? 16 : bits % 8 == 0 ? 8 : 4;
+}
 
 CopyItem item_of(const Block& block) {
   CopyItem item{};
@@ -17,12 +28,12 @@ CopyItem item_of(const Block& block) {
   item.to_pitch = block.to_pitch;
   item.column_bytes = checked_int(block.column_bytes, "bytes of a column");
   item.columns = checked_int(block.columns, "columns");
-  align(item);
+  item.vector = vector_of(item);
   return item;
 }
 
-// Copy engines move one long run of bytes faster than a kernel does (396 against 310 GB/s between two H200),
-// and rectangles slower.
+// Copy engines move one long run of bytes faster than a kernel (396 against 310 GB/s between two H200), and rectangles
+// slower.
 bool suits_copy_engine(const Block& block) {
   const bool one_run =
       block.columns == 1 || (block.from_pitch == block.column_bytes && block.to_pitch == block.column_bytes);
@@ -47,7 +58,7 @@ class Launcher {
 
  private:
   void launch() {
-    launch_copy(batch_, thread_blocks_, stream_);
+    cuda::launch(kernel<"copy">(), {thread_blocks_, 512}, stream_, batch_);
     batch_.count = 0;
   }
 
@@ -72,7 +83,9 @@ void copy_to_targets(cudaStream_t stream, int rank, const std::vector<MemoryRegi
     }
   }
   const auto& own = buffers[static_cast<std::size_t>(rank)];
-  if (own.size() > copy_regions) throw Error(ErrorCode::internal, "the call has more buffers than a copy can name");
+  if (own.size() > copy_regions)
+    throw Error(ErrorCode::internal, "the call has " + std::to_string(own.size()) + " buffers, a copy takes at most " +
+                                         std::to_string(copy_regions));
   const int ranks = static_cast<int>(buffers.size());
   for (int first = 0; first < ranks; first += copy_targets) {
     const int last = std::min(ranks, first + copy_targets);

@@ -1,4 +1,4 @@
-// Cuts blocks into launches of the copy kernel.
+// Launches of the copy kernel for the blocks of an exchange.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -13,11 +13,11 @@ namespace jaxmg::cuda {
 inline constexpr int link_blocks = 32;
 inline constexpr int local_blocks = 264;
 
-// Launches the copies of those blocks whose source is `rank`, to all their targets.
+// Launches copies of the blocks with source `rank` to all their targets.
 void copy_to_targets(cudaStream_t stream, int rank, const std::vector<MemoryRegions>& buffers,
                      const std::vector<Block>& blocks, int thread_blocks);
 
-// Launches copies within this rank's memory; source and target of the blocks do not count.
+// Launches copies within this rank's memory; sources and targets of the blocks are ignored.
 void copy_locally(cudaStream_t stream, const std::vector<Block>& blocks);
 
 }  // namespace jaxmg::cuda

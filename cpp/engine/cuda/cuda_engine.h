@@ -1,4 +1,5 @@
-// The engine of NVIDIA GPUs: cuBLAS, cuSOLVERDn, a few kernels; a lane is a stream.
+// The engine of NVIDIA GPUs: a lane is a stream. Its operations are in blas_ops.h, cholesky_ops.h, panel_qr_ops.h,
+// scaling_ops.h, band_ops.h and tridiagonal_ops.h; exchanges and status are here.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -13,29 +14,42 @@
 #include "comm/block.h"
 #include "comm/fault_injection.h"
 #include "comm/gathering.h"
-#include "core/batch.h"
+#include "core/error.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
-#include "engine/cuda/blas.h"
+#include "engine/cuda/band_ops.h"
+#include "engine/cuda/blas_ops.h"
 #include "engine/cuda/check.h"
+#include "engine/cuda/cholesky_ops.h"
 #include "engine/cuda/copy_batches.h"
-#include "engine/cuda/kernels.h"
+#include "engine/cuda/launch.h"
+#include "engine/cuda/panel_qr_ops.h"
+#include "engine/cuda/scaling_ops.h"
 #include "engine/cuda/team.h"
-#include "engine/cuda/tridiagonal.h"
-#include "engine/eigen_engine.h"
+#include "engine/cuda/tridiagonal_ops.h"
 #include "engine/engine.h"
 #include "engine/scratch.h"
 
 namespace jaxmg::cuda {
 
-class CudaEngine : public CudaTridiagonal {
+class CudaEngine : public CudaBlasOps,
+                   public CudaCholeskyOps,
+                   public CudaPanelQrOps,
+                   public CudaScalingOps,
+                   public CudaBandOps,
+                   public CudaTridiagonalOps {
  public:
   using Event = cudaEvent_t;
 
   // Work begins after what is in `stream`; finish() makes `stream` wait for all of it.
   CudaEngine(Team& team, int rank, cudaStream_t stream, const CudaScratch& scratch, std::int64_t largest_potrf,
              const Call& call)
-      : CudaTridiagonal(*team.seat(rank).lanes, *team.seat(rank).transport),
+      : CudaBlasOps(*team.seat(rank).lanes),
+        CudaCholeskyOps(*team.seat(rank).lanes, scratch.potrf, cusolver_potrf_bytes(largest_potrf)),
+        CudaPanelQrOps(*team.seat(rank).lanes),
+        CudaScalingOps(*team.seat(rank).lanes),
+        CudaBandOps(*team.seat(rank).lanes),
+        CudaTridiagonalOps(*team.seat(rank).lanes),
         team_(team),
         seat_(team.seat(rank)),
         lanes_(*seat_.lanes),
@@ -46,11 +60,9 @@ class CudaEngine : public CudaTridiagonal {
         rank_(rank),
         size_(team.ranks()),
         stream_(stream),
-        scratch_(scratch),
-        fault_(rank),
-        potrf_bytes_(cusolver_potrf_bytes(largest_potrf)) {
+        fault_(rank) {
     for (std::size_t i = 0; i < lane_count; ++i) {
-      JAXMG_CHECK(cublasSetWorkspace(lanes_.blas(static_cast<Lane>(i)), scratch_.blas[i],
+      JAXMG_CHECK(cublasSetWorkspace(lanes_.blas(static_cast<Lane>(i)), scratch.blas[i],
                                      static_cast<std::size_t>(cublas_workspace_bytes)));
     }
     transport_.begin(call);
@@ -125,113 +137,6 @@ class CudaEngine : public CudaTridiagonal {
   void wait(Lane lane, Event event) { Lanes::wait(lanes_.stream(lane), event); }
   void join() { lanes_.join(); }
 
-  template <class T>
-  void potrf(Lane lane, MatrixView<T> a, std::int32_t* failed) {
-    if (a.empty()) return;
-    const int n = checked_int(a.rows, "n"), lda = leading(a);
-    cusolverDnHandle_t solver = lanes_.solver(lane);
-    int elements = 0;
-    JAXMG_CHECK(potrf_buffer_size(solver, n, a.data, lda, &elements));
-    if (elements * static_cast<std::int64_t>(sizeof(T)) > potrf_bytes_) {
-      throw Error(ErrorCode::internal, "cuSOLVER's potrf of order " + std::to_string(n) + " wants " +
-                                           std::to_string(elements * sizeof(T)) + " bytes of workspace, " +
-                                           std::to_string(potrf_bytes_) + " were planned");
-    }
-    JAXMG_CHECK(cuda::potrf(solver, n, a.data, lda, reinterpret_cast<T*>(scratch_.potrf), elements, failed));
-  }
-
-  template <class T>
-  void check_factor(Lane lane, MatrixView<T> l, const std::int32_t* failed, std::int64_t row, std::int32_t* info) {
-    if (l.empty()) return;
-    launch_check_factor(reinterpret_cast<const Real<T>*>(l.data), (l.ld + 1) * reals<T>, checked_int(l.rows, "n"),
-                        checked_int(row, "row"), failed, info, lanes_.stream(lane));
-  }
-
-  template <class T>
-  void trsm(Lane lane, Side side, Op op, MatrixView<T> l, MatrixView<T> x) {
-    if (x.empty()) return;
-    const int m = checked_int(x.rows, "m"), n = checked_int(x.columns, "n");
-    if (side == Side::left && n == 1) {
-      JAXMG_CHECK(cuda::trsv(lanes_.blas(lane), op, m, l.data, leading(l), x.data));
-    } else {
-      JAXMG_CHECK(cuda::trsm(lanes_.blas(lane), side, op, m, n, l.data, leading(l), x.data, leading(x)));
-    }
-  }
-
-  template <class T>
-  void gemm(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
-    const std::int64_t depth = opa == Op::none ? a.columns : a.rows;
-    if (c.empty() || depth == 0) return;
-    const T one = 1;
-    cublasHandle_t blas = lanes_.blas(lane);
-    if (c.columns == 1 && opb == Op::none) {
-      JAXMG_CHECK(cuda::gemv(blas, opa, checked_int(a.rows, "m"), checked_int(a.columns, "n"), &alpha, a.data,
-                             leading(a), b.data, &one, c.data));
-      return;
-    }
-    JAXMG_CHECK(cuda::gemm(blas, opa, opb, checked_int(c.rows, "m"), checked_int(c.columns, "n"),
-                           checked_int(depth, "k"), &alpha, a.data, leading(a), b.data, leading(b), &one, c.data,
-                           leading(c)));
-  }
-
-  template <class T>
-  void copy(Lane lane, MatrixView<T> from, MatrixView<T> to) {
-    if (from.empty()) return;
-    JAXMG_CHECK(cudaMemcpy2DAsync(to.data, bytes<T>(to.ld), from.data, bytes<T>(from.ld), bytes<T>(from.rows),
-                                  static_cast<std::size_t>(from.columns), cudaMemcpyDeviceToDevice,
-                                  lanes_.stream(lane)));
-  }
-
-  template <class T>
-  void zero(Lane lane, MatrixView<T> a) {
-    if (a.empty()) return;
-    JAXMG_CHECK(cudaMemset2DAsync(a.data, bytes<T>(a.ld), 0, bytes<T>(a.rows), static_cast<std::size_t>(a.columns),
-                                  lanes_.stream(lane)));
-  }
-
-  template <class T>
-  void conj_transpose(Lane lane, MatrixView<T> from, MatrixView<T> to) {
-    if (from.empty()) return;
-    JAXMG_CHECK(cuda::conj_transpose(lanes_.blas(lane), checked_int(to.rows, "m"), checked_int(to.columns, "n"),
-                                     from.data, leading(from), to.data, leading(to)));
-  }
-
-  template <class T>
-  void identity(Lane lane, MatrixView<T> a) {
-    if (a.empty()) return;
-    zero(lane, a);
-    launch_set_diagonal(reinterpret_cast<Real<T>*>(a.data), (a.ld + 1) * reals<T>, checked_int(a.rows, "n"),
-                        lanes_.stream(lane));
-  }
-
-  template <class T>
-  void mirror(Lane lane, MatrixView<T> a) {
-    if (!a.empty()) launch_mirror(a.data, a.ld, checked_int(a.rows, "n"), lanes_.stream(lane));
-  }
-
-  template <class T>
-  void zero_below(Lane lane, MatrixView<T> a) {
-    if (!a.empty()) launch_zero_below(a.data, a.ld, checked_int(a.rows, "n"), lanes_.stream(lane));
-  }
-
-  template <class T>
-  void subtract(Lane lane, const std::vector<MatrixView<T>>& terms, MatrixView<T> x) {
-    if (x.empty()) return;
-    Subtraction s{};
-    s.x = x.data;
-    s.x_ld = x.ld * reals<T>;
-    s.rows = checked_int(x.rows * reals<T>, "rows");
-    s.columns = checked_int(x.columns, "columns");
-    for (std::size_t i = 0; i < terms.size(); ++i) {
-      s.terms[s.count] = terms[i].data;
-      s.term_ld[s.count++] = terms[i].ld * reals<T>;
-      if (s.count == subtract_terms || i + 1 == terms.size()) {
-        launch_subtract<Real<T>>(s, lanes_.stream(lane));
-        s.count = 0;
-      }
-    }
-  }
-
   void exchange(Lane lane, const std::vector<Block>& blocks) {
     fault_.step();
     if (size_ > 1) {
@@ -241,147 +146,45 @@ class CudaEngine : public CudaTridiagonal {
     }
   }
 
-  void set_info(Lane lane, std::int32_t* info, std::int32_t value) { launch_set(info, value, lanes_.stream(lane)); }
+  void copy_all(Lane lane, const std::vector<Block>& blocks) { copy_locally(lanes_.stream(lane), blocks); }
+
+  // Work in the lane may wait for other ranks. The transport notices that they are gone, a call of CUDA does not, so
+  // the transport waits first.
+  template <class T>
+  void fetch(Lane lane, const T* from, std::int64_t count, T* to) {
+    if (count == 0) return;
+    const cudaStream_t stream = lanes_.stream(lane);
+    transport_.complete(stream);
+    JAXMG_CHECK(cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * sizeof(T), cudaMemcpyDeviceToHost, stream));
+    JAXMG_CHECK(cudaStreamSynchronize(stream));
+  }
+
+  // Pageable memory has been read when the call returns.
+  template <class T>
+  void store(Lane lane, const T* from, std::int64_t count, T* to) {
+    if (count == 0) return;
+    const cudaStream_t stream = lanes_.stream(lane);
+    JAXMG_CHECK(cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * sizeof(T), cudaMemcpyHostToDevice, stream));
+  }
+
+  template <class R>
+  void choose_scale(Lane lane, const R* norms, R* scale, std::int32_t* info) {
+    launch(kernel<"choose_scale", R>(), {1, 1}, lanes_.stream(lane), norms, size_, scale, not_finite, info);
+  }
+
+  void set_info(Lane lane, std::int32_t* info, std::int32_t value) {
+    launch(kernel<"set_i32">(), {1, 1}, lanes_.stream(lane), info, value);
+  }
 
   template <class T>
   void conclude(Lane lane, const std::int32_t* infos, MatrixView<T> x, std::int32_t* status) {
     if (x.ld != x.rows) throw Error(ErrorCode::internal, "the solution must be contiguous");
-    launch_conclude(infos, size_, reinterpret_cast<Real<T>*>(x.data), x.rows * x.columns * reals<T>, status,
-                    lanes_.stream(lane));
-  }
-
-  // Dense to band and back, see BandReductionEngine.
-
-  template <class T>
-  void geqrt(Lane lane, MatrixView<T> a, MatrixView<T> t, T* scratch) {
-    if (a.empty()) return;
-    PanelQr q{};
-    q.a = a.data;
-    q.ld = a.ld;
-    q.t = t.data;
-    q.ldt = t.ld;
-    q.scratch = scratch;
-    q.m = checked_int(a.rows, "m");
-    q.n = checked_int(a.columns, "n");
-    launch_geqrt(q, ScalarTraits<T>::type, lanes_.stream(lane));
-  }
-
-  template <class T>
-  void unit_lower(Lane lane, MatrixView<T> a) {
-    if (a.empty()) return;
-    launch_unit_lower(reinterpret_cast<Real<T>*>(a.data), a.ld * reals<T>, checked_int(a.rows, "rows"),
-                      checked_int(a.columns, "columns"), reals<T>, lanes_.stream(lane));
-  }
-
-  void copy_all(Lane lane, const std::vector<Block>& blocks) { copy_locally(lanes_.stream(lane), blocks); }
-
-  template <class T>
-  void largest(Lane lane, MatrixView<T> a, Real<T>* norm) {
-    launch_largest(reinterpret_cast<const Real<T>*>(a.data), a.ld * reals<T>, checked_int(a.rows * reals<T>, "rows"),
-                   checked_int(a.columns, "columns"), norm, lanes_.stream(lane));
-  }
-
-  template <class Real>
-  void choose_scale(Lane lane, const Real* norms, Real* scale, std::int32_t* info) {
-    launch_choose_scale(norms, size_, scale, not_finite, info, lanes_.stream(lane));
-  }
-
-  template <class T>
-  void multiply(Lane lane, const Real<T>* scale, MatrixView<T> a) {
-    if (a.empty()) return;
-    launch_multiply(scale, reinterpret_cast<Real<T>*>(a.data), a.ld * reals<T>, checked_int(a.rows * reals<T>, "rows"),
-                    checked_int(a.columns, "columns"), lanes_.stream(lane));
-  }
-
-  template <class Real>
-  void divide(Lane lane, const Real* scale, MatrixView<Real> w) {
-    if (w.empty()) return;
-    launch_divide(scale, w.data, w.ld, checked_int(w.rows, "rows"), checked_int(w.columns, "columns"),
-                  lanes_.stream(lane));
-  }
-
-  // Band to tridiagonal and back, see BulgeChasingEngine.
-
-  // The half-bandwidths there are kernels for.
-  template <class T>
-  static std::vector<std::int64_t> bandwidths() {
-    if constexpr (sizeof(T) == 16) {
-      return {32};  // registers hold no wider blocks
-    } else {
-      return {32, 64};
-    }
-  }
-
-  template <class T>
-  void chase(Lane lane, MatrixView<T> band, const Reflectors<T>& reflectors, std::int32_t* progress, Real<T>* d,
-             Real<T>* e, std::int32_t* info) {
-    if (reflectors.n == 0) return;
-    const int n = checked_int(reflectors.n, "n"), b = checked_int(reflectors.b, "b"), ld = checked_int(band.ld, "ld");
-    const cudaStream_t stream = lanes_.stream(lane);
-    const int first = checked_int(reflectors.first, "first"), sweeps = checked_int(reflectors.sweeps, "sweeps");
-    launch_chase({band.data, reflectors.data, progress, info, n, first, sweeps}, b, ScalarTraits<T>::type, stream);
-    launch_real_tridiagonal(band.data, ld, n, d, e, reflectors.phases, ScalarTraits<T>::type, stream);
-  }
-
-  template <class T>
-  void form_diamonds(Lane lane, const Reflectors<T>& reflectors, const std::vector<Wave>& waves, int levels,
-                     Batch<T> parts) {
-    DiamondBatch batch{};
-    batch.reflectors = reflectors.data;
-    batch.q = parts.first.data;
-    batch.skipped = reflectors.skipped;
-    batch.levels = levels;
-    batch.n = checked_int(reflectors.n, "n");
-    int used = 0;
-    std::int64_t next = 0;
-    for (std::size_t w = 0; w < waves.size(); ++w) {
-      batch.g[used] = static_cast<int>(waves[w].g);
-      batch.t[used] = static_cast<int>(waves[w].t);
-      batch.count[used] = static_cast<int>(waves[w].count);
-      batch.first[used++] = next;
-      next += waves[w].count << (2 * levels);
-      if (used == diamond_waves || w + 1 == waves.size()) {
-        launch_form_diamonds(batch, used, static_cast<int>(reflectors.b), ScalarTraits<T>::type, lanes_.stream(lane));
-        used = 0;
-      }
-    }
-  }
-
-  template <class T>
-  void multiply_each(Lane lane, Batch<T> a, Batch<T> b, Batch<T> c) {
-    if (c.first.empty() || c.count == 0) return;
-    JAXMG_CHECK(multiply_batched(lanes_.blas(lane), checked_int(c.first.rows, "m"), checked_int(c.first.columns, "n"),
-                                 checked_int(a.first.columns, "k"), a.first.data, leading(a.first), a.stride,
-                                 b.first.data, leading(b.first), b.stride, c.first.data, leading(c.first), c.stride,
-                                 checked_int(c.count, "count")));
-  }
-
-  template <class T>
-  void merge_corners(Lane lane, Batch<T> parts, Batch<T> q, Batch<T> y) {
-    launch_merge_corners(parts.first.data, q.first.data, y.first.data, checked_int(parts.first.rows / 2, "h"),
-                         checked_int(q.count, "count"), ScalarTraits<T>::type, lanes_.stream(lane));
-  }
-
-  template <class T>
-  void scale_rows(Lane lane, MatrixView<T> factors, MatrixView<T> a) {
-    if (a.empty()) return;
-    launch_scale_rows(factors.data, a.data, a.ld, checked_int(a.rows, "rows"), checked_int(a.columns, "columns"),
-                      ScalarTraits<T>::type, lanes_.stream(lane));
+    const std::int64_t count = x.rows * x.columns * reals<T>;
+    launch(kernel<"conclude", Real<T>>(), grid_for(count, 256), lanes_.stream(lane), infos, size_, no_failure, x.data,
+           count, status);
   }
 
  private:
-  template <class T>
-  static constexpr int reals = is_complex<T> ? 2 : 1;  // real numbers of a scalar
-
-  template <class T>
-  static int leading(MatrixView<T> a) {
-    return checked_int(std::max<std::int64_t>(1, a.ld), "leading dimension");
-  }
-  template <class T>
-  static std::size_t bytes(std::int64_t elements) {
-    return static_cast<std::size_t>(elements) * sizeof(T);
-  }
-
   Team& team_;
   Seat& seat_;
   Lanes& lanes_;
@@ -391,9 +194,7 @@ class CudaEngine : public CudaTridiagonal {
   std::vector<MemoryRegions> buffers_;
   int rank_, size_;
   cudaStream_t stream_;
-  CudaScratch scratch_;
   FaultInjection fault_;
-  std::int64_t potrf_bytes_;
 };
 
 }  // namespace jaxmg::cuda

@@ -99,4 +99,11 @@ __device__ inline DeviceComplex<double> load_fresh(const DeviceComplex<double>* 
   return {value.x, value.y};
 }
 
+template <class Real>
+__device__ void make_real(Real&) {}
+template <class Real>
+__device__ void make_real(DeviceComplex<Real>& x) {
+  x.im = 0;
+}
+
 }  // namespace jaxmg

@@ -1,11 +1,12 @@
-// QR factorisation of a tall panel by Householder reflectors, in one cooperative launch: every thread block keeps some
+// QR factorisation of a tall panel by Householder reflectors, in one cooperative launch. Every thread block keeps some
 // rows, in shared memory where they fit.
 //
-// Each reflector takes one meeting of the blocks. For column c with pivot alpha and x below it, sums over all rows
-// below the pivot of x^H A tell the norm of x (column c), what the reflector needs of the columns after c, and V^H v
-// for T of those before. While a block applies reflector c to its rows it already adds up the sums of column c + 1, so
-// its rows are passed over once a column. No norm is updated from an older one and no Gram matrix is factored: panels
-// of any rank are factored as backward stably as by LAPACK's geqrf (Cholesky-based QR breaks down on them).
+// Each reflector takes one barrier of all blocks. For column c with pivot alpha and x below it, the sums over all rows
+// below the pivot of x^H A give the norm of x (column c), the projections of the columns after c on the reflector, and
+// V^H v for T (columns before c). While a block applies reflector c to its rows it accumulates the sums of column c +
+// 1, so that it passes over its rows once a column. No norm is updated from an older one and no Gram matrix is
+// factored: panels of any rank are factored as backward stably as by LAPACK's geqrf (Cholesky-based QR breaks down on
+// them).
 //
 // Only the kernel compiler sees this.
 #pragma once
@@ -16,144 +17,214 @@
 
 namespace jaxmg {
 
-// All blocks of the grid, which run at once, have come here `turn` times; what they wrote before is seen after.
-__device__ inline void grid_barrier(unsigned* arrived, unsigned turn) {
+// Waits until all blocks of the grid, which run at once, have come here `round` times; their earlier writes are visible
+// then.
+__device__ inline void grid_barrier(unsigned* arrived, unsigned round) {
   __syncthreads();
   if (threadIdx.x == 0) {
     __threadfence();
     atomicAdd(arrived, 1u);
-    while (*static_cast<volatile unsigned*>(arrived) < turn * gridDim.x) {
+    while (*static_cast<volatile unsigned*>(arrived) < round * gridDim.x) {
     }
     __threadfence();
   }
   __syncthreads();
 }
 
+// The rows of a panel that a thread block works on. Functions take it by value, which keeps its members in registers.
+template <class T>
+struct PanelRows {
+  const PanelQr& q;
+  int warp, lane, warps, blocks;
+  int first, rows;  // in the panel; the grid has no block without rows
+  int reflectors;
+  T *v, *x;   // in shared memory: the reflector, and the next column below its pivot
+  T* global;  // these rows in the panel, and where they are worked on
+  T* a;
+  long long ld;
+
+  // Sums of all blocks for column c, and behind them the pivot's row; two columns alternate.
+  __device__ __forceinline__ T* partial(int c) const {
+    return static_cast<T*>(q.scratch) + (c & 1) * q.n * (blocks + 1);
+  }
+};
+
+// A reflector H = I - tau (1, scale x) (1, scale x)^H with H^H (alpha, x) = (beta, 0).
+template <class T>
+struct PanelReflector {
+  T tau, scale;
+  DeviceReal<T> beta;
+};
+
+template <class T>
+__device__ __forceinline__ void load_rows(PanelRows<T> p) {
+  for (int j = p.warp; j < p.q.n; j += p.warps) {
+    for (int i = p.lane; i < p.rows; i += 32) p.a[i + j * p.ld] = p.global[i + j * p.q.ld];
+  }
+  __syncthreads();
+}
+
+template <class T>
+__device__ __forceinline__ void store_rows(PanelRows<T> p) {
+  __syncthreads();
+  for (int j = p.warp; j < p.q.n; j += p.warps) {
+    for (int i = p.lane; i < p.rows; i += 32) p.global[i + j * p.q.ld] = p.a[i + j * p.ld];
+  }
+}
+
+// Publishes the pivot's row of column c, if it is one of this block's.
+template <class T>
+__device__ __forceinline__ void publish_row(PanelRows<T> p, int c) {
+  __syncthreads();
+  if (c < p.first || c >= p.first + p.rows) return;
+  for (int j = threadIdx.x; j < p.q.n; j += blockDim.x)
+    p.partial(c)[p.q.n * p.blocks + j] = p.a[c - p.first + j * p.ld];
+}
+
+// Publishes this block's sum for columns c and j, of which each lane of the warp has a share.
+template <class T>
+__device__ __forceinline__ void publish_sum(PanelRows<T> p, int c, int j, T sum) {
+  sum = warp_sum(sum);
+  if (p.lane == 0) p.partial(c)[j * p.blocks + blockIdx.x] = sum;
+}
+
+// The sums of the first column.
+template <class T>
+__device__ __forceinline__ void start_sums(PanelRows<T> p) {
+  for (int i = threadIdx.x; i < p.rows; i += blockDim.x) p.x[i] = p.first + i > 0 ? p.a[i] : T{};
+  __syncthreads();
+  for (int j = p.warp; j < p.q.n; j += p.warps) {
+    T sum{};
+    for (int i = p.lane; i < p.rows; i += 32) sum = sum + conjugate(p.x[i]) * p.a[i + j * p.ld];
+    publish_sum(p, 0, j, sum);
+  }
+}
+
+// Adds up the sums that all blocks have published for column c, and reads the pivot's row.
+template <class T>
+__device__ __forceinline__ void gather_sums(PanelRows<T> p, int c, T* sums, T* row) {
+  const T* const all = p.partial(c);
+  for (int j = p.warp; j < p.q.n; j += p.warps) {
+    T sum{};
+    for (int block = p.lane; block < p.blocks; block += 32) sum = sum + load_fresh(all + j * p.blocks + block);
+    sum = warp_sum(sum);
+    if (p.lane == 0) {
+      sums[j] = sum;
+      row[j] = load_fresh(all + p.q.n * p.blocks + j);
+    }
+  }
+  __syncthreads();
+}
+
+// LAPACK's larfg, from alpha and the sum of squares of x.
+template <class T>
+__device__ __forceinline__ PanelReflector<T> make_panel_reflector(T alpha, DeviceReal<T> squares) {
+  using Real = DeviceReal<T>;
+  const Real alpha_im = imaginary_part(alpha), alpha_re = real_part(alpha);
+  PanelReflector<T> h{T{}, T{}, alpha_re};
+  const Real total = alpha_re * alpha_re + alpha_im * alpha_im + squares;
+  if ((squares != 0 || alpha_im != 0) && !(total < least_squares_sum<Real>())) {
+    h.beta = -copysign(sqrt(total), alpha_re);
+    h.tau = scalar<T>((h.beta - alpha_re) / h.beta, -alpha_im / h.beta);
+    const Real re = alpha_re - h.beta, modulus = re * re + alpha_im * alpha_im;
+    h.scale = scalar<T>(re / modulus, -alpha_im / modulus);
+  }
+  return h;
+}
+
+// Column c of T = [T  -tau T V^H v; tau], by the last block, which has the fewest rows.
+template <class T>
+__device__ __forceinline__ void extend_t(PanelRows<T> p, int c, T tau, const T* w) {
+  T* const t = static_cast<T*>(p.q.t);
+  const int part = static_cast<int>(threadIdx.x) % 8;  // eight threads for each row
+  for (int base = 0; base < p.reflectors; base += static_cast<int>(blockDim.x) / 8) {
+    const int i = base + static_cast<int>(threadIdx.x) / 8;
+    T sum{};
+    for (int k = i + part; k < c; k += 8) sum = sum + t[i + k * p.q.ldt] * w[k];
+    for (int mask = 4; mask > 0; mask /= 2) sum = sum + shuffle_xor(sum, mask);
+    if (part == 0 && i < p.reflectors) t[i + c * p.q.ldt] = i < c ? -(tau * sum) : i == c ? tau : T{};
+  }
+}
+
+// Stores reflector c in its column, and applies it to the next column.
+template <class T>
+__device__ __forceinline__ void apply_to_next(PanelRows<T> p, int c, const PanelReflector<T>& h, const T* w) {
+  const int next = c + 1;
+  for (int i = threadIdx.x; i < p.rows; i += blockDim.x) {
+    const int at = p.first + i;
+    const T vi = at > c ? p.a[i + c * p.ld] * h.scale : at == c ? scalar<T>(1, 0) : T{};
+    p.v[i] = vi;
+    if (at > c) p.a[i + c * p.ld] = vi;
+    if (at == c) p.a[i + c * p.ld] = scalar<T>(h.beta, 0);
+    p.x[i] = T{};
+    if (next < p.reflectors) {
+      const T updated = p.a[i + next * p.ld] - vi * w[next];
+      p.a[i + next * p.ld] = updated;
+      if (at > next) p.x[i] = updated;
+    }
+  }
+  __syncthreads();
+}
+
+// Applies reflector c to the columns after the next, and accumulates the sums of the next column.
+template <class T>
+__device__ __forceinline__ void apply_to_others(PanelRows<T> p, int c, const T* w) {
+  const int next = c + 1;
+  for (int j = p.warp; j < p.q.n; j += p.warps) {
+    T sum{};
+    if (j > next || (j == next && next == p.reflectors)) {
+      const T wj = w[j];
+      for (int i = p.lane; i < p.rows; i += 32) {
+        const T updated = p.a[i + j * p.ld] - p.v[i] * wj;
+        p.a[i + j * p.ld] = updated;
+        sum = sum + conjugate(p.x[i]) * updated;
+      }
+    } else if (next < p.reflectors) {
+      for (int i = p.lane; i < p.rows; i += 32) sum = sum + conjugate(p.x[i]) * p.a[i + j * p.ld];
+    }
+    if (next < p.reflectors) publish_sum(p, next, j, sum);
+  }
+}
+
 template <class T>
 __device__ void geqrt(const PanelQr& q) {
-  using Real = DeviceReal<T>;
   extern __shared__ __align__(16) unsigned char dynamic[];
   __shared__ T sums[qr_columns], row[qr_columns], w[qr_columns];
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int warps = static_cast<int>(blockDim.x) / 32, blocks = static_cast<int>(gridDim.x);
   const int first = static_cast<int>(blockIdx.x) * q.rows;
-  const int rows = min(q.rows, q.m - first);  // the grid has no block without rows
-  const int reflectors = min(q.m, q.n);
-  T* const v = reinterpret_cast<T*>(dynamic);  // the reflector, and the next column below its pivot
+  T* const v = reinterpret_cast<T*>(dynamic);
   T* const x = v + q.rows;
   T* const global = static_cast<T*>(q.a) + first;
-  T* const a = q.in_shared ? x + q.rows : global;
-  const long long ld = q.in_shared ? q.rows : q.ld;
-  T* const t = static_cast<T*>(q.t);
-  const auto partial = [&](int c) { return static_cast<T*>(q.scratch) + (c & 1) * q.n * (blocks + 1); };
-  // Of this block's sums for column c, and of the pivot's row.
-  const auto publish_row = [&](int c) {
-    __syncthreads();
-    if (c < first || c >= first + rows) return;
-    for (int j = threadIdx.x; j < q.n; j += blockDim.x) partial(c)[q.n * blocks + j] = a[c - first + j * ld];
-  };
-  const auto publish_sum = [&](int c, int j, T sum) {
-    sum = warp_sum(sum);
-    if (lane == 0) partial(c)[j * blocks + blockIdx.x] = sum;
-  };
-
-  if (q.in_shared) {
-    for (int j = warp; j < q.n; j += warps) {
-      for (int i = lane; i < rows; i += 32) a[i + j * ld] = global[i + j * q.ld];
-    }
-    __syncthreads();
-  }
-  for (int i = threadIdx.x; i < rows; i += blockDim.x) x[i] = first + i > 0 ? a[i] : T{};
-  __syncthreads();
-  for (int j = warp; j < q.n; j += warps) {
-    T sum{};
-    for (int i = lane; i < rows; i += 32) sum = sum + conjugate(x[i]) * a[i + j * ld];
-    publish_sum(0, j, sum);
-  }
-
-  for (int c = 0; c < reflectors; ++c) {
-    publish_row(c);
+  const PanelRows<T> p{q,
+                       static_cast<int>(threadIdx.x) / 32,
+                       static_cast<int>(threadIdx.x) % 32,
+                       static_cast<int>(blockDim.x) / 32,
+                       static_cast<int>(gridDim.x),
+                       first,
+                       min(q.rows, q.m - first),
+                       min(q.m, q.n),
+                       v,
+                       x,
+                       global,
+                       q.in_shared ? x + q.rows : global,
+                       q.in_shared ? q.rows : q.ld};
+  if (q.in_shared) load_rows(p);
+  start_sums(p);
+  for (int c = 0; c < p.reflectors; ++c) {
+    publish_row(p, c);
     grid_barrier(q.arrived, c + 1);
-    const T* const all = partial(c);
-    for (int j = warp; j < q.n; j += warps) {
-      T sum{};
-      for (int block = lane; block < blocks; block += 32) sum = sum + load_fresh(all + j * blocks + block);
-      sum = warp_sum(sum);
-      if (lane == 0) {
-        sums[j] = sum;
-        row[j] = load_fresh(all + q.n * blocks + j);
-      }
-    }
-    __syncthreads();
-
-    // LAPACK's larfg: H = I - tau v v^H with v = (1, scale x), H^H (alpha, x) = (beta, 0).
-    const T alpha = row[c];
-    const Real squares = real_part(sums[c]), alpha_im = imaginary_part(alpha), alpha_re = real_part(alpha);
-    T tau{}, scale{};
-    Real beta = alpha_re;
-    const Real total = alpha_re * alpha_re + alpha_im * alpha_im + squares;
-    if ((squares != 0 || alpha_im != 0) && !(total < least_squares_sum<Real>())) {
-      beta = -copysign(sqrt(total), alpha_re);
-      tau = scalar<T>((beta - alpha_re) / beta, -alpha_im / beta);
-      const Real re = alpha_re - beta, modulus = re * re + alpha_im * alpha_im;
-      scale = scalar<T>(re / modulus, -alpha_im / modulus);
-    }
+    gather_sums(p, c, sums, row);
+    const PanelReflector<T> h = make_panel_reflector(row[c], real_part(sums[c]));
     for (int j = threadIdx.x; j < q.n; j += blockDim.x) {
       // After c: tau^H v^H A. Before c: V^H v.
-      w[j] = j > c ? conjugate(tau) * (row[j] + conjugate(scale) * sums[j])
-                   : conjugate(row[j]) + conjugate(sums[j]) * scale;
+      w[j] = j > c ? conjugate(h.tau) * (row[j] + conjugate(h.scale) * sums[j])
+                   : conjugate(row[j]) + conjugate(sums[j]) * h.scale;
     }
     __syncthreads();
-
-    // T = [T  -tau T V^H v; tau], by the last block, which has the fewest rows.
-    if (blockIdx.x == gridDim.x - 1) {
-      const int part = static_cast<int>(threadIdx.x) % 8;  // eight threads for each row
-      for (int base = 0; base < reflectors; base += static_cast<int>(blockDim.x) / 8) {
-        const int i = base + static_cast<int>(threadIdx.x) / 8;
-        T sum{};
-        for (int k = i + part; k < c; k += 8) sum = sum + t[i + k * q.ldt] * w[k];
-        for (int mask = 4; mask > 0; mask /= 2) sum = sum + shuffle_xor(sum, mask);
-        if (part == 0 && i < reflectors) t[i + c * q.ldt] = i < c ? -(tau * sum) : i == c ? tau : T{};
-      }
-    }
-
-    const int next = c + 1;
-    for (int i = threadIdx.x; i < rows; i += blockDim.x) {
-      const int at = first + i;
-      const T vi = at > c ? a[i + c * ld] * scale : at == c ? scalar<T>(1, 0) : T{};
-      v[i] = vi;
-      if (at > c) a[i + c * ld] = vi;
-      if (at == c) a[i + c * ld] = scalar<T>(beta, 0);
-      x[i] = T{};
-      if (next < reflectors) {
-        const T updated = a[i + next * ld] - vi * w[next];
-        a[i + next * ld] = updated;
-        if (at > next) x[i] = updated;
-      }
-    }
-    __syncthreads();
-    for (int j = warp; j < q.n; j += warps) {
-      T sum{};
-      if (j > next || (j == next && next == reflectors)) {
-        const T wj = w[j];
-        for (int i = lane; i < rows; i += 32) {
-          const T updated = a[i + j * ld] - v[i] * wj;
-          a[i + j * ld] = updated;
-          sum = sum + conjugate(x[i]) * updated;
-        }
-      } else if (next < reflectors) {
-        for (int i = lane; i < rows; i += 32) sum = sum + conjugate(x[i]) * a[i + j * ld];
-      }
-      if (next < reflectors) publish_sum(next, j, sum);
-    }
+    if (blockIdx.x == gridDim.x - 1) extend_t(p, c, h.tau, w);
+    apply_to_next(p, c, h, w);
+    apply_to_others(p, c, w);
   }
-
-  if (q.in_shared) {
-    __syncthreads();
-    for (int j = warp; j < q.n; j += warps) {
-      for (int i = lane; i < rows; i += 32) global[i + j * q.ld] = a[i + j * ld];
-    }
-  }
+  if (q.in_shared) store_rows(p);
 }
 
 }  // namespace jaxmg

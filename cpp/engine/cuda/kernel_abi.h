@@ -1,11 +1,11 @@
-// The arguments of our kernels, as both the host compiler and the kernel compiler see them. No includes: the
-// kernels are also compiled by NVRTC, which has no standard library.
+// Kernel arguments, shared by the host compiler and the kernel compiler. No includes: NVRTC, which also compiles the
+// kernels, has no standard library.
 #pragma once
 
 namespace jaxmg {
 
-// A rectangle to copy: `columns` runs of `column_bytes`. The address `to` is one of this rank's buffers; the
-// copy goes to where that address lies on each target.
+// A rectangle to copy: `columns` runs of `column_bytes`. The address `to` lies in one of this rank's buffers; the copy
+// goes to the corresponding address of each target.
 struct CopyItem {
   const char* from;
   char* to;
@@ -14,7 +14,7 @@ struct CopyItem {
   int column_bytes;
   int columns;
   unsigned short targets;  // bit i: goes to the batch's target i
-  unsigned char region;    // which of the call's buffers `to` lies in
+  unsigned char region;    // the call's buffer that `to` lies in
   unsigned char vector;    // bytes that every address and size is a multiple of: 16, 8 or 4
 };
 
@@ -42,8 +42,8 @@ struct Subtraction {
   int columns;
 };
 
-// A panel to factor by all thread blocks of a cooperative launch, see geqrt_kernel.h. They number at most
-// `geqrt_blocks` of engine/scratch.h, and every one has rows.
+// A panel to factor by the thread blocks of a cooperative launch, see geqrt_kernel.h: at most `geqrt_blocks` of
+// engine/scratch.h, each with at least one row.
 struct PanelQr {
   void* a;  // m by n
   long long ld;
@@ -58,21 +58,22 @@ struct PanelQr {
 
 constexpr int qr_columns = 128;  // at most
 
-// A band to reduce by all thread blocks of a cooperative launch, see chase_kernel.h.
+// A band to reduce by the thread blocks of a cooperative launch, see chase_kernel.h.
 struct Chase {
   void* band;        // 2b by n + 3b, zero from column n on
   void* reflectors;  // packed as in engine/reflectors.h, zero; may be null
   int* progress;     // n words, zero
   int* info;
   int n;
-  int first, sweeps;  // of every group, whose reflectors are kept
+  int first, sweeps;  // of every group, with reflectors that are kept
 };
 
 constexpr int chase_threads = 352;  // of a block
 
 constexpr int diamond_waves = 64;
 
-// The parts of diamonds (g + i, t + i), i < count, of several waves; those of each wave go to q from its first one on.
+// The parts of diamonds (g + i, t + i), i < count, of several waves. Parts of wave k are written to q from number
+// first[k] on.
 struct DiamondBatch {
   const void* reflectors;  // blocks from number `skipped` on
   void* q;

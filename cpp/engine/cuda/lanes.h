@@ -1,5 +1,5 @@
-// The streams, handles and events of one rank on its GPU. They are made once and used by one call at a time;
-// what a call has put into the streams may still run when the next one adds to it.
+// The streams, handles and events of one rank on its GPU. They are created once and used by one call at a time; work of
+// a call may still run when the next call enqueues its own.
 #pragma once
 
 #include <cublas_v2.h>
@@ -37,9 +37,9 @@ class Lanes {
     fork_from(stream(Lane::panel));
   }
 
-  // Events recorded so far may be recorded anew: waits that were enqueued for them stay as they are.
+  // Events recorded so far may be recorded again; waits already enqueued for them are unaffected.
   void recycle_events() { used_events_ = 0; }
-  // Waits until nothing is left in any lane.
+  // Waits until all lanes are empty.
   void drain() noexcept;
 
  private:

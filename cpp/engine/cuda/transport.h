@@ -1,5 +1,5 @@
-// How blocks travel between GPUs. Both transports order an exchange by the stream of its lane, and both expect
-// every rank to make the same exchanges in the same order.
+// Transports: exchanges of blocks between GPUs. An exchange is ordered by the stream of its lane, and every rank must
+// make the same exchanges in the same order.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -14,13 +14,13 @@
 
 namespace jaxmg::cuda {
 
-// What a transport is told of the call that begins.
+// Per-call context of a transport.
 struct Call {
   Attendance& attendance;
   std::chrono::milliseconds timeout;
-  std::vector<MemoryRegions> buffers;  // of all ranks; of those in other processes empty
-  std::byte* packing;                  // packed_bytes for each direction, or null where no plan foresees packing
-  bool first_of_its_kind;              // kernels may have to be loaded, which may wait for all that runs
+  std::vector<MemoryRegions> buffers;  // of all ranks; empty for ranks of other processes
+  std::byte* packing;                  // packed_bytes for each direction, or null where blocks are not packed
+  bool first_of_its_kind;              // kernels may have to be loaded, which may wait for all running work
 };
 
 class Transport {
@@ -28,11 +28,10 @@ class Transport {
   virtual ~Transport() = default;
   virtual void begin(const Call& call) = 0;
   virtual void exchange(Lane lane, cudaStream_t stream, const std::vector<Block>& blocks) = 0;
-  // What has been enqueued into `stream` so far is to come to its end: at the end of a call, and before the host waits
-  // within one. Waits on the host where only that shows that another rank is gone.
+  // Makes sure that the work enqueued in `stream` so far terminates: called at the end of a call, and before the host
+  // waits within one. Waits on the host where only the host can notice that another rank is gone.
   virtual void complete(cudaStream_t stream) = 0;
-  // After an error: nothing that was enqueued waits any longer for what other ranks have not enqueued. Another thread
-  // than that of the call may say so, too.
+  // After an error: enqueued work stops waiting for work that other ranks have not enqueued. Any thread may call it.
   virtual void abandon() noexcept = 0;
 };
 

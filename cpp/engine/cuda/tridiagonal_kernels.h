@@ -1,53 +1,10 @@
-// Symmetric tridiagonal eigenproblems on a GPU, see TridiagonalEngine: the arithmetic of secular.h and tridiagonal.h,
-// summed by warps and thread blocks. All sums are formed in an order of their own, whatever runs first.
-//
-// Only the kernel compiler sees this.
-#pragma once
+// Kernels of symmetric tridiagonal eigenproblems (TridiagonalOps): the arithmetic of secular.h and tridiagonal.h.
+// Included by kernels.cu once for each type with Real and JAXMG_NAME.
 
-#include "engine/secular.h"
-#include "engine/tridiagonal.h"
-
-namespace jaxmg {
-
-constexpr unsigned whole_warp = 0xffffffffu;
-
-// The sum (or product) is the same in all threads: x + y and y + x are.
-struct WarpLanes {
-  int first, stride = 32;
-  __device__ WarpLanes() : first(threadIdx.x % 32) {}
-  template <class Real>
-  __device__ Real sum(Real x) const {
-    for (int other = 16; other > 0; other /= 2) x += __shfl_xor_sync(whole_warp, x, other);
-    return x;
-  }
-  template <class Real>
-  __device__ Real product(Real x) const {
-    for (int other = 16; other > 0; other /= 2) x *= __shfl_xor_sync(whole_warp, x, other);
-    return x;
-  }
-};
-
-// The threads of a block, of whole warps.
-struct BlockLanes {
-  int first, stride;
-  __device__ BlockLanes() : first(threadIdx.x), stride(blockDim.x) {}
-  template <class Real>
-  __device__ Real sum(Real x) const {
-    __shared__ Real partial[32];
-    x = WarpLanes{}.sum(x);
-    if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = x;
-    __syncthreads();
-    const unsigned warps = blockDim.x / 32, lane = threadIdx.x % 32;
-    x = WarpLanes{}.sum(lane < warps ? partial[lane] : Real(0));
-    __syncthreads();
-    return x;
-  }
-};
-
-// One warp for each leaf, from number `leaf` on.
-template <class Real>
-__device__ void solve_leaf(Halving leaves, Index leaf, Real* d, const Real* e, Index row, Index rows, Real* q,
-                           Index ldq, int* info) {
+// A warp for each leaf, from number `leaf` on.
+extern "C" __global__ void __launch_bounds__(32)
+    JAXMG_NAME(solve_leaves)(Halving leaves, Index leaf, Real* d, const Real* e, Index row, Index rows, Real* q,
+                             Index ldq, int* info) {
   constexpr int most = largest_leaf;
   __shared__ Real a[most][most + 1], z[most][most + 1], cosine[most / 2], sine[most / 2];
   __shared__ int first[most / 2], second[most / 2], place[most];
@@ -104,7 +61,7 @@ __device__ void solve_leaf(Halving leaves, Index leaf, Real* d, const Real* e, I
         if (s < n) rotate(r, a[p][lane], a[s][lane]);
       }
       __syncwarp();
-      // Zero but for rounding, which could keep this turning for ever.
+      // Rounding errors here could prevent convergence.
       if (turns) a[first[lane]][second[lane]] = a[second[lane]][first[lane]] = 0;
       __syncwarp();
     }
@@ -125,24 +82,16 @@ __device__ void solve_leaf(Halving leaves, Index leaf, Real* d, const Real* e, I
   }
 }
 
-template <class Real>
-__device__ void take_cut_rows(Halving merges, Index row, const Real* q, Index ldq, Index first, Index count, Real* z) {
+extern "C" __global__ void JAXMG_NAME(take_cut_rows)(Halving merges, Index row, const Real* q, Index ldq, Index first,
+                                                     Index count, Real* z) {
   const Index i = first + blockIdx.x * static_cast<Index>(blockDim.x) + threadIdx.x;
   if (i < first + count) z[i] = q[merges.cut_row(i) - row + i * ldq];
 }
 
-// The row of Q, counted from the first own one, that a thread works on: blocks in y cover the rows of a part. Negative
-// if there is none.
-__device__ inline Index row_of_thread(Halving parts, Index part, Index row, Index rows) {
-  const Index top = parts.begin(part) - row, bottom = parts.end(part) - row;
-  const Index i = (top > 0 ? top : 0) + blockIdx.y * static_cast<Index>(blockDim.x) + threadIdx.x;
-  return i < bottom && i < rows ? i : -1;
-}
-
 // A chain for each block in x.
-template <class Real>
-__device__ void rotate_columns(Halving merges, const ColumnChains<Real>& chains, Index row, Index rows,
-                               const Real* __restrict__ from, Index ld_from, Real* __restrict__ to, Index ld_to) {
+extern "C" __global__ void JAXMG_NAME(rotate_columns)(Halving merges, const __grid_constant__ ColumnChains<Real> chains,
+                                                      Index row, Index rows, const Real* from, Index ld_from, Real* to,
+                                                      Index ld_to) {
   const int begin = chains.begin[blockIdx.x], end = chains.begin[blockIdx.x + 1];
   const Index i = row_of_thread(merges, merges.part_of(chains.source[begin]), row, rows);
   if (i < 0) return;
@@ -156,21 +105,8 @@ __device__ void rotate_columns(Halving merges, const ColumnChains<Real>& chains,
   to[i + chains.target[end - 1] * ld_to] = running;
 }
 
-// What a warp needs to know of its number; its lanes agree.
-struct NumberOfWarp {
-  Index i, part, begin;
-  int number;
-
-  __device__ NumberOfWarp(Halving merges, Index first) {
-    i = first + (blockIdx.x * static_cast<Index>(blockDim.x) + threadIdx.x) / 32;
-    part = merges.part_of(i);
-    begin = merges.begin(part);
-    number = static_cast<int>(i - begin);
-  }
-};
-
-template <class Real>
-__device__ void solve_secular(const MergeLevel<Real>& level, Index first, Index count, int* info) {
+// The root, or the deflated eigenvalue, of the number of this warp.
+__device__ inline void find_root(const MergeLevel<Real>& level, Index first, Index count, int* info) {
   const NumberOfWarp at(level.merges, first);
   if (at.i >= first + count) return;
   const int kept = level.kept[at.part];
@@ -188,8 +124,13 @@ __device__ void solve_secular(const MergeLevel<Real>& level, Index first, Index 
   if (!root.converged) atomicMin(info, static_cast<int>(at.i) + 1);
 }
 
-template <class Real>
-__device__ void adapt_weights(const MergeLevel<Real>& level, Index first, Index count) {
+extern "C" __global__ void __launch_bounds__(128)
+    JAXMG_NAME(solve_secular)(const __grid_constant__ MergeLevel<Real> level, Index first, Index count, int* info) {
+  find_root(level, first, count, info);
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+    JAXMG_NAME(adapt_weights)(const __grid_constant__ MergeLevel<Real> level, Index first, Index count) {
   const NumberOfWarp at(level.merges, first);
   if (at.i >= first + count) return;
   const int kept = level.kept[at.part];
@@ -200,9 +141,9 @@ __device__ void adapt_weights(const MergeLevel<Real>& level, Index first, Index 
 }
 
 // A column for each block in x, from `column` on.
-template <class Real>
-__device__ void keep_deflated(const MergeLevel<Real>& level, Index column, Index row, Index rows, const Real* from,
-                              Index ld_from, Real* to, Index ld_to) {
+extern "C" __global__ void JAXMG_NAME(keep_deflated)(const __grid_constant__ MergeLevel<Real> level, Index column,
+                                                     Index row, Index rows, const Real* from, Index ld_from, Real* to,
+                                                     Index ld_to) {
   const Index j = column + blockIdx.x, part = level.merges.part_of(j);
   const Index i = row_of_thread(level.merges, part, row, rows);
   if (i < 0) return;
@@ -211,8 +152,8 @@ __device__ void keep_deflated(const MergeLevel<Real>& level, Index column, Index
 }
 
 // A column of S for each block.
-template <class Real>
-__device__ void secular_vectors(const MergeLevel<Real>& level, Index first, Real* s, Index lds) {
+extern "C" __global__ void JAXMG_NAME(secular_vectors)(const __grid_constant__ MergeLevel<Real> level, Index first,
+                                                       Real* s, Index lds) {
   const Index i = first + blockIdx.x, part = level.merges.part_of(i), begin = level.merges.begin(part);
   const int kept = level.kept[part];
   if (i - begin >= kept) return;
@@ -228,13 +169,13 @@ __device__ void secular_vectors(const MergeLevel<Real>& level, Index first, Real
   }
 }
 
-// Four threads for each eigenvalue count at four points, which divide its interval into fifths. Counts of one block go
-// through the matrix together.
 constexpr int bisection_points = 4;
 constexpr int bisection_tile = 512;
 
-template <class Real>
-__device__ void bisect(Index n, const Real* d, const Real* squares, Real low, Real high, Index first, Index count,
+// Four threads for each eigenvalue count at four points, which divide its interval into fifths. The counts of a block
+// read the matrix together.
+extern "C" __global__ void __launch_bounds__(128)
+    JAXMG_NAME(bisect)(Index n, const Real* d, const Real* squares, Real low, Real high, Index first, Index count,
                        Real* w, Index stride) {
   __shared__ Real diagonal[bisection_tile], square[bisection_tile];
   constexpr int steps = sizeof(Real) == 8 ? 25 : 12;  // 5^steps is 2 to the power of bisection_steps or more
@@ -257,7 +198,7 @@ __device__ void bisect(Index n, const Real* d, const Real* squares, Real low, Re
         negative += pivot < 0;
       }
     }
-    // The eigenvalue lies beyond the points before the first one that has it on its left.
+    // The eigenvalue lies between the first point with more smaller eigenvalues than its number, and the point before.
     const unsigned left = __ballot_sync(whole_warp, negative > first + at) >> (threadIdx.x % 32 - point);
     const unsigned own = left & ((1u << bisection_points) - 1);
     const int before = own == 0 ? bisection_points : __ffs(static_cast<int>(own)) - 1;
@@ -269,8 +210,8 @@ __device__ void bisect(Index n, const Real* d, const Real* squares, Real low, Re
 }
 
 // Real numbers become the real parts of complex ones.
-template <class Real>
-__device__ void widen(const Real* from, Index ld_from, Index rows, Index columns, Real* to, Index ld_to) {
+extern "C" __global__ void JAXMG_NAME(widen)(const Real* from, Index ld_from, Index rows, Index columns, Real* to,
+                                             Index ld_to) {
   for (Index i = blockIdx.x * static_cast<Index>(blockDim.x) + threadIdx.x; i < rows * columns;
        i += static_cast<Index>(gridDim.x) * blockDim.x) {
     const Index column = i / rows, row = i - column * rows;
@@ -279,5 +220,3 @@ __device__ void widen(const Real* from, Index ld_from, Index rows, Index columns
     scalar[1] = 0;
   }
 }
-
-}  // namespace jaxmg

@@ -1,5 +1,5 @@
-// The engine of the CPU: LAPACK and BLAS on threads, one thread a rank. Every call has finished when it
-// returns, so lanes and events have nothing to do. It is the oracle the CUDA engine is tested against.
+// The CPU engine: LAPACK and BLAS, with one thread for each rank. Every call has finished when it returns, so lanes and
+// events are empty. It is the oracle of the CUDA engine's tests.
 #pragma once
 
 #include <algorithm>
@@ -12,13 +12,16 @@
 #include "core/batch.h"
 #include "core/error.h"
 #include "core/scalar.h"
-#include "engine/eigen_engine.h"
+#include "engine/band_ops.h"
+#include "engine/cholesky_ops.h"
 #include "engine/engine.h"
 #include "engine/host/blas.h"
 #include "engine/host/chase.h"
 #include "engine/host/tridiagonal.h"
+#include "engine/panel_qr_ops.h"
 #include "engine/reflectors.h"
 #include "engine/scaling.h"
+#include "engine/scaling_ops.h"
 
 namespace jaxmg {
 
@@ -36,6 +39,8 @@ class HostEngine : public HostTridiagonal {
   Event record(Lane) { return {}; }
   void wait(Lane, Event) {}
   void join() {}
+
+  // Cholesky.
 
   template <class T>
   void potrf(Lane, MatrixView<T> a, std::int32_t* failed) {
@@ -55,13 +60,15 @@ class HostEngine : public HostTridiagonal {
     if (first <= l.rows) *info = std::min(*info, checked_int(row + first, "info"));
   }
 
+  // BLAS.
+
   template <class T>
-  void trsm(Lane, Side side, Op op, MatrixView<T> l, MatrixView<T> x) {
+  void trsm(Lane, Side side, Uplo uplo, Op op, Diag diag, MatrixView<T> a, MatrixView<T> x) {
     if (x.empty()) return;
-    const int m = checked_int(x.rows, "m"), n = checked_int(x.columns, "n"), lda = leading(l), ldb = leading(x);
+    const int m = checked_int(x.rows, "m"), n = checked_int(x.columns, "n"), lda = leading(a), ldb = leading(x);
     const T one = 1;
-    Blas<T>::instance().trsm(side == Side::left ? "L" : "R", "L", letter(op), "N", &m, &n, &one, l.data, &lda, x.data,
-                             &ldb);
+    Blas<T>::instance().trsm(side == Side::left ? "L" : "R", uplo == Uplo::lower ? "L" : "U", letter(op),
+                             diag == Diag::unit ? "U" : "N", &m, &n, &one, a.data, &lda, x.data, &ldb);
   }
 
   template <class T>
@@ -114,6 +121,14 @@ class HostEngine : public HostTridiagonal {
   }
 
   template <class T>
+  void unit_lower(Lane, MatrixView<T> a) {
+    for (std::int64_t j = 0; j < a.columns; ++j) {
+      std::fill_n(a.at(0, j), std::min(j, a.rows), T(0));
+      if (j < a.rows) *a.at(j, j) = T(1);
+    }
+  }
+
+  template <class T>
   void subtract(Lane, const std::vector<MatrixView<T>>& terms, MatrixView<T> x) {
     for (const MatrixView<T>& term : terms) {
       for (std::int64_t j = 0; j < x.columns; ++j) {
@@ -122,6 +137,8 @@ class HostEngine : public HostTridiagonal {
     }
   }
 
+  // Exchanges.
+
   void exchange(Lane lane, const std::vector<Block>& blocks) {
     if (communicator_ != nullptr) {
       communicator_->exchange(blocks);
@@ -129,6 +146,17 @@ class HostEngine : public HostTridiagonal {
       copy_all(lane, blocks);
     }
   }
+
+  void copy_all(Lane, const std::vector<Block>& blocks) {
+    for (const Block& block : blocks) {
+      for (std::int64_t j = 0; j < block.columns; ++j) {
+        std::memcpy(block.to + j * block.to_pitch, block.from + j * block.from_pitch,
+                    static_cast<std::size_t>(block.column_bytes));
+      }
+    }
+  }
+
+  // Status.
 
   void set_info(Lane, std::int32_t* info, std::int32_t value) { *info = value; }
 
@@ -142,36 +170,7 @@ class HostEngine : public HostTridiagonal {
     }
   }
 
-  // Dense to band and back, see BandReductionEngine.
-
-  template <class T>
-  void geqrt(Lane, MatrixView<T> a, MatrixView<T> t, T*) {
-    if (a.empty()) return;
-    const int m = checked_int(a.rows, "m"), n = checked_int(a.columns, "n"), k = std::min(m, n);
-    const int lda = leading(a), ldt = leading(t), lwork = 32 * n;  // ILAENV's block size for geqrf is 32
-    std::vector<T> tau(static_cast<std::size_t>(k)), work(static_cast<std::size_t>(lwork));
-    int info = 0;
-    Blas<T>::instance().geqrf(&m, &n, a.data, &lda, tau.data(), work.data(), &lwork, &info);
-    zero(Lane::panel, t);
-    Blas<T>::instance().larft("F", "C", &m, &k, a.data, &lda, tau.data(), t.data, &ldt);
-  }
-
-  template <class T>
-  void unit_lower(Lane, MatrixView<T> a) {
-    for (std::int64_t j = 0; j < a.columns; ++j) {
-      std::fill_n(a.at(0, j), std::min(j, a.rows), T(0));
-      if (j < a.rows) *a.at(j, j) = T(1);
-    }
-  }
-
-  void copy_all(Lane, const std::vector<Block>& blocks) {
-    for (const Block& block : blocks) {
-      for (std::int64_t j = 0; j < block.columns; ++j) {
-        std::memcpy(block.to + j * block.to_pitch, block.from + j * block.from_pitch,
-                    static_cast<std::size_t>(block.column_bytes));
-      }
-    }
-  }
+  // Scaling.
 
   template <class T>
   void largest(Lane, MatrixView<T> a, Real<T>* norm) {
@@ -210,7 +209,21 @@ class HostEngine : public HostTridiagonal {
     }
   }
 
-  // Band to tridiagonal and back, see BulgeChasingEngine.
+  // Panel QR.
+
+  template <class T>
+  void geqrt(Lane, MatrixView<T> a, MatrixView<T> t, T*) {
+    if (a.empty()) return;
+    const int m = checked_int(a.rows, "m"), n = checked_int(a.columns, "n"), k = std::min(m, n);
+    const int lda = leading(a), ldt = leading(t), lwork = 32 * n;  // ILAENV's block size for geqrf is 32
+    std::vector<T> tau(static_cast<std::size_t>(k)), work(static_cast<std::size_t>(lwork));
+    int info = 0;
+    Blas<T>::instance().geqrf(&m, &n, a.data, &lda, tau.data(), work.data(), &lwork, &info);
+    zero(Lane::panel, t);
+    Blas<T>::instance().larft("F", "C", &m, &k, a.data, &lda, tau.data(), t.data, &ldt);
+  }
+
+  // Band to tridiagonal and back.
 
   template <class T>
   void chase(Lane, MatrixView<T> band, const Reflectors<T>& reflectors, std::int32_t*, Real<T>* d, Real<T>* e,
@@ -270,13 +283,13 @@ class HostEngine : public HostTridiagonal {
  private:
   HostEngine() = default;
 
-  static const char* letter(Op op) { return op == Op::none ? "N" : "C"; }
+  static const char* letter(Op op) { return op == Op::none ? "N" : op == Op::transpose ? "T" : "C"; }
   template <class T>
   static int leading(MatrixView<T> a) {
     return std::max(1, checked_int(a.ld, "leading dimension"));
   }
 
-  Communicator* communicator_ = nullptr;  // none: there is no other rank
+  Communicator* communicator_ = nullptr;  // null: this is the only rank
 };
 
 }  // namespace jaxmg

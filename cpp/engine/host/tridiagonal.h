@@ -1,4 +1,4 @@
-// The host engine's part in symmetric tridiagonal eigenproblems, see TridiagonalEngine. One lane sums everything.
+// The host engine's operations of symmetric tridiagonal eigenproblems, TridiagonalOps. One thread forms all sums.
 #pragma once
 
 #include <algorithm>
@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 #include "engine/secular.h"
 #include "engine/tridiagonal.h"
+#include "engine/tridiagonal_ops.h"
 
 namespace jaxmg {
 
@@ -30,7 +31,7 @@ class HostTridiagonal {
     std::copy_n(from, count, to);
   }
 
-  // Parts are halved down to this size. (A merge of small parts costs less than Jacobi's method for the whole.)
+  // A merge of small parts costs less than Jacobi's method for the whole.
   static constexpr std::int64_t leaf_rows = 16;
 
   template <class R>
@@ -153,8 +154,8 @@ class HostTridiagonal {
 
   template <class R>
   void bisect(Lane, std::int64_t n, const R* d, const R* squares, R low, R high, std::int64_t first, MatrixView<R> w) {
-    // Eigenvalues at a time: divisions of one count wait for each other. Counts are of type R, for the compiler to
-    // keep them beside the pivots.
+    // Several eigenvalues at a time, since the divisions of one count depend on each other. Counts are of type R, so
+    // that the compiler vectorises them with the pivots.
     constexpr std::size_t width = 64;
     std::array<R, width> bottom, top, x, pivot, count, wanted;
     for (std::int64_t at = 0; at < w.columns; at += width) {
@@ -197,7 +198,7 @@ class HostTridiagonal {
     }
   }
 
-  // A becomes diagonal, Z is multiplied by the eigenvectors. Returns whether that came to an end.
+  // Diagonalises A and multiplies Z by the eigenvectors. Returns whether it converged.
   template <class R>
   static bool jacobi(MatrixView<R> a, MatrixView<R> z) {
     const int n = static_cast<int>(a.rows), players = n + n % 2;
@@ -214,7 +215,7 @@ class HostTridiagonal {
           turned = true;
           for (int i = 0; i < n; ++i) rotate(r, *a.at(i, p), *a.at(i, q));
           for (int i = 0; i < n; ++i) rotate(r, *a.at(p, i), *a.at(q, i));
-          *a.at(p, q) = *a.at(q, p) = 0;  // but for rounding, which could keep this turning for ever
+          *a.at(p, q) = *a.at(q, p) = 0;  // rounding errors here could prevent convergence
           for (int i = 0; i < n; ++i) rotate(r, *z.at(i, p), *z.at(i, q));
         }
       }

@@ -7,15 +7,15 @@
 #include <cstdint>
 #include <optional>
 
-#include "algorithms/mirror.h"
-#include "algorithms/move_columns.h"
-#include "algorithms/redistribute.h"
+#include "algorithms/cholesky/factor_status.h"
+#include "algorithms/moves/mirror.h"
+#include "algorithms/moves/move_columns.h"
+#include "algorithms/moves/redistribute.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
 #include "layout/column_moves.h"
 #include "planner/block_columns.h"
-#include "routines/factor_status.h"
 #include "routines/posv.h"
 #include "routines/potrf.h"
 #include "routines/potri.h"

@@ -5,15 +5,15 @@
 #include <cstdint>
 #include <vector>
 
-#include "algorithms/mirror.h"
-#include "algorithms/move_columns.h"
-#include "algorithms/redistribute.h"
-#include "algorithms/scale_matrix.h"
-#include "algorithms/share_entries.h"
-#include "algorithms/turn.h"
+#include "algorithms/cholesky/factor_status.h"
+#include "algorithms/eigen/scale_matrix.h"
+#include "algorithms/moves/adjoint_in_place.h"
+#include "algorithms/moves/mirror.h"
+#include "algorithms/moves/move_columns.h"
+#include "algorithms/moves/redistribute.h"
+#include "algorithms/moves/share_entries.h"
 #include "layout/tile_columns.h"
 #include "planner/block_columns.h"
-#include "routines/factor_status.h"
 #include "routines/serve.h"
 #include "routines/served/cusolvermg/cholesky.h"
 #include "routines/syevd.h"
@@ -110,7 +110,7 @@ struct Served<CusolverMg, routines::Syevd> {
     engine.conclude(lane, infos, eigenvalues, info.data);
     if (!z.empty()) engine.conclude(lane, infos, z, info.data);
     engine.join();
-    if (!z.empty() && q.as_columns) turn(engine, lane, z, w.turned.adjoint);
+    if (!z.empty() && q.as_columns) adjoint_in_place(engine, lane, z, w.turned.adjoint);
   }
 
  private:

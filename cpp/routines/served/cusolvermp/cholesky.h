@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "algorithms/block_cyclic.h"
-#include "algorithms/redistribute.h"
-#include "algorithms/share_entries.h"
+#include "algorithms/moves/block_cyclic.h"
+#include "algorithms/moves/redistribute.h"
+#include "algorithms/moves/share_entries.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "layout/block_cyclic.h"

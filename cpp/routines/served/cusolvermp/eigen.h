@@ -6,15 +6,15 @@
 #include <cstdint>
 #include <vector>
 
-#include "algorithms/block_cyclic.h"
-#include "algorithms/scale_matrix.h"
-#include "algorithms/share_entries.h"
-#include "algorithms/turn.h"
+#include "algorithms/eigen/scale_matrix.h"
+#include "algorithms/moves/adjoint_in_place.h"
+#include "algorithms/moves/block_cyclic.h"
+#include "algorithms/moves/share_entries.h"
 #include "comm/block.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
-#include "engine/eigen_engine.h"
+#include "engine/scaling_ops.h"
 #include "layout/block_cyclic.h"
 #include "planner/cost_model.h"
 #include "routines/serve.h"
@@ -103,7 +103,7 @@ struct Served<CusolverMp, routines::Syevd> {
     share_entries(engine, lane, w.common.info);
     engine.conclude(lane, w.common.info, eigenvalues, info.data);
     if (!z.empty()) engine.conclude(lane, w.common.info, z, info.data);
-    if (!z.empty() && q.as_columns) turn(engine, lane, z, w.adjoint);
+    if (!z.empty() && q.as_columns) adjoint_in_place(engine, lane, z, w.adjoint);
     engine.join();
   }
 

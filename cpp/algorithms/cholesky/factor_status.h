@@ -1,0 +1,64 @@
+// Status of Cholesky routines: which leading minor is not positive definite, on every rank.
+#pragma once
+
+#include <cstdint>
+
+#include "algorithms/moves/share_entries.h"
+#include "core/arena.h"
+#include "core/matrix_view.h"
+#include "core/staged_arena.h"
+#include "engine/engine.h"
+#include "layout/tile_columns.h"
+
+namespace jaxmg {
+
+// The status of a Cholesky routine, and the memory of its stages.
+class StagedWorkspace : public StagedArena {
+ public:
+  std::int32_t* info;    // an entry for each rank
+  std::int32_t* failed;  // one more word
+
+  StagedWorkspace(Arena arena, const TileColumns& layout)
+      : info(arena.take<std::int32_t>(layout.ranks())), failed(arena.take<std::int32_t>(1)) {
+    static_cast<StagedArena&>(*this) = StagedArena(arena);
+  }
+
+  // The least memory that redistribution needs; it makes use of all of shared().
+  template <class T>
+  void deal(const TileColumns& layout) {
+    carve_stage([&](Arena& arena) {
+      if (layout.ranks() > 1) arena.take<T>(layout.order() * layout.tile());
+    });
+  }
+};
+
+// Sets info to `known`; by default there is no failure.
+template <class E>
+void begin_status(E& engine, const StagedWorkspace& w, std::int32_t known = no_failure) {
+  engine.set_info(Lane::panel, w.info + engine.rank(), known);
+  engine.set_info(Lane::panel, w.failed, 0);
+  engine.join();
+}
+
+// Finds failures of a dealt factor on its diagonal. A factor of an indefinite matrix is NaN throughout, and results
+// made from it become NaN, too.
+template <class T, class E>
+void check_diagonal(E& engine, const TileColumns& layout, MatrixView<T> factor, const StagedWorkspace& w,
+                    std::int32_t known = no_failure) {
+  begin_status(engine, w, known);
+  for (const std::int64_t t : layout.tiles_of(engine.rank())) {
+    const std::int64_t width = layout.width(t);
+    engine.check_factor(Lane::panel, factor.block(layout.begin(t), layout.local_offset(t), width, width), w.failed,
+                        layout.begin(t), w.info + engine.rank());
+  }
+  engine.join();
+}
+
+// All ranks agree on the least failing minor; if there is one, x becomes NaN.
+template <class T, class E>
+void conclude(E& engine, MatrixView<T> x, std::int32_t* info, const StagedWorkspace& w) {
+  share_entries(engine, Lane::panel, w.info);
+  engine.conclude(Lane::panel, w.info, x, info);
+}
+
+}  // namespace jaxmg

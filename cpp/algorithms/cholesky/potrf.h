@@ -1,0 +1,301 @@
+// Cholesky factorisation A = L L^H of a matrix dealt in tile columns, right-looking, by block columns of width K.
+//
+//   A11 = L11 L11^H            factor the K x K diagonal block on one rank (round-robin)
+//   L21 = A21 L11^-H           every rank solves its share of the rows
+//   A22 = A22 - L21 L21^H      every rank updates its own tile columns
+//
+// A rank solves the rows with the numbers of its own columns. They are the right operands of its updates, so only the
+// left operand, the whole panel L21, is broadcast. The width K is the depth of the updates, and decides their speed.
+//
+// The diagonal blocks are the critical path, and work is done in the order in which that path needs it. The rows of a
+// panel fall into three parts:
+//   near   rows of the next block column: the next diagonal block waits for them
+//   mid    rows of the block column after it: the near rows of the next panel wait for them
+//   far    all others, with a whole step to spare
+// Updates follow the same order: the next block column, part by part; the block column after it (lane `ahead`); all
+// others (lane `bulk`).
+//
+// Right-hand sides may go along: with Y1 = L11^-1 B1 and B2 = B2 - L21 Y1 the factorisation leaves Y = L^-1 B.
+//
+// Only the lower triangle is read. On return tile columns hold L from their diagonal downwards; elements above the
+// diagonal are undefined. The panel is solved with L11 itself, never with an inverse of it: the explicit inverse costs
+// two digits on ill-conditioned matrices (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section
+// 8.2).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "algorithms/cholesky/panel.h"
+#include "core/arena.h"
+#include "core/matrix_view.h"
+#include "engine/cholesky_ops.h"
+#include "engine/engine.h"
+#include "layout/block_columns.h"
+#include "layout/tile_columns.h"
+#include "layout/tiled_shard.h"
+
+namespace jaxmg {
+
+// Block columns alternate between `slots` sets of buffers; `nrhs` right-hand sides go along.
+template <class T>
+struct PotrfWorkspace {
+  std::int32_t* failed;                  // potrf's info
+  std::vector<MatrixView<T>> diagonals;  // L11, lower triangle
+  std::vector<MatrixView<T>> own_rows;   // this rank's rows of L21, packed
+  std::vector<Panel<T>> panels;          // all rows of L21
+  MatrixView<T> own_rhs;                 // this rank's rows of the right-hand sides, packed
+
+  PotrfWorkspace(Arena& arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots, std::int64_t nrhs) {
+    failed = arena.take<std::int32_t>(slots);
+    if (layout.ranks() == 1) return;
+    if (nrhs > 0) own_rhs = arena.matrix<T>(layout.shard(), nrhs);
+    for (std::int64_t i = 0; i < slots; ++i) {
+      diagonals.push_back(arena.matrix<T>(depth, depth));
+      own_rows.push_back(arena.matrix<T>(layout.shard(), depth));
+      panels.emplace_back(arena, layout.order(), depth);
+    }
+  }
+};
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E> && CholeskyOps<E, T>
+class Potrf {
+ public:
+  // `rhs` may be empty; otherwise every rank passes all of B (n rows) and receives Y.
+  Potrf(E& engine, const TileColumns& layout, std::int64_t depth, MatrixView<T> a, MatrixView<T> rhs,
+        PotrfWorkspace<T>& workspace, std::int32_t* info)
+      : e_(engine),
+        layout_(layout),
+        a_{layout, a, engine.rank()},
+        rhs_(rhs),
+        w_(workspace),
+        info_(info),
+        columns_(block_columns(layout, depth)) {}
+
+  void run() {
+    if (e_.size() == 1) {
+      const auto a = a_.columns.block(0, 0, layout_.order(), layout_.order());
+      e_.potrf(Lane::panel, a, w_.failed);
+      e_.check_factor(Lane::panel, a, w_.failed, 0, info_);
+      e_.trsm(Lane::panel, Side::left, Uplo::lower, Op::none, Diag::non_unit, a, rhs_);
+    } else {
+      steps_.resize(columns_.size());
+      for (std::size_t o = 0; o < columns_.size(); ++o) {
+        factor_diagonal(o);
+        solve_near(o);
+        solve_mid(o);
+        solve_far(o);
+        write_back(o);
+        update_others(o);
+        solve_rhs(o);
+      }
+    }
+    e_.join();
+  }
+
+ private:
+  using Event = typename E::Event;
+  // Events of one step, named by what is ready on this rank.
+  struct Step {
+    // Of L11 and L21, on every rank.
+    Event diagonal_ready, near_rows_ready, mid_rows_ready, all_rows_ready;
+    // Of the next block column, after this step's update: the diagonal block; the near and mid rows; the rows that the
+    // mid rows of the next panel are solved from; all rows.
+    Event next_diagonal_updated, next_mid_rows_updated, next_far_front_updated, next_column_updated;
+    // The block column after it; of all others, the one that `ahead` updates in the next step; all others.
+    Event ahead_updated, bulk_front_updated, bulk_updated;
+    Event written_back, rhs_updated;
+  };
+
+  std::size_t slot(std::size_t o) const { return o % w_.panels.size(); }
+  // The first tile and row of block column o; the end of the matrix where there is none.
+  std::int64_t first_tile(std::size_t o) const {
+    return o < columns_.size() ? columns_[o].first_tile : layout_.count();
+  }
+  std::int64_t first_row(std::size_t o) const { return o < columns_.size() ? columns_[o].begin : layout_.order(); }
+
+  MatrixView<T> diagonal(std::size_t o) const {
+    return w_.diagonals[slot(o)].block(0, 0, columns_[o].width(), columns_[o].width());
+  }
+
+  // Calls visit(t) for this rank's tile columns in block column o.
+  template <class Visit>
+  void each_own(std::size_t o, Visit&& visit) {
+    a_.each_own(first_tile(o), first_tile(o + 1), visit);
+  }
+
+  // Before a lane overwrites the buffers of a slot, all lanes must have finished the step that last used it.
+  void await_slot(Lane lane, std::size_t o) {
+    if (o < w_.panels.size()) return;
+    const Step& last = steps_[o - w_.panels.size()];
+    for (const Event& use : {last.next_mid_rows_updated, last.next_column_updated, last.ahead_updated,
+                             last.bulk_updated, last.written_back, last.rhs_updated}) {
+      e_.wait(lane, use);
+    }
+  }
+
+  // Gathers A11 on the rank that factors it, and broadcasts L11.
+  void factor_diagonal(std::size_t o) {
+    const BlockColumn& column = columns_[o];
+    const int master = static_cast<int>(o) % e_.size();
+    if (o > 0) e_.wait(Lane::diagonal, steps_[o - 1].next_diagonal_updated);
+    await_slot(Lane::diagonal, o);
+    std::vector<Block> gather;
+    for (std::int64_t t = column.first_tile; t < column.last_tile; ++t) {
+      const std::int64_t at = layout_.begin(t) - column.begin;
+      gather.push_back(make_block(layout_.owner(t), master, a_.tile(t, layout_.begin(t), column.end),
+                                  diagonal(o).block(at, at, column.width() - at, layout_.width(t))));
+    }
+    e_.exchange(Lane::diagonal, gather);
+    std::int32_t* const failed = w_.failed + slot(o);
+    if (e_.rank() == master) e_.potrf(Lane::diagonal, diagonal(o), failed);
+    // The whole square, one contiguous run of bytes, travels faster than its lower triangle.
+    e_.exchange(Lane::diagonal, {make_block(master, all_ranks, diagonal(o), diagonal(o))});
+    steps_[o].diagonal_ready = e_.record(Lane::diagonal);
+    if (e_.rank() == master) {
+      e_.wait(Lane::rhs, steps_[o].diagonal_ready);
+      e_.check_factor(Lane::rhs, diagonal(o), failed, column.begin, info_);
+    }
+  }
+
+  // L21 = A21 L11^-H in the rows of tiles [first, last): every rank gathers its own rows from the owners of the block
+  // column, solves, and broadcasts them.
+  void solve_tiles(Lane lane, std::size_t o, std::int64_t first, std::int64_t last) {
+    const BlockColumn& column = columns_[o];
+    const MatrixView<T> own_rows = w_.own_rows[slot(o)];
+    std::vector<Block> gather, broadcast;
+    for (std::int64_t t = first; t < last; ++t) {
+      for (std::int64_t c = column.first_tile; c < column.last_tile; ++c) {
+        const auto to = own_rows.block(layout_.packed_offset(t), layout_.begin(c) - column.begin, layout_.width(t),
+                                       layout_.width(c));
+        gather.push_back(
+            make_block(layout_.owner(c), layout_.owner(t), a_.tile(c, layout_.begin(t), layout_.end(t)), to));
+      }
+      w_.panels[slot(o)].pieces(
+          layout_.begin(t), layout_.end(t), 0, column.width(), [&](std::int64_t row, MatrixView<T> to) {
+            const std::int64_t from = layout_.packed_offset(t) + row - layout_.begin(t);
+            broadcast.push_back(
+                make_block(layout_.owner(t), all_ranks, own_rows.block(from, 0, to.rows, to.columns), to));
+          });
+    }
+    e_.exchange(lane, gather);
+    e_.wait(lane, steps_[o].diagonal_ready);
+    const std::int64_t begin = layout_.packed_before(e_.rank(), first);
+    const std::int64_t end = layout_.packed_before(e_.rank(), last);
+    e_.trsm(lane, Side::right, Uplo::lower, Op::conj_transpose, Diag::non_unit, diagonal(o),
+            own_rows.block(begin, 0, end - begin, column.width()));
+    e_.exchange(lane, broadcast);
+  }
+
+  // A22 = A22 - L21 L21^H in rows [begin, end) of own tiles of block column `target`, from the diagonal down.
+  void update(Lane lane, std::size_t o, std::size_t target, std::int64_t begin, std::int64_t end) {
+    const std::int64_t depth = columns_[o].width();
+    each_own(target, [&](std::int64_t t) {
+      const auto right = w_.own_rows[slot(o)].block(layout_.packed_offset(t), 0, layout_.width(t), depth);
+      w_.panels[slot(o)].pieces(
+          std::max(begin, layout_.begin(t)), end, 0, depth, [&](std::int64_t row, MatrixView<T> left) {
+            e_.gemm(lane, Op::none, Op::conj_transpose, T(-1), left, right, a_.tile(t, row, row + left.rows));
+          });
+    });
+  }
+
+  void solve_near(std::size_t o) {
+    await_slot(Lane::panel, o);
+    solve_tiles(Lane::panel, o, first_tile(o + 1), first_tile(o + 2));
+    steps_[o].near_rows_ready = e_.record(Lane::panel);
+    if (o > 0) e_.wait(Lane::panel, steps_[o - 1].ahead_updated);
+    update(Lane::panel, o, o + 1, first_row(o + 1), first_row(o + 2));
+    steps_[o].next_diagonal_updated = e_.record(Lane::panel);
+  }
+
+  void solve_mid(std::size_t o) {
+    if (o > 0) e_.wait(Lane::panel, steps_[o - 1].next_far_front_updated);
+    solve_tiles(Lane::panel, o, first_tile(o + 2), first_tile(o + 3));
+    steps_[o].mid_rows_ready = e_.record(Lane::panel);
+    update(Lane::panel, o, o + 1, first_row(o + 2), first_row(o + 3));
+    steps_[o].next_mid_rows_updated = e_.record(Lane::panel);
+  }
+
+  void solve_far(std::size_t o) {
+    await_slot(Lane::rows, o);
+    solve_tiles(Lane::rows, o, first_tile(o + 3), layout_.count());
+    e_.wait(Lane::rows, steps_[o].mid_rows_ready);
+    steps_[o].all_rows_ready = e_.record(Lane::rows);
+    if (o > 0) e_.wait(Lane::rows, steps_[o - 1].ahead_updated);
+    update(Lane::rows, o, o + 1, first_row(o + 3), first_row(o + 4));
+    steps_[o].next_far_front_updated = e_.record(Lane::rows);
+    update(Lane::rows, o, o + 1, first_row(o + 4), layout_.order());
+    steps_[o].next_column_updated = e_.record(Lane::rows);
+  }
+
+  // Copies L11 and L21 back to the block column, whose contents no lane needs any more.
+  void write_back(std::size_t o) {
+    const BlockColumn& column = columns_[o];
+    each_own(o, [&](std::int64_t t) {
+      const std::int64_t at = layout_.begin(t) - column.begin;
+      e_.copy(Lane::rows, w_.diagonals[slot(o)].block(at, at, column.width() - at, layout_.width(t)),
+              a_.tile(t, layout_.begin(t), column.end));
+      w_.panels[slot(o)].pieces(
+          column.end, layout_.order(), at, layout_.width(t),
+          [&](std::int64_t row, MatrixView<T> from) { e_.copy(Lane::rows, from, a_.tile(t, row, row + from.rows)); });
+    });
+    steps_[o].written_back = e_.record(Lane::rows);
+  }
+
+  void update_others(std::size_t o) {
+    e_.wait(Lane::ahead, steps_[o].all_rows_ready);
+    if (o > 0) e_.wait(Lane::ahead, steps_[o - 1].bulk_front_updated);
+    update(Lane::ahead, o, o + 2, first_row(o + 2), layout_.order());
+    steps_[o].ahead_updated = e_.record(Lane::ahead);
+
+    e_.wait(Lane::bulk, steps_[o].all_rows_ready);
+    update(Lane::bulk, o, o + 3, first_row(o + 3), layout_.order());
+    steps_[o].bulk_front_updated = e_.record(Lane::bulk);
+    for (std::size_t target = o + 4; target < columns_.size(); ++target) {
+      update(Lane::bulk, o, target, first_row(target), layout_.order());
+    }
+    steps_[o].bulk_updated = e_.record(Lane::bulk);
+  }
+
+  // Y1 = L11^-1 B1 on every rank; B2 = B2 - L21 Y1 in own rows, which are broadcast when their block column comes.
+  void solve_rhs(std::size_t o) {
+    const BlockColumn& column = columns_[o];
+    if (!rhs_.empty()) {
+      const std::int64_t nrhs = rhs_.columns;
+      const auto in_own = [&](std::int64_t t) {
+        return w_.own_rhs.block(layout_.packed_offset(t), 0, layout_.width(t), nrhs);
+      };
+      const auto in_all = [&](std::int64_t t) { return rhs_.block(layout_.begin(t), 0, layout_.width(t), nrhs); };
+      if (o == 0) {
+        for (const std::int64_t t : layout_.tiles_of(e_.rank())) e_.copy(Lane::rhs, in_all(t), in_own(t));
+      }
+      std::vector<Block> broadcast;
+      for (std::int64_t t = column.first_tile; t < column.last_tile; ++t) {
+        broadcast.push_back(make_block(layout_.owner(t), all_ranks, in_own(t), in_all(t)));
+      }
+      e_.exchange(Lane::rhs, broadcast);
+      const auto y = rhs_.block(column.begin, 0, column.width(), nrhs);
+      e_.wait(Lane::rhs, steps_[o].diagonal_ready);
+      e_.trsm(Lane::rhs, Side::left, Uplo::lower, Op::none, Diag::non_unit, diagonal(o), y);
+      e_.wait(Lane::rhs, steps_[o].all_rows_ready);
+      const std::int64_t done = layout_.packed_before(e_.rank(), column.last_tile);
+      const std::int64_t left = layout_.packed_total(e_.rank()) - done;
+      e_.gemm(Lane::rhs, Op::none, Op::none, T(-1), w_.own_rows[slot(o)].block(done, 0, left, column.width()), y,
+              w_.own_rhs.block(done, 0, left, nrhs));
+    }
+    steps_[o].rhs_updated = e_.record(Lane::rhs);
+  }
+
+  E& e_;
+  const TileColumns& layout_;
+  TiledShard<T> a_;
+  MatrixView<T> rhs_;
+  PotrfWorkspace<T>& w_;
+  std::int32_t* info_;  // this rank's entry
+  std::vector<BlockColumn> columns_;
+  std::vector<Step> steps_;
+};
+
+}  // namespace jaxmg

@@ -1,0 +1,42 @@
+// Scales a matrix so that squares of its elements neither over- nor underflow (see engine/scaling.h).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "algorithms/moves/share_entries.h"
+#include "core/matrix_view.h"
+#include "core/scalar.h"
+#include "engine/engine.h"
+#include "engine/scaling_ops.h"
+#include "layout/tile_columns.h"
+
+namespace jaxmg {
+
+// A = scale A, for the scale that choose_scale computes from the norms of all ranks; `own` are this rank's parts of A.
+// A matrix that is not finite becomes zero, so that every later stage terminates, and is reported in *info.
+template <class T, class E>
+  requires BlasOps<E, Real<T>> && ExchangeOps<E> && ScalingOps<E, T>
+void scale_matrix(E& e, Lane lane, const std::vector<MatrixView<T>>& own, Real<T>* norms, Real<T>* scale,
+                  std::int32_t* info) {
+  Real<T>* const norm = norms + e.rank();
+  e.zero(lane, MatrixView<Real<T>>{norm, 1, 1, 1});
+  for (const MatrixView<T>& part : own) e.largest(lane, part, norm);
+  share_entries(e, lane, norms);
+  e.choose_scale(lane, norms, scale, info);
+  for (const MatrixView<T>& part : own) e.multiply(lane, scale, part);
+}
+
+// The same for tile columns.
+template <class T, class E>
+  requires BlasOps<E, Real<T>> && ExchangeOps<E> && ScalingOps<E, T>
+void scale_matrix(E& e, Lane lane, const TileColumns& layout, MatrixView<T> a, Real<T>* norms, Real<T>* scale,
+                  std::int32_t* info) {
+  std::vector<MatrixView<T>> own;
+  for (const Span& span : layout.spans(e.rank(), 0, layout.count())) {
+    own.push_back(a.block(0, span.begin, a.rows, span.width));
+  }
+  scale_matrix<T>(e, lane, own, norms, scale, info);
+}
+
+}  // namespace jaxmg

@@ -1,0 +1,151 @@
+// The CUDA engine's operations on matrices (BlasOps): cuBLAS and a few kernels.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/error.h"
+#include "core/matrix_view.h"
+#include "core/scalar.h"
+#include "engine/cuda/blas.h"
+#include "engine/cuda/check.h"
+#include "engine/cuda/kernel_abi.h"
+#include "engine/cuda/lanes.h"
+#include "engine/cuda/launch.h"
+#include "engine/engine.h"
+
+namespace jaxmg::cuda {
+
+// Real numbers of a scalar. Many kernels take a complex matrix as a real one of twice the rows.
+template <class T>
+inline constexpr int reals = is_complex<T> ? 2 : 1;
+
+template <class T>
+int leading(MatrixView<T> a) {
+  return checked_int(std::max<std::int64_t>(1, a.ld), "leading dimension");
+}
+
+class CudaBlasOps {
+ public:
+  explicit CudaBlasOps(const Lanes& lanes) : lanes_(lanes) {}
+
+  template <class T>
+  void trsm(Lane lane, Side side, Uplo uplo, Op op, Diag diag, MatrixView<T> a, MatrixView<T> x) {
+    if (x.empty()) return;
+    const int m = checked_int(x.rows, "m"), n = checked_int(x.columns, "n");
+    if (side == Side::left && n == 1) {
+      JAXMG_CHECK(cuda::trsv(lanes_.blas(lane), uplo, op, diag, m, a.data, leading(a), x.data));
+    } else {
+      JAXMG_CHECK(cuda::trsm(lanes_.blas(lane), side, uplo, op, diag, m, n, a.data, leading(a), x.data, leading(x)));
+    }
+  }
+
+  template <class T>
+  void gemm(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
+    const std::int64_t depth = opa == Op::none ? a.columns : a.rows;
+    if (c.empty() || depth == 0) return;
+    const T one = 1;
+    cublasHandle_t blas = lanes_.blas(lane);
+    if (c.columns == 1 && opb == Op::none) {
+      JAXMG_CHECK(cuda::gemv(blas, opa, checked_int(a.rows, "m"), checked_int(a.columns, "n"), &alpha, a.data,
+                             leading(a), b.data, &one, c.data));
+      return;
+    }
+    JAXMG_CHECK(cuda::gemm(blas, opa, opb, checked_int(c.rows, "m"), checked_int(c.columns, "n"),
+                           checked_int(depth, "k"), &alpha, a.data, leading(a), b.data, leading(b), &one, c.data,
+                           leading(c)));
+  }
+
+  template <class T>
+  void copy(Lane lane, MatrixView<T> from, MatrixView<T> to) {
+    if (from.empty()) return;
+    JAXMG_CHECK(cudaMemcpy2DAsync(to.data, bytes<T>(to.ld), from.data, bytes<T>(from.ld), bytes<T>(from.rows),
+                                  static_cast<std::size_t>(from.columns), cudaMemcpyDeviceToDevice,
+                                  lanes_.stream(lane)));
+  }
+
+  template <class T>
+  void zero(Lane lane, MatrixView<T> a) {
+    if (a.empty()) return;
+    JAXMG_CHECK(cudaMemset2DAsync(a.data, bytes<T>(a.ld), 0, bytes<T>(a.rows), static_cast<std::size_t>(a.columns),
+                                  lanes_.stream(lane)));
+  }
+
+  template <class T>
+  void conj_transpose(Lane lane, MatrixView<T> from, MatrixView<T> to) {
+    if (from.empty()) return;
+    JAXMG_CHECK(cuda::conj_transpose(lanes_.blas(lane), checked_int(to.rows, "m"), checked_int(to.columns, "n"),
+                                     from.data, leading(from), to.data, leading(to)));
+  }
+
+  template <class T>
+  void identity(Lane lane, MatrixView<T> a) {
+    if (a.empty()) return;
+    zero(lane, a);
+    launch(kernel<"set_diagonal", Real<T>>(), {(a.rows + 255) / 256, 256}, lanes_.stream(lane), a.data,
+           (a.ld + 1) * reals<T>, checked_int(a.rows, "n"));
+  }
+
+  template <class T>
+  void mirror(Lane lane, MatrixView<T> a) {
+    if (a.empty()) return;
+    Grid grid = grid_for(a.rows * a.rows, 1024);
+    grid.threads = 256;
+    launch(kernel<"mirror", T>(), grid, lanes_.stream(lane), a.data, a.ld, checked_int(a.rows, "n"));
+  }
+
+  template <class T>
+  void zero_below(Lane lane, MatrixView<T> a) {
+    if (a.empty()) return;
+    launch(kernel<"zero_below", T>(), grid_of_columns(a.rows, 256), lanes_.stream(lane), a.data, a.ld,
+           checked_int(a.rows, "n"));
+  }
+
+  template <class T>
+  void unit_lower(Lane lane, MatrixView<T> a) {
+    if (a.empty()) return;
+    launch(kernel<"unit_lower", Real<T>>(), grid_of_columns(a.columns, 128), lanes_.stream(lane), a.data,
+           a.ld * reals<T>, checked_int(a.rows, "rows"), checked_int(a.columns, "columns"), reals<T>);
+  }
+
+  template <class T>
+  void subtract(Lane lane, const std::vector<MatrixView<T>>& terms, MatrixView<T> x) {
+    if (x.empty()) return;
+    Subtraction s{};
+    s.x = x.data;
+    s.x_ld = x.ld * reals<T>;
+    s.rows = checked_int(x.rows * reals<T>, "rows");
+    s.columns = checked_int(x.columns, "columns");
+    for (std::size_t i = 0; i < terms.size(); ++i) {
+      s.terms[s.count] = terms[i].data;
+      s.term_ld[s.count++] = terms[i].ld * reals<T>;
+      if (s.count == subtract_terms || i + 1 == terms.size()) {
+        launch(kernel<"subtract", Real<T>>(), grid_for(x.rows * reals<T> * x.columns, 256), lanes_.stream(lane), s);
+        s.count = 0;
+      }
+    }
+  }
+
+  // Copies a real matrix to a complex one.
+  template <class T>
+  void widen(Lane lane, MatrixView<Real<T>> from, MatrixView<T> to) {
+    static_assert(is_complex<T>, "a real matrix is copied");
+    if (from.empty()) return;
+    launch(kernel<"widen", Real<T>>(), grid_for(from.rows * from.columns, 256), lanes_.stream(lane), from.data, from.ld,
+           from.rows, from.columns, to.data, to.ld);
+  }
+
+ private:
+  template <class T>
+  static std::size_t bytes(std::int64_t elements) {
+    return static_cast<std::size_t>(elements) * sizeof(T);
+  }
+
+  const Lanes& lanes_;
+};
+
+}  // namespace jaxmg::cuda

@@ -1,0 +1,96 @@
+// Kernels of real numbers, included by kernels.cu once for each type with Real and JAXMG_NAME. Most take a complex
+// matrix as a real one of twice the rows.
+
+// X = X - sum of terms.
+extern "C" __global__ void JAXMG_NAME(subtract)(const __grid_constant__ Subtraction s) {
+  const long long total = static_cast<long long>(s.rows) * s.columns;
+  for (long long i = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x; i < total;
+       i += static_cast<long long>(gridDim.x) * blockDim.x) {
+    const long long column = i / s.rows, row = i - column * s.rows;
+    Real sum = 0;
+    for (int t = 0; t < s.count; ++t) sum += static_cast<const Real*>(s.terms[t])[row + column * s.term_ld[t]];
+    static_cast<Real*>(s.x)[row + column * s.x_ld] -= sum;
+  }
+}
+
+// The diagonal becomes 1; `stride` reals lie between its elements.
+extern "C" __global__ void JAXMG_NAME(set_diagonal)(Real* a, long long stride, int n) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n) a[i * stride] = 1;
+}
+
+// One block lowers *info to row + the order of the first failing minor, from potrf's own word in *failed and the
+// factor's diagonal, `stride` reals between its elements: not every potrf reports NaN or infinite pivots, but they show
+// there.
+extern "C" __global__ void JAXMG_NAME(check_factor)(const Real* diagonal, long long stride, int n, int row,
+                                                    const int* failed, int* info) {
+  __shared__ int first;
+  if (threadIdx.x == 0) first = *failed > 0 ? *failed : n + 1;
+  __syncthreads();
+  for (int i = threadIdx.x; i < n; i += blockDim.x) {
+    const Real pivot = diagonal[i * stride];
+    if (!(pivot > 0) || !isfinite(pivot)) atomicMin(&first, i + 1);
+  }
+  __syncthreads();
+  if (threadIdx.x == 0 && first <= n && row + first < *info) *info = row + first;
+}
+
+// See StatusOps.
+extern "C" __global__ void JAXMG_NAME(conclude)(const int* info, int ranks, int none, Real* x, long long count,
+                                                int* status) {
+  int first = none;
+  for (int r = 0; r < ranks; ++r) first = info[r] < first ? info[r] : first;
+  if (blockIdx.x == 0 && threadIdx.x == 0) *status = first == none ? 0 : first;
+  if (first == none) return;
+  for (long long i = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x; i < count;
+       i += static_cast<long long>(gridDim.x) * blockDim.x) {
+    x[i] = static_cast<Real>(__longlong_as_double(0x7ff8000000000000LL));
+  }
+}
+
+// Ones on the diagonal, zeros above it; a scalar is one real number or two.
+extern "C" __global__ void JAXMG_NAME(unit_lower)(Real* a, long long ld, int rows, int columns, int reals) {
+  for (int j = blockIdx.x; j < columns; j += gridDim.x) {
+    for (int i = threadIdx.x; i < min(j + 1, rows) * reals; i += blockDim.x) {
+      a[i + j * ld] = static_cast<Real>(i == j * reals);
+    }
+  }
+}
+
+// *norm becomes the largest of itself and the moduli. Numbers that are not negative are ordered as their bits are.
+extern "C" __global__ void JAXMG_NAME(largest)(const Real* a, long long ld, int rows, int columns, Real* norm) {
+  Real most = 0;
+  for (int j = blockIdx.x; j < columns; j += gridDim.x) {
+    for (int i = threadIdx.x; i < rows; i += blockDim.x) {
+      const Real x = fabs(a[i + j * ld]);
+      if (!(x <= most)) most = x - x == 0 ? x : static_cast<Real>(__longlong_as_double(0x7ff0000000000000LL));
+    }
+  }
+  for (int mask = 16; mask > 0; mask /= 2) {
+    const Real other = shuffle_xor(most, mask);
+    if (other > most) most = other;
+  }
+  if (threadIdx.x % 32 == 0 && most > 0) atomic_largest(norm, most);
+}
+
+// See ScalingOps.
+extern "C" __global__ void JAXMG_NAME(choose_scale)(const Real* norms, int ranks, Real* scale, int failure, int* info) {
+  Real norm = 0;
+  for (int r = 0; r < ranks; ++r) norm = norms[r] > norm ? norms[r] : norm;
+  *scale = scale_for(norm);
+  if (*scale == 0) *info = failure;
+}
+
+extern "C" __global__ void JAXMG_NAME(multiply)(const Real* scale, Real* a, long long ld, int rows, int columns) {
+  const Real by = *scale;
+  if (by == 1) return;
+  for (int j = blockIdx.x; j < columns; j += gridDim.x) {
+    for (int i = threadIdx.x; i < rows; i += blockDim.x) a[i + j * ld] = by == 0 ? 0 : by * a[i + j * ld];
+  }
+}
+
+extern "C" __global__ void JAXMG_NAME(divide)(const Real* scale, Real* a, long long ld, int rows, int columns) {
+  for (int j = blockIdx.x; j < columns; j += gridDim.x) {
+    for (int i = threadIdx.x; i < rows; i += blockDim.x) a[i + j * ld] /= *scale;
+  }
+}

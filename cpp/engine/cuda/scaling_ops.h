@@ -1,0 +1,42 @@
+// The CUDA engine's operations that scale matrices (ScalingOps), except choose_scale, which combines all ranks.
+#pragma once
+
+#include "core/error.h"
+#include "core/matrix_view.h"
+#include "core/scalar.h"
+#include "engine/cuda/blas_ops.h"
+#include "engine/cuda/lanes.h"
+#include "engine/cuda/launch.h"
+#include "engine/scaling_ops.h"
+
+namespace jaxmg::cuda {
+
+class CudaScalingOps {
+ public:
+  explicit CudaScalingOps(const Lanes& lanes) : lanes_(lanes) {}
+
+  template <class T>
+  void largest(Lane lane, MatrixView<T> a, Real<T>* norm) {
+    launch(kernel<"largest", Real<T>>(), grid_of_columns(a.columns, 256), lanes_.stream(lane), a.data, a.ld * reals<T>,
+           checked_int(a.rows * reals<T>, "rows"), checked_int(a.columns, "columns"), norm);
+  }
+
+  template <class T>
+  void multiply(Lane lane, const Real<T>* scale, MatrixView<T> a) {
+    if (a.empty()) return;
+    launch(kernel<"multiply", Real<T>>(), grid_of_columns(a.columns, 256), lanes_.stream(lane), scale, a.data,
+           a.ld * reals<T>, checked_int(a.rows * reals<T>, "rows"), checked_int(a.columns, "columns"));
+  }
+
+  template <class R>
+  void divide(Lane lane, const R* scale, MatrixView<R> w) {
+    if (w.empty()) return;
+    launch(kernel<"divide", R>(), grid_of_columns(w.columns, 256), lanes_.stream(lane), scale, w.data, w.ld,
+           checked_int(w.rows, "rows"), checked_int(w.columns, "columns"));
+  }
+
+ private:
+  const Lanes& lanes_;
+};
+
+}  // namespace jaxmg::cuda

@@ -1,0 +1,28 @@
+// Engine operations that scale a matrix before the eigensolver and its eigenvalues after it (scaling.h).
+#pragma once
+
+#include <cstdint>
+
+#include "core/matrix_view.h"
+#include "core/scalar.h"
+#include "engine/engine.h"
+
+namespace jaxmg {
+
+// The status of a call whose matrix has a NaN or an infinity: the fourth argument of LAPACK's syevd is illegal.
+inline constexpr std::int32_t not_finite = -4;
+
+template <class E, class T>
+concept ScalingOps = requires(E& e, Lane lane, MatrixView<T> a, const Real<T>* norms, Real<T>* norm, std::int32_t* info,
+                              MatrixView<Real<T>> w) {
+  // *norm = max(*norm, moduli of the real and imaginary parts of A), infinite if one of them is not finite.
+  e.largest(lane, a, norm);
+  // From the size() norms of the ranks: the power of two that scales the matrix, 1 where its squares neither over- nor
+  // underflow; 0, and *info = not_finite, where a norm is infinite.
+  e.choose_scale(lane, norms, norm, info);
+  // A = A *norm, and 0 for any A where *norm is 0;  W = W / *norm.
+  e.multiply(lane, norm, a);
+  e.divide(lane, norm, w);
+};
+
+}  // namespace jaxmg

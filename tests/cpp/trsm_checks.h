@@ -1,0 +1,123 @@
+// What a triangular solve must do on any engine.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <ostream>
+
+#include "engine/engine.h"
+#include "gtest/gtest.h"
+#include "lapack.h"
+#include "matrices.h"
+#include "residuals.h"
+#include "typed.h"
+
+namespace jaxmg::testing {
+
+struct Triangle {
+  Side side;
+  Uplo uplo;
+  Op op;
+  Diag diag;
+
+  friend std::ostream& operator<<(std::ostream& out, const Triangle& t) {
+    return out << (t.side == Side::left ? "left" : "right") << (t.uplo == Uplo::lower ? " lower " : " upper ")
+               << (t.op == Op::none        ? "none"
+                   : t.op == Op::transpose ? "transpose"
+                                           : "conj_transpose")
+               << (t.diag == Diag::unit ? " unit" : " non-unit");
+  }
+};
+
+// A triangle of condition near 1, NaN wherever a solve must not read.
+template <class T>
+Matrix<T> triangle(std::int64_t n, Uplo uplo, Diag diag) {
+  Matrix<T> a = random_matrix<T>(n, n, 1);
+  for (std::int64_t j = 0; j < n; ++j) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      if (i == j) {
+        a(i, j) = diag == Diag::unit ? not_a_number<T>() : a(i, j) + T(4);
+      } else if ((i > j) == (uplo == Uplo::lower)) {
+        a(i, j) /= T(static_cast<Real<T>>(n));
+      } else {
+        a(i, j) = not_a_number<T>();
+      }
+    }
+  }
+  return a;
+}
+
+// op(A) of the triangle, all elements stored.
+template <class T>
+Matrix<T> expanded(const Matrix<T>& a, const Triangle& t) {
+  const std::int64_t n = a.rows();
+  Matrix<T> full(n, n);
+  for (std::int64_t j = 0; j < n; ++j) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      const bool stored = (i > j) == (t.uplo == Uplo::lower);
+      const T value = i == j ? (t.diag == Diag::unit ? T(1) : a(i, i)) : stored ? a(i, j) : T(0);
+      if (t.op == Op::none) {
+        full(i, j) = value;
+      } else {
+        full(j, i) = t.op == Op::transpose ? value : conjugate(value);
+      }
+    }
+  }
+  return full;
+}
+
+template <class Parameter>
+class Trsm : public ::testing::Test {};
+
+TYPED_TEST_SUITE_P(Trsm);
+
+// |op(A) X - B| <= 4 n eps |A| |X|, columns included in the count, for every combination of the arguments.
+TYPED_TEST_P(Trsm, SolvesWithEveryTriangle) {
+  using T = typename TypeParam::Scalar;
+  for (const Side side : {Side::left, Side::right}) {
+    for (const Uplo uplo : {Uplo::lower, Uplo::upper}) {
+      for (const Op op : {Op::none, Op::transpose, Op::conj_transpose}) {
+        for (const Diag diag : {Diag::non_unit, Diag::unit}) {
+          for (const std::int64_t n : {1, 2, 7, 40}) {
+            for (const std::int64_t count : {1, 3}) {
+              const Triangle t{side, uplo, op, diag};
+              SCOPED_TRACE(::testing::Message() << t << ", order " << n << ", " << count << " right-hand sides");
+              const bool left = side == Side::left;
+              const Matrix<T> a = triangle<T>(n, uplo, diag);
+              const Matrix<T> b = left ? random_matrix<T>(n, count, 2) : random_matrix<T>(count, n, 2);
+              typename TypeParam::Ranks ranks(1);
+              auto triangles = ranks.template matrix<T>(n, n);
+              auto solutions = ranks.template matrix<T>(b.rows(), b.columns());
+              triangles.upload(0, a);
+              solutions.upload(0, b);
+              ranks.run([&](auto& engine) {
+                engine.trsm(Lane::panel, side, uplo, op, diag, triangles.view(0), solutions.view(0));
+                engine.join();
+              });
+              const Matrix<T> x = solutions.download(0), full = expanded(a, t);
+              double worst = 0;
+              for (std::int64_t j = 0; j < b.columns(); ++j) {
+                for (std::int64_t i = 0; i < b.rows(); ++i) {
+                  T sum = -b(i, j);
+                  double size = 0;
+                  for (std::int64_t k = 0; k < n; ++k) {
+                    const T product = left ? full(i, k) * x(k, j) : x(i, k) * full(k, j);
+                    sum += product;
+                    size += std::abs(product);
+                  }
+                  worst = std::max(worst, static_cast<double>(std::abs(sum)) / size);
+                }
+              }
+              EXPECT_LE(worst, 4 * static_cast<double>(n) * std::numeric_limits<Real<T>>::epsilon());
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+REGISTER_TYPED_TEST_SUITE_P(Trsm, SolvesWithEveryTriangle);
+
+}  // namespace jaxmg::testing

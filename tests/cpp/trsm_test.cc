@@ -1,0 +1,9 @@
+#include "trsm_checks.h"
+
+#include "ranks.h"
+
+namespace jaxmg::testing {
+
+INSTANTIATE_TYPED_TEST_SUITE_P(Host, Trsm, OnAllScalars<HostRanks>);
+
+}  // namespace jaxmg::testing
