@@ -23,15 +23,30 @@ struct Answer {
   double seconds = 0;
 };
 
-// At the front of an encoding: indices of the routine and of its backend in their lists.
+// At the front of an encoding: indices of the routine and of its backend in their lists, and their schema.
 struct Header {
-  std::int64_t routine = 0, backend = 0;
+  std::int64_t routine = 0, backend = 0, schema = 0;
 
   void fields(auto&& visit) {
     visit("routine", routine);
     visit("backend", backend);
+    visit("schema", schema);
   }
 };
+
+// A hash of the names of all that is encoded (FNV-1a): programs may be kept longer than the library that made them.
+template <class Backend, class R>
+std::int64_t schema() {
+  static const std::uint64_t hash = [] {
+    using S = Served<Backend, R>;
+    const std::string names = std::string(R::name) + ' ' + Backend::name + field_names<typename S::Problem>() + " |" +
+                              field_names<typename S::Plan>();
+    std::uint64_t h = 0xcbf29ce484222325;
+    for (const char c : names) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    return h;
+  }();
+  return static_cast<std::int64_t>(hash);
+}
 
 template <class R>
 Answer answer(typename R::Problem problem, const Header& header) {
@@ -57,7 +72,7 @@ std::pair<typename R::Problem, typename R::Plan> decoded(std::span<const std::in
 }
 
 // Calls visit.template operator()<Served<Backend, R>, R>() for what `header` names. Throws Error if there is no such
-// routine among `Table`, or it is not served by one of `Serving`.
+// routine among `Table`, it is not served by one of `Serving`, or it was encoded otherwise.
 template <class Table, class Serving, class Visit>
 void with_served(const Header& header, const char* platform, Visit&& visit) {
   bool found = false;
@@ -67,6 +82,9 @@ void with_served(const Header& header, const char* platform, Visit&& visit) {
       if constexpr (serves<Backend, R>) {
         if (static_cast<std::int64_t>(backend) != header.backend) return;
         found = true;
+        if (header.schema != schema<Backend, R>()) {
+          throw Error(ErrorCode::invalid_argument, "the program was made by another version of jaxmg: trace it again");
+        }
         visit.template operator()<Served<Backend, R>, R>();
       }
     });
@@ -89,7 +107,7 @@ Answer plan(std::string_view routine, std::string_view backend, std::string_view
         if (routine != R::name || backend != Backend::name) return;
         using S = Served<Backend, R>;
         made = answer<S>(from_text<typename S::Problem>(problem),
-                         {static_cast<std::int64_t>(r), static_cast<std::int64_t>(b)});
+                         {static_cast<std::int64_t>(r), static_cast<std::int64_t>(b), schema<Backend, R>()});
         found = true;
       }
     });

@@ -173,6 +173,11 @@ TEST(NewRoutine, ChecksBuffersPlanAndBackendOfTheCall) {
   for (const std::string& error : outcomes(plan<Table>("scale", "cusolvermg", four_ranks))) {
     EXPECT_EQ(error, "there is no backend number 1 on threads");
   }
+  Answer older = made;
+  ++older.plan[2];
+  for (const std::string& error : outcomes(older)) {
+    EXPECT_NE(error.find("another version of jaxmg"), std::string::npos) << error;
+  }
   Answer cut = made;
   cut.plan.pop_back();
   for (const std::string& error : outcomes(cut)) EXPECT_NE(error.find("too few words"), std::string::npos) << error;
