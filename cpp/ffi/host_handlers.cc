@@ -1,6 +1,7 @@
 // XLA FFI handlers of the CPU.
 #include <cstring>
 #include <optional>
+#include <vector>
 
 #include "backends/host_backends.h"
 #include "comm/communicator.h"
@@ -43,12 +44,12 @@ void with_engine(const CallFrame& call, std::int32_t device, MemoryRegions buffe
   }
 }
 
-xffi::Error roll_call(xffi::AnyBuffer, xffi::Result<xffi::AnyBuffer> entry, xffi::Dictionary attributes,
+xffi::Error roll_call(xffi::RemainingArgs, xffi::Result<xffi::AnyBuffer> entry, xffi::Dictionary attributes,
                       std::int32_t device) {
   return guarded("roll call", [&] {
     if (attribute(attributes, "processes") > 1) Reception::instance();
-    const RollEntry own = own_entry(device);
-    std::memcpy(entry->untyped_data(), &own, sizeof(own));
+    const std::vector<RollEntry> own = own_entries(*entry, device);
+    if (!own.empty()) std::memcpy(entry->untyped_data(), own.data(), own.size() * sizeof(RollEntry));
   });
 }
 
