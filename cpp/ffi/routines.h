@@ -1,7 +1,7 @@
 // The routines that Python calls, once for all platforms: which buffers each takes, and what it does with them.
 //
 // A routine has its operands that results are aliased to first (`in_place` of them), then those it only reads. A new
-// one is a struct here and a line in JAXMG_ROUTINES.
+// one is a struct here and a line in routine_names.h.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/scalar.h"
 #include "ffi/call.h"
+#include "ffi/routine_names.h"
 
 namespace jaxmg::routines {
 
@@ -198,17 +199,3 @@ struct SolverBytes : Defaults {
 };
 
 }  // namespace jaxmg::routines
-
-// visit(name, routine) for each of them.
-// clang-format off
-#define JAXMG_ROUTINES(visit) \
-  visit(posv, Posv)           \
-  visit(potrf, Potrf)         \
-  visit(potrs, Potrs)         \
-  visit(potri, Potri)         \
-  visit(lower, Lower)         \
-  visit(diagonal, Diagonal)   \
-  visit(syevd, Syevd)         \
-  visit(redistribute, Redistribute) \
-  visit(solver_bytes, SolverBytes)
-// clang-format on

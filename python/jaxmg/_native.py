@@ -1,9 +1,11 @@
 """Loading the native libraries: the only place that knows ctypes and the C interface.
 
-Nothing is loaded on import. The first call that needs a platform loads its library, registers its
-XLA FFI handlers and, for CUDA, preloads the NVIDIA libraries from wherever JAX's own come.
+Importing loads the host library alone and registers the XLA FFI handlers of all platforms, for
+programs that were exported or compiled in another process. The first call on a platform loads the
+rest: SciPy's BLAS, or the CUDA library, with the NVIDIA libraries from wherever JAX's own come.
 """
 
+import contextlib
 import ctypes
 import functools
 import importlib.util
@@ -35,6 +37,7 @@ DTYPES = {
     for code, name in enumerate(("float32", "float64", "complex64", "complex128"))
 }
 PLATFORMS = {"cpu": 0, "gpu": 1}
+_XLA_PLATFORMS = {"cpu": "cpu", "gpu": "CUDA"}
 BACKENDS = {"tiled": 0, "cusolvermg": 1, "cusolvermp": 2}
 
 _CUDA_MAJORS = (13, 12)
@@ -135,10 +138,9 @@ def library_dir() -> Path:
 def require(platform: str) -> None:
     """Load what a call on `platform` ("cpu" or "gpu") needs, or raise RuntimeError with why not."""
     _host_library()
-    if platform == "gpu":
-        cuda_library()
-    elif platform != "cpu":
+    if platform not in PLATFORMS:
         raise RuntimeError(f"jaxmg runs on CPUs and NVIDIA GPUs, not on platform {platform!r}")
+    _load_handlers(platform)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -385,6 +387,12 @@ def warn_if_gpu_is_unusable() -> None:
         warnings.warn(f"jaxmg will run on CPU only: {found}", JaxMgWarning, stacklevel=3)
 
 
+def register_handlers() -> None:
+    """Register the handlers of all platforms; failures are reported by the first call."""
+    with contextlib.suppress(RuntimeError):
+        _host_library()
+
+
 def _host_library() -> ctypes.CDLL:
     with _loading:
         return _load_host_library()
@@ -398,14 +406,56 @@ def _load_host_library() -> ctypes.CDLL:
             f"jaxmg's host library {path} does not exist: reinstall jaxmg, or set "
             "JAXMG_LIBRARY_DIR to the folder of a build"
         )
-    library = ctypes.CDLL(str(path))
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise RuntimeError(f"loading jaxmg's host library failed: {error}") from None
+    if not hasattr(library, "jaxmg_set_find_handler"):
+        raise RuntimeError(
+            f"jaxmg's host library {path} is of another version of jaxmg: build it again"
+        )
     library.jaxmg_set_blas.restype = None
     library.jaxmg_set_blas.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
-    _hand_over_blas(library)
-    _register(library, "host", "cpu")
+    library.jaxmg_set_find_handler.restype = None
+    library.jaxmg_set_find_handler(_find_handler)
+    for platform, xla_platform in _XLA_PLATFORMS.items():
+        for name in HANDLERS:
+            handler = jax.ffi.pycapsule(getattr(library, f"jaxmg_forward_{platform}_{name}"))
+            jax.ffi.register_ffi_target(
+                f"jaxmg_{name}", handler, platform=xla_platform, api_version=1
+            )
     return library
 
 
+@ctypes.CFUNCTYPE(
+    ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64
+)
+def _find_handler(platform: bytes, name: bytes, message: int, message_size: int) -> int | None:
+    """Return the address of a handler; None on failure, with the reason in `message`.
+
+    Threads of XLA call it when a forwarding handler runs first; see cpp/ffi/forwarding.h.
+    """
+    try:
+        library, prefix = _load_handlers(platform.decode())
+        handler = getattr(library, f"jaxmg_{prefix}_{name.decode()}")
+        return ctypes.cast(handler, ctypes.c_void_p).value
+    except BaseException as error:  # No exception may pass through C++.
+        text = str(error).encode()[: message_size - 1] + b"\0"
+        ctypes.memmove(message, text, len(text))
+        return None
+
+
+def _load_handlers(platform: str) -> tuple[ctypes.CDLL, str]:
+    """Return the library that has the handlers of a platform, and the prefix of their names."""
+    if platform == "gpu":
+        return cuda_library(), "cuda"
+    with _loading:
+        library = _load_host_library()
+        _hand_over_blas(library)
+    return library, "host"
+
+
+@functools.cache
 def _hand_over_blas(library: ctypes.CDLL) -> None:
     """Give the host engine SciPy's BLAS and LAPACK, as raw function pointers."""
     from scipy.linalg import cython_blas, cython_lapack
@@ -427,14 +477,8 @@ def _capsule_pointer(capsule) -> int:
     return get_pointer(capsule, get_name(capsule))
 
 
-def _register(library: ctypes.CDLL, prefix: str, platform: str) -> None:
-    for name in HANDLERS:
-        handler = jax.ffi.pycapsule(getattr(library, f"jaxmg_{prefix}_{name}"))
-        jax.ffi.register_ffi_target(f"jaxmg_{name}", handler, platform=platform, api_version=1)
-
-
 def _load_cuda() -> ctypes.CDLL | str:
-    """Load and register the CUDA library; return it, or the reason why there is none."""
+    """Load the CUDA library; return it, or the reason why there is none."""
     with _loading:
         return _load_cuda_once()
 
@@ -449,7 +493,6 @@ def _load_cuda_once() -> ctypes.CDLL | str:
         library = ctypes.CDLL(str(found))
     except OSError as error:
         return f"loading {found} failed: {error}{missing}"
-    _register(library, "cuda", "CUDA")
     return library
 
 

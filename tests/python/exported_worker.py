@@ -3,12 +3,14 @@
 test_exported.py starts it. The tasks that run a program only import `jaxmg`.
 """
 
+import pickle
 import sys
 from pathlib import Path
 
 import jax
 import jaxmg
 import numpy as np
+from jax.experimental import serialize_executable
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -24,6 +26,69 @@ def system():
 def placed_system():
     a, b = system()
     return jax.device_put(a, ROWS), jax.device_put(b, EVERYWHERE)
+
+
+@jax.jit
+def everything(a, b):
+    """Call every routine, and a derivative."""
+    factor = jaxmg.linalg.cho_factor(a)
+    return (
+        jaxmg.linalg.solve(a, b, assume_a="pos"),
+        factor.solve(b),
+        factor.inv(),
+        factor.lower(),
+        jaxmg.linalg.logdet(a),
+        jaxmg.linalg.eigh(a).eigenvalues,
+        jax.grad(jaxmg.linalg.logdet)(a),
+    )
+
+
+def check(results):
+    a, b = system()
+    x, inverse = np.linalg.solve(a, b), np.linalg.inv(a)
+    triangle, logdet = np.linalg.cholesky(a), np.linalg.slogdet(a)[1]
+    known = (x, x, inverse, triangle, logdet, np.linalg.eigvalsh(a), inverse)
+    for result, expected in zip(results, known, strict=True):
+        np.testing.assert_allclose(result, expected, rtol=1e-10, atol=1e-10)
+
+
+def export(path, platform="cpu"):
+    from jax.export import DisabledSafetyCheck, export
+
+    names = ("roll_call", "posv", "potrf", "potrs", "potri", "lower", "diagonal", "syevd")
+    checks = [DisabledSafetyCheck.custom_call(f"jaxmg_{name}") for name in names]
+    exported = export(everything, platforms=[platform], disabled_checks=checks)(*placed_system())
+    path.write_bytes(exported.serialize())
+
+
+def run_exported(path):
+    from jax.export import deserialize
+
+    program = deserialize(bytearray(path.read_bytes()))
+    check(jax.jit(program.call)(*placed_system()))
+
+
+def run_exported_without_blas(path):
+    def fail(_):
+        raise RuntimeError("SciPy is broken")
+
+    jaxmg._native._hand_over_blas = fail
+    try:
+        run_exported(path)
+    except jax.errors.JaxRuntimeError as error:
+        assert "SciPy is broken" in str(error)
+    else:
+        raise AssertionError("a program without BLAS has run")
+
+
+def serialize(path):
+    compiled = everything.lower(*placed_system()).compile()
+    path.write_bytes(pickle.dumps(serialize_executable.serialize(compiled)))
+
+
+def run_serialized(path):
+    compiled = serialize_executable.deserialize_and_load(*pickle.loads(path.read_bytes()))
+    check(compiled(*placed_system()))
 
 
 def cache(path, *order):

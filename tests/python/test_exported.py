@@ -1,4 +1,4 @@
-"""Programs that were cached or compiled ahead of time."""
+"""Programs that were exported, serialised, cached or compiled ahead of time."""
 
 import os
 import re
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import serialize_executable
 from jaxmg import linalg
 from systems import ROWS, assert_solves, gaussian, positive_definite, put, set_mesh
 
@@ -31,6 +32,37 @@ def work(task, path, *arguments):
         timeout=120,
     )
     assert result.returncode == 0 and "fine" in result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    pytest.importorskip("flatbuffers", reason="jax.export serialises with flatbuffers")
+    path = tmp_path_factory.mktemp("exported") / "program"
+    work("export", path)
+    return path
+
+
+def test_an_exported_program_runs_in_a_fresh_process(exported):
+    work("run_exported", exported)
+
+
+def test_a_failure_to_load_on_the_first_call_is_reported(exported):
+    work("run_exported_without_blas", exported)
+
+
+def test_programs_are_exported_for_gpus_without_one(tmp_path):
+    pytest.importorskip("flatbuffers", reason="jax.export serialises with flatbuffers")
+    work("export", tmp_path / "program", "cuda")
+
+
+def test_a_serialised_executable_runs_in_a_fresh_process(tmp_path):
+    compiled = jax.jit(jnp.sin).lower(1.0).compile()
+    try:
+        serialize_executable.deserialize_and_load(*serialize_executable.serialize(compiled))
+    except jax.errors.JaxRuntimeError as error:
+        pytest.skip(f"this JAX cannot load an executable of jnp either: {error}")
+    work("serialize", tmp_path / "program")
+    work("run_serialized", tmp_path / "program")
 
 
 def test_the_compilation_cache_does_not_depend_on_the_order_of_calls(tmp_path):
