@@ -22,7 +22,7 @@ namespace jaxmg {
 struct CallKey {
   std::uint64_t process = 0;   // of rank 0
   std::uint64_t roll = 0;      // rank 0's number of the roll call
-  std::int64_t call_site = 0;  // which call of the traced program
+  std::int64_t call_site = 0;  // hash of the call; equal calls may share a roll call
 
   auto operator<=>(const CallKey&) const = default;
 };

@@ -8,10 +8,12 @@
 #include <exception>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "comm/membership.h"
 #include "comm/roll.h"
 #include "core/error.h"
+#include "ffi/forwarding.h"
 #include "routines/calling.h"
 #include "routines/signature.h"
 #include "xla/ffi/api/ffi.h"
@@ -114,13 +116,17 @@ struct CallFrame : PlannedCall {
   }
 };
 
-// A handler as XLA calls it.
-using Handler = XLA_FFI_Error* (*)(XLA_FFI_CallFrame*);
+// A device's roll entries, as many as fit the buffer: one, or one for each call of a batch.
+inline std::vector<RollEntry> own_entries(xffi::AnyBuffer buffer, std::int32_t device) {
+  std::vector<RollEntry> entries(buffer.size_bytes() / sizeof(RollEntry));
+  for (RollEntry& entry : entries) entry = own_entry(device);
+  return entries;
+}
 
 inline auto bind_roll_call() {
   return xffi::Ffi::Bind()
-      .Arg<xffi::AnyBuffer>()  // seed
-      .Ret<xffi::AnyBuffer>()  // entry
+      .RemainingArgs()         // operands of the call (not read)
+      .Ret<xffi::AnyBuffer>()  // entries
       .Attrs()
       .Ctx<xffi::DeviceOrdinal>();
 }

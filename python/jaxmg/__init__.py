@@ -55,4 +55,5 @@ __all__ = [
     "verify_cyclic",
 ]
 
+_native.register_handlers()
 _native.warn_if_gpu_is_unusable()

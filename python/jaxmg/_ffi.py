@@ -5,22 +5,17 @@ fresh communicator id), an ``all_gather`` in the same program makes the roll, an
 handler reads its rank and its peers off it.
 """
 
-import collections
-import itertools
-import zlib
+import hashlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh
 
 from jaxmg import _native
 from jaxmg._config import config
 from jaxmg._sharding import Ranks
 
 _ROLL_WORDS = 40
-_call_sites = collections.defaultdict(itertools.count)
 
 
 def posv(a, b, *, call: _native.CallPlan, ranks: Ranks):
@@ -121,41 +116,41 @@ def redistribute(a, *, call: _native.CallPlan, ranks: Ranks):
 def _call(name, overwritten, results, *, call, ranks, read=()):
     """Call a handler; return what became of the operands it overwrites, then its other results."""
     operands = (*overwritten, *read)
-    call_site = _call_site(ranks)
+    results = (*map(_like, overwritten), *results, _workspace(call))
+    call_site = _call_site(name, results, call)
     *outputs, _ = jax.ffi.ffi_call(
         f"jaxmg_{name}",
-        (*map(_like, overwritten), *results, _workspace(call)),
+        results,
         input_output_aliases={i: i for i in range(len(overwritten))},
         vmap_method="sequential",
     )(*operands, _roll(ranks, call_site, *operands), **_attributes(call, call_site))
     return tuple(outputs)
 
 
-def _call_site(ranks: Ranks) -> int:
-    """Return a number that no other call in this process has.
+def _call_site(name: str, results, call: _native.CallPlan) -> int:
+    """Return a hash of a call: its routine, results and plan.
 
-    Calls are counted for each mesh by itself: where a program runs in several processes it has to
-    be the same in each, whatever else some of them compute.
+    It depends on nothing that was traced before. A program is therefore found in the persistent
+    compilation cache whatever the order of calls, and is the same in all processes.
     """
-    devices = ranks.mesh.devices.flat if isinstance(ranks.mesh, Mesh) else ()
-    shape = ranks.mesh.shape_tuple if ranks.mesh is not None else ()
-    where = zlib.crc32(repr((shape, ranks.axes, [device.id for device in devices])).encode())
-    return where << 31 | next(_call_sites[where])
+    shapes = [(result.shape, str(result.dtype)) for result in results]
+    kind = repr((name, shapes, call.words))
+    return int.from_bytes(hashlib.blake2b(kind.encode(), digest_size=7).digest(), "little")
 
 
 def _roll(ranks: Ranks, call_site: int, *operands):
     """Return the (P, 40) roll of the ranks.
 
-    It has the number of the call site, so that XLA cannot share the roll of one call with another
-    call, and takes an element of each operand, so that it is not moved out of a loop whose operands
-    change.
+    Each roll has a fresh number, by which the ranks of a call meet among all calls in flight. To
+    XLA, however, the roll call is a pure function: equal ones may be merged, or moved out of a
+    loop. The roll call takes all operands of the call and its `call_site`, so that only calls with
+    equal results can share a roll. Among those, it does not matter which ones meet.
     """
-    seed = jnp.concatenate([operand[:1, :1] for operand in operands])
     name = jax.ffi.ffi_call(
         "jaxmg_roll_call",
         jax.ShapeDtypeStruct((_ROLL_WORDS,), np.uint32),
-        vmap_method="sequential",
-    )(seed, call_site=np.int64(call_site), processes=np.int64(ranks.processes))
+        vmap_method="expand_dims",
+    )(*operands, call_site=np.int64(call_site), processes=np.int64(ranks.processes))
     return lax.all_gather(name, ranks.axes) if ranks.axes else name[None]
 
 

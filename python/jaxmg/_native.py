@@ -1,16 +1,17 @@
 """Loading the native libraries: the only place that knows ctypes and the C interface.
 
-Nothing is loaded on import. The first call that needs a platform loads its library, registers its
-XLA FFI handlers and, for CUDA, preloads the NVIDIA libraries from wherever JAX's own come.
+Importing loads the host library alone and registers the XLA FFI handlers of all platforms, for
+programs that were exported or compiled in another process. The first call on a platform loads the
+rest: SciPy's BLAS, or the CUDA library, with the NVIDIA libraries from wherever JAX's own come.
 """
 
+import contextlib
 import ctypes
 import functools
 import importlib.util
 import os
 import threading
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,8 @@ import numpy as np
 from jaxmg.utils import JaxMgWarning
 
 DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "complex64", "complex128"))
-PLATFORMS = ("cpu", "gpu")
+_XLA_PLATFORMS = {"cpu": "cpu", "gpu": "CUDA"}
+PLATFORMS = tuple(_XLA_PLATFORMS)
 
 _CUDA_MAJORS = (13, 12)
 _NVIDIA_LIBRARIES = ("cudart", "cublas", "cusolver", "nccl")
@@ -114,10 +116,9 @@ def library_dir() -> Path:
 def require(platform: str) -> None:
     """Load what a call on `platform` ("cpu" or "gpu") needs, or raise RuntimeError with why not."""
     _host_library()
-    if platform == "gpu":
-        cuda_library()
-    elif platform != "cpu":
+    if platform not in PLATFORMS:
         raise RuntimeError(f"jaxmg runs on CPUs and NVIDIA GPUs, not on platform {platform!r}")
+    _load_handlers(platform)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -265,6 +266,12 @@ def warn_if_gpu_is_unusable() -> None:
         warnings.warn(f"jaxmg will run on CPU only: {found}", JaxMgWarning, stacklevel=3)
 
 
+def register_handlers() -> None:
+    """Register the handlers of all platforms; failures are reported by the first call."""
+    with contextlib.suppress(RuntimeError):
+        _host_library()
+
+
 def _host_library() -> ctypes.CDLL:
     with _loading:
         return _load_host_library()
@@ -278,14 +285,58 @@ def _load_host_library() -> ctypes.CDLL:
             f"jaxmg's host library {path} does not exist: reinstall jaxmg, or set "
             "JAXMG_LIBRARY_DIR to the folder of a build"
         )
-    library = ctypes.CDLL(str(path))
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise RuntimeError(f"loading jaxmg's host library failed: {error}") from None
+    if not hasattr(library, "jaxmg_set_find_handler"):
+        raise RuntimeError(
+            f"jaxmg's host library {path} is of another version of jaxmg: build it again"
+        )
     library.jaxmg_set_blas.restype = None
     library.jaxmg_set_blas.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
-    _hand_over_blas(library)
-    _register(library, [name for name, *_ in _table(library)], "cpu")
+    library.jaxmg_set_find_handler.restype = None
+    library.jaxmg_set_find_handler(_find_handler)
+    library.jaxmg_forwarding_handler.restype = ctypes.c_void_p
+    for platform, xla_platform in _XLA_PLATFORMS.items():
+        for name in ("roll_call", *(routine for routine, *_ in _table(library))):
+            address = library.jaxmg_forwarding_handler(platform.encode(), name.encode())
+            handler = jax.ffi.pycapsule(address)
+            jax.ffi.register_ffi_target(
+                f"jaxmg_{name}", handler, platform=xla_platform, api_version=1
+            )
     return library
 
 
+@ctypes.CFUNCTYPE(
+    ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64
+)
+def _find_handler(platform: bytes, name: bytes, message: int, message_size: int) -> int | None:
+    """Return the address of a handler; None on failure, with the reason in `message`.
+
+    Threads of XLA call it when a forwarding handler runs first; see cpp/ffi/forwarding.h.
+    """
+    try:
+        library = _load_handlers(platform.decode())
+        library.jaxmg_handler.restype = ctypes.c_void_p
+        return library.jaxmg_handler(name)
+    except BaseException as error:  # No exception may pass through C++.
+        text = str(error).encode()[: message_size - 1] + b"\0"
+        ctypes.memmove(message, text, len(text))
+        return None
+
+
+def _load_handlers(platform: str) -> ctypes.CDLL:
+    """Return the library that has the handlers of a platform, ready for calls."""
+    if platform == "gpu":
+        return cuda_library()
+    with _loading:
+        library = _load_host_library()
+        _hand_over_blas(library)
+    return library
+
+
+@functools.cache
 def _hand_over_blas(library: ctypes.CDLL) -> None:
     """Give the host engine SciPy's BLAS and LAPACK, as raw function pointers."""
     from scipy.linalg import cython_blas, cython_lapack
@@ -307,15 +358,8 @@ def _capsule_pointer(capsule) -> int:
     return get_pointer(capsule, get_name(capsule))
 
 
-def _register(library: ctypes.CDLL, names: Iterable[str], platform: str) -> None:
-    library.jaxmg_handler.restype = ctypes.c_void_p
-    for name in ("roll_call", *names):
-        handler = jax.ffi.pycapsule(library.jaxmg_handler(name.encode()))
-        jax.ffi.register_ffi_target(f"jaxmg_{name}", handler, platform=platform, api_version=1)
-
-
 def _load_cuda() -> ctypes.CDLL | str:
-    """Load and register the CUDA library; return it, or the reason why there is none."""
+    """Load the CUDA library; return it, or the reason why there is none."""
     with _loading:
         return _load_cuda_once()
 
@@ -330,7 +374,6 @@ def _load_cuda_once() -> ctypes.CDLL | str:
         library = ctypes.CDLL(str(found))
     except OSError as error:
         return f"loading {found} failed: {error}{missing}"
-    _register(library, routines(), "CUDA")
     return library
 
 

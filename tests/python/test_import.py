@@ -1,5 +1,6 @@
 """Importing has no side effects; what is missing is said once, and clearly."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -56,6 +57,58 @@ def test_import_does_not_need_the_native_library(tmp_path):
         JAXMG_LIBRARY_DIR=str(tmp_path),
     )
     assert f"host library {tmp_path}" in out and "reinstall jaxmg" in out
+
+
+def test_a_broken_native_library_is_reported_by_the_first_call(tmp_path):
+    (tmp_path / "libjaxmg_host.so").write_text("not a library")
+    out = run(
+        """
+        import jaxmg
+        try:
+            jaxmg.linalg.solve([[1.0]], [1.0], assume_a="pos")
+        except RuntimeError as error:
+            print(error)
+        """,
+        JAX_PLATFORMS="cpu",
+        JAXMG_LIBRARY_DIR=str(tmp_path),
+    )
+    assert f"loading jaxmg's host library failed: {tmp_path}" in out
+
+
+def test_import_registers_the_handlers_of_all_platforms_and_loads_nothing_else():
+    out = run(
+        """
+        import sys
+        import jax
+        registered = set()
+        register = jax.ffi.register_ffi_target
+
+        def note(name, *arguments, platform, **options):
+            registered.add((name, platform))
+            register(name, *arguments, platform=platform, **options)
+
+        jax.ffi.register_ffi_target = note
+        loaded = set(sys.modules)
+        import jaxmg
+        names = [f"jaxmg_{name}" for name in ("roll_call", *jaxmg._native.routines())]
+        assert registered == {(name, platform) for name in names for platform in ("cpu", "CUDA")}
+        new = {name.partition(".")[0] for name in set(sys.modules) - loaded}
+        assert not new & {"scipy", "cuda", "nvidia"}, new
+        libraries = open("/proc/self/maps").read()
+        assert "libjaxmg_host.so" in libraries and "libjaxmg_cuda" not in libraries
+        print("fine")
+        """
+    )
+    assert "fine" in out
+
+
+def test_a_handler_that_cannot_be_loaded_is_reported_to_xla(gpu_machine):
+    message = ctypes.create_string_buffer(128)
+    address = ctypes.addressof(message)
+    assert _native._find_handler(b"gpu", b"posv", address, len(message)) is None
+    assert message.value.startswith(b"jaxmg cannot run on GPUs: JAX's plugin is for CUDA 13")
+    assert len(message.value) == len(message) - 1
+    assert _native._find_handler(b"cpu", b"posv", address, len(message))
 
 
 def test_version():

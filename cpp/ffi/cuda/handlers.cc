@@ -22,17 +22,19 @@ namespace {
 
 using cuda::CudaEngine;
 
-xffi::Error roll_call(xffi::AnyBuffer, xffi::Result<xffi::AnyBuffer> entry, xffi::Dictionary attributes,
+xffi::Error roll_call(xffi::RemainingArgs, xffi::Result<xffi::AnyBuffer> entry, xffi::Dictionary attributes,
                       std::int32_t device, cudaStream_t stream) {
   return guarded("roll call", [&] {
-    RollEntry own = own_entry(device);
+    std::vector<RollEntry> own = own_entries(*entry, device);
     if (attribute(attributes, "processes") > 1) {
       Reception::instance();
-      const ncclUniqueId id = cuda::OfferedIds::instance().get(own.device);
-      std::memcpy(own.nccl_id.data(), &id, sizeof(id));
+      const ncclUniqueId id = cuda::OfferedIds::instance().get(static_cast<std::uint32_t>(device));
+      for (RollEntry& each : own) std::memcpy(each.nccl_id.data(), &id, sizeof(id));
     }
+    if (own.empty()) return;
     // From pageable memory: the copy has left `own` when the call returns.
-    JAXMG_CHECK(cudaMemcpyAsync(entry->untyped_data(), &own, sizeof(own), cudaMemcpyHostToDevice, stream));
+    JAXMG_CHECK(cudaMemcpyAsync(entry->untyped_data(), own.data(), own.size() * sizeof(RollEntry),
+                                cudaMemcpyHostToDevice, stream));
   });
 }
 

@@ -1,6 +1,7 @@
 // XLA FFI handlers of the CPU.
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "comm/process_links.h"
 #include "engine/host/with_engine.h"
@@ -11,12 +12,12 @@
 namespace jaxmg {
 namespace {
 
-xffi::Error roll_call(xffi::AnyBuffer, xffi::Result<xffi::AnyBuffer> entry, xffi::Dictionary attributes,
+xffi::Error roll_call(xffi::RemainingArgs, xffi::Result<xffi::AnyBuffer> entry, xffi::Dictionary attributes,
                       std::int32_t device) {
   return guarded("roll call", [&] {
     if (attribute(attributes, "processes") > 1) Reception::instance();
-    const RollEntry own = own_entry(device);
-    std::memcpy(entry->untyped_data(), &own, sizeof(own));
+    const std::vector<RollEntry> own = own_entries(*entry, device);
+    if (!own.empty()) std::memcpy(entry->untyped_data(), own.data(), own.size() * sizeof(RollEntry));
   });
 }
 
