@@ -12,19 +12,24 @@ export JAXMG_CUDA
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 VENV := .venv
-VENV_OLDEST := .venv-oldest
+VENVS_JAX := .venv-jax
 VENV_TOOLS := .venv-tools
-OLDEST_JAX := 0.6.2
 RUN := $(VENV)/bin/python
 TOOLS := $(VENV_TOOLS)/bin
 # CMake and Ninja of the tools come first where they had to be installed there.
 export PATH := $(CURDIR)/$(TOOLS):$(PATH)
 
+# One release of every minor version of JAX that is supported, oldest first, each with the minor versions of CPython 3
+# that its jaxlib has wheels for. All tests run on the newest JAX that $(PYTHON) can install, and JAX_TESTS, those
+# that depend on JAX itself, on each of these that it can. README.md lists them.
+JAX_RELEASES := 0.6.2:10-13 0.7.2:11-14 0.8.3:11-14 0.9.2:11-14 0.10.2:11-14 0.11.2:12-14 0.12.0.1:12-14
+JAX_TESTS := sharding composition batches derivatives eigen_derivatives donation import potrs potri syevd
+
 CXX_FILES = $(shell find cpp tests/cpp benchmarks \( -name '*.h' -o -name '*.cc' -o -name '*.cu' \) -not -path '*/build/*')
 SOURCES = CMakeLists.txt pyproject.toml $(shell find cmake cpp python -type f -not -name '*.pyc')
 
-.PHONY: help demo test test-cpp test-sanitizers test-python test-cuda-builds test-gpu bench docs format lint \
-        wheel clean build-tools test-tools lint-tools
+.PHONY: help demo test test-cpp test-sanitizers test-python test-newest-jax test-cuda-builds test-gpu bench docs format \
+        lint wheel clean build-tools test-tools lint-tools
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,7 +79,7 @@ dist/wheel: $(SOURCES) | $(VENV)/pip
 	@mkdir -p build dist && rm -f dist/*.whl
 	@$(VENV)/bin/pip wheel -v --no-deps -w dist . 2>&1 | tee build/wheel.log \
 	  | grep --line-buffered -E '^ *(\[[0-9]+/[0-9]+\]|-- (XLA|CUDA|Libraries)|\*\*\*|Fetching|Collecting|Installing|Successfully)|rror' \
-	  || { tail -n 40 build/wheel.log; exit 1; }
+	  || { tail -n 40 build/wheel.log; exit 1; }; echo "Built the wheel in $$SECONDS s"
 	@touch $@
 
 # Beside a GPU, JAX for the CUDA major of the library that was built.
@@ -91,28 +96,26 @@ $(VENV)/tests: $(VENV)/installed
 	@$(VENV)/bin/pip install -q "$$(ls dist/*.whl)[test]"
 	@touch $@
 
-# JAX 0.6.2 has wheels for CPython 3.10 to 3.13: for a newer $(PYTHON), look for one of those.
-$(VENV_OLDEST)/tests: dist/wheel
-	@echo "Installing into $(VENV_OLDEST), with JAX $(OLDEST_JAX)"
-	@oldest=$$(for python in $(PYTHON) python3.13 python3.12 python3.11 python3.10; do \
-	  if $$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null; \
-	  then echo $$python; break; fi; done); \
-	if [ -z "$$oldest" ]; then echo "JAX $(OLDEST_JAX) needs Python 3.10 to 3.13; none was found" >&2; exit 1; fi; \
-	test -x $(VENV_OLDEST)/bin/python || $$oldest -m venv $(VENV_OLDEST)
-	@$(VENV_OLDEST)/bin/pip install -q "$$(ls dist/*.whl)[test]" jax==$(OLDEST_JAX) jaxlib==$(OLDEST_JAX)
-	@$(VENV_OLDEST)/bin/pip install -q --force-reinstall --no-deps dist/*.whl
+.PRECIOUS: $(VENVS_JAX)/%/tests
+$(VENVS_JAX)/%/tests: dist/wheel
+	@echo "Installing into $(VENVS_JAX)/$*"
+	@$(PYTHON) -m venv $(VENVS_JAX)/$*
+	@$(VENVS_JAX)/$*/bin/pip install -q "$$(ls dist/*.whl)[test]" jax==$* jaxlib==$*
+	@$(VENVS_JAX)/$*/bin/pip install -q --force-reinstall --no-deps dist/*.whl
 	@touch $@
 
 # ---- tests -------------------------------------------------------------------------------------
 
 test: test-cpp test-sanitizers test-python test-cuda-builds  ## All tests that need no GPU, and the builds of the CUDA libraries
 
+# Each step prints the seconds that it took. ($$SECONDS starts at 0 in every line of a recipe.)
+
 # $(call preset,NAME): configure, build and run the C++ tests of one preset.
 define preset
 	@echo "== C++ tests: $(1)"
 	@cmake --preset $(1) --log-level=WARNING
-	@cmake --build --preset $(1)
-	@ctest --preset $(1) -j 2
+	@cmake --build --preset $(1); echo "== C++ tests: $(1) built in $$SECONDS s"
+	@ctest --preset $(1) -j 2; echo "== C++ tests: $(1) run in $$SECONDS s"
 endef
 
 test-cpp: test-tools
@@ -122,20 +125,40 @@ test-sanitizers: test-tools
 	$(call preset,asan)
 	$(call preset,tsan)
 
-test-python: $(VENV)/tests $(VENV_OLDEST)/tests
-	@echo "== Python tests: newest JAX"
-	@$(RUN) -c 'import jax; print("JAX", jax.__version__)'
-	@$(RUN) -m pytest -rs $(PYTEST)
-	@echo "== Python tests: oldest JAX"
-	@$(VENV_OLDEST)/bin/python -c 'import jax; print("JAX", jax.__version__)'
-	@$(VENV_OLDEST)/bin/python -m pytest -rs $(PYTEST)
+# Two releases at a time: tests trace and compile programs for the most part, which one thread does.
+test-python: $(VENV)/tests
+	@targets=test-newest-jax; \
+	newest=$$($(RUN) -c 'import jax; print(jax.__version__)'); \
+	python=$$($(RUN) -c 'import sys; print(sys.version_info.minor)'); \
+	for release in $(JAX_RELEASES); do \
+	  jax=$${release%:*}; pythons=$${release#*:}; minor=$$(cut -d. -f1,2 <<< "$$jax"); \
+	  if [[ "$$newest" == "$$minor".* ]]; then echo "== JAX $$jax: all tests run on $$newest"; \
+	  elif (( python < $${pythons%-*} || python > $${pythons#*-} )); then \
+	    echo "== JAX $$jax: skipped, it has wheels for Python 3.$${pythons/-/ to 3.}, and $(PYTHON) is Python 3.$$python"; \
+	  else targets+=" test-jax-$$jax"; fi; \
+	done; \
+	echo "== Two at a time, each printed when it has ended:" $$targets; \
+	$(MAKE) --no-print-directory -j 2 --output-sync=target $$targets
+
+# $(call pytest,PYTHON,TESTS)
+define pytest
+	@jax=$$($(1) -c 'import jax; print(jax.__version__)'); echo "== Python tests: JAX $$jax"; \
+	$(1) -m pytest -rs $(PYTEST) $(2); echo "== Python tests: JAX $$jax took $$SECONDS s"
+endef
+
+test-newest-jax: $(VENV)/tests
+	$(call pytest,$(RUN))
+
+test-jax-%: $(VENVS_JAX)/%/tests
+	$(call pytest,$(VENVS_JAX)/$*/bin/python,$(JAX_TESTS:%=tests/python/test_%.py))
 
 test-cuda-builds: test-tools
-	@echo "== The CUDA libraries build, and link the right releases"
+	@echo "== The CUDA libraries build, with the headers of one release each, and link the right ones"
 	@for major in 13 12; do \
 	  cmake --preset cuda$$major --log-level=STATUS | grep -E 'CUDA|Libraries'; \
 	  cmake --build --preset cuda$$major --target jaxmg_cuda$$major; \
-	  ctest --test-dir build/cuda$$major -L link --no-tests=error; \
+	  ctest --test-dir build/cuda$$major -L build --no-tests=error --output-on-failure; \
+	  echo "== The CUDA $$major library: $$SECONDS s since the first one began"; \
 	done
 
 test-gpu: $(VENV)/tests test-tools  ## The tests on the GPUs of this machine
@@ -164,10 +187,12 @@ lint: $(VENV_TOOLS)/lint test-tools  ## Check format and run the linters
 	@$(TOOLS)/clang-format --dry-run -Werror $(CXX_FILES)
 	@$(TOOLS)/ruff format --check .
 	@$(TOOLS)/ruff check .
+	@for release in $(JAX_RELEASES); do \
+	  grep -qF "| $${release%:*} |" README.md || { echo "README.md does not list JAX $${release%:*} as tested" >&2; exit 1; }; done
 	@cmake --preset host --log-level=WARNING
 	@find cpp tests/cpp -name '*.cc' -not -path '*/cuda/*' -print0 \
-	  | xargs -0 -n 2 -P 2 $(TOOLS)/clang-tidy -p build/host --quiet 2> >(grep -v 'warnings\? generated\|^Suppressed\|^Use -header' >&2)
+	  | xargs -0 -n 1 -P 2 $(TOOLS)/clang-tidy -p build/host --quiet 2> >(grep -v 'warnings\? generated\|^Suppressed\|^Use -header' >&2)
 
 clean:  ## Remove everything that was built
-	@rm -rf build dist .venv .venv-oldest .venv-tools .pytest_cache .ruff_cache .hypothesis
+	@rm -rf build dist .venv .venv-jax .venv-tools .pytest_cache .ruff_cache .hypothesis
 	@find python tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -28,7 +28,7 @@ function(jaxmg_try_cuda_root major root found)
   set(hints "${root}" "${root}/targets/${CMAKE_SYSTEM_PROCESSOR}-linux")
   set(search NO_CACHE NO_DEFAULT_PATH HINTS ${hints})
   # find_*() leave alone a variable that is set, also one that a caller has.
-  foreach(result include nccl nvcc nvrtc)
+  foreach(result include cccl nccl nvcc nvrtc)
     unset(${result})
   endforeach()
   find_path(include cuda_runtime_api.h ${search} PATH_SUFFIXES include)
@@ -68,7 +68,14 @@ function(jaxmg_try_cuda_root major root found)
     message(STATUS "CUDA ${major}: ${root} lacks the headers of NCCL, cuBLAS or cuSOLVER")
     return()
   endif()
-  list(APPEND includes "${nccl}")
+  # CCCL: cuda_fp16.h includes <nv/target>. In toolkits of CUDA 13 it has a folder of its own, which nvcc knows and
+  # g++ does not.
+  find_path(cccl nv/target ${search} PATH_SUFFIXES include include/cccl)
+  if(NOT cccl)
+    message(STATUS "CUDA ${major}: ${root} lacks the headers of CCCL (nv/target)")
+    return()
+  endif()
+  list(APPEND includes "${cccl}" "${nccl}")
   list(REMOVE_DUPLICATES includes)
 
   add_library(jaxmg_cuda_toolkit${major} INTERFACE)
@@ -82,7 +89,7 @@ function(jaxmg_try_cuda_root major root found)
   find_library(nvrtc libnvrtc.so.${major} ${search} PATH_SUFFIXES lib64 lib)
   set(JAXMG_CUDA${major}_NVCC "${nvcc}" PARENT_SCOPE)
   set(JAXMG_CUDA${major}_NVRTC "${nvrtc}" PARENT_SCOPE)
-  set(JAXMG_CUDA${major}_NVRTC_INCLUDES "${includes}" PARENT_SCOPE)
+  set(JAXMG_CUDA${major}_INCLUDES "${includes}" PARENT_SCOPE)
   list(GET libraries 1 cublas)
   message(STATUS "CUDA ${major}: ${include}, ${cublas}")
   set(${found} TRUE PARENT_SCOPE)
@@ -131,13 +138,15 @@ function(jaxmg_embed_kernels target major source)
     list(APPEND targets "-gencode=arch=compute_${newest},code=compute_${newest}")
     set(compile "${JAXMG_CUDA${major}_NVCC}" --fatbin --std=c++17 -O3 --threads=2
                 "-ccbin=${CMAKE_CXX_COMPILER}" ${targets} ${roots} "-I${source}"
-                "${source}/kernels.cu" -o "${image}")
+                -MD -MT "${image}" -MF "${image}.d" "${source}/kernels.cu" -o "${image}")
+    set(depfile DEPFILE "${image}.d")
     set(how nvcc)
   elseif(JAXMG_CUDA${major}_NVRTC AND Python3_FOUND)
     list(GET JAXMG_CUDA_ARCHITECTURES 0 oldest)
     set(compile "${Python3_EXECUTABLE}" "${JAXMG_CMAKE_DIR}/compile_kernels.py"
                 "${JAXMG_CUDA${major}_NVRTC}" "${source}/kernels.cu" "${image}" ${oldest}
-                ${ARGN} "${source}" ${JAXMG_CUDA${major}_NVRTC_INCLUDES})
+                ${ARGN} "${source}" ${JAXMG_CUDA${major}_INCLUDES})
+    set(depfile)  # NVRTC looks nowhere but in the folders that it is given
     set(how NVRTC)
   else()
     message(FATAL_ERROR "CUDA ${major}: neither nvcc nor NVRTC was found")
@@ -146,6 +155,7 @@ function(jaxmg_embed_kernels target major source)
     OUTPUT "${image}"
     COMMAND ${compile}
     DEPENDS "${source}/kernels.cu" ${headers} "${JAXMG_CMAKE_DIR}/compile_kernels.py"
+    ${depfile}
     COMMENT "Compiling the kernels for CUDA ${major} with ${how}"
     VERBATIM)
   configure_file("${JAXMG_CMAKE_DIR}/kernels_image.cc.in" "${folder}/kernels_image.cc" @ONLY)
@@ -189,7 +199,7 @@ foreach(major IN LISTS majors)
     message(
       FATAL_ERROR
         "CUDA ${major} was asked for, but its headers and libraries (cudart, cuBLAS, cuSOLVER, "
-        "NCCL) were not found. Set JAXMG_CUDA${major}_ROOT to a toolkit, or run\n"
+        "NCCL, CCCL) were not found. Set JAXMG_CUDA${major}_ROOT to a toolkit, or run\n"
         "  python cmake/cuda_wheels.py ${major} build/cuda${major}-wheels\n"
         "to take them from PyPI (JAXMG_CUDA_FETCH=ON does that).")
   endif()

@@ -24,7 +24,7 @@ target_link_libraries(jaxmg_options INTERFACE Threads::Threads)
 if(JAXMG_SANITIZE)
   target_compile_options(
     jaxmg_options INTERFACE -fsanitize=${JAXMG_SANITIZE} -fno-sanitize-recover=all
-                            -fno-omit-frame-pointer -g)
+                            -fno-omit-frame-pointer -g1)
   target_link_options(jaxmg_options INTERFACE -fsanitize=${JAXMG_SANITIZE})
   if(JAXMG_SANITIZE MATCHES "thread")
     # GCC's std::atomic_thread_fence is not understood by ThreadSanitizer, and says so.

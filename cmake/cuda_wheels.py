@@ -20,6 +20,7 @@ WHEELS = {
     12: (
         "nvidia-cuda-runtime-cu12==12.1.105",
         "nvidia-cuda-nvcc-cu12==12.1.105",  # only for the headers in include/crt
+        "nvidia-cuda-cccl-cu12==12.3.101.post1",  # the oldest that has nv/target
         "nvidia-cuda-nvrtc-cu12==12.1.105",
         "nvidia-cublas-cu12==12.1.3.1",
         "nvidia-cusolver-cu12==11.4.5.107",
@@ -28,6 +29,7 @@ WHEELS = {
     13: (
         "nvidia-cuda-runtime==13.0.48",
         "nvidia-cuda-crt==13.0.48",
+        "nvidia-cuda-cccl==13.0.50",  # nv/target, for cuda_fp16.h
         "nvidia-cuda-nvrtc==13.0.48",
         "nvidia-cublas==13.0.0.19",
         "nvidia-cusolver==12.0.3.29",

@@ -1,52 +1,65 @@
 #include "comm/gathering.h"
 
 #include <algorithm>
-#include <deque>
-#include <map>
+#include <cstddef>
+#include <list>
 #include <utility>
 
+#include "comm/recent_turns.h"
 #include "core/error.h"
 
 namespace jaxmg {
 namespace {
 
-struct Meeting {
-  CallKey key;
-  std::uint64_t turn;  // how often this key had met before
-  auto operator<=>(const Meeting&) const = default;
-};
-
-struct Open {
-  std::shared_ptr<Gathering> gathering;
-  std::size_t joined = 0;
-};
-
-// How often each rank has used each key. Keys are fresh but for programs that repeat a solve under one roll
-// call, so only recent ones need to be remembered.
-class Turns {
+// The gatherings that not all members have joined.
+//
+// A rank joins the first one under its key that it has not joined yet. The n-th join of a rank so meets the n-th of the
+// others, and nothing has to be remembered of gatherings that are complete: they are left by all members together, so
+// that a program which repeats a call under one roll starts each repetition with no gathering open.
+class Registry {
  public:
-  std::uint64_t next(const CallKey& key, int rank) {
-    const auto [found, inserted] = turns_.try_emplace({key, rank}, 0);
-    if (inserted) {
-      order_.push_back(found->first);
-      if (order_.size() > remembered) {
-        turns_.erase(order_.front());
-        order_.pop_front();
-      }
+  std::shared_ptr<Gathering> join(const CallKey& key, int rank, const std::vector<int>& members, MemoryRegions buffers,
+                                  std::chrono::milliseconds timeout) {
+    std::lock_guard lock(mutex_);
+    auto found = std::find_if(open_.begin(), open_.end(),
+                              [&](const Open& open) { return open.key == key && !open.gathering->has_joined(rank); });
+    if (found == open_.end()) {
+      forget_failures();
+      found = open_.insert(open_.end(), {key, std::make_shared<Gathering>(members, timeout, turns_.next(key))});
     }
-    return found->second++;
+    std::shared_ptr<Gathering> gathering = found->gathering;
+    if (gathering->join(rank, std::move(buffers))) open_.erase(found);
+    return gathering;
+  }
+  std::size_t open() {
+    std::lock_guard lock(mutex_);
+    return open_.size();
   }
 
  private:
-  static constexpr std::size_t remembered = 1 << 16;
-  std::map<std::pair<CallKey, int>, std::uint64_t> turns_;
-  std::deque<std::pair<CallKey, int>> order_;
-};
+  struct Open {
+    CallKey key;
+    std::shared_ptr<Gathering> gathering;
+  };
+  static constexpr std::size_t most_failures = 64;
+  // A key is used again while one execution of a program lasts. Its turn matters where the ranks are in several
+  // processes, which have to count alike: they connect under it.
+  static constexpr std::size_t most_keys = 1024;
 
-struct Registry {
-  std::mutex mutex;
-  Turns turns;
-  std::map<Meeting, Open> open;
+  // A rank that is late meets the failure of its call at once, if that was one of the last failures; an older one's
+  // ranks are not expected any more.
+  void forget_failures() {
+    if (open_.size() < most_failures) return;
+    const auto abandoned = [](const Open& open) { return open.gathering->is_abandoned(); };
+    auto failures = std::count_if(open_.begin(), open_.end(), abandoned);
+    std::erase_if(open_, [&](const Open& open) {
+      return failures >= static_cast<std::ptrdiff_t>(most_failures) && abandoned(open) && failures-- > 0;
+    });
+  }
+
+  std::mutex mutex_;
+  std::list<Open> open_;  // oldest first
+  RecentTurns<CallKey> turns_{most_keys};
 };
 
 Registry& registry() {
@@ -67,29 +80,36 @@ std::string late_message(const std::vector<int>& ranks, int size, std::chrono::m
          std::to_string(timeout.count()) + " ms (the environment variable JAXMG_TIMEOUT_SECONDS sets this limit)";
 }
 
-Gathering::Gathering(std::vector<int> members, std::chrono::milliseconds timeout)
-    : members_(std::move(members)), timeout_(timeout), seats_(members_.size()) {}
+std::size_t open_gatherings() { return registry().open(); }
+
+Gathering::Gathering(std::vector<int> members, std::chrono::milliseconds timeout, std::uint64_t turn)
+    : members_(std::move(members)), timeout_(timeout), turn_(turn), seats_(members_.size()) {}
+
+bool Gathering::join(int rank, MemoryRegions buffers) {
+  std::lock_guard lock(mutex_);
+  Seat& own = seat(rank);
+  own.buffers = std::move(buffers);
+  own.joined = true;
+  return std::all_of(seats_.begin(), seats_.end(), [](const Seat& s) { return s.joined; });
+}
+
+bool Gathering::has_joined(int rank) {
+  std::lock_guard lock(mutex_);
+  return seat(rank).joined;
+}
+
+bool Gathering::all_left() const {
+  return std::all_of(seats_.begin(), seats_.end(), [](const Seat& s) { return s.left || !s.joined; });
+}
+
+bool Gathering::is_abandoned() {
+  std::lock_guard lock(mutex_);
+  return !failure_.empty() && all_left();
+}
 
 Attendance::Attendance(const CallKey& key, int rank, const std::vector<int>& members, MemoryRegions buffers,
                        std::chrono::milliseconds timeout)
-    : rank_(rank) {
-  {
-    Registry& all = registry();
-    std::lock_guard lock(all.mutex);
-    turn_ = all.turns.next(key, rank);
-    const auto entry = all.open.try_emplace(Meeting{key, turn_}).first;
-    Open& open = entry->second;
-    if (!open.gathering) open.gathering = std::make_shared<Gathering>(members, timeout);
-    gathering_ = open.gathering;
-    // The entry stays until the last member has come, so that one who is late meets the failure, not nobody.
-    if (++open.joined == members.size()) all.open.erase(entry);
-  }
-  {
-    std::lock_guard lock(gathering_->mutex_);
-    Gathering::Seat& seat = gathering_->seat(rank);
-    seat.buffers = std::move(buffers);
-    seat.joined = true;
-  }
+    : gathering_(registry().join(key, rank, members, std::move(buffers), timeout)), rank_(rank) {
   try {
     gathering_->step(rank);
   } catch (...) {
@@ -154,14 +174,11 @@ void Gathering::fail(const std::string& why) noexcept {
 
 void Gathering::leave(int rank) noexcept {
   std::unique_lock lock(mutex_);
-  const auto all_left = [&] {
-    return std::all_of(seats_.begin(), seats_.end(), [](const Seat& s) { return s.left || !s.joined; });
-  };
   seat(rank).left = true;
   // What the members shared is free for the next call before any of them can make one.
   if (all_left()) state_.reset();
   changed_.notify_all();
-  changed_.wait(lock, all_left);
+  changed_.wait(lock, [&] { return all_left(); });
 }
 
 }  // namespace jaxmg

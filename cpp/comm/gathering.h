@@ -8,6 +8,7 @@
 #include <chrono>
 #include <compare>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -32,9 +33,19 @@ std::string list_of(const std::vector<int>& ranks);
 // What those say who have waited for `ranks`, of a call of `size` ranks.
 std::string late_message(const std::vector<int>& ranks, int size, std::chrono::milliseconds timeout);
 
+// Number of gatherings that this process keeps for members that have not joined yet. There are as many as calls whose
+// ranks are on their way, and some that failed before all had come.
+std::size_t open_gatherings();
+
 class Gathering {
  public:
-  Gathering(std::vector<int> members, std::chrono::milliseconds timeout);
+  Gathering(std::vector<int> members, std::chrono::milliseconds timeout, std::uint64_t turn);
+
+  // Takes in `rank` with its buffers; returns whether all members have joined.
+  bool join(int rank, MemoryRegions buffers);
+  bool has_joined(int rank);
+  // Whether the call has failed, and all members that had joined have left.
+  bool is_abandoned();
 
  private:
   friend class Attendance;
@@ -53,8 +64,11 @@ class Gathering {
   void check(bool late, int other);
   void leave(int rank) noexcept;
 
+  bool all_left() const;
+
   std::vector<int> members_;
   std::chrono::milliseconds timeout_;
+  std::uint64_t turn_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Seat> seats_;
@@ -75,8 +89,9 @@ class Attendance {
   Attendance& operator=(const Attendance&) = delete;
 
   int rank() const { return rank_; }
-  // How often the key had been used before.
-  std::uint64_t turn() const { return turn_; }
+  // How often the key had been used before, the same for all members. It is 0 again after a thousand calls with other
+  // keys; calls of one key that are in progress together differ in it.
+  std::uint64_t turn() const { return gathering_->turn_; }
   const std::vector<int>& members() const { return gathering_->members_; }
   const MemoryRegions& buffers(int rank) const { return gathering_->seat(rank).buffers; }
 
@@ -112,7 +127,6 @@ class Attendance {
  private:
   std::shared_ptr<Gathering> gathering_;
   int rank_;
-  std::uint64_t turn_ = 0;
 };
 
 }  // namespace jaxmg

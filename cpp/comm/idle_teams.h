@@ -6,10 +6,10 @@
 #pragma once
 
 #include <algorithm>
-#include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <iterator>
-#include <map>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -22,32 +22,31 @@ namespace jaxmg {
 template <class Team>
 class IdleTeams {
  public:
+  // A process keeps at most this many teams that no other process is in, those whose last calls were the latest.
+  static constexpr std::size_t most = 32;
+
   // An idle team of the roll's ranks and of this kind, or make(). It is idle again when the last copy is dropped, if it
   // is not retired by then.
   template <class Make>
   std::shared_ptr<Team> acquire(const Roll& roll, int kind, Make&& make) {
     const Key key(roll, kind);
-    std::vector<std::unique_ptr<Team>> outdated;  // outlives the lock: ending a team may take long
+    std::list<Idle> outdated;  // outlives the lock: ending a team may take long
     std::unique_ptr<Team> team;
     {
       std::lock_guard lock(mutex_);
-      for (auto& [other, teams] : idle_) {
-        if (other.outdated_by(key)) std::move(teams.begin(), teams.end(), std::back_inserter(outdated));
+      for (auto next = idle_.begin(); next != idle_.end();) {
+        const auto one = next++;
+        if (one->key.outdated_by(key)) outdated.splice(outdated.end(), idle_, one);
       }
-      std::erase_if(idle_, [&](const auto& entry) { return entry.first.outdated_by(key); });
-      if (auto& teams = idle_[key]; !teams.empty()) {
-        team = std::move(teams.back());
-        teams.pop_back();
+      const auto found = std::find_if(idle_.rbegin(), idle_.rend(), [&](const Idle& one) { return one.key == key; });
+      if (found != idle_.rend()) {
+        team = std::move(found->team);
+        idle_.erase(std::next(found).base());
       }
     }
     outdated.clear();
     if (!team) team = make();
-    return {team.release(), [this, key](Team* done) {
-              std::unique_ptr<Team> owned(done);
-              if (owned->retired()) return;
-              std::lock_guard lock(mutex_);
-              idle_[key].push_back(std::move(owned));
-            }};
+    return {team.release(), [this, key](Team* done) { put(key, std::unique_ptr<Team>(done)); }};
   }
 
  private:
@@ -66,11 +65,28 @@ class IdleTeams {
     bool outdated_by(const Key& other) const {
       return kind == other.kind && devices == other.devices && retired != other.retired;
     }
-    auto operator<=>(const Key&) const = default;
+    // Which of its teams a process gives up is its own affair if no other process is in them.
+    bool of_one_process() const { return retired.empty(); }
+    bool operator==(const Key&) const = default;
+  };
+  struct Idle {
+    Key key;
+    std::unique_ptr<Team> team;
   };
 
+  void put(const Key& key, std::unique_ptr<Team> team) {
+    if (team->retired()) return;
+    std::list<Idle> superfluous;  // outlives the lock
+    std::lock_guard lock(mutex_);
+    idle_.push_back({key, std::move(team)});
+    const auto own = [](const Idle& one) { return one.key.of_one_process(); };
+    if (key.of_one_process() && std::count_if(idle_.begin(), idle_.end(), own) > static_cast<std::ptrdiff_t>(most)) {
+      superfluous.splice(superfluous.end(), idle_, std::find_if(idle_.begin(), idle_.end(), own));
+    }
+  }
+
   std::mutex mutex_;
-  std::map<Key, std::vector<std::unique_ptr<Team>>> idle_;
+  std::list<Idle> idle_;  // the team whose last call is the longest ago comes first
 };
 
 }  // namespace jaxmg

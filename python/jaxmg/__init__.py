@@ -1,10 +1,10 @@
 """Multi-device dense linear algebra for JAX.
 
 `jaxmg.linalg` has the names of ``jax.numpy.linalg``, for arrays sharded over a mesh; `jaxmg.plan`
-tells what a call will need. The other names are those of JAXMg 0.0.x.
+tells what a call will need. The other names are those of JAXMg 0.0.x and 1.4.
 """
 
-__version__ = "0.1.0"
+__version__ = "2.0.0"
 
 from jaxmg import _native, linalg, utils
 from jaxmg._backends import Backend, backends

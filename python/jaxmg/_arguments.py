@@ -3,9 +3,10 @@
 import operator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxmg import _native
+from jaxmg import _native, _sharding
 
 
 class ArgumentError(ValueError, AssertionError):
@@ -13,17 +14,42 @@ class ArgumentError(ValueError, AssertionError):
 
 
 def as_array(value, name: str):
-    """Return `value` as a JAX or NumPy array of a supported dtype.
+    """Return `value` as a JAX or NumPy array of a supported dtype; see `as_arrays`."""
+    return as_arrays((name, value))[0]
 
-    What is not on a device yet stays on the host, so that it need not fit on a single device.
+
+def as_arrays(*named):
+    """Return the values of pairs (name, value) as JAX or NumPy arrays of one supported dtype.
+
+    It is the dtype that `jax.numpy.linalg` takes for them: the common one, and for integers and
+    bools the float that JAX makes of them. What is not on a device yet stays on the host, so that
+    it need not fit on a single device.
     """
+    arrays = [_of_any_dtype(value, name) for name, value in named]
+    dtype = jnp.result_type(*arrays)
+    if not jnp.issubdtype(dtype, np.inexact):
+        dtype = _float_of(dtype)
+    return tuple(_sharding.converted(array, dtype) for array in arrays)
+
+
+def _float_of(dtype):
+    """Return the dtype of floats that `jax.numpy` makes of integers or bools."""
+    return jax.eval_shape(jnp.sqrt, jax.ShapeDtypeStruct((), dtype)).dtype
+
+
+def _of_any_dtype(value, name: str):
     array = value
     if not isinstance(value, jax.Array):
         array = np.asarray(value)
-        array = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
-    if np.dtype(array.dtype) not in _native.DTYPES:
+        if array.dtype.kind in "biufc":
+            array = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+    whole = jnp.issubdtype(array.dtype, np.integer) or array.dtype == bool
+    if not whole and np.dtype(array.dtype) not in _native.DTYPES:
         expected = ", ".join(str(dtype) for dtype in _native.DTYPES)
-        raise TypeError(f"{name} must have one of the dtypes {expected}; got {array.dtype}")
+        raise TypeError(
+            f"{name} must have one of the dtypes {expected}, or integers or bools, which are "
+            f"converted; got {array.dtype}"
+        )
     return array
 
 
@@ -34,7 +60,7 @@ def check_square(a) -> None:
         raise ArgumentError(f"a must be a square matrix, got shape {a.shape}")
 
 
-def check_right_hand_side(a, b, name="a") -> None:
+def check_right_hand_side(a, b) -> None:
     if b.ndim not in (1, 2):
         raise ArgumentError(f"b must be a 1D or 2D array, got shape {b.shape}")
     if b.shape[0] != a.shape[1]:
@@ -42,8 +68,6 @@ def check_right_hand_side(a, b, name="a") -> None:
             f"A and b must have the same number of columns of A as rows of b; "
             f"got shapes {a.shape} and {b.shape}"
         )
-    if a.dtype != b.dtype:
-        raise TypeError(f"{name} and b must have the same dtype, got {a.dtype} and {b.dtype}")
 
 
 def positive_int(value, name: str) -> int | None:
@@ -57,3 +81,19 @@ def positive_int(value, name: str) -> int | None:
     if number < 1:
         raise ValueError(f"{name} must be at least 1, got {number}")
     return number
+
+
+def real_scalar(value, name: str, dtype):
+    """Return a real number, which goes with a matrix of `dtype`, as an array of the real dtype.
+
+    One that is on a device, or traced, keeps its dtype, for the program to convert.
+    """
+    real = np.finfo(dtype).dtype
+    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    if array.shape != ():
+        raise ValueError(f"{name} must be a scalar, got an array of shape {array.shape}")
+    kinds = (np.integer, np.floating, np.bool_)
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
+        raise TypeError(f"{name} must be a real number, got the dtype {array.dtype}")
+    jnp.result_type(value, real)  # Raises where jax_numpy_dtype_promotion is "strict".
+    return array if isinstance(array, jax.Array) else array.astype(real)

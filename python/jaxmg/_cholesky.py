@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from jaxmg import _backends, _ffi, _memory, _native, _sharding
+from jaxmg import _backends, _ffi, _memory, _native, _sharding, _varying
 from jaxmg._ffi import BACKWARD, BOTH, FORWARD
 from jaxmg._sharding import Ranks
 
@@ -86,9 +86,10 @@ def posv(a, b, *, call: Call, x_spec=None):
     x has the sharding `x_spec` on the ranks' mesh (None: replicated on an Explicit mesh, XLA's
     choice on an Auto one).
     """
-    if b.size == 0:
-        return jnp.zeros_like(b), jnp.zeros((), np.int32), a
     ranks, n = call.ranks, a.shape[1]
+    specs = x_spec, PartitionSpec(), call.matrix
+    if b.size == 0:
+        return _sharding.auto(functools.partial(_nothing_solved, ranks), ranks, specs)(a, b)
 
     def solve(a, rhs):
         plan = call.plan("posv", n, rhs.shape[0], a.dtype)
@@ -105,14 +106,19 @@ def posv(a, b, *, call: Call, x_spec=None):
         factor, x, info = batchable(solve, merged=1, shared=(True, False, True))(a, _as_rows(b))
         return _as_columns(x, b.ndim), info, factor
 
-    return _sharding.auto(all_ranks, ranks, (x_spec, PartitionSpec(), call.matrix))(a, b)
+    return _sharding.auto(all_ranks, ranks, specs)(a, b)
+
+
+def _nothing_solved(ranks: Ranks, a, b):
+    """Return what `posv` does for a matrix of order 0, or without right-hand sides."""
+    return b, jnp.zeros((), np.int32), _sharding.pad_rows_to(a, ranks.padded_rows(a.shape[1]))
 
 
 def potrf(a, *, call: Call):
     """Factor A, a matrix or its row blocks; return (factor, info)."""
+    ranks, n, specs = call.ranks, a.shape[1], (call.ranks.rows, PartitionSpec())
     if a.size == 0:
-        return a, jnp.zeros((), np.int32)
-    ranks, n = call.ranks, a.shape[1]
+        return _sharding.auto(lambda a: (a, jnp.zeros((), np.int32)), ranks, specs)(a)
     plan = call.plan("potrf", n, 1, a.dtype)
 
     def factor(a):
@@ -124,13 +130,13 @@ def potrf(a, *, call: Call):
         )(_sharding.pad_rows_to(a, ranks.padded_rows(n)))
         return factor, info[0]
 
-    return _sharding.auto(batchable(factor), ranks, (ranks.rows, PartitionSpec()))(a)
+    return _sharding.auto(batchable(factor), ranks, specs)(a)
 
 
 def potrs(factor, b, *, call: Call, sweeps: int, x_spec=None):
     """Solve A X = B (BOTH), L X = B (FORWARD) or L^H X = B (BACKWARD), for b as in `posv`."""
     if b.size == 0:
-        return jnp.zeros_like(b)
+        return _sharding.auto(lambda b: b, call.ranks, x_spec)(b)
 
     def all_ranks(factor, b):
         solve = batchable(_row_solve(call, factor.shape[1], sweeps), merged=1)
@@ -164,7 +170,7 @@ def lower(factor, *, call: Call):
 def diagonal(factor, *, call: Call):
     """Return the (N,) diagonal of L."""
     if factor.size == 0:
-        return jnp.zeros(0, factor.dtype)
+        return _sharding.auto(jnp.ravel, call.ranks, PartitionSpec(None))(factor)
     ranks, n = call.ranks, factor.shape[1]
     plan = call.plan("diagonal", n, 1, factor.dtype)
     values = _sharding.over_ranks(
@@ -207,7 +213,7 @@ def _from_factor(routine, name: str, factor, call: Call):
         if n == ranks.padded_rows(n):
             return result
         rows = ranks.shard_rows(n)
-        row = lax.axis_index(ranks.axes) * rows + jnp.arange(rows)
+        row = lax.axis_index(ranks.axes) * rows + jnp.arange(rows, dtype=np.int32)
         return jnp.where(row[:, None] < n, result, 0)
 
     run = _sharding.over_ranks(one_rank, ranks, (ranks.rows,), ranks.rows)
@@ -231,6 +237,7 @@ def posv_on_shards(a, b, call: Call):
     _, x, info = _ffi.posv(a, b, call=plan, ranks=ranks)
     if plan.distributed_rhs:
         x = lax.all_gather(x, ranks.axes, tiled=True)
+    x, info = (_varying.invariant(result, ranks.axes) for result in (x, info))
     return x[:nrhs].conj().T, info[0]
 
 
@@ -242,7 +249,8 @@ def inverse_on_shards(a, call: Call):
     plan = call.plan("potrf", n, 1, a.dtype)
     factor, info = _ffi.potrf(a, call=plan, ranks=call.ranks)
     plan = call.of_factor(a).plan("potri", n, 1, a.dtype)
-    return _ffi.potri(factor, call=plan, ranks=call.ranks), info[0]
+    x = _ffi.potri(factor, call=plan, ranks=call.ranks)
+    return x, _varying.invariant(info, call.ranks.axes)[0]
 
 
 # --- right-hand sides and batches -------------------------------------------------------------
@@ -279,11 +287,17 @@ def batchable(function, *, merged: int | None = None, shared=()):
         if [i for i, one in enumerate(batched) if one] == [merged]:
             rows = operands[merged]
             every = rows.reshape(-1, rows.shape[-1])
+            if size == 0:  # Of a matrix without right-hand sides, info is still wanted.
+                every = jnp.zeros((1, rows.shape[-1]), rows.dtype)
             results = function(*operands[:merged], every, *operands[merged + 1 :])
+
+            def of_batch(result):
+                return result[: 0 if size == 0 else None].reshape(rows.shape)
+
             if not shared:
-                return results.reshape(rows.shape), True
+                return of_batch(results), True
             return tuple(
-                result if one else result.reshape(rows.shape)
+                result if one else of_batch(result)
                 for result, one in zip(results, shared, strict=True)
             ), tuple(not one for one in shared)
 

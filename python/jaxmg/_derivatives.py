@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
+from jax.sharding import PartitionSpec
 
-from jaxmg import _cholesky, _row_blocks, _sharding
+from jaxmg import _cholesky, _row_blocks, _sharding, _varying
 from jaxmg._cholesky import BACKWARD, BOTH, FORWARD, Call
 
 # --- factors ----------------------------------------------------------------------------------
@@ -47,22 +48,26 @@ def factor_shifted(call: Call, growth: float, max_tries: int, a, first):
         tries, _, _, info = state
         return (info != 0) & (tries < max_tries)
 
-    def attempt(state):
-        tries, shift, _, _ = state
-        shift = jnp.where(tries == 0, first, growth * shift)
-        shifted = _row_blocks.add_to_diagonal(a, shift, call=call)
-        return (tries + 1, shift, *_cholesky.potrf(shifted, call=call))
+    def search(a, first):
+        def attempt(state):
+            tries, shift, _, _ = state
+            shift = jnp.where(tries == 0, first, growth * shift)
+            shifted = _row_blocks.add_to_diagonal(a, shift, call=call)
+            return (tries + 1, shift, *_cholesky.potrf(shifted, call=call))
 
-    state = (np.int32(0), jnp.zeros_like(first), *_cholesky.potrf(a, call=call))
-    _, shift, data, info = lax.while_loop(unfinished, attempt, state)
-    return data, info, shift
+        state = (np.int32(0), _varying.zeros_like(first), *_cholesky.potrf(a, call=call))
+        _, shift, data, info = lax.while_loop(unfinished, attempt, state)
+        return data, info, shift
+
+    specs = (call.ranks.rows, PartitionSpec(), PartitionSpec())
+    return _sharding.auto(_cholesky.batchable(search), call.ranks, specs)(a, first)
 
 
 @functools.partial(factor_shifted.defjvp, symbolic_zeros=True)
 def _(call, growth, max_tries, primals, tangents):
     data, info, shift = factor_shifted(call, growth, max_tries, *primals)
     da = tangents[0]
-    da = jnp.zeros_like(data) if is_zero(da) else _row_blocks.from_matrix(da, call=call)
+    da = _varying.zeros_like(data) if is_zero(da) else _row_blocks.from_matrix(da, call=call)
     return (data, info, shift), (da, no_tangent(info), no_tangent(shift))
 
 
@@ -72,7 +77,13 @@ def _(call, growth, max_tries, primals, tangents):
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def factor_and_solve(call: Call, x_spec, a, b):
     """Solve A x = b; return (x, info, a factor of A)."""
-    return _cholesky.posv(a, b, call=call, x_spec=x_spec)
+
+    def posv(b):
+        x, info, data = _cholesky.posv(a, from_reals(b), call=call, x_spec=x_spec)
+        return reals(x), (info, data)
+
+    x, (info, data) = _symmetric_solve(lambda x: x, b, posv, has_aux=True)
+    return x, info, data
 
 
 @functools.partial(factor_and_solve.defjvp, symbolic_zeros=True)
@@ -97,16 +108,7 @@ def solve(call: Call, x_spec, data, b):
         x = _cholesky.potrs(data, from_reals(b), call=call, sweeps=BOTH, x_spec=x_spec)
         return reals(x)
 
-    # Over the reals, a Hermitian operator is symmetric, so that its transpose is the same solve,
-    # with the same derivatives.
-    x = lax.custom_linear_solve(
-        lambda x: reals(_times_a(call, x_spec, data, from_reals(x))),
-        reals(b),
-        solve=lambda _, b: potrs(b),
-        transpose_solve=lambda _, b: potrs(b),
-        symmetric=True,
-    )
-    return from_reals(x)
+    return _symmetric_solve(lambda x: _times_a(call, x_spec, data, x), b, potrs)
 
 
 @functools.partial(solve.defjvp, symbolic_zeros=True)
@@ -115,6 +117,23 @@ def _(call, x_spec, primals, tangents):
     (data, b), (da, db) = primals, tangents
     x = solve(call, x_spec, data, b)
     return x, solve(call, x_spec, data, _residual(call, x_spec, db, da, x))
+
+
+def _symmetric_solve(matvec, b, solve, has_aux=False):
+    """Return ``solve(reals(b))``, which is (x, aux) with ``has_aux``, as a linear function of b.
+
+    Over the reals, a Hermitian operator is symmetric, so that its transpose is the same solve, with
+    the same derivatives. Where none is taken of ``matvec``, it need not multiply.
+    """
+    result = lax.custom_linear_solve(
+        lambda x: reals(matvec(from_reals(x))),
+        reals(b),
+        solve=lambda _, b: solve(b),
+        transpose_solve=lambda _, b: solve(b),
+        symmetric=True,
+        has_aux=has_aux,
+    )
+    return (from_reals(result[0]), result[1]) if has_aux else from_reals(result)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -194,7 +213,7 @@ def _(call, primals, tangents):
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def solve_triangular(call: Call, x_spec, sweeps: int, data, b):
     """Return L^-1 b (FORWARD) or L^-H b (BACKWARD) for b (N,) or (N, nrhs)."""
-    return _cholesky.potrs(data, b, call=call, sweeps=sweeps, x_spec=x_spec)
+    return _sweep(call, x_spec, sweeps, data, lambda x: x, b)
 
 
 @functools.partial(solve_triangular.defjvp, symbolic_zeros=True)
@@ -209,16 +228,24 @@ def _(call, x_spec, sweeps, primals, tangents):
     adjoint = sweeps == BACKWARD
     residual = _residual(call, x_spec, db, dl, x, adjoint=adjoint)
 
+    def times(x):
+        return _row_blocks.times(triangle, x, call=call, x_spec=x_spec, adjoint=adjoint)
+
+    return x, _sweep(call, x_spec, sweeps, data, times, residual)
+
+
+def _sweep(call: Call, x_spec, sweeps: int, data, matvec, b):
+    """Return L^-1 b or L^-H b as a linear function of b; `matvec` is as in `_symmetric_solve`."""
+
     def potrs(sweeps, b):
         return _cholesky.potrs(data, b, call=call, sweeps=sweeps, x_spec=x_spec)
 
-    dx = lax.custom_linear_solve(
-        lambda x: _row_blocks.times(triangle, x, call=call, x_spec=x_spec, adjoint=adjoint),
-        residual,
+    return lax.custom_linear_solve(
+        matvec,
+        b,
         solve=lambda _, b: potrs(sweeps, b),
         transpose_solve=lambda _, b: potrs(_other(sweeps), b.conj()).conj(),
     )
-    return x, dx
 
 
 def _times_inverse(call: Call, triangle, data, r):
@@ -251,7 +278,7 @@ def is_zero(tangent) -> bool:
 
 
 def _array(tangent, primal):
-    return jnp.zeros_like(primal) if is_zero(tangent) else tangent
+    return _varying.zeros_like(primal) if is_zero(tangent) else tangent
 
 
 def no_tangent(primal):

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from jaxmg import _cholesky, _ffi, _row_blocks, _sharding
+from jaxmg import _cholesky, _ffi, _row_blocks, _sharding, _varying
 from jaxmg._cholesky import BACKWARD, FORWARD, Call
 
 # The triangles of a matrix.
@@ -78,7 +78,9 @@ def between(w, bounds):
 
 def values_between(w, first, count, size: int):
     """Return `count` eigenvalues from number `first` on, and NaN, `size` numbers in all."""
-    place = jnp.arange(size)
+    if w.size == 0:
+        return jnp.pad(w, (0, size), constant_values=jnp.nan)
+    place = jnp.arange(size, dtype=np.int32)
     values = w.at[first + place].get(mode="fill", fill_value=jnp.nan)
     return jnp.where(place < count, values, jnp.nan)
 
@@ -120,8 +122,8 @@ def _syevd(a, *bounds, call: Call, uplo: int, wanted: Part, as_columns: bool = F
         call = call.in_rows()
     ranks, n, matrix = call.ranks, a.shape[1], call.matrix
     if n == 0:
-        aside = Aside(jnp.zeros((), np.int32), jnp.zeros(0, np.finfo(a.dtype).dtype), a)
-        return (a, *(jnp.zeros(2, np.int32) for _ in bounds)), aside
+        specs = (matrix, *(PartitionSpec() for _ in bounds)), Aside(PartitionSpec(), None, matrix)
+        return _sharding.auto(_nothing_decomposed, ranks, specs)(a, *bounds)
     options = dict(first=wanted.first, by_value=bool(bounds), as_columns=as_columns)
     plan = call.plan("syevd", n, wanted.count, a.dtype, **options)
     if uplo == LOWER:
@@ -143,6 +145,12 @@ def _syevd(a, *bounds, call: Call, uplo: int, wanted: Part, as_columns: bool = F
 
     specs = of_results, Aside(PartitionSpec(), vector, matrix)
     return _sharding.auto(_cholesky.batchable(decompose), ranks, specs)(a, *bounds)
+
+
+def _nothing_decomposed(a, *bounds):
+    """Return what `_syevd` does for a matrix of order 0."""
+    aside = Aside(jnp.zeros((), np.int32), a.ravel().real, a)
+    return (a, *(jnp.zeros(2, np.int32) for _ in bounds)), aside
 
 
 def _reduced(a, b, *, call: Call, uplo: int):
@@ -179,4 +187,5 @@ def eigh_on_shards(a, call: Call, *, vectors: bool):
     part = Part(0, n if vectors else 0)
     plan = call.plan("syevd", n, part.count, a.dtype, as_columns=True)
     _, w, *v, info = _ffi.syevd(a, n=n, part=part, as_columns=True, call=plan, ranks=ranks)
+    w, info = (_varying.invariant(result, ranks.axes) for result in (w, info))
     return w, *v, info[0]

@@ -19,7 +19,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from jaxmg import _eigen, _row_blocks
+from jaxmg import _eigen, _row_blocks, _varying
 from jaxmg._cholesky import Call
 from jaxmg._derivatives import is_zero, no_tangent
 from jaxmg._eigen import Part
@@ -109,7 +109,7 @@ def constant(primals):
 def _perturbations(call: Call, w, z, tangents):
     """Return Z dA - W Z dB, and Z dB or None, for rows of Z and their eigenvalues."""
     of_a, *of_b = (None if is_zero(da) else _hermitian_part(call, da) for da in tangents)
-    total, of_b = jnp.zeros_like(z), of_b[0] if of_b else None
+    total, of_b = _varying.zeros_like(z), of_b[0] if of_b else None
     if of_a is not None:
         total = product(z, of_a, linear_in=1, call=call)
     if of_b is not None:

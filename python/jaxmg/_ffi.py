@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax import lax
 
-from jaxmg import _native
+from jaxmg import _native, _varying
 from jaxmg._config import config
 from jaxmg._sharding import Ranks
 
@@ -115,8 +115,11 @@ def redistribute(a, *, call: _native.CallPlan, ranks: Ranks):
 
 def _call(name, overwritten, results, *, call, ranks, read=()):
     """Call a handler; return what became of the operands it overwrites, then its other results."""
-    operands = (*overwritten, *read)
-    results = (*map(_like, overwritten), *results, _workspace(call))
+    operands = _varying.alike(*overwritten, *read)
+    results = tuple(
+        _varying.result(kind.shape, kind.dtype, *operands)
+        for kind in (*overwritten, *results, _workspace(call))
+    )
     call_site = _call_site(name, results, call)
     *outputs, _ = jax.ffi.ffi_call(
         f"jaxmg_{name}",
@@ -124,7 +127,7 @@ def _call(name, overwritten, results, *, call, ranks, read=()):
         input_output_aliases={i: i for i in range(len(overwritten))},
         vmap_method="sequential",
     )(*operands, _roll(ranks, call_site, *operands), **_attributes(call, call_site))
-    return tuple(outputs)
+    return tuple(_varying.in_context(output, *operands) for output in outputs)
 
 
 def _call_site(name: str, results, call: _native.CallPlan) -> int:
@@ -148,7 +151,7 @@ def _roll(ranks: Ranks, call_site: int, *operands):
     """
     name = jax.ffi.ffi_call(
         "jaxmg_roll_call",
-        jax.ShapeDtypeStruct((_ROLL_WORDS,), np.uint32),
+        _varying.result((_ROLL_WORDS,), np.uint32, *operands),
         vmap_method="expand_dims",
     )(*operands, call_site=np.int64(call_site), processes=np.int64(ranks.processes))
     return lax.all_gather(name, ranks.axes) if ranks.axes else name[None]
@@ -161,10 +164,6 @@ def _attributes(call: _native.CallPlan, call_site: int):
         "call_site": np.int64(call_site),
         "timeout_ms": np.int64(round(1000 * config.timeout_seconds)),
     }
-
-
-def _like(array):
-    return jax.ShapeDtypeStruct(array.shape, array.dtype)
 
 
 def _workspace(call: _native.CallPlan):

@@ -1,17 +1,24 @@
 """What the functions of `jaxmg.linalg` have in common: their options, and where matrices go."""
 
 from jaxmg import _backends, _native, _sharding
-from jaxmg._arguments import as_array, check_square, positive_int
+from jaxmg._arguments import as_array, check_square, positive_int, real_scalar
 from jaxmg._cholesky import Call
 
 
-def to_matrix(routine, program, a, tile, backend, workspace_limit, donate, *others, **static):
-    """Run a program that makes a matrix like `a` of it; return (matrix, info)."""
+def to_matrix(routine, program, a, tile, backend, workspace_limit, donate, *scalars, **static):
+    """Run a program that makes a matrix like `a` of it; return (matrix, info).
+
+    `scalars` are pairs of a name and a real number, which the program is given, too.
+    """
     a, call = prepared(routine, a, tile, backend, workspace_limit)
     ranks = call.ranks
     spec = _sharding.spec_on(a, ranks.mesh) or _sharding.row_spec(a.shape[0], ranks)
     (placed,) = _sharding.place_all(ranks, a)
-    x, info = program(placed, *others, call=call, spec=spec, donate=donate, **static)
+    scalars = (
+        _sharding.place_scalar(real_scalar(value, name, a.dtype), ranks, placed)
+        for name, value in scalars
+    )
+    x, info = program(placed, *scalars, call=call, spec=spec, donate=donate, **static)
     return _sharding.keep_sharding(x, a), info
 
 

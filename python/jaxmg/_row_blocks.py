@@ -6,6 +6,7 @@ ever holds more than a few blocks: products send blocks around, transposes excha
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
@@ -20,14 +21,17 @@ def from_matrix(a, *, call: Call):
 
 
 def from_triangle(a, *, upper: bool, call: Call):
-    """Return the Hermitian matrix with a triangle of a (N, N) matrix in row blocks."""
+    """Return the Hermitian matrix with a triangle of a (N, N) matrix in row blocks.
+
+    As LAPACK does, this ignores imaginary parts on the diagonal.
+    """
 
     def all_ranks(a):
         part = _padded(a, call.ranks)
-        whole, strict = (
-            (jnp.triu(part), jnp.triu(part, 1)) if upper else (jnp.tril(part), jnp.tril(part, -1))
-        )
-        return whole + _adjoint(strict, call.ranks)
+        strict = jnp.triu(part, 1) if upper else jnp.tril(part, -1)
+        row, column = (lax.broadcasted_iota(jnp.int32, part.shape, axis) for axis in (0, 1))
+        diagonal = jnp.where(row == column, part.real, 0).astype(part.dtype)
+        return strict + diagonal + _adjoint(strict, call.ranks)
 
     return _sharding.auto(all_ranks, call.ranks, call.ranks.rows)(a)
 
@@ -79,7 +83,7 @@ def product(a, b, *, linear_in: int, call: Call):
             return total + term(of_rank[0], b, of_rank[1]), None
 
         total = jnp.zeros((a.shape[0], b.shape[1]), b.dtype)
-        return lax.scan(step, total, (columns, jnp.arange(size)))[0]
+        return lax.scan(step, total, (columns, jnp.arange(size, dtype=np.int32)))[0]
 
     # Older JAX (0.6) transposes only loops that are derivatives. As the product is linear in an
     # operand, it is its own derivative; at 0, what is not needed of that is known to be 0.
@@ -106,7 +110,7 @@ def rows(m, first, count: int, *, call: Call, kept=None):
 
     def one_rank(m, first, kept):
         rank = lax.axis_index(ranks.axes) if ranks.axes else 0
-        row = rank * share + jnp.arange(share)
+        row = rank * share + jnp.arange(share, dtype=np.int32)
         result = jnp.zeros((share, m.shape[1]), m.dtype)
         for k in range(ranks.size):
             block = lax.psum(jnp.where(rank == k, m, 0), ranks.axes) if ranks.size > 1 else m
@@ -117,7 +121,9 @@ def rows(m, first, count: int, *, call: Call, kept=None):
 
     everywhere = PartitionSpec()
     run = _sharding.over_ranks(one_rank, ranks, (ranks.rows, everywhere, everywhere), ranks.rows)
-    return _sharding.auto(run, ranks, ranks.rows)(m, jnp.asarray(first), jnp.asarray(kept))
+    return _sharding.auto(run, ranks, ranks.rows)(
+        m, *(jnp.asarray(x, np.int32) for x in (first, kept))
+    )
 
 
 def adjoint(m, rows: int | None = None, *, call: Call):

@@ -7,6 +7,7 @@ by XLA inside the program. Explicit mesh axes are made Auto for the duration of 
 
 import contextlib
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+
+from jaxmg import _varying
 
 try:
     from jax.sharding import auto_axes
@@ -86,16 +89,18 @@ def on_one_device(array) -> bool:
 
 
 def ranks_of(*arrays) -> Ranks:
-    """Read the ranks off the arrays; the first one that says where it lives decides."""
+    """Read the ranks off the arrays: the devices of the first array that is on several.
+
+    If none is, they are those of the entered mesh. The first array, if committed to one device,
+    stays there.
+    """
+    mesh = _mesh_of_call(arrays)
+    if mesh is None or mesh.size == 1:
+        return make_ranks(mesh, (), arrays)
     for array in arrays:
-        mesh, spec = _mesh_and_spec(array)
-        if mesh is not None:
+        found, spec = _mesh_and_spec(array)
+        if found is not None and found.shape_tuple == mesh.shape_tuple:
             return make_ranks(mesh, _spread_axes(mesh, spec), arrays)
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or mesh.manual_axes:
-        return make_ranks(None, (), arrays)
-    if is_committed(arrays[0]):
-        mesh = Mesh(np.array(list(arrays[0].sharding.device_set)), ("ranks",))
     return make_ranks(mesh, tuple(mesh.axis_names), arrays)
 
 
@@ -104,37 +109,39 @@ def mesh_of(array):
     return _mesh_and_spec(array)[0]
 
 
-def ranks_of_blocks(array, axes: tuple[str, ...], size: int, mesh=None) -> Ranks:
+def ranks_of_blocks(blocks, axes: tuple[str, ...], size: int, *others, mesh=None) -> Ranks:
     """Return the `size` ranks along `axes` of the mesh that a factor's contents are on.
 
-    Where they do not say, it is `mesh`, or that of the context.
+    Where they do not say, it is `mesh`, or that of `others`, or that of the context. The contents
+    of one rank fit every mesh: where they are not on one device, each device works on a copy.
     """
-    mesh = mesh_of(array) or mesh
-    if mesh is None:
-        current = jax.sharding.get_abstract_mesh()
-        mesh = None if current.empty or current.manual_axes else current
-    if not axes or (mesh is None and size == 1):
-        return make_ranks(None, (), (array,))
+    if size == 1:
+        mesh = _mesh_of_call((blocks, *others), stays=True) or mesh
+        return make_ranks(mesh, (), (blocks, *others))
+    if is_staged():
+        mesh = _mesh_of_call((blocks, *others)) or mesh
+    else:
+        mesh = mesh_of(blocks) or mesh or _mesh_of_call((*others, blocks))
     if mesh is None:
         raise ValueError(
             f"the factor is one of {size} ranks along {axes}, but not on a mesh: put it on one "
             "with factor.to_mesh(mesh), or enter one with jax.set_mesh"
         )
     _check_blocks(mesh, axes, size)
-    return make_ranks(mesh, axes, (array,))
+    return make_ranks(mesh, axes, (blocks, *others))
 
 
 def _check_blocks(mesh, axes: tuple[str, ...], size: int) -> None:
     if any(axis not in mesh.shape for axis in axes) or _size(mesh, axes) != size:
         raise ValueError(
             f"the factor is one of {size} ranks along {axes}, but the mesh is {dict(mesh.shape)}: "
-            "factor the matrix on that mesh"
+            "factor the matrix on that mesh, or put b on the mesh of the factor"
         )
 
 
 def ranks_on(mesh, axes: tuple[str, ...], arrays: Sequence) -> Ranks:
     """Return the ranks along `axes` of a mesh that the caller named."""
-    if isinstance(mesh, AbstractMesh) and not is_traced(*arrays):
+    if not is_traced(*arrays):
         mesh = _concrete(mesh, arrays)
     if isinstance(mesh, Mesh) and is_traced(*arrays) and _on_no_mesh(arrays):
         # With Auto axes, XLA learns the devices from the mesh; with Explicit ones, only from
@@ -163,28 +170,62 @@ def given_mesh(mesh, arrays: Sequence):
     return mesh
 
 
-def row_axes(mesh, spec: PartitionSpec) -> tuple[str, ...] | None:
+def row_axes(mesh, spec: PartitionSpec, name="in_specs") -> tuple[str, ...] | None:
     """Return the axes of a spec ``P(axis, None)``, None if the spec is of another form."""
     entries = tuple(spec) + (None,) * (2 - len(spec))
     if len(entries) != 2 or entries[0] is None or entries[1] is not None:
         return None
-    axes = _names(entries[0])
+    return matrix_axes(mesh, spec, name)
+
+
+def matrix_axes(mesh, spec: PartitionSpec, name: str) -> tuple[str, ...]:
+    """Return the axes that a matrix of this spec is spread over, as the argument `name` gave it."""
+    axes = _spread_axes(mesh, spec)
     for axis in axes:
         if axis not in mesh.axis_names:
             raise ValueError(
-                f"in_specs names the axis {axis!r}, but the mesh has the axes {mesh.axis_names}"
+                f"{name} names the axis {axis!r}, but the mesh has the axes {mesh.axis_names}"
             )
     return axes
 
 
-def manual_axes(n: int, shard: int, axis_name=None) -> tuple[str, ...]:
-    """Return the axes of the enclosing ``shard_map`` over which `n` rows are dealt by `shard`."""
+def same_spec(one: PartitionSpec, other: PartitionSpec) -> bool:
+    """Say whether two specs shard every dimension over the same axes."""
+    pairs = itertools.zip_longest(one, other)
+    return all(_names(entry) == _names(of_other) for entry, of_other in pairs)
+
+
+def in_shard_map() -> bool:
+    """Say whether this is called inside the caller's ``shard_map``, on the shards of one rank."""
+    return bool(jax.sharding.get_abstract_mesh().manual_axes)
+
+
+def manual_axes(a, axis_name=None) -> tuple[str, ...]:
+    """Return the axes of the enclosing ``shard_map`` over which the rows of a matrix are dealt.
+
+    `a` is the block of one device. It may vary along these axes alone; where JAX does not track
+    that, they are the axes that fit its shape.
+    """
     mesh = jax.sharding.get_abstract_mesh()
     if not mesh.manual_axes:
         raise ValueError("this function must be called inside jax.shard_map")
+    shard, n = a.shape
     if axis_name is not None:
-        return _names(axis_name)
-    candidates = [(axis,) for axis in mesh.manual_axes] + [tuple(mesh.manual_axes)]
+        axes = _names(axis_name)
+        if any(axis not in mesh.manual_axes for axis in axes):
+            raise ValueError(
+                f"axis_name must name axes of the enclosing shard_map, {tuple(mesh.manual_axes)}; "
+                f"got {axis_name!r}"
+            )
+        if -(-n // _size(mesh, axes)) != shard:
+            raise ValueError(
+                f"a has local shape {(shard, n)}, but {_size(mesh, axes)} ranks along {axes} have "
+                f"shards of {-(-n // _size(mesh, axes))} rows: name the axis a is sharded over"
+            )
+        return axes
+    varying = _varying.axes_of(a)
+    along = tuple(axis for axis in mesh.axis_names if axis in varying) or tuple(mesh.manual_axes)
+    candidates = [along] if varying else [*((axis,) for axis in along), along]
     sizes = {axes: _size(mesh, axes) for axes in candidates}
     fitting = [axes for axes, size in sizes.items() if -(-n // size) == shard]
     single = [axes for axes in fitting if len(axes) == 1]
@@ -215,8 +256,10 @@ def spec_on(array, mesh) -> PartitionSpec | None:
         return None
     if not is_traced(array):
         sharding = getattr(array, "sharding", None)
-        on_mesh = isinstance(sharding, NamedSharding) and sharding.mesh == mesh
-        return sharding.spec if on_mesh else None
+        if not isinstance(sharding, NamedSharding):
+            return None
+        abstract = isinstance(mesh, AbstractMesh) and sharding.mesh.abstract_mesh == mesh
+        return sharding.spec if abstract or sharding.mesh == mesh else None
     sharding = jax.typeof(array).sharding
     if not sharding.mesh.empty and sharding.mesh.explicit_axes:
         return sharding.spec
@@ -231,6 +274,13 @@ def concrete(ranks: Ranks | None, size: int) -> Ranks:
     if len(devices) < size:
         raise ValueError(f"a call on {size} GPUs cannot be planned here: there are {len(devices)}")
     return make_ranks(Mesh(np.array(devices[:size]), ("ranks",)), ("ranks",), ())
+
+
+def even_spec(spec: PartitionSpec, shape, mesh) -> PartitionSpec | None:
+    """Return a spec for an array of this shape, None where the shape does not divide evenly."""
+    entries = tuple(spec) + (None,) * (len(shape) - len(spec))
+    even = all(n % parts(mesh, entry) == 0 for n, entry in zip(shape, entries, strict=True))
+    return spec if even else None
 
 
 def block_spec(array, ranks: Ranks) -> PartitionSpec | None:
@@ -266,6 +316,62 @@ def _mesh_and_spec(array):
     return None, None
 
 
+def _mesh_of_call(arrays: Sequence, *, stays=False):
+    """Return the mesh on which a call with these arrays runs, or None on a single device.
+
+    With `stays`, the first array decides even if it is on one device without being committed to
+    it, as long as the others can be moved there.
+    """
+    if jax.sharding.get_abstract_mesh().manual_axes:
+        return None
+    first, context = arrays[0], _context_mesh()
+    known = [(array, mesh) for array in arrays if (mesh := mesh_of(array)) is not None]
+    if is_staged():
+        if context is not None:
+            return context
+        # Concrete arrays are constants of the program, which runs where its arguments are. (What
+        # is of an Explicit mesh goes to no other.)
+        meshes = [
+            (not is_traced(array), not mesh.explicit_axes, i, mesh)
+            for i, (array, mesh) in enumerate(known)
+            if is_traced(array) or mesh.explicit_axes or mesh.size > 1
+        ]
+        return min(meshes)[-1] if meshes else None
+    if stays and isinstance(first, jax.Array) and on_one_device(first):
+        stays = all(not is_traced(array) and array.is_fully_addressable for array, _ in known)
+    else:
+        stays = False
+    spread = [mesh for _, mesh in known if mesh.size > 1]
+    if spread and not stays:
+        return _concrete(spread[0], arrays)
+    if context is None and not known:
+        return None
+    if stays or is_committed(first):
+        return mesh_of(first) or _mesh_of_one(first)
+    return known[0][1] if context is None else context
+
+
+def _mesh_of_one(array) -> Mesh:
+    """Return a mesh of the one device of a concrete array."""
+    return Mesh(np.array(list(array.sharding.device_set)), ("ranks",))
+
+
+def _context_mesh():
+    """Return the mesh that was entered, with its devices outside of ``jit``; None without one."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.manual_axes:
+        return None
+    # What is computed here lies on that mesh. (`get_mesh` is newer, and raises below `grad`.)
+    sharding = None if is_traced(result := _nothing()) else result.sharding
+    concrete = getattr(sharding, "mesh", None)
+    return concrete if isinstance(concrete, Mesh) and concrete.abstract_mesh == mesh else mesh
+
+
+@jax.jit
+def _nothing():
+    return jnp.zeros((), np.int32)
+
+
 def _spread_axes(mesh, spec: PartitionSpec) -> tuple[str, ...]:
     """Return the axes a matrix is spread over: those that shard it, rows first; else all."""
     axes = tuple(axis for entry in spec for axis in _names(entry))
@@ -288,18 +394,13 @@ def _on_no_mesh(arrays) -> bool:
     return all(mesh.empty for mesh in [*meshes, jax.sharding.get_abstract_mesh()])
 
 
-def _concrete(mesh: AbstractMesh, arrays: Sequence):
+def _concrete(mesh, arrays: Sequence):
     """Find the concrete mesh behind an abstract one; the abstract one serves if none is known."""
-    for array in arrays:
-        found, _ = _mesh_and_spec(array)
+    if isinstance(mesh, Mesh):
+        return mesh
+    for found in (*map(mesh_of, arrays), _context_mesh()):
         if isinstance(found, Mesh) and found.abstract_mesh == mesh:
             return found
-    get_mesh = getattr(jax.sharding, "get_mesh", None)
-    if get_mesh is not None:
-        with contextlib.suppress(ValueError):  # Raised while tracing.
-            found = get_mesh()
-            if isinstance(found, Mesh) and found.abstract_mesh == mesh:
-                return found
     return mesh
 
 
@@ -309,10 +410,21 @@ def _platform(mesh, arrays: Sequence) -> str:
     abstract = jax.sharding.get_abstract_mesh() if mesh is None else mesh
     device = getattr(abstract, "abstract_device", None)  # Since JAX 0.7.
     if device is not None:
-        return device.platform
+        return _platform_of_kind(device)
     for array in arrays:
         if not is_traced(array) and isinstance(array, jax.Array):
             return next(iter(array.sharding.device_set)).platform
+    return jax.default_backend()
+
+
+def _platform_of_kind(device) -> str:
+    """Return the platform of an abstract device, which until JAX 0.10.1 says its kind alone."""
+    if hasattr(device, "platform"):
+        return device.platform
+    for platform in ("gpu", "cpu"):
+        with contextlib.suppress(RuntimeError):  # There is no such platform.
+            if jax.devices(platform)[0].device_kind == device.device_kind:
+                return platform
     return jax.default_backend()
 
 
@@ -335,8 +447,25 @@ def _hosts(mesh) -> int:
 # --- moving concrete arrays -------------------------------------------------------------------
 
 
-def place(array, name: str, ranks: Ranks, spec: PartitionSpec) -> jax.Array:
-    """Bring a concrete array to the devices of `ranks`, laid out as `spec` if it has to move."""
+def converted(array, dtype):
+    """Return an array, wherever it is, with another dtype."""
+    if array.dtype == dtype:
+        return array
+    if not isinstance(array, jax.Array):
+        return array.astype(dtype)
+    mesh = mesh_of(array)
+    if mesh is None and is_committed(array):
+        mesh = _mesh_of_one(array)
+    with _entered(mesh):
+        return array.astype(dtype)
+
+
+def place(array, name: str, ranks: Ranks, spec: PartitionSpec, *, gather=False) -> jax.Array:
+    """Bring a concrete array to the devices of `ranks`, laid out as `spec` if it has to move.
+
+    An array on several other devices is moved only with `gather`.
+    """
+    _check_type(array, name, ranks)
     if not isinstance(ranks.mesh, Mesh) or is_traced(array):
         return jnp.asarray(array)
     if not isinstance(array, jax.Array):
@@ -345,12 +474,38 @@ def place(array, name: str, ranks: Ranks, spec: PartitionSpec) -> jax.Array:
     if isinstance(sharding, NamedSharding) and sharding.mesh == ranks.mesh:
         return array
     devices = set(ranks.mesh.devices.flat)
-    if len(sharding.device_set) > 1 and sharding.device_set != devices:
+    if len(sharding.device_set) > 1 and sharding.device_set != devices and not gather:
         raise ValueError(
             f"{name} lives on the devices {_device_ids(sharding.device_set)}, but the mesh has "
             f"the devices {_device_ids(devices)}: put {name} on the mesh, or pass its own mesh"
         )
-    return jax.device_put(array, NamedSharding(ranks.mesh, spec))
+    return _moved(array, NamedSharding(ranks.mesh, spec))
+
+
+def _check_type(array, name: str, ranks: Ranks) -> None:
+    """Reject an array whose type, in a program that is traced, names another Explicit mesh."""
+    if ranks.mesh is None or not isinstance(array, jax.Array) or not is_staged():
+        return
+    mesh, expected = jax.typeof(array).sharding.mesh, ranks.mesh
+    expected = expected.abstract_mesh if isinstance(expected, Mesh) else expected
+    if mesh.explicit_axes and mesh != expected:
+        raise ValueError(
+            f"{name} is on the mesh {mesh}, but the mesh of the call is {expected}: put {name} on "
+            "that mesh before jit, or enter its own mesh with jax.set_mesh"
+        )
+
+
+def place_scalar(value, ranks: Ranks, matrix):
+    """Bring a concrete scalar to where a matrix, which is in place, lives."""
+    if is_traced(value) or is_staged():
+        return value
+    if ranks.processes > 1:  # Each process has the value, and its program takes it from there.
+        return value if spec_on(value, ranks.mesh) is not None else np.asarray(value)
+    if isinstance(ranks.mesh, Mesh):
+        return _moved(value, NamedSharding(ranks.mesh, PartitionSpec()))
+    if ranks.mesh is None and is_committed(matrix):
+        return _moved(value, matrix.sharding)
+    return value
 
 
 def put_blocks(mesh: Mesh, axes: tuple[str, ...], size: int, blocks, scalar):
@@ -360,13 +515,16 @@ def put_blocks(mesh: Mesh, axes: tuple[str, ...], size: int, blocks, scalar):
     return jax.device_put((blocks, scalar), (rows, NamedSharding(mesh, PartitionSpec())))
 
 
-def place_all(ranks: Ranks, a, *others):
-    """Bring concrete arrays onto the ranks' devices, a in (padded) row blocks if it has to move."""
+def place_all(ranks: Ranks, a, *others, gather=False):
+    """Bring concrete arrays onto the ranks' devices, a in (padded) row blocks if it has to move.
+
+    Right-hand sides that are on several other devices are moved only with `gather`.
+    """
     if ranks.mesh is None:
         return a, *(_beside(other, a) for other in others)
     return (
         *place_matrices(ranks, a=a),
-        *(place(other, "b", ranks, PartitionSpec()) for other in others),
+        *(place(other, "b", ranks, PartitionSpec(), gather=gather) for other in others),
     )
 
 
@@ -388,7 +546,7 @@ def place_matrices(ranks: Ranks, **matrices):
 def _beside(array, a):
     """Bring an array to the one device of a."""
     if is_committed(a) and is_committed(array) and a.sharding != array.sharding:
-        return jax.device_put(array, a.sharding)
+        return _moved(array, a.sharding)
     return array
 
 
@@ -398,15 +556,25 @@ def keep_sharding(x: jax.Array, like) -> jax.Array:
         return x
     if x.sharding.is_equivalent_to(like.sharding, x.ndim):
         return x
-    return jax.device_put(x, like.sharding)
+    return _moved(x, like.sharding)
 
 
 def entered(ranks: Ranks):
     """Return a context in which `ranks.mesh` does not contradict the mesh the caller has set."""
-    current = jax.sharding.get_abstract_mesh()
-    if current.empty or not isinstance(ranks.mesh, Mesh) or current == ranks.mesh.abstract_mesh:
+    return _entered(ranks.mesh)
+
+
+def _entered(mesh):
+    context = jax.sharding.get_abstract_mesh()
+    if context.empty or not isinstance(mesh, Mesh) or is_staged() or _context_mesh() == mesh:
         return contextlib.nullcontext()
-    return _set_mesh(ranks.mesh)
+    return _set_mesh(mesh)
+
+
+def _moved(array, sharding):
+    """Return an array with another sharding."""
+    with _entered(mesh_of(array)):  # Older JAX (0.6) slices it on the way.
+        return jax.device_put(array, sharding)
 
 
 def _device_ids(devices) -> list[int]:
@@ -433,6 +601,9 @@ def program(*static: str) -> Callable:
         @functools.wraps(function)
         def run(*arrays, call, donate=False, **options):
             chosen = donating if donate and not is_traced(*arrays) else compiled
+            # Inside of the caller's shard_map, one operand may differ from device to device and
+            # another be the same on all; the rules below need not distinguish them.
+            arrays = _varying.alike(*arrays)
             with entered(call.ranks):
                 return (function if is_staged() else chosen)(*arrays, call=call, **options)
 
@@ -497,7 +668,7 @@ def over_ranks(function: Callable, ranks: Ranks, in_specs, out_specs) -> Callabl
     def run(*operands):  # The context's mesh is the one where this is called.
         return jax.shard_map(
             function,
-            mesh=_tracing_mesh(ranks.mesh),
+            mesh=_with_devices(_tracing_mesh(ranks.mesh)),
             in_specs=in_specs,
             out_specs=out_specs,
             check_vma=False,
@@ -525,6 +696,23 @@ def _tracing_mesh(mesh):
     if mesh is None or current.empty or current.shape_tuple != mesh.shape_tuple:
         return mesh
     return current
+
+
+def _with_devices(mesh):
+    """Return a mesh over whose axes JAX can lower collectives.
+
+    For an abstract mesh, it looks for them on the concrete mesh that is set, even where
+    ``jax.sharding.use_abstract_mesh`` has put another one in its place. A program has one order of
+    devices, so that the concrete mesh has those of the abstract one.
+    """
+    if not isinstance(mesh, AbstractMesh) or not hasattr(jax.sharding, "get_mesh"):  # JAX < 0.8.
+        return mesh
+    with jax.core.eval_context():  # JAX does not say which one is set while it traces.
+        given = jax.sharding.get_mesh()
+    if given.empty or given.shape_tuple == mesh.shape_tuple or given.size != mesh.size:
+        return mesh
+    devices = given.devices.reshape(mesh.axis_sizes)
+    return Mesh(devices, mesh.axis_names, axis_types=mesh.axis_types)
 
 
 def _constrained(x, mesh, spec: PartitionSpec | None):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmg import _eigen_derivatives, _options, _row_blocks, _sharding, _spectral
-from jaxmg._arguments import ArgumentError, as_array, check_square, positive_int
+from jaxmg._arguments import ArgumentError, as_arrays, positive_int, real_scalar
 from jaxmg._cholesky import Call
 from jaxmg._eigen import LOWER, UPPER, Part, between, values_between
 
@@ -48,11 +48,12 @@ def eigh(
         Hermitian; float32, float64, complex64 or complex128. Sharded over rows, columns or both,
         replicated, or on one device; mesh and sharding are read off the array.
     b : (N, N) array, optional
-        Hermitian positive definite, with the dtype of `a` and any sharding: for the generalised
-        problem. The identity by default.
+        Hermitian positive definite, with any sharding: for the generalised problem. The identity by
+        default. Dtypes are promoted as for `solve`.
     UPLO : {"L", "U", None}
         The triangle of `a` and of `b` that is read: "U" (and None) for the elements ``[i, j]`` with
-        ``j >= i``, "L" for those with ``j <= i``, which costs an exchange of these. (By default,
+        ``j >= i``, "L" for those with ``j <= i``, which costs an exchange of these. Imaginary parts
+        on the diagonal are ignored. (By default,
         ``jnp.linalg.eigh`` takes the mean of both, ``symmetrize_input``; for a Hermitian matrix
         that is the same.)
     subset_by_index : (int, int), optional
@@ -60,7 +61,8 @@ def eigh(
         Only their eigenvectors are computed, which saves time.
     subset_by_value : (float, float), optional
         The eigenvalues above the first bound, up to and including the second, are wanted. The
-        bounds may be infinite, and they may be traced. The result has `count` then.
+        bounds may be infinite, and they may be traced. They are taken in the dtype of the
+        eigenvalues. The result has `count` then.
     size : int, optional
         With `subset_by_value`, the number of eigenvalues and eigenvectors in the result, since
         shapes have to be known before values; N by default. No more eigenvectors than that, and
@@ -102,10 +104,10 @@ def eigh(
     Raises
     ------
     ValueError
-        If a shape, an option, or the subset is wrong, `backend` cannot do this call, or `b` lives
-        on several devices other than those of `a`.
+        If a shape, an option, or the subset is wrong, `backend` cannot do this call, or `a` and `b`
+        each live on several devices, but not on the same.
     TypeError
-        If a dtype is not supported, or those of `a` and `b` differ.
+        If a dtype is not supported, like those of half precision, or a bound is no real number.
     RuntimeError
         If the native library for the devices' platform, or that of `backend`, cannot be loaded.
 
@@ -115,8 +117,9 @@ def eigh(
     each on all devices.
 
     Derivatives to any order are those of ``jnp.linalg.eigh``: `a` and `b` are taken for Hermitian,
-    and so are their cotangents; derivatives of eigenvectors are infinite (or NaN) where eigenvalues
-    are equal. Those of a subset's eigenvectors need all others, which are computed then.
+    and so are their cotangents; of tangents, the Hermitian part is read. Derivatives of
+    eigenvectors are infinite (or NaN) where eigenvalues are equal. Those of a subset's eigenvectors
+    need all others, which are computed then.
 
     The matrix is reduced to a band by Householder reflections in blocks, the band to tridiagonal
     form by bulge chasing (Bischof, Lang and Sun, "A framework for symmetric band reduction", ACM
@@ -142,6 +145,7 @@ def eigh(
     if bounds is None:
         *result, aside = _eigh(*matrices, part=part, **options)
     else:
+        bounds = _placed_bounds(bounds, matrices[0], call)
         *result, aside = _eigh_between(matrices[0], bounds, *matrices[1:], size=size, **options)
     result = (*result, aside.info) if return_info else result
     return tuple(result) if len(result) > 2 else EighResult(*result)
@@ -205,6 +209,7 @@ def eigvalsh(
     if bounds is None:
         *result, aside = _eigvals(*matrices, part=part, **options)
     else:
+        bounds = _placed_bounds(bounds, matrices[0], call)
         *result, aside = _eigvals_between(matrices[0], bounds, *matrices[1:], size=size, **options)
     result = (*result, aside.info) if return_info else result
     return tuple(result) if len(result) > 1 else result[0]
@@ -229,7 +234,7 @@ def pinvh(
         As for `eigh`.
     rtol : real scalar, optional
         Eigenvalues whose modulus is not above `rtol` times the largest one count as 0; N eps by
-        default (SciPy's).
+        default (SciPy's). Its dtype does not count.
     UPLO, return_info, tile, backend, donate, workspace_limit
         As for `eigh`.
 
@@ -260,13 +265,9 @@ def pinvh(
     >>> jnp.round(jaxmg.linalg.pinvh(jnp.diag(jnp.array([4.0, 0.0]))), 3).tolist()
     [[0.25, 0.0], [0.0, 0.0]]
     """
-    a = as_array(a, "a")
-    check_square(a)
-    if rtol is None:
-        rtol = a.shape[-1] * float(np.finfo(a.dtype).eps)
-    rtol = jnp.asarray(rtol, np.finfo(a.dtype).dtype)
+    scalars = () if rtol is None else (("rtol", rtol),)
     x, info = _options.to_matrix(
-        "syevd", _pinvh, a, tile, backend, workspace_limit, donate, rtol, uplo=_triangle(UPLO)
+        "syevd", _pinvh, a, tile, backend, workspace_limit, donate, *scalars, uplo=_triangle(UPLO)
     )
     return (x, info) if return_info else x
 
@@ -333,7 +334,7 @@ def _eigh(*matrices, call: Call, uplo, part, spec):
 
 @_sharding.program("uplo", "size", "spec")
 def _eigh_between(a, bounds, *b, call: Call, uplo, size, spec):
-    matrices = _on_mesh((a, *b), call)
+    matrices, bounds = _on_mesh((a, *b), call), _stacked(bounds, a)
     w, v, count, aside = _eigen_derivatives.eigh_between(call, uplo, size, matrices, bounds)
     beyond = jnp.where(aside.info == 0, 0.0, jnp.nan)
     v = _row_blocks.columns_to_matrix(v, size, call=call, spec=spec, beyond=beyond)
@@ -349,12 +350,14 @@ def _eigvals(*matrices, call: Call, uplo, part):
 def _eigvals_between(a, bounds, *b, call: Call, uplo, size):
     matrices, everything = _on_mesh((a, *b), call), Part(0, a.shape[1])
     w, aside = _eigen_derivatives.eigvals(call, uplo, everything, matrices)
-    first, count = between(w, bounds)
+    first, count = between(w, _stacked(bounds, a))
     return values_between(w, first, count, size), count, aside
 
 
 @_sharding.program("uplo", "spec")
-def _pinvh(a, rtol, *, call: Call, uplo, spec):
+def _pinvh(a, *rtol, call: Call, uplo, spec):
+    real = np.finfo(a.dtype)
+    rtol = jnp.asarray(*rtol or (a.shape[1] * float(real.eps),), real.dtype)
     a = _sharding.matrix_on_mesh(a, call.ranks)
     m = _eigen_derivatives.hermitian(call, uplo, a)
     w, z, aside = _spectral.decomposition(call, uplo, a)
@@ -371,6 +374,11 @@ def _sqrtm(a, *, call: Call, uplo, spec):
     return _row_blocks.to_matrix(x, call=call, spec=spec), aside.info
 
 
+def _stacked(bounds, a):
+    """Return two bounds as an array of the real dtype that goes with that of A."""
+    return jnp.stack([bound.astype(np.finfo(a.dtype).dtype) for bound in bounds])
+
+
 def _on_mesh(matrices, call: Call):
     return tuple(_sharding.matrix_on_mesh(matrix, call.ranks) for matrix in matrices)
 
@@ -384,12 +392,10 @@ def _prepared(a, b, UPLO, tile, backend, workspace_limit):
     if b is None:
         a, call = _options.prepared("syevd", a, tile, backend, workspace_limit)
         return _sharding.place_matrices(call.ranks, a=a), uplo, call
-    b = as_array(b, "b")
+    a, b = as_arrays(("a", a), ("b", b))
     a, call = _options.prepared("syevd", a, tile, backend, workspace_limit, b)
     if b.shape != a.shape:
         raise ArgumentError(f"b must have the shape {a.shape} of a, got {b.shape}")
-    if b.dtype != a.dtype:
-        raise TypeError(f"a and b must have the same dtype, got {a.dtype} and {b.dtype}")
     return _sharding.place_matrices(call.ranks, a=a, b=b), uplo, call
 
 
@@ -399,18 +405,23 @@ def _triangle(UPLO) -> int:
     return _TRIANGLES[UPLO]
 
 
+def _placed_bounds(bounds, a, call: Call):
+    return tuple(_sharding.place_scalar(bound, call.ranks, a) for bound in bounds)
+
+
 def _subset(a, by_index, by_value, size):
     """Return the part to compute or the bounds of an interval, and the size of the result."""
     n = a.shape[1]
     if by_index is not None and by_value is not None:
         raise ValueError("subset_by_index and subset_by_value must not both be given")
     if by_value is not None:
-        low, high = by_value
-        if not _sharding.is_traced(low, high) and not low < high:
+        low, high = (
+            real_scalar(bound, "a bound of subset_by_value", a.dtype) for bound in by_value
+        )
+        if not _sharding.is_traced(low, high) and not np.less(*jax.device_get((low, high))):
             raise ValueError(f"subset_by_value must be (low, high) with low < high, got {by_value}")
         size = n if size is None else positive_int(size, "size")
-        real = np.finfo(a.dtype).dtype
-        return None, jnp.stack([jnp.asarray(low, real), jnp.asarray(high, real)]), size
+        return None, (low, high), size
     if size is not None:
         raise ValueError("size is the number of eigenvalues for subset_by_value; there is none")
     if by_index is None:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmg import _derivatives, _row_blocks, _sharding
-from jaxmg._arguments import ArgumentError, as_array, check_right_hand_side
+from jaxmg._arguments import ArgumentError, as_array, as_arrays, check_right_hand_side
 from jaxmg._cholesky import BACKWARD, FORWARD, Call
 from jaxmg._options import make_call
 
@@ -24,7 +24,15 @@ class SlogdetResult(NamedTuple):
     logabsdet: jax.Array
 
 
-_TRANS = {0: FORWARD, "N": FORWARD, 2: BACKWARD, "C": BACKWARD}
+# SciPy's trans: the sweep, and whether it is done between conjugations: L^T = conj(L^H).
+_TRANS = {
+    0: (FORWARD, False),
+    "N": (FORWARD, False),
+    1: (BACKWARD, True),
+    "T": (BACKWARD, True),
+    2: (BACKWARD, False),
+    "C": (BACKWARD, False),
+}
 
 
 @functools.partial(
@@ -92,12 +100,18 @@ class CholeskyFactor:
         return self._apply("cho_solve", _solve, b, backend, workspace_limit, _mesh)
 
     def solve_triangular(self, b, *, trans=0, backend="auto", workspace_limit=None):
-        """Solve ``L @ y = b`` or ``L^H @ x = b``; see `jaxmg.linalg.solve_triangular`."""
+        """Solve with L, L^T or L^H; see `jaxmg.linalg.solve_triangular`."""
         if trans not in _TRANS:
             raise ValueError(f"trans must be one of {tuple(_TRANS)}, got {trans!r}")
-        sweeps = _TRANS[trans]
+        sweeps, conjugate = _TRANS[trans]
         return self._apply(
-            "solve_triangular", _solve_triangular, b, backend, workspace_limit, sweeps=sweeps
+            "solve_triangular",
+            _solve_triangular,
+            b,
+            backend,
+            workspace_limit,
+            sweeps=sweeps,
+            conjugate=conjugate,
         )
 
     def inv(self, *, backend="auto", donate=False, workspace_limit=None):
@@ -111,43 +125,45 @@ class CholeskyFactor:
     def logdet(self, *, backend="auto", workspace_limit=None):
         """Return the logarithm of the determinant of A; see `jaxmg.linalg.logdet`."""
         data, call = self._prepared("cho_factor", backend, workspace_limit)
-        return _logdet(data, call=call)
+        return _logdet(*_sharding.place_all(call.ranks, data), call=call)
 
     def slogdet(self, *, backend="auto", workspace_limit=None):
         """Return (sign, logarithm) of the determinant of A; see `jaxmg.linalg.slogdet`."""
-        sign = jnp.where(self.info == 0, 1, jnp.nan).astype(self.dtype)
-        logabsdet = self.logdet(backend=backend, workspace_limit=workspace_limit)
-        return SlogdetResult(sign, logabsdet)
+        data, call = self._prepared("cho_factor", backend, workspace_limit)
+        (data,) = _sharding.place_all(call.ranks, data)
+        info = _sharding.place_scalar(self.info, call.ranks, data)
+        return SlogdetResult(*_slogdet(data, info, call=call))
 
     def _apply(self, routine, program, b, backend, workspace_limit, mesh=None, **static):
-        b = as_array(b, "b")
-        check_right_hand_side(self, b, name="the factor")
-        nrhs = math.prod(b.shape[1:])
-        data, call = self._prepared(routine, backend, workspace_limit, mesh, nrhs)
+        data, b = as_arrays(("factor.data", self.data), ("b", b))
+        check_right_hand_side(self, b)
+        data, call = self._prepared(routine, backend, workspace_limit, mesh, data, b)
         x_spec = _sharding.spec_on(b, call.ranks.mesh)
-        data, placed = _sharding.place_all(call.ranks, data, b)
+        data, placed = _sharding.place_all(call.ranks, data, b, gather=self.ranks == 1)
         x = program(data, placed, call=call, x_spec=x_spec, **static)
         return _sharding.keep_sharding(x, b)
 
     def _matrix(self, routine, program, backend, donate, workspace_limit):
         data, call = self._prepared(routine, backend, workspace_limit)
         spec = _sharding.row_spec(self.n, call.ranks)
+        (data,) = _sharding.place_all(call.ranks, data)
         return program(data, call=call, spec=spec, donate=donate)
 
-    def _prepared(self, routine, backend, workspace_limit, mesh=None, count=1):
-        """Return the contents, and how to call a routine that reads them.
+    def _prepared(self, routine, backend, workspace_limit, mesh=None, data=None, *b):
+        """Return the contents, and how to call a routine that reads them (and right-hand sides b).
 
-        `mesh` is where the contents are if they do not say so themselves.
+        `mesh` is where the contents are if they do not say so themselves; `data` is the contents
+        in the dtype of the call, by default their own.
         """
-        data = as_array(self.data, "factor.data")
+        data = as_array(self.data, "factor.data") if data is None else data
         rows = self.ranks * -(-self.n // self.ranks)
         if data.shape != (rows, self.n):
             raise ArgumentError(
                 f"a factor of order {self.n} on {self.ranks} ranks has contents of shape "
                 f"{(rows, self.n)}, but factor.data has {data.shape} (use vmap for a batch)"
             )
-        ranks = _sharding.ranks_of_blocks(data, self.axes, self.ranks, mesh)
-        tile = self.tile or None
+        ranks = _sharding.ranks_of_blocks(data, self.axes, self.ranks, *b, mesh=mesh)
+        tile, count = self.tile or None, math.prod(b[0].shape[1:]) if b else 1
         return data, make_call(routine, data, ranks, tile, backend, workspace_limit, count=count)
 
 
@@ -160,10 +176,11 @@ def _solve(data, b, *, call: Call, x_spec):
     return _derivatives.solve(call, x_spec, data, b)
 
 
-@_sharding.program("x_spec", "sweeps")
-def _solve_triangular(data, b, *, call: Call, x_spec, sweeps):
+@_sharding.program("x_spec", "sweeps", "conjugate")
+def _solve_triangular(data, b, *, call: Call, x_spec, sweeps, conjugate):
     b = _sharding.on_mesh(b, call.ranks)
-    return _derivatives.solve_triangular(call, x_spec, sweeps, data, b)
+    x = _derivatives.solve_triangular(call, x_spec, sweeps, data, b.conj() if conjugate else b)
+    return x.conj() if conjugate else x
 
 
 @_sharding.program("spec")
@@ -179,3 +196,9 @@ def _lower(data, *, call: Call, spec):
 @_sharding.program()
 def _logdet(data, *, call: Call):
     return _derivatives.log_determinant(call, data)
+
+
+@_sharding.program()
+def _slogdet(data, info, *, call: Call):
+    sign = jnp.where(info == 0, 1, jnp.nan).astype(data.dtype)
+    return sign, _derivatives.log_determinant(call, data)

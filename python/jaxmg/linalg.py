@@ -7,7 +7,13 @@ import numpy as np
 from jax.experimental import checkify
 
 from jaxmg import _derivatives, _row_blocks, _sharding
-from jaxmg._arguments import as_array, check_right_hand_side, check_square, positive_int
+from jaxmg._arguments import (
+    as_arrays,
+    check_right_hand_side,
+    check_square,
+    positive_int,
+    real_scalar,
+)
 from jaxmg._cholesky import Call
 from jaxmg._options import make_call, prepared, to_matrix
 from jaxmg.eigen import EighResult, eigh, eigvalsh, pinvh, sqrtm_h
@@ -55,9 +61,11 @@ def solve(
     a : (N, N) array
         Hermitian positive definite; float32, float64, complex64 or complex128. Sharded over rows,
         columns or both, replicated, or on one device; mesh and sharding are read off the array.
-        Only the upper triangle, the elements ``a[i, j]`` with ``j >= i``, is read.
+        Only the upper triangle, the elements ``a[i, j]`` with ``j >= i``, is read, and of its
+        diagonal the real part.
     b : (N,) or (N, nrhs) array
-        Right-hand sides, with the dtype of `a` and any sharding.
+        Right-hand sides, with any sharding. Dtypes are promoted as in ``jax.numpy.linalg``:
+        integers and bools to floats, and those of `a` and `b` to the common one.
     assume_a : str
         What is known about `a`, with SciPy's meaning. Only ``"pos"`` (Hermitian positive
         definite) exists so far.
@@ -74,15 +82,15 @@ def solve(
         is expected to be fastest; `jaxmg.plan` tells which.
     donate : bool
         Let `a` be overwritten. Outside ``jit``, `a` cannot be used afterwards; inside, donate it at
-        the outer ``jit`` instead.
+        the outer ``jit`` instead. Of an `a` that has to be promoted, the copy is overwritten.
     workspace_limit : int, optional
         Most bytes of workspace per device; by default the planner chooses (see `jaxmg.plan`).
 
     Returns
     -------
     x : array
-        The solution, with the shape and the sharding of `b`. If `a` is not positive definite, or
-        holds NaN or infinity where it is read, every element is NaN.
+        The solution, with the shape and the sharding of `b` and the common dtype. If `a` is not
+        positive definite, or holds NaN or infinity where it is read, every element is NaN.
     info : () int32 array
         Only with ``return_info=True``: 0, or the order of the first leading minor that is not
         positive definite (LAPACK's meaning), the same on every device.
@@ -91,10 +99,10 @@ def solve(
     ------
     ValueError
         If the shapes do not fit, `tile` or `workspace_limit` is below 1, `backend` or `assume_a`
-        is unknown, `backend` cannot do this call, or `b` lives on several devices other than those
-        of `a`.
+        is unknown, `backend` cannot do this call, or `a` and `b` each live on several devices, but
+        not on the same.
     TypeError
-        If a dtype is not supported, or those of `a` and `b` differ.
+        If a dtype is not supported, like those of half precision.
     NotImplementedError
         If `assume_a` is not "pos".
     RuntimeError
@@ -102,16 +110,21 @@ def solve(
 
     Notes
     -----
-    Inside ``jit``, the mesh is that of the traced arrays, else the one set by ``jax.set_mesh``,
-    else there is one device. On Explicit axes the sharding is part of the type and is kept as
-    said. On Auto axes it cannot be seen while tracing: the matrix is then spread over all axes of
-    the mesh, and XLA chooses the sharding of x. Inside ``shard_map`` each rank solves its own
-    system.
+    The call runs on the devices of the first operand that is on several, whatever mesh is entered;
+    the other operand is moved there, and x to where `b` is. If none is, `a` is spread over the mesh
+    set by ``jax.set_mesh``, unless it was put on one device: there it stays.
+
+    Inside ``jit``, the mesh is the one set by ``jax.set_mesh``, else that of the traced arrays,
+    else that of arrays the function closes over, else there is one device. On Explicit axes the
+    sharding is part of the type and is kept as said. On Auto axes it cannot be seen while tracing:
+    the matrix is then spread over all axes of the mesh, and XLA chooses the sharding of x. Inside
+    ``shard_map`` each rank solves its own system.
 
     Derivatives to any order keep the factor: each costs one more solve with it. `a` is then taken
-    for Hermitian, and so its cotangent, which is not symmetrised, is that of all elements. ``vmap``
-    over `b` makes one call with all right-hand sides; over `a`, systems are solved one after
-    another, each on all devices.
+    for Hermitian, and so its cotangent, which is not symmetrised, is that of all elements; a
+    tangent is read whole, as ``jax.scipy.linalg.solve`` does. What is not read of `a` counts in no
+    derivative, even if it is NaN. ``vmap`` over `b` makes one call with all right-hand sides; over
+    `a`, systems are solved one after another, each on all devices.
 
     The factorisation is the right-looking blocked Cholesky algorithm with look-ahead, on tile
     columns dealt to the devices in turn (Choi, Dongarra, Ostrouchov, Petitet, Walker and Whaley,
@@ -130,16 +143,20 @@ def solve(
     True
     """
     _require_positive_definite(assume_a)
-    a, b = as_array(a, "a"), as_array(b, "b")
+    a, b = as_arrays(("a", a), ("b", b))
     check_square(a)
     check_right_hand_side(a, b)
     ranks, nrhs = _sharding.ranks_of(a, b), math.prod(b.shape[1:])
     call = make_call("potrs", a, ranks, tile, backend, workspace_limit, count=nrhs)
     x_spec = _sharding.spec_on(b, call.ranks.mesh)
     placed = _sharding.place_all(call.ranks, a, b)
-    x, info, _ = _solve(*placed, call=call, x_spec=x_spec, donate=donate)
+    if donate:
+        x, info, _ = _solve_in_place(*placed, call=call, x_spec=x_spec, donate=True)
+    else:
+        x, info = _solve(*placed, call=call, x_spec=x_spec)
     if check:
-        _check(info)
+        with _sharding.entered(call.ranks):
+            _check(info)
     x = _sharding.keep_sharding(x, b)
     return (x, info) if return_info else x
 
@@ -202,7 +219,8 @@ def cho_factor_shifted(
     a : (N, N) array
         As for `solve`, but that it may be not quite positive definite.
     shift : real scalar, optional
-        The first shift tried after 0; by default N eps times the mean of ``abs(diag(a))``.
+        The first shift tried after 0, in the real dtype that goes with that of `a`; by default N
+        eps times the mean of ``abs(diag(a))``.
     growth : float
         By what the shift grows at each attempt; above 1.
     max_tries : int
@@ -234,9 +252,10 @@ def cho_factor_shifted(
     max_tries = positive_int(max_tries, "max_tries")
     if not growth > 1:
         raise ValueError(f"growth must be above 1, got {growth}")
-    real = np.finfo(a.dtype).dtype
     (placed,) = _sharding.place_all(call.ranks, a)
-    first = None if shift is None else jnp.asarray(shift, real)
+    first = None
+    if shift is not None:
+        first = _sharding.place_scalar(real_scalar(shift, "shift", a.dtype), call.ranks, placed)
     data, info, s = _factor_shifted(
         placed, first, call=call, growth=float(growth), max_tries=max_tries
     )
@@ -251,7 +270,8 @@ def cho_solve(factor, b, *, backend="auto", workspace_limit=None):
     factor : CholeskyFactor
         From `cho_factor`.
     b : (N,) or (N, nrhs) array
-        Right-hand sides, with the dtype of the factor and any sharding.
+        Right-hand sides, with any sharding. The dtypes of factor and `b` are promoted to the common
+        one.
     backend, workspace_limit
         As for `solve`.
 
@@ -263,14 +283,16 @@ def cho_solve(factor, b, *, backend="auto", workspace_limit=None):
     Raises
     ------
     ValueError
-        If the shapes do not fit, or the mesh is not one like the factor was made on.
+        If the shapes do not fit, the mesh is not one like the factor was made on, or `b` lives on
+        several devices other than those of a factor that is on several.
     TypeError
-        If the dtypes differ, or `factor` is no `CholeskyFactor`.
+        If the dtype of `b` is not supported, or `factor` is no `CholeskyFactor`.
 
     Notes
     -----
-    Forward and backward substitution over the tile columns, which stay where they are. Derivatives
-    and ``vmap`` are as for `solve`.
+    Forward and backward substitution over the tile columns, which stay where they are: `b` is moved
+    to them, and x to where `b` is. Inside ``jit``, devices of the mesh work on copies of a factor
+    that was made on one device. Derivatives and ``vmap`` are as for `solve`.
 
     Examples
     --------
@@ -284,9 +306,9 @@ def cho_solve(factor, b, *, backend="auto", workspace_limit=None):
 
 
 def solve_triangular(factor, b, *, trans=0, backend="auto", workspace_limit=None):
-    """Solve ``L @ x = b`` or ``L.conj().T @ x = b`` with the Cholesky factor L of a matrix.
+    """Solve ``L @ x = b``, ``L.T @ x = b`` or ``L.conj().T @ x = b`` with a Cholesky factor L.
 
-    The first whitens: x has the covariance I if b has L L^H. The second makes samples with the
+    The first whitens: x has the covariance I if b has L L^H. The last makes samples with the
     covariance of the inverse.
 
     Parameters
@@ -294,9 +316,11 @@ def solve_triangular(factor, b, *, trans=0, backend="auto", workspace_limit=None
     factor : CholeskyFactor
         From `cho_factor`.
     b : (N,) or (N, nrhs) array
-        Right-hand sides, with the dtype of the factor and any sharding.
-    trans : {0, "N", 2, "C"}
-        SciPy's meaning: 0 or "N" for L, 2 or "C" for its conjugate transpose.
+        Right-hand sides, with any sharding. The dtypes of factor and `b` are promoted to the common
+        one.
+    trans : {0, "N", 1, "T", 2, "C"}
+        SciPy's meaning: 0 or "N" for L, 1 or "T" for its transpose, 2 or "C" for its conjugate
+        transpose. The last two are the same for a real L.
     backend, workspace_limit
         As for `solve`.
 
@@ -413,7 +437,8 @@ def cholesky(
     Notes
     -----
     To solve systems, `cho_factor` and `cho_solve` are better: L need not be put in order for that.
-    The cotangent of `a` is Hermitian, as that of ``jnp.linalg.cholesky``.
+    The cotangent of `a` is Hermitian, as that of ``jnp.linalg.cholesky``, and of a tangent the
+    Hermitian part is read.
 
     Examples
     --------
@@ -508,8 +533,18 @@ def slogdet(a, *, assume_a="gen", tile=None, backend="auto", donate=False, works
 
 @_sharding.program("x_spec")
 def _solve(a, b, *, call: Call, x_spec):
+    x, info, _ = _solved(a, b, call, x_spec)
+    return x, info
+
+
+@_sharding.program("x_spec")
+def _solve_in_place(a, b, *, call: Call, x_spec):
     # XLA lets a program overwrite a donated argument only where a result takes its place: so the
     # factor is one.
+    return _solved(a, b, call, x_spec)
+
+
+def _solved(a, b, call: Call, x_spec):
     a, b = _sharding.matrix_on_mesh(a, call.ranks), _sharding.on_mesh(b, call.ranks)
     return _derivatives.factor_and_solve(call, x_spec, a, b)
 
@@ -522,8 +557,9 @@ def _factor(a, *, call: Call):
 @_sharding.program("growth", "max_tries")
 def _factor_shifted(a, first, *, call: Call, growth, max_tries):
     if first is None:
-        diagonal = jnp.abs(_row_blocks.diagonal(a, call=call))
+        diagonal = jnp.abs(_row_blocks.diagonal(a, call=call).real)
         first = np.finfo(a.dtype).eps * jnp.sum(diagonal)
+    first = first.astype(np.finfo(a.dtype).dtype)
     a = _sharding.matrix_on_mesh(a, call.ranks)
     return _derivatives.factor_shifted(call, growth, max_tries, a, first)
 

@@ -12,6 +12,7 @@
 #include "comm/gathering.h"
 #include "gtest/gtest.h"
 #include "ranks.h"
+#include "typed.h"
 
 namespace jaxmg::testing {
 
@@ -190,10 +191,9 @@ struct CusolverMgOn<testing::DrivenEngine> {
 
 namespace testing {
 
-using OnTheHost = ::testing::Types<Driven<DrivenRanks, float, LapackForAll>, Driven<DrivenRanks, double, LapackForAll>,
-                                   Driven<DrivenRanks, std::complex<float>, LapackForAll>,
-                                   Driven<DrivenRanks, std::complex<double>, LapackForAll>>;
-INSTANTIATE_TYPED_TEST_SUITE_P(Host, CusolverMgTest, OnTheHost);
+template <class S>
+using OnTheHost = Driven<DrivenRanks, S, LapackForAll>;
+INSTANTIATE_TYPED_TEST_SUITE_P(Host, CusolverMgTest, ForAllScalars<OnTheHost>);
 
 }  // namespace testing
 }  // namespace jaxmg

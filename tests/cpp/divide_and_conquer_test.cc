@@ -7,9 +7,8 @@
 
 namespace jaxmg::testing {
 
-using OnHost = ::testing::Types<On<HostRanks, float>, On<HostRanks, double>>;
-INSTANTIATE_TYPED_TEST_SUITE_P(Host, DivideAndConquerTest, OnHost);
-INSTANTIATE_TYPED_TEST_SUITE_P(Host, Bisection, OnHost);
+INSTANTIATE_TYPED_TEST_SUITE_P(Host, DivideAndConquerTest, OnRealScalars<HostRanks>);
+INSTANTIATE_TYPED_TEST_SUITE_P(Host, Bisection, OnRealScalars<HostRanks>);
 
 namespace {
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "comm/recent_turns.h"
 #include "core/error.h"
 #include "gtest/gtest.h"
 #include "ranks.h"
@@ -198,6 +199,82 @@ TEST(Gathering, RepeatedCallsMeetInOrder) {
       EXPECT_EQ(*met, turn);
     }
   }));
+}
+
+// A program may keep the roll of one call for a loop, and make any number of other calls in each turn of it.
+TEST(Gathering, RepeatedCallsMeetInOrderAmongManyOthers) {
+  const int ranks = 2, turns = 3, others = 3'000;
+  const CallKey key = fresh_key();
+  std::vector<CallKey> fresh;
+  for (int i = 0; i < turns * others; ++i) fresh.push_back(fresh_key());
+  expect_nothing_thrown(on_threads(ranks, [&](int rank) {
+    auto next = fresh.begin();
+    for (int turn = 0; turn < turns; ++turn) {
+      Attendance attendance(key, rank, all_members(ranks), {}, patience);
+      const auto met = attendance.shared<int>([&] { return std::make_shared<int>(turn); });
+      EXPECT_EQ(*met, turn);
+      for (int i = 0; i < others; ++i) const Attendance other(*next++, rank, all_members(ranks), {}, patience);
+    }
+  }));
+}
+
+// Two threads of a rank may be in calls of one key at once.
+TEST(Gathering, CallsOfOneKeyInProgressTogetherDifferInTheirTurns) {
+  const CallKey key = fresh_key();
+  Attendance first(key, 0, {0}, {}, patience), second(key, 0, {0}, {}, patience), third(key, 0, {0}, {}, patience);
+  EXPECT_EQ(first.turn(), 0u);
+  EXPECT_EQ(second.turn(), 1u);
+  EXPECT_EQ(third.turn(), 2u);
+}
+
+TEST(Gathering, NothingIsKeptOfCallsThatAreOver) {
+  const std::size_t before = open_gatherings();
+  for (int call = 0; call < 100; ++call) {
+    expect_nothing_thrown(on_threads(3, [key = fresh_key()](int rank) {
+      Attendance attendance(key, rank, all_members(3), {}, patience);
+      EXPECT_LE(open_gatherings(), 64u);
+    }));
+  }
+  EXPECT_LE(open_gatherings(), before);
+}
+
+// Those whose last rank never comes.
+TEST(Gathering, FewFailedCallsAreKept) {
+  CallKey last;
+  for (int call = 0; call < 1'000; ++call) {
+    last = fresh_key();
+    EXPECT_THROW(Attendance(last, 0, all_members(2), {}, milliseconds(0)), Error);
+    EXPECT_LE(open_gatherings(), 64u);
+  }
+  // The last one's late rank still meets the failure; no other rank waits for it.
+  const auto begin = steady_clock::now();
+  EXPECT_THROW(Attendance(last, 1, all_members(2), {}, patience), Error);
+  EXPECT_LT(steady_clock::now() - begin, patience / 2);
+}
+
+TEST(RecentTurns, CountTheUsesOfAKey) {
+  RecentTurns<int> turns(3);
+  for (std::uint64_t turn = 0; turn < 5; ++turn) {
+    for (const int key : {7, 8, 9}) EXPECT_EQ(turns.next(key), turn);
+  }
+}
+
+TEST(RecentTurns, ForgetTheKeyWhoseLastUseIsTheLongestAgo) {
+  RecentTurns<int> turns(3);
+  for (const int key : {7, 8, 9, 7}) turns.next(key);
+  turns.next(10);  // in the place of 8
+  EXPECT_EQ(turns.next(7), 2u);
+  EXPECT_EQ(turns.next(9), 1u);
+  EXPECT_EQ(turns.next(10), 1u);
+  EXPECT_EQ(turns.next(8), 0u);
+}
+
+TEST(RecentTurns, DoNotGrow) {
+  RecentTurns<int> turns(100);
+  for (int key = 0; key < 100'000; ++key) {
+    turns.next(key);
+    ASSERT_LE(turns.size(), 100u);
+  }
 }
 
 // Nobody goes on to the next call while the last one still holds what it shared.

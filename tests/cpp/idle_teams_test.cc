@@ -138,5 +138,22 @@ TEST(IdleTeams, OfOneProcessAreKept) {
   EXPECT_EQ(processes.call(own)[1]->id, first);
 }
 
+// Programs may use any number of meshes.
+TEST(IdleTeams, OfOneProcessAreKeptWhileTheyAreFew) {
+  Processes processes;
+  const auto most = static_cast<std::uint32_t>(IdleTeams<FakeTeam>::most);
+  const std::uint64_t of_both = common_id(processes.call(all));
+  const auto call = [&](std::uint32_t device) { return processes.call({{0, 0}, {0, device}})[0]->id; };
+  const std::uint64_t often = call(1), once = call(2);
+  for (std::uint32_t device = 3; device < 5 * most; ++device) {
+    EXPECT_EQ(call(1), often);
+    call(device);
+    EXPECT_LE(FakeTeam::alive, static_cast<int>(most) + 2);
+  }
+  EXPECT_NE(call(2), once);
+  // The other process would not know.
+  EXPECT_EQ(common_id(processes.call(all)), of_both);
+}
+
 }  // namespace
 }  // namespace jaxmg::testing

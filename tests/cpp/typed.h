@@ -16,9 +16,32 @@ struct On {
   using Scalar = S;
 };
 
+// Case<S> for every scalar type S. Sanitizers are slow and see the same templates whatever the type: their builds
+// define JAXMG_FEW_SCALARS and compile one real and one complex type, of either precision.
+#ifdef JAXMG_FEW_SCALARS
+template <template <class> class Case>
+using ForAllScalars = ::testing::Types<Case<float>, Case<std::complex<double>>>;
+template <template <class> class Case>
+using ForRealScalars = ::testing::Types<Case<float>>;
+#else
+template <template <class> class Case>
+using ForAllScalars =
+    ::testing::Types<Case<float>, Case<double>, Case<std::complex<float>>, Case<std::complex<double>>>;
+template <template <class> class Case>
+using ForRealScalars = ::testing::Types<Case<float>, Case<double>>;
+#endif
+
+// On<Ranks, S> as a template of the scalar type alone.
 template <class Ranks>
-using OnAllScalars = ::testing::Types<On<Ranks, float>, On<Ranks, double>, On<Ranks, std::complex<float>>,
-                                      On<Ranks, std::complex<double>>>;
+struct OnRanks {
+  template <class S>
+  using With = On<Ranks, S>;
+};
+
+template <class Ranks>
+using OnAllScalars = ForAllScalars<OnRanks<Ranks>::template With>;
+template <class Ranks>
+using OnRealScalars = ForRealScalars<OnRanks<Ranks>::template With>;
 
 // The half-bandwidths that the ranks' engines take.
 template <class Engine, class T>

@@ -1,5 +1,7 @@
 """Linear systems, where to put them, and when a solution is right."""
 
+import re
+
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
@@ -23,6 +25,11 @@ def gaussian(shape, dtype="float64", seed=0):
 def positive_definite(n, dtype="float64", seed=0):
     g = gaussian((n, n), dtype, seed)
     return (g @ g.conj().T / max(n, 1) + np.eye(n)).astype(dtype)
+
+
+def spelled(text):
+    """Return a pattern that matches a text as it is; newer JAX calls a PartitionSpec P."""
+    return re.escape(text).replace("PartitionSpec\\(None", r"(PartitionSpec|P)\(None")
 
 
 def put(array, mesh, *spec):

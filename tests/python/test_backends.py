@@ -191,7 +191,7 @@ def test_inside_shard_map(make_mesh, on_cpu, function):
         arguments = (a, B[:, None]) if function == "potrs" else (a,)
         return local(*arguments, backend="cusolvermg")[0]
 
-    sharded = jax.shard_map(run, mesh=mesh, in_specs=ROWS, out_specs=ROWS, check_vma=False)
+    sharded = jax.shard_map(run, mesh=mesh, in_specs=ROWS, out_specs=ROWS)
     with pytest.raises(ValueError, match="backend='cusolvermg' .*cannot be used"):
         sharded(put(A, mesh, "x", None))
 

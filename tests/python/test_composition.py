@@ -211,7 +211,6 @@ def test_as_many_programs_as_axes(make_mesh):
         mesh=mesh,
         in_specs=(P("x", "y", None), P(None, None)),
         out_specs=P("x"),
-        check_vma=False,
     )
     stack = put(np.stack([A, 2 * A]), mesh, "x", "y", None)
     for _ in range(3):

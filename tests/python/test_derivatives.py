@@ -26,6 +26,10 @@ def unwhiten(a, b):
     return linalg.cho_factor(a).solve_triangular(b, trans="C")
 
 
+def transposed(a, b):
+    return linalg.cho_factor(a).solve_triangular(b, trans=1)
+
+
 # Each with what it is in jax.numpy.
 FUNCTIONS = {
     "solve": (solve, jnp.linalg.solve),
@@ -41,6 +45,7 @@ FUNCTIONS = {
     ),
     "whiten": (whiten, lambda a, b: jnp.linalg.solve(jnp.linalg.cholesky(a), b)),
     "unwhiten": (unwhiten, lambda a, b: jnp.linalg.solve(jnp.linalg.cholesky(a).conj().T, b)),
+    "transposed": (transposed, lambda a, b: jnp.linalg.solve(jnp.linalg.cholesky(a).T, b)),
 }
 each_function = pytest.mark.parametrize("name", FUNCTIONS)
 

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from jaxmg import linalg, potrs
+from jaxmg import linalg, potri, potrs, syevd
 from systems import ROWS, assert_solves, gaussian, positive_definite, put
 
 N = 32
@@ -25,6 +25,16 @@ def test_without_donation_a_lives_on(make_mesh, axis_type):
     for _ in range(2):
         assert_solves(A, linalg.solve(a, put(B, mesh), assume_a="pos"), B)
     np.testing.assert_array_equal(a, A)
+
+
+@pytest.mark.filterwarnings("error:Some donated buffers")
+@pytest.mark.parametrize("call", [lambda a, **k: potrs(a, B, **k), potri, syevd])
+def test_names_of_0_0_x_and_1_4(make_mesh, axis_type, call):
+    a = put(A, make_mesh(4, axis_type=axis_type), "x", None)
+    kept = jax.tree.map(np.asarray, call(a, donate=False))
+    np.testing.assert_array_equal(a, A)
+    jax.tree.map(np.testing.assert_array_equal, call(a, donate=True), kept)
+    assert a.is_deleted()
 
 
 @pytest.mark.filterwarnings("ignore:Some donated buffers were not usable")

@@ -1,4 +1,4 @@
-"""The 0.0.x names potri, potri_shardmap_ctx and potri_symmetrize, as existing code calls them."""
+"""The names potri, potri_shardmap_ctx and potri_symmetrize, as existing code calls them."""
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from systems import (
     positive_definite,
     put,
     set_mesh,
+    spelled,
 )
 
 N = 12
@@ -96,14 +97,57 @@ def test_wrong_calls(make_mesh):
     mesh = make_mesh(2)
     with pytest.raises(ValueError, match="in_specs must be a single PartitionSpec"):
         potri(A, 2, mesh, (ROWS, P()))
-    with pytest.raises(ValueError, match="A must be sharded along the rows"):
+    of_rows = "A must be sharded along the rows with PartitionSpec P(str, None)"
+    with pytest.raises(ValueError, match="^" + spelled(of_rows)):
         potri(A, 2, mesh, P(None, "x"))
-    with pytest.raises(TypeError, match="^in_specs must be a PartitionSpec"):
+    of_type = "in_specs must be a PartitionSpec or a 1-element list/tuple containing one"
+    with pytest.raises(TypeError, match="^" + spelled(of_type)):
         potri(A, 2, mesh, "x")
     with pytest.raises(AssertionError, match="2D array"):
         potri(A[0], 2, mesh, ROWS)
     with pytest.raises(ValueError, match="T_A must be at least 1"):
         potri(A, 0, mesh, ROWS)
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize("spec", [P("x", "y"), P(None, "x"), P("y", None), P()])
+def test_matrix_specs(make_mesh, axis_type, spec, jit):
+    mesh = make_mesh(2, 2, axis_type=axis_type)
+
+    def call(a):
+        return potri(a, 3, mesh, matrix_specs=spec)
+
+    x = (jax.jit(call) if jit else call)(put(A, mesh, "x", None))
+    assert_inverse(A, x)
+    if len(spec) or not jit:  # XLA of JAX 0.6 may shard what is to be replicated.
+        assert x.sharding.is_equivalent_to(put(A, mesh, *spec).sharding, 2)
+
+
+# --- on global arrays, as in 1.4 --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize("spec", [("x", None), (None, "y"), ("x", "y"), (("x", "y"), None), ()])
+def test_ctx_on_global_arrays(make_mesh, axis_type, jit, spec):
+    mesh = make_mesh(2, 2, axis_type=axis_type)
+    a = put(A, mesh, *spec)
+
+    def call(a):
+        return potri_shardmap_ctx(a, T_A=3, mesh=mesh, matrix_specs=P(*spec))
+
+    for _ in range(2):  # Nothing was donated.
+        x, status = (jax.jit(call) if jit else call)(a)
+    assert_inverse(A, x)
+    if len(spec) or not jit:  # XLA of JAX 0.6 may shard what is to be replicated.
+        assert x.sharding.is_equivalent_to(a.sharding, 2)
+    assert status.shape == () and status.dtype == np.int32 and status == 0
+    with set_mesh(mesh):
+        assert_inverse(A, (jax.jit(potri_shardmap_ctx) if jit else potri_shardmap_ctx)(a)[0])
+
+
+def test_ctx_failure_on_global_arrays(make_mesh):
+    x, status = potri_shardmap_ctx(put(-A, make_mesh(4), "x", None), 3)
+    assert np.isnan(x).all() and status == 7
 
 
 # --- inside shard_map -------------------------------------------------------------------------
@@ -115,7 +159,6 @@ def in_shard_map(mesh, a, spec=ROWS, **options):
         mesh=mesh,
         in_specs=spec,
         out_specs=(spec, P(None)),
-        check_vma=False,
     )
     return jax.jit(call, donate_argnums=0)(put(a, mesh, *spec))
 
@@ -134,8 +177,8 @@ def test_shardmap_ctx_failure(make_mesh):
 
 
 def test_shardmap_ctx_wrong_calls():
-    with pytest.raises(ValueError, match="inside jax.shard_map"):
-        potri_shardmap_ctx(jnp.asarray(A), 3)
+    with pytest.raises(ValueError, match="axis_name is for calls inside shard_map"):
+        potri_shardmap_ctx(jnp.asarray(A), 3, axis_name="x")
     with pytest.raises(ValueError, match="a must be a 2D array"):
         potri_shardmap_ctx(jnp.ones(N), 3)
 

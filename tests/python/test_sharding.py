@@ -124,7 +124,6 @@ def test_inside_shard_map_each_rank_solves_its_own(make_mesh):
         mesh=mesh,
         in_specs=(P("x"), P()),
         out_specs=P("x"),
-        check_vma=False,
     )
     for i, x in enumerate(np.asarray(jax.jit(each)(stack, b))):
         assert_solves(A * (i + 1), x, b)

@@ -1,4 +1,4 @@
-"""The 0.0.x names syevd and syevd_shardmap_ctx, as existing code calls them."""
+"""The names syevd and syevd_shardmap_ctx, as code for JAXMg 0.0.x and 1.4 calls them."""
 
 import warnings
 
@@ -9,7 +9,16 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxmg import JaxMgWarning, syevd, syevd_shardmap_ctx
-from systems import DTYPES, ROWS, assert_eigen, assert_eigenvalues, hermitian, put, set_mesh
+from systems import (
+    DTYPES,
+    ROWS,
+    assert_eigen,
+    assert_eigenvalues,
+    hermitian,
+    put,
+    set_mesh,
+    spelled,
+)
 
 N = 12
 A = hermitian(N)
@@ -117,14 +126,84 @@ def test_failure(make_mesh):
 
 def test_wrong_arguments(make_mesh):
     mesh = make_mesh(2)
-    with pytest.raises(TypeError, match="^in_specs must be a PartitionSpec"):
+    of_type = "in_specs must be a PartitionSpec or a 1-element list/tuple containing one"
+    with pytest.raises(TypeError, match="^" + spelled(of_type)):
         syevd(A, 2, mesh, "x")
-    with pytest.raises(ValueError, match="in_specs must be a single PartitionSpec"):
+    too_many = "in_specs must be a single PartitionSpec or a 1-element list/tuple"
+    with pytest.raises(ValueError, match="^" + spelled(too_many)):
         syevd(A, 2, mesh, (ROWS, P()))
-    with pytest.raises(ValueError, match="A must be sharded along the rows"):
+    of_rows = "A must be sharded along the rows with PartitionSpec P(str, None)"
+    with pytest.raises(ValueError, match="^" + spelled(of_rows)):
         syevd(A, 2, mesh, P(None, "x"))
     with pytest.raises(AssertionError, match="a must be a 2D array"):
         syevd(A[0], 2, mesh, ROWS)
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize("spec", [P("x", "y"), P(None, "x"), P("y", None), P()])
+def test_matrix_specs(make_mesh, axis_type, spec, jit):
+    mesh = make_mesh(2, 2, axis_type=axis_type)
+
+    def call(a):
+        return syevd(a, 3, mesh, matrix_specs=spec)
+
+    w, v = (jax.jit(call) if jit else call)(put(A, mesh, "x", None))
+    assert_eigen(A, w, v)
+    if len(spec) or not jit:  # XLA of JAX 0.6 may shard what is to be replicated.
+        assert v.sharding.is_equivalent_to(put(A, mesh, *spec).sharding, 2)
+
+
+# --- on global arrays, as in 1.4 --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize("spec", [("x", None), (None, "y"), ("x", "y"), (("x", "y"), None), ()])
+def test_ctx_on_global_arrays(make_mesh, axis_type, jit, spec):
+    mesh = make_mesh(2, 2, axis_type=axis_type)
+    a = put(A, mesh, *spec)
+
+    def call(a, **options):
+        return syevd_shardmap_ctx(a, T_A=3, **options)
+
+    run = jax.jit(call, static_argnames=("mesh", "matrix_specs")) if jit else call
+    for _ in range(2):  # Nothing was donated.
+        _, w, v, status = run(a, mesh=mesh, matrix_specs=P(*spec))
+    assert_eigen(A, w, v)
+    assert w.sharding.is_fully_replicated
+    if len(spec) or not jit:  # XLA of JAX 0.6 may shard what is to be replicated.
+        assert v.sharding.is_equivalent_to(a.sharding, 2)
+    assert status.shape == () and status.dtype == np.int32 and status == 0
+    with set_mesh(mesh):
+        assert_eigen(A, *run(a)[1:3])
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_ctx_as_netket_calls_it(make_mesh, axis_type, dtype, jit):
+    """The mesh is that of the context, and the vectors are sharded like a, which is in rows."""
+    mesh = make_mesh(4, axis_type=axis_type)
+    a = hermitian(N, dtype)
+    on_mesh = put(a, mesh, "x", None)
+
+    def call(a):
+        return syevd_shardmap_ctx(a, T_A=3)[1:3]
+
+    with set_mesh(mesh):
+        w, v = (jax.jit(call) if jit else call)(on_mesh)
+    assert_eigen(a, w, v)
+    assert v.sharding.is_equivalent_to(on_mesh.sharding, 2)
+
+
+def test_ctx_without_vectors_on_global_arrays(make_mesh):
+    _, w, status = syevd_shardmap_ctx(put(A, make_mesh(4), "x", None), 3, False)
+    assert_eigenvalues(A, w)
+    assert status == 0
+
+
+def test_ctx_failure_on_global_arrays(make_mesh, axis_type):
+    a = put(np.full_like(A, np.nan), make_mesh(4, axis_type=axis_type), "x", None)
+    _, w, v, status = jax.jit(syevd_shardmap_ctx)(a)
+    assert np.isnan(w).all() and np.isnan(v).all() and status == 7
 
 
 # --- inside shard_map -------------------------------------------------------------------------
@@ -138,7 +217,6 @@ def test_shardmap_ctx(make_mesh, axis_type, count):
         mesh=mesh,
         in_specs=ROWS,
         out_specs=(P(None), P(None, "x"), P(None)),
-        check_vma=False,
     )
     w, v, status = jax.jit(run)(put(A, mesh, "x", None))
     check(w, v, mesh)
@@ -152,7 +230,6 @@ def test_shardmap_ctx_without_vectors(make_mesh):
         mesh=mesh,
         in_specs=ROWS,
         out_specs=(P(None), P(None)),
-        check_vma=False,
     )
     w, status = run(put(A, mesh, "x", None))
     assert_eigenvalues(A, w)
@@ -161,6 +238,8 @@ def test_shardmap_ctx_without_vectors(make_mesh):
     assert status.tolist() == [7] and np.isnan(w).all()
 
 
-def test_shardmap_ctx_outside():
-    with pytest.raises(ValueError, match="inside jax.shard_map"):
-        syevd_shardmap_ctx(jnp.asarray(A), 3)
+def test_ctx_wrong_calls():
+    with pytest.raises(ValueError, match="axis_name is for calls inside shard_map"):
+        syevd_shardmap_ctx(jnp.asarray(A), 3, axis_name="x")
+    with pytest.warns(JaxMgWarning, match="^T_A has a maximum value of 1024"):
+        syevd_shardmap_ctx(jnp.asarray(A), 2000)
