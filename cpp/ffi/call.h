@@ -13,6 +13,7 @@
 #include "comm/membership.h"
 #include "comm/roll.h"
 #include "core/error.h"
+#include "ffi/forwarding.h"
 #include "routines/calling.h"
 #include "routines/signature.h"
 #include "xla/ffi/api/ffi.h"

@@ -7,7 +7,6 @@
 #include "algorithms/cholesky/potrs_many.h"
 #include "planner/block_columns.h"
 #include "planner/cost_model.h"
-#include "routines/factor_status.h"
 #include "routines/potrf.h"
 #include "routines/potrs.h"
 #include "routines/signature.h"

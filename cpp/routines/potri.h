@@ -9,7 +9,6 @@
 #include "algorithms/moves/redistribute.h"
 #include "planner/block_columns.h"
 #include "planner/cost_model.h"
-#include "routines/factor_status.h"
 #include "routines/signature.h"
 
 namespace jaxmg::routines {

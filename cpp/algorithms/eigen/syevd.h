@@ -48,7 +48,7 @@ struct SyevdBlocking {
   std::int64_t diamonds;  // diamonds of Q2 formed at once
   std::int64_t secular;   // columns of S formed at once by the last merge
   std::int64_t kept;      // sweeps of every b whose reflectors a rank keeps: all b, or Reflectors::share
-  bool solo = false;      // one rank gets the matrix and does all of this alone (routines/syevd.h)
+  bool solo = false;      // one rank gathers the matrix and works alone (routines/syevd.h)
 };
 
 // Requested eigenvectors: by index range, or by value: w in (bounds[0], bounds[1]], at most range.count, lowest first.

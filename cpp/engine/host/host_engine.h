@@ -23,6 +23,7 @@
 #include "engine/host/scaling_ops.h"
 #include "engine/host/tridiagonal_ops.h"
 #include "engine/scaling.h"
+#include "engine/scaling_ops.h"
 
 namespace jaxmg {
 

@@ -15,7 +15,6 @@
 #include "core/scalar.h"
 #include "layout/column_moves.h"
 #include "planner/block_columns.h"
-#include "routines/factor_status.h"
 #include "routines/posv.h"
 #include "routines/potrf.h"
 #include "routines/potri.h"

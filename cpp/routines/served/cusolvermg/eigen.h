@@ -13,7 +13,6 @@
 #include "algorithms/moves/share_entries.h"
 #include "layout/tile_columns.h"
 #include "planner/block_columns.h"
-#include "routines/factor_status.h"
 #include "routines/serve.h"
 #include "routines/served/cusolvermg/cholesky.h"
 #include "routines/syevd.h"

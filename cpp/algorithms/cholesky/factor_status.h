@@ -1,52 +1,35 @@
-// Status of Cholesky routines, and the workspace of their stages.
+// Status of Cholesky routines: which leading minor is not positive definite, on every rank.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
-#include <utility>
 
 #include "algorithms/moves/share_entries.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
+#include "core/staged_arena.h"
 #include "engine/engine.h"
 #include "layout/tile_columns.h"
 
 namespace jaxmg {
 
-// The workspace of stages that follow each other and use the same memory.
-class StagedWorkspace {
+// The status of a Cholesky routine, and the memory of its stages.
+class StagedWorkspace : public StagedArena {
  public:
   std::int32_t* info;    // an entry for each rank
   std::int32_t* failed;  // one more word
 
   StagedWorkspace(Arena arena, const TileColumns& layout)
-      : info(arena.take<std::int32_t>(layout.ranks())),
-        failed(arena.take<std::int32_t>(1)),
-        shared_(arena),
-        bytes_(arena.used()) {}
-
-  // The pieces of one stage.
-  template <class Pieces, class... Arguments>
-  Pieces stage(Arguments&&... arguments) {
-    Arena arena = shared_;
-    Pieces pieces(arena, std::forward<Arguments>(arguments)...);
-    bytes_ = std::max(bytes_, arena.used());
-    return pieces;
+      : info(arena.take<std::int32_t>(layout.ranks())), failed(arena.take<std::int32_t>(1)) {
+    static_cast<StagedArena&>(*this) = StagedArena(arena);
   }
-  // What redistribution needs at least; it makes use of all of shared().
+
+  // The least memory that redistribution needs; it makes use of all of shared().
   template <class T>
   void deal(const TileColumns& layout) {
-    Arena arena = shared_;
-    if (layout.ranks() > 1) arena.take<T>(layout.order() * layout.tile());
-    bytes_ = std::max(bytes_, arena.used());
+    carve_stage([&](Arena& arena) {
+      if (layout.ranks() > 1) arena.take<T>(layout.order() * layout.tile());
+    });
   }
-
-  const Arena& shared() const { return shared_; }
-  std::int64_t bytes() const { return bytes_; }
-
- private:
-  Arena shared_;
-  std::int64_t bytes_;
 };
 
 // Sets info to `known`; by default there is no failure.
