@@ -9,7 +9,6 @@
 #include <string_view>
 
 #include "ffi/call.h"
-#include "ffi/forwarding.h"
 #include "routines/calling.h"
 #include "routines/serve.h"
 #include "routines/services.h"

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "algorithms/cholesky/factor_status.h"
 #include "algorithms/moves/mirror.h"
 #include "algorithms/moves/redistribute.h"
 #include "planner/block_columns.h"

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "algorithms/cholesky/factor_status.h"
 #include "algorithms/cholesky/potrs_few.h"
 #include "algorithms/cholesky/potrs_many.h"
 #include "planner/block_columns.h"

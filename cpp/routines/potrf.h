@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "algorithms/cholesky/factor_status.h"
 #include "algorithms/cholesky/potrf.h"
 #include "algorithms/moves/redistribute.h"
 #include "planner/block_columns.h"

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "algorithms/cholesky/factor_status.h"
 #include "algorithms/cholesky/potri.h"
 #include "algorithms/moves/mirror.h"
 #include "algorithms/moves/redistribute.h"

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "algorithms/cholesky/factor_status.h"
 #include "algorithms/cholesky/potrs_few.h"
 #include "algorithms/cholesky/potrs_many.h"
 #include "planner/block_columns.h"

@@ -2,7 +2,6 @@
 #include "ffi/forwarding.h"
 
 #include <atomic>
-#include <cstddef>
 #include <string_view>
 
 #include "ffi/c_api.h"
@@ -12,41 +11,40 @@
 namespace jaxmg {
 namespace {
 
-std::atomic<FindHandler> loader = nullptr;
+std::atomic<FindHandler> find = nullptr;
 
 struct RollCall {
   static constexpr auto name = "roll_call";
 };
-struct Cpu {
+struct OnCpus {
   static constexpr auto name = "cpu";
 };
-struct Gpu {
+struct OnGpus {
   static constexpr auto name = "gpu";
 };
 
 template <class Platform, class R>
 XLA_FFI_Error* forward(XLA_FFI_CallFrame* frame) {
   static constinit ForwardingHandler handler(Platform::name, R::name);
-  return handler(frame, loader);
-}
-
-template <class Platform>
-Handler forwarding_handler(std::string_view name) {
-  Handler found = nullptr;
-  for_each(decltype(joined(List<RollCall>{}, Calls{})){}, [&]<class R, std::size_t>() {
-    if (name == R::name) found = forward<Platform, R>;
-  });
-  return found;
+  return handler(frame, find);
 }
 
 }  // namespace
 }  // namespace jaxmg
 
-// Sets the loader of the handlers that are forwarded to. Call it before registering any.
-JAXMG_EXPORT void jaxmg_set_find_handler(jaxmg::FindHandler find) { jaxmg::loader = find; }
+// Sets the loader of all handlers below. Call it before registering them.
+JAXMG_EXPORT void jaxmg_set_find_handler(jaxmg::FindHandler loader) { jaxmg::find = loader; }
 
-// The handler that forwards to a routine's on a platform, "cpu" or "gpu"; null if there is no such routine.
+// The forwarding handler of a routine, of those in jaxmg_routines() and "roll_call", on "cpu" or "gpu"; or null.
 JAXMG_EXPORT jaxmg::Handler jaxmg_forwarding_handler(const char* platform, const char* name) {
-  return std::string_view(platform) == jaxmg::Cpu::name ? jaxmg::forwarding_handler<jaxmg::Cpu>(name)
-                                                        : jaxmg::forwarding_handler<jaxmg::Gpu>(name);
+  using namespace jaxmg;
+  Handler found = nullptr;
+  for_each(List<OnCpus, OnGpus>{}, [&]<class Platform, std::size_t>() {
+    for_each(decltype(joined(List<RollCall>{}, Calls{})){}, [&]<class R, std::size_t>() {
+      if (platform == std::string_view(Platform::name) && name == std::string_view(R::name)) {
+        found = forward<Platform, R>;
+      }
+    });
+  });
+  return found;
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "algorithms/cholesky/factor_status.h"
 #include "algorithms/moves/mirror.h"
 #include "algorithms/moves/move_columns.h"
 #include "algorithms/moves/redistribute.h"

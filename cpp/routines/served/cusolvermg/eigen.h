@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "algorithms/cholesky/factor_status.h"
 #include "algorithms/eigen/scale_matrix.h"
 #include "algorithms/moves/adjoint_in_place.h"
 #include "algorithms/moves/mirror.h"
