@@ -86,8 +86,8 @@ def test_cyclic_1d_is_bit_exact(make_mesh, ranks, dtype):
 
 def test_cyclic_1d_errors(make_mesh):
     mesh = make_mesh(2)
-    with pytest.raises(TypeError, match="got int32"):
-        cyclic_1d(np.ones((4, 4), np.int32), 2, mesh, ROWS)
+    with pytest.raises(TypeError, match="got float16"):
+        cyclic_1d(np.ones((4, 4), np.float16), 2, mesh, ROWS)
     with pytest.raises(ValueError, match="2D array"):
         cyclic_1d(np.ones(4), 2, mesh, ROWS)
 
