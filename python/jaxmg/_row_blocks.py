@@ -73,7 +73,10 @@ def product(a, b, *, linear_in: int, call: Call):
     @jax.checkpoint
     def term(columns, b, k):
         mine = lax.axis_index(ranks.axes) == k
-        return _matmul(columns, lax.psum(jnp.where(mine, b, 0), ranks.axes))
+        # The transpose of this chooses, in a loop, from a sum over the ranks: XLA for GPUs would
+        # move that sum out of the loop, past the choice, but for the barrier.
+        block = lax.optimization_barrier(jnp.where(mine, b, 0))
+        return _matmul(columns, lax.psum(block, ranks.axes))
 
     def terms(a, b):
         a = jnp.pad(a, ((0, 0), (0, size * rows - n)))
