@@ -96,7 +96,7 @@ def outcome(name, dtype="float64", mode=None, gradient=True):
     """Return the results of a function in a mode: by itself, below vjp, and the gradient."""
     a, b = system(EVEN if name in ("potrs", "potri", "syevd") else N, dtype)
     with mode or contextlib.nullcontext():
-        results = [FUNCTIONS[name](a, b)]
+        results = [jax.block_until_ready(FUNCTIONS[name](a, b))]
         if gradient:
             result, pull_back = jax.vjp(lambda a: FUNCTIONS[name](a, b), a)
             # As a cotangent, the result is in place already.
@@ -124,8 +124,10 @@ def two_devices():
 @pytest.mark.parametrize("guard", GUARDS)
 def test_nothing_is_transferred_implicitly(guard, name):
     # Below vjp, JAX moves the scalar itself, which the guard refuses for jnp.linalg.pinv, too.
-    gradient = name not in WITH_SCALARS
-    check(name, outcome(name, mode=GUARDS[guard]("disallow"), gradient=gradient))
+    refused = name in WITH_SCALARS
+    if jax.__version_info__ < (0, 10, 2):  # JAX moves a zero there, the tangent of the sign.
+        refused |= name == "slogdet"
+    check(name, outcome(name, mode=GUARDS[guard]("disallow"), gradient=not refused))
 
 
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in WITH_SCALARS])
