@@ -336,7 +336,8 @@ def _mesh_of_call(arrays: Sequence, *, stays=False):
             for i, (array, mesh) in enumerate(known)
             if is_traced(array) or mesh.explicit_axes or mesh.size > 1
         ]
-        return min(meshes)[-1] if meshes else None
+        # The devices of a constant's mesh are known, and may be known from nothing else.
+        return _concrete(min(meshes)[-1], arrays) if meshes else None
     if stays and isinstance(first, jax.Array) and on_one_device(first):
         stays = all(not is_traced(array) and array.is_fully_addressable for array, _ in known)
     else:
@@ -707,8 +708,11 @@ def _with_devices(mesh):
     """
     if not isinstance(mesh, AbstractMesh) or not hasattr(jax.sharding, "get_mesh"):  # JAX < 0.8.
         return mesh
-    with jax.core.eval_context():  # JAX does not say which one is set while it traces.
-        given = jax.sharding.get_mesh()
+    try:
+        with jax.core.eval_context():  # JAX does not say which one is set while it traces.
+            given = jax.sharding.get_mesh()
+    except ValueError:  # Below vmap, JAX < 0.10 does not say it even there.
+        return mesh
     if given.empty or given.shape_tuple == mesh.shape_tuple or given.size != mesh.size:
         return mesh
     devices = given.devices.reshape(mesh.axis_sizes)

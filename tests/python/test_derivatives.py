@@ -275,7 +275,10 @@ def test_what_a_derivative_costs(make_mesh):
     assert calls(compiled(mesh, SCALARS["solve"]).compile()) == {"posv": 1}
     assert gradient("solve") == {"potrf": 1, "potrs": 2}
     assert gradient("logdet") == {"potrf": 1, "diagonal": 1, "potri": 1}
-    assert gradient("likelihood") == {"potrf": 1, "potrs": 2, "diagonal": 1, "potri": 1}
+    # The solve of the likelihood is that of its gradient, too: XLA may merge them.
+    likelihood = gradient("likelihood")
+    assert likelihood.pop("potrs") in (1, 2)
+    assert likelihood == {"potrf": 1, "diagonal": 1, "potri": 1}
     assert gradient("inv") == {"potrf": 1, "potri": 1}
     # Where only the right-hand side is differentiated, L is not needed.
     assert gradient("whiten", argnums=1) == {"potrf": 1, "potrs": 2}
