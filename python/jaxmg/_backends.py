@@ -5,6 +5,7 @@ A new one is an entry of `_VENDORS` here and of `_native._VENDOR_LIBRARIES`, and
 (cpp/routines/serve.h).
 """
 
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -165,16 +166,18 @@ class _Vendor:
     wrong: Mapping[str, str] = field(default_factory=dict)  # routines not to be relied on, and why
 
 
-def _one_process(request: Request) -> str | None:
+def _one_process_with_peers(request: Request) -> str | None:
     if request.processes > 1:
         return f"one process must drive all GPUs, and the mesh spans {request.processes} processes"
+    if request.ranks > 1 and os.environ.get("JAXMG_TRANSPORT") == "nccl":
+        return "GPUs must reach each other's memory, which JAXMG_TRANSPORT=nccl excludes"
     return None
 
 
 _VENDORS = {
     "cusolvermg": _Vendor(
         "cuSOLVERMg",
-        _one_process,
+        _one_process_with_peers,
     ),
     "cusolvermp": _Vendor(
         "cuSOLVERMp",
