@@ -53,7 +53,9 @@ class Registry {
     const auto abandoned = [](const Open& open) { return open.gathering->is_abandoned(); };
     auto failures = std::count_if(open_.begin(), open_.end(), abandoned);
     std::erase_if(open_, [&](const Open& open) {
-      return failures >= static_cast<std::ptrdiff_t>(most_failures) && abandoned(open) && failures-- > 0;
+      if (failures < static_cast<std::ptrdiff_t>(most_failures) || !abandoned(open)) return false;
+      --failures;
+      return true;
     });
   }
 

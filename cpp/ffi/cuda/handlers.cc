@@ -45,7 +45,9 @@ struct Gpu {
   std::int32_t device;
   cudaStream_t stream;
 
-  static auto bind(auto&& binding) { return std::move(binding).template Ctx<xffi::PlatformStream<cudaStream_t>>(); }
+  static auto bind(auto&& binding) {
+    return std::forward<decltype(binding)>(binding).template Ctx<xffi::PlatformStream<cudaStream_t>>();
+  }
   void copy(const Buffer& to, const Buffer& from) const {
     JAXMG_CHECK(
         cudaMemcpyAsync(to.data, from.data, static_cast<std::size_t>(from.bytes), cudaMemcpyDeviceToDevice, stream));

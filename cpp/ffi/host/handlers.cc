@@ -27,7 +27,7 @@ struct Cpu {
   const CallFrame& call;
   std::int32_t device;
 
-  static auto&& bind(auto&& binding) { return std::move(binding); }
+  static auto&& bind(auto&& binding) { return std::forward<decltype(binding)>(binding); }
   static void copy(const Buffer& to, const Buffer& from) {
     std::memcpy(to.data, from.data, static_cast<std::size_t>(from.bytes));
   }
