@@ -48,25 +48,23 @@ void run_call(const PlannedCall& call, const Platform& platform) {
         // copy.
         if (call.operands[i].data != call.results[i].data) platform.copy(call.results[i], call.operands[i]);
       }
-      EngineNeeds needs{{}, call.workspace.region(), {}, requires {S::data_decides;
-    }
-    , plan.largest_potrf, problem.processes};
+      constexpr bool data_decides = requires { S::data_decides; };
+      EngineNeeds needs{{}, call.workspace.region(), {}, data_decides, plan.largest_potrf, problem.processes};
       needs.kind.assign(reinterpret_cast<const char*>(call.plan.data()), call.plan.size_bytes());
       for (const Buffer& buffer : call.results) needs.buffers.push_back(buffer.region());
       needs.buffers.push_back(needs.workspace);
       for (std::size_t i = in_place; i < call.operands.size(); ++i) needs.buffers.push_back(call.operands[i].region());
       dispatch(problem.type, [&]<class T>() {
-    platform.run(needs, [&](Engine& engine, Arena workspace) {
-      const auto views = S::Buffers::template bind<T>(call.operands, call.results, problem, plan);
-      typename S::template Workspace<T> w(workspace, problem, plan);
-      std::apply([&](const auto&... view) { S::template run<T>(engine, problem, plan, w, view...); }, views);
-    });
+        platform.run(needs, [&](Engine& engine, Arena workspace) {
+          const auto views = S::Buffers::template bind<T>(call.operands, call.results, problem, plan);
+          typename S::template Workspace<T> w(workspace, problem, plan);
+          std::apply([&](const auto&... view) { S::template run<T>(engine, problem, plan, w, view...); }, views);
+        });
       });
-}
-else {
-  throw Error(ErrorCode::internal, std::string("the plan is one of ") + Named::name);
-}
-});
+    } else {
+      throw Error(ErrorCode::internal, std::string("the plan is one of ") + Named::name);
+    }
+  });
 }
 
 }  // namespace jaxmg
