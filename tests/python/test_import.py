@@ -44,8 +44,9 @@ def test_import_starts_no_backend_and_changes_no_configuration():
     assert "fine" in out
 
 
-def test_import_does_not_need_the_native_library(tmp_path):
-    out = run(
+def error_of_the_first_call(libraries):
+    """Return what is printed of the error of a first call with this folder of libraries."""
+    return run(
         """
         import jaxmg
         try:
@@ -54,8 +55,12 @@ def test_import_does_not_need_the_native_library(tmp_path):
             print(error)
         """,
         JAX_PLATFORMS="cpu",
-        JAXMG_LIBRARY_DIR=str(tmp_path),
+        JAXMG_LIBRARY_DIR=str(libraries),
     )
+
+
+def test_import_does_not_need_the_native_library(tmp_path):
+    out = error_of_the_first_call(tmp_path)
     assert f"host library {tmp_path}" in out and "reinstall jaxmg" in out
 
 
@@ -66,17 +71,7 @@ def test_version_is_above_both_lines_of_jaxmg():
 
 def test_a_broken_native_library_is_reported_by_the_first_call(tmp_path):
     (tmp_path / "libjaxmg_host.so").write_text("not a library")
-    out = run(
-        """
-        import jaxmg
-        try:
-            jaxmg.linalg.solve([[1.0]], [1.0], assume_a="pos")
-        except RuntimeError as error:
-            print(error)
-        """,
-        JAX_PLATFORMS="cpu",
-        JAXMG_LIBRARY_DIR=str(tmp_path),
-    )
+    out = error_of_the_first_call(tmp_path)
     assert f"loading jaxmg's host library failed: {tmp_path}" in out
 
 
