@@ -25,6 +25,9 @@ except ImportError:  # JAX < 0.7
     from jax.experimental.shard import auto_axes
 
 _set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh
+# XLA may shard rows that do not divide evenly over a part of a mesh axis, and JAX 0.9 fails on such
+# a result of a program. There, these results are replicated, and operands whose gradients they are.
+_UNEVEN_RESULTS_FAIL = jax.__version_info__[:2] == (0, 9)
 
 
 @dataclass(frozen=True)
@@ -632,6 +635,8 @@ def auto(function: Callable, ranks: Ranks, out_specs) -> Callable:
         return auto_axes(function, out_sharding=shardings)
 
     def constrained(*operands):
+        if _UNEVEN_RESULTS_FAIL:
+            operands = jax.tree.map(lambda x: _evenly(x, mesh), operands)
         return jax.tree.map(
             lambda spec, x: _constrained(x, mesh, spec),
             out_specs,
@@ -721,8 +726,15 @@ def _with_devices(mesh):
 
 def _constrained(x, mesh, spec: PartitionSpec | None):
     if spec is None:
-        spec = PartitionSpec(*(PartitionSpec.UNCONSTRAINED,) * x.ndim)
+        entry = None if _UNEVEN_RESULTS_FAIL else PartitionSpec.UNCONSTRAINED
+        spec = PartitionSpec(*(entry,) * x.ndim)
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+
+
+def _evenly(x, mesh):
+    """Return an array whose gradient XLA can divide evenly among the devices."""
+    uneven = jnp.ndim(x) > 0 and x.shape[0] % mesh.size
+    return _constrained(x, mesh, PartitionSpec()) if uneven else x
 
 
 def _is_spec(leaf) -> bool:
