@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "comm/gathering.h"
+#include "comm/rendezvous.h"
 #include "gtest/gtest.h"
 #include "ranks.h"
 #include "typed.h"
@@ -19,28 +19,28 @@ namespace jaxmg::testing {
 // A host engine with what one thread needs to drive all ranks.
 class DrivenEngine : public HostEngine {
  public:
-  DrivenEngine(Communicator& communicator, Attendance& attendance)
-      : HostEngine(communicator), attendance_(attendance) {}
+  DrivenEngine(Communicator& communicator, Participant& participant)
+      : HostEngine(communicator), participant_(participant) {}
 
   template <class State>
   std::shared_ptr<State> kept() {
-    return attendance_.shared<State>([] { return std::make_shared<State>(); });
+    return participant_.shared<State>([] { return std::make_shared<State>(); });
   }
   std::vector<int> devices() const { return all_members(size()); }
   template <class Work>
   void on_behalf_of_all(Work&& work) {
-    attendance_.barrier();
+    participant_.barrier();
     if (rank() == 0) work();
-    attendance_.patient_barrier();
+    participant_.unlimited_barrier();
   }
   template <class T>
   T* address_on(int rank, T* address) const {
-    const MemoryRegions &own = attendance_.buffers(attendance_.rank()), &there = attendance_.buffers(rank);
+    const MemoryRegions &own = participant_.buffers(participant_.rank()), &there = participant_.buffers(rank);
     return reinterpret_cast<T*>(symmetric_address(own, there, address));
   }
 
  private:
-  Attendance& attendance_;
+  Participant& participant_;
 };
 
 class DrivenRanks {
@@ -57,8 +57,8 @@ class DrivenRanks {
 
   template <class Body>
   void run(Body&& body) {
-    on_communicators(size_, memory_, [&](Communicator& communicator, Attendance& attendance) {
-      DrivenEngine engine(communicator, attendance);
+    on_communicators(size_, memory_, [&](Communicator& communicator, Participant& participant) {
+      DrivenEngine engine(communicator, participant);
       body(engine);
     });
   }

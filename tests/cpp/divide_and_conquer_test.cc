@@ -46,7 +46,7 @@ WantedVectors decompose_on_one_rank(const Tridiagonal<double>& t, EigenvectorRan
   std::vector<std::byte> memory(static_cast<std::size_t>(measure.used()));
   Arena arena(memory.data(), measure.used());
   DivideAndConquerWorkspace<double> workspace(arena, n, n, n);
-  Attendance alone(fresh_key(), 0, {0}, {}, patience);
+  Participant alone(fresh_key(), 0, {0}, {}, test_timeout);
   Communicator nobody(alone);
   CountingEngine engine(nobody);
   std::vector<double> w(t.d.size());

@@ -134,8 +134,8 @@ std::vector<std::string> outcomes(const Answer& made, std::int64_t rows = 3, std
   auto info = memory.matrix<std::int32_t>(1, 1);
   auto workspace = memory.matrix<std::byte>(workspace_bytes, 1);
   std::vector<std::string> found(4);
-  on_communicators(4, memory, [&](Communicator& communicator, Attendance& attendance) {
-    const int rank = attendance.rank();
+  on_communicators(4, memory, [&](Communicator& communicator, Participant& participant) {
+    const int rank = participant.rank();
     const MatrixView<float> own = a.view(rank);
     std::fill_n(own.data, 10 * rows, static_cast<float>(rank));
     const auto buffer = [](auto view, ElementType type, Shape shape) {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "comm/watch.h"
+#include "comm/watchdog.h"
 #include "core/error.h"
 #include "gtest/gtest.h"
 #include "matrices.h"
@@ -44,19 +44,19 @@ class SeveralProcesses {
   }
 
   int size() const { return static_cast<int>(process_of_.size()); }
-  void set_patience(milliseconds patience) { patience_ = patience; }
+  void set_timeout(milliseconds timeout) { timeout_ = timeout; }
 
   // Calls body(communicator) for every rank; returns what each threw.
   template <class Body>
   std::vector<std::exception_ptr> run(const std::vector<MemoryRegions>& buffers, Body&& body) {
-    return run_linked(buffers, [&](Attendance& attendance, ProcessLinks& links) {
-      Communicator communicator(attendance, links);
+    return run_linked(buffers, [&](Participant& participant, ProcessLinks& links) {
+      Communicator communicator(participant, links);
       body(communicator);
       communicator.barrier();
     });
   }
 
-  // The same with body(attendance, links).
+  // The same with body(participant, links).
   template <class Body>
   std::vector<std::exception_ptr> run_linked(const std::vector<MemoryRegions>& buffers, Body&& body) {
     std::vector<RollEntry> entries;
@@ -67,16 +67,16 @@ class SeveralProcesses {
     const Roll roll(entries.data(), size());
     return on_threads(size(), [&](int rank) {
       const int process = process_of_[static_cast<std::size_t>(rank)];
-      // The processes of this test meet in one registry, so that their gatherings need different keys.
+      // The processes of this test meet in one registry, so that their rendezvous need different keys.
       const CallKey key{roll.entry(0).process, roll.entry(0).call, process};
-      Attendance attendance(key, rank, roll.ranks_of(nonce(process)), buffers[static_cast<std::size_t>(rank)],
-                            patience_);
-      ProcessLinks links(*receptions_[static_cast<std::size_t>(process)], attendance, roll, key, patience_);
+      Participant participant(key, rank, roll.ranks_of(nonce(process)), buffers[static_cast<std::size_t>(rank)],
+                              timeout_);
+      ProcessLinks links(*receptions_[static_cast<std::size_t>(process)], participant, roll, key, timeout_);
       try {
         links.connect();
-        body(attendance, links);
+        body(participant, links);
       } catch (const std::exception& error) {
-        attendance.fail(error.what());
+        participant.fail(error.what());
         links.fail(error.what());
         throw;
       }
@@ -88,7 +88,7 @@ class SeveralProcesses {
 
   std::vector<int> process_of_;
   std::uint64_t base_ = 0;
-  milliseconds patience_ = patience;
+  milliseconds timeout_ = test_timeout;
   std::vector<std::unique_ptr<Reception>> receptions_;
 };
 
@@ -194,7 +194,7 @@ TEST(ProcessLinks, ARankThatFailsFailsAll) {
       if (communicator.rank() == last) throw Error(ErrorCode::internal, "no more");
       communicator.exchange({make_block(last, all_ranks, a, a)});
     });
-    EXPECT_LT(steady_clock::now() - began, patience / 2);
+    EXPECT_LT(steady_clock::now() - began, test_timeout / 2);
     for (const auto& error : thrown) EXPECT_EQ(message_of(error), "no more");
     // The next call is not concerned.
     for (const auto& error : there.run(regions_of(buffers), [](Communicator&) {})) EXPECT_EQ(message_of(error), "");
@@ -213,7 +213,7 @@ TEST(ProcessLinks, ARankThatIsGoneIsNamedAtOnce) {
       if (rank == 2) throw Vanished();
       communicator.exchange({receives ? make_block(2, all_ranks, a, a) : make_block(rank, 2, a, a)});
     });
-    EXPECT_LT(steady_clock::now() - began, patience / 2);
+    EXPECT_LT(steady_clock::now() - began, test_timeout / 2);
     for (const std::size_t rank : {0u, 1u}) {
       EXPECT_NE(message_of(thrown[rank]).find("rank 2 has left the call: its process has ended"), std::string::npos)
           << message_of(thrown[rank]);
@@ -223,7 +223,7 @@ TEST(ProcessLinks, ARankThatIsGoneIsNamedAtOnce) {
 
 TEST(ProcessLinks, ARankThatDoesNotComeIsNamedWhenTheTimeIsUp) {
   SeveralProcesses there({0, 1, 2});
-  there.set_patience(milliseconds(200));
+  there.set_timeout(milliseconds(200));
   std::vector<std::vector<double>> buffers(3, std::vector<double>(8));
   const auto thrown = there.run(regions_of(buffers), [&](Communicator& communicator) {
     const int rank = communicator.rank();
@@ -242,15 +242,15 @@ TEST(ProcessLinks, WhoWatchesLearnsOfAFailureAndOfAnEnd) {
   for (const bool vanishes : {false, true}) {
     SeveralProcesses there({0, 1, 2, 0});
     const std::vector<MemoryRegions> buffers(4);
-    const auto thrown = there.run_linked(buffers, [&](Attendance& attendance, ProcessLinks& links) {
-      if (attendance.rank() == 2) {
+    const auto thrown = there.run_linked(buffers, [&](Participant& participant, ProcessLinks& links) {
+      if (participant.rank() == 2) {
         std::this_thread::sleep_for(milliseconds(50));
         if (vanishes) throw Vanished();
         throw Error(ErrorCode::internal, "no more");
       }
-      std::promise<std::string> told;
-      Watch watch([&] { links.check(); }, [&](const std::string& why) { told.set_value(why); });
-      throw Error(ErrorCode::aborted, told.get_future().get());
+      std::promise<std::string> reported;
+      Watchdog watchdog([&] { links.check(); }, [&](const std::string& why) { reported.set_value(why); });
+      throw Error(ErrorCode::aborted, reported.get_future().get());
     });
     for (const std::size_t rank : {0u, 1u, 3u}) {
       EXPECT_EQ(message_of(thrown[rank]), vanishes ? "rank 2 has left the call: its process has ended" : "no more");
@@ -262,10 +262,10 @@ TEST(ProcessLinks, WhoWatchesIsNotDisturbedByThoseWhoAreDone) {
   SeveralProcesses there({0, 1, 2, 0});
   const std::vector<MemoryRegions> buffers(4);
   std::atomic<bool> disturbed = false;
-  const auto thrown = there.run_linked(buffers, [&](Attendance& attendance, ProcessLinks& links) {
-    Watch watch([&] { links.check(); }, [&](const std::string&) { disturbed = true; });
-    std::this_thread::sleep_for(milliseconds(40 * attendance.rank()));
-    watch.stop();
+  const auto thrown = there.run_linked(buffers, [&](Participant& participant, ProcessLinks& links) {
+    Watchdog watchdog([&] { links.check(); }, [&](const std::string&) { disturbed = true; });
+    std::this_thread::sleep_for(milliseconds(40 * participant.rank()));
+    watchdog.stop();
     links.barrier();
   });
   for (const auto& error : thrown) EXPECT_EQ(message_of(error), "");
@@ -279,8 +279,8 @@ TEST(ProcessLinks, AProcessThatCannotBeReachedIsNamed) {
   entries[2].machine += 1;
   const Roll roll(entries.data(), 3);
   const CallKey key = fresh_key();
-  Attendance attendance(key, 0, {0}, {}, patience);
-  ProcessLinks links(Reception::instance(), attendance, roll, key, patience);
+  Participant participant(key, 0, {0}, {}, test_timeout);
+  ProcessLinks links(Reception::instance(), participant, roll, key, test_timeout);
   EXPECT_EQ(links.out_of_reach(), std::vector<int>{2});
   try {
     links.connect();

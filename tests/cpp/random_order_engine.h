@@ -716,7 +716,7 @@ class RandomOrderRanks {
 
   template <class Body>
   void run(Body&& body) {
-    Attendance alone(fresh_key(), 0, {0}, {}, patience);
+    Participant alone(fresh_key(), 0, {0}, {}, test_timeout);
     Communicator nobody(alone);
     HostEngine host(nobody);
     RandomOrder order(memory_, size_, seed_);

@@ -20,14 +20,14 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "comm/gathering.h"
+#include "comm/rendezvous.h"
 #include "engine/host/host_engine.h"
 #include "host_memory.h"
 #include "lapack.h"
 
 namespace jaxmg::testing {
 
-inline constexpr std::chrono::milliseconds patience{60'000};  // sanitizers are slow
+inline constexpr std::chrono::milliseconds test_timeout{60'000};  // sanitizers are slow
 
 // A key that no other call has.
 inline CallKey fresh_key() {
@@ -59,17 +59,17 @@ std::vector<std::exception_ptr> on_threads(int ranks, Body&& body) {
   return thrown;
 }
 
-// Runs body(communicator, attendance) on a thread of each rank. Throws what one of them has thrown.
+// Runs body(communicator, participant) on a thread of each rank. Throws what one of them has thrown.
 template <class Body>
 void on_communicators(int ranks, HostMemory& memory, Body&& body) {
   const CallKey key = fresh_key();
   const auto thrown = on_threads(ranks, [&](int rank) {
-    Attendance attendance(key, rank, all_members(ranks), memory.regions(rank), patience);
+    Participant participant(key, rank, all_members(ranks), memory.regions(rank), test_timeout);
     try {
-      Communicator communicator(attendance);
-      body(communicator, attendance);
+      Communicator communicator(participant);
+      body(communicator, participant);
     } catch (const std::exception& error) {
-      attendance.fail(error.what());
+      participant.fail(error.what());
       throw;
     }
   });
@@ -95,7 +95,7 @@ class HostRanks {
 
   template <class Body>
   void run(Body&& body) {
-    on_communicators(size_, memory_, [&](Communicator& communicator, Attendance&) {
+    on_communicators(size_, memory_, [&](Communicator& communicator, Participant&) {
       HostEngine engine(communicator);
       body(engine);
     });

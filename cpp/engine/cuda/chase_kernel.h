@@ -16,7 +16,8 @@
 // order: the result depends neither on the number of blocks nor on their timing.
 //
 // A block waits for sweeps of other blocks, and therefore all must run at once, which a cooperative launch ensures. If
-// a sweep makes no step for `patience` all the same, the poller sets info and all blocks stop waiting: the kernel ends.
+// a sweep makes no step for `stall_limit` all the same, the poller sets info and all blocks stop waiting: the kernel
+// ends.
 //
 // Only the kernel compiler sees this.
 #pragma once
@@ -236,7 +237,7 @@ struct Sweep {
   // Threads that add up one sum, and the lanes of a warp that share a sum of distributed_sums.
   static constexpr int adders = column_threads / (2 * b), sharers = 32 / columns;
   static constexpr int finished = 1 << 30;
-  static constexpr unsigned long long patience = 10'000'000'000;
+  static constexpr unsigned long long stall_limit = 10'000'000'000;
   using Columns = T[per_lane][columns];  // of a column warp, in registers
 
   const Chase& a;
@@ -261,7 +262,7 @@ __device__ __forceinline__ void poll(Sweep<T, b> w, int t) {
       if (done != seen) {
         seen = done;
         since = nanoseconds();
-      } else if (spins % 256 == 255 && nanoseconds() - since > w.patience) {
+      } else if (spins % 256 == 255 && nanoseconds() - since > w.stall_limit) {
         atomicMin(w.a.info, w.a.n + 1);
         store_release(gave_up, 1);
       }

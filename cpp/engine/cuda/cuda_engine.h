@@ -13,7 +13,7 @@
 
 #include "comm/block.h"
 #include "comm/fault_injection.h"
-#include "comm/gathering.h"
+#include "comm/rendezvous.h"
 #include "core/error.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
@@ -44,17 +44,17 @@ class CudaEngine : public CudaBlasOps,
   // Work begins after what is in `stream`; finish() makes `stream` wait for all of it.
   CudaEngine(Team& team, int rank, cudaStream_t stream, const CudaScratch& scratch, std::int64_t largest_potrf,
              const Call& call)
-      : CudaBlasOps(*team.seat(rank).lanes),
-        CudaCholeskyOps(*team.seat(rank).lanes, scratch.potrf, cusolver_potrf_bytes(largest_potrf)),
-        CudaPanelQrOps(*team.seat(rank).lanes),
-        CudaScalingOps(*team.seat(rank).lanes),
-        CudaBandOps(*team.seat(rank).lanes),
-        CudaTridiagonalOps(*team.seat(rank).lanes),
+      : CudaBlasOps(*team.resources(rank).lanes),
+        CudaCholeskyOps(*team.resources(rank).lanes, scratch.potrf, cusolver_potrf_bytes(largest_potrf)),
+        CudaPanelQrOps(*team.resources(rank).lanes),
+        CudaScalingOps(*team.resources(rank).lanes),
+        CudaBandOps(*team.resources(rank).lanes),
+        CudaTridiagonalOps(*team.resources(rank).lanes),
         team_(team),
-        seat_(team.seat(rank)),
-        lanes_(*seat_.lanes),
-        transport_(*seat_.transport),
-        attendance_(call.attendance),
+        resources_(team.resources(rank)),
+        lanes_(*resources_.lanes),
+        transport_(*resources_.transport),
+        participant_(call.participant),
         timeout_(call.timeout),
         buffers_(call.buffers),
         rank_(rank),
@@ -93,22 +93,22 @@ class CudaEngine : public CudaBlasOps,
   // The same for this rank alone; make() is called on first use.
   template <class State, class Make>
   State& resident(Make&& make) {
-    std::unique_ptr<Resident>& kept = seat_.residents[typeid(State)];
+    std::unique_ptr<Resident>& kept = resources_.residents[typeid(State)];
     if (!kept) kept = make();
     return static_cast<State&>(*kept);
   }
   cudaStream_t stream(Lane lane) const { return lanes_.stream(lane); }
-  Attendance& attendance() const { return attendance_; }
+  Participant& participant() const { return participant_; }
   std::chrono::milliseconds timeout() const { return timeout_; }
   // The devices of the ranks, for a library that drives all of them.
   std::vector<int> devices() const {
     std::vector<int> all;
     for (int r = 0; r < size_; ++r) {
-      const Seat& seat = team_.seat(r);
-      if (std::find(all.begin(), all.end(), seat.device) != all.end() || (size_ > 1 && !seat.reaches_peers)) {
+      const RankResources& resources = team_.resources(r);
+      if (std::find(all.begin(), all.end(), resources.device) != all.end() || (size_ > 1 && !resources.reaches_peers)) {
         throw Error(ErrorCode::invalid_argument, "each rank must have a GPU that has access to those of the others");
       }
-      all.push_back(seat.device);
+      all.push_back(resources.device);
     }
     return all;
   }
@@ -116,15 +116,15 @@ class CudaEngine : public CudaBlasOps,
   // any of them is done then, and the others go on when it returns. All ranks have to be in one process.
   template <class Work>
   void on_behalf_of_all(Work&& work) {
-    if (attendance_.members().size() != static_cast<std::size_t>(size_)) {
+    if (participant_.members().size() != static_cast<std::size_t>(size_)) {
       throw Error(ErrorCode::invalid_argument, "one process must have all GPUs of the call");
     }
     lanes_.join();
     transport_.complete(lanes_.stream(Lane::panel));
     JAXMG_CHECK(cudaStreamSynchronize(lanes_.stream(Lane::panel)));
-    attendance_.barrier();
+    participant_.barrier();
     if (rank_ == 0) work();
-    attendance_.patient_barrier();
+    participant_.unlimited_barrier();
   }
   // Where a rank of this process has what this rank has at an address of the call's buffers.
   template <class T>
@@ -186,10 +186,10 @@ class CudaEngine : public CudaBlasOps,
 
  private:
   Team& team_;
-  Seat& seat_;
+  RankResources& resources_;
   Lanes& lanes_;
   Transport& transport_;
-  Attendance& attendance_;
+  Participant& participant_;
   std::chrono::milliseconds timeout_;
   std::vector<MemoryRegions> buffers_;
   int rank_, size_;

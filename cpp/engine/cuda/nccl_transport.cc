@@ -82,9 +82,9 @@ void pack(std::vector<Block>& copies, const std::vector<Block>& slice, std::byte
 
 }  // namespace
 
-NcclTransport::NcclTransport(Attendance& attendance, int ranks, const ncclUniqueId& id,
+NcclTransport::NcclTransport(Participant& participant, int ranks, const ncclUniqueId& id,
                              std::chrono::milliseconds timeout)
-    : attendance_(&attendance), rank_(attendance.rank()), ranks_(ranks), timeout_(timeout) {
+    : participant_(&participant), rank_(participant.rank()), ranks_(ranks), timeout_(timeout) {
   JAXMG_CHECK(cudaStreamCreateWithFlags(&network_, cudaStreamNonBlocking));
   JAXMG_CHECK(cudaEventCreateWithFlags(&reached_, cudaEventDisableTiming));
   // Without blocking, so that a rank of another process that never comes does not keep this one for ever.
@@ -116,7 +116,7 @@ ncclResult_t NcclTransport::state() {
 
 void NcclTransport::check_in_use() {
   if (communicator_ != nullptr) return;
-  attendance_->check();
+  participant_->check();
   throw Error(ErrorCode::aborted, "the communicator has been given up");
 }
 
@@ -125,10 +125,10 @@ void NcclTransport::wait_until(Done&& done) {
   const auto time_from_now = [&] { return std::chrono::steady_clock::now() + timeout_; };
   auto deadline = time_from_now();
   while (!done()) {
-    attendance_->check();
+    participant_->check();
     if (goes_on()) deadline = time_from_now();
     if (std::chrono::steady_clock::now() > deadline) {
-      const std::vector<int>& here = attendance_->members();
+      const std::vector<int>& here = participant_->members();
       std::vector<int> others;
       for (int r = 0; r < ranks_; ++r) {
         if (std::find(here.begin(), here.end(), r) == here.end()) others.push_back(r);
@@ -161,7 +161,7 @@ void NcclTransport::release() noexcept {
 void NcclTransport::begin(const Call& call) {
   if (call.packing == nullptr && own_scratch_ == nullptr) JAXMG_CHECK(cudaMalloc(&own_scratch_, 2 * packed_bytes));
   scratch_ = call.packing != nullptr ? call.packing : own_scratch_;
-  attendance_ = &call.attendance;
+  participant_ = &call.participant;
   lockstep_ = call.first_of_its_kind;
   exchanges_ = finished_ = 0;  // waits that were enqueued for these events stay as they are
   timeout_ = call.timeout;

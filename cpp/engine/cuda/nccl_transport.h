@@ -16,7 +16,7 @@ namespace jaxmg::cuda {
 class NcclTransport final : public Transport {
  public:
   // Returns once all ranks have called it with the same id; throws if they have not when the time is up.
-  NcclTransport(Attendance& attendance, int ranks, const ncclUniqueId& id, std::chrono::milliseconds timeout);
+  NcclTransport(Participant& participant, int ranks, const ncclUniqueId& id, std::chrono::milliseconds timeout);
   ~NcclTransport() override;
   NcclTransport(const NcclTransport&) = delete;
   NcclTransport& operator=(const NcclTransport&) = delete;
@@ -41,7 +41,7 @@ class NcclTransport final : public Transport {
   bool goes_on();
   void release() noexcept;
 
-  Attendance* attendance_;
+  Participant* participant_;
   int rank_, ranks_;
   std::chrono::milliseconds timeout_;
   std::byte* scratch_ = nullptr;

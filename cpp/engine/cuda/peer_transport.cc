@@ -53,7 +53,7 @@ PeerFlags::~PeerFlags() { cudaFree(flags_); }
 
 void PeerTransport::begin(const Call& call) {
   buffers_ = call.buffers;
-  attendance_ = &call.attendance;
+  participant_ = &call.participant;
 }
 
 void PeerTransport::exchange(Lane lane, cudaStream_t stream, const std::vector<Block>& blocks) {
@@ -74,7 +74,7 @@ void PeerTransport::exchange(Lane lane, cudaStream_t stream, const std::vector<B
   }
   const auto flags = [&](int r) -> PeerFlags& { return *flags_[static_cast<std::size_t>(r)]; };
   const auto await_post = [&](int r, PeerFlags::Kind kind) {
-    attendance_->spin_until([&] { return flags(r).has_posted(lane, kind, number); }, r);
+    participant_->spin_until([&] { return flags(r).has_posted(lane, kind, number); }, r);
   };
 
   FlagOperations say_ready, await_ready, say_done, await_done;

@@ -63,7 +63,7 @@ class PeerTransport final : public Transport {
   int rank_;
   std::vector<PeerFlags*> flags_;
   std::vector<MemoryRegions> buffers_;
-  Attendance* attendance_ = nullptr;
+  Participant* participant_ = nullptr;
   std::array<std::uint32_t, lane_count> count_{};
 };
 

@@ -15,8 +15,8 @@
 #include <typeinfo>
 #include <vector>
 
-#include "comm/gathering.h"
 #include "comm/idle_teams.h"
+#include "comm/rendezvous.h"
 #include "comm/roll.h"
 #include "engine/cuda/lanes.h"
 #include "engine/cuda/peer_transport.h"
@@ -35,7 +35,7 @@ struct Resident {
 };
 
 // One rank's place in a team.
-struct Seat {
+struct RankResources {
   int device = -1;  // CUDA ordinal
   bool reaches_peers = false;
   std::unique_ptr<PeerFlags> flags;
@@ -54,11 +54,11 @@ class Team {
  public:
   Team(const Roll& roll, bool one_process, bool peers);
 
-  Seat& seat(int rank) { return seats_[static_cast<std::size_t>(rank)]; }
-  int ranks() const { return static_cast<int>(seats_.size()); }
+  RankResources& resources(int rank) { return resources_[static_cast<std::size_t>(rank)]; }
+  int ranks() const { return static_cast<int>(resources_.size()); }
 
-  // Makes the seat of a rank on the current device; all ranks of the process call it together.
-  void take_seat(Attendance& attendance, std::chrono::milliseconds timeout);
+  // Makes the resources of a rank on the current device; all ranks of the process call it together.
+  void create_resources(Participant& participant, std::chrono::milliseconds timeout);
 
   // After an error nothing is known about the order of what is in flight: the team is not used again.
   void retire() {
@@ -85,7 +85,7 @@ class Team {
   bool peers_;  // of one process, to write to each other's memory where they can
   std::atomic<bool> retired_ = false;
   ncclUniqueId nccl_id_{};
-  std::vector<Seat> seats_;
+  std::vector<RankResources> resources_;
   std::mutex mutex_;
   std::map<std::type_index, std::shared_ptr<void>> kept_;
 };

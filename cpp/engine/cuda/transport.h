@@ -9,14 +9,14 @@
 #include <vector>
 
 #include "comm/block.h"
-#include "comm/gathering.h"
+#include "comm/rendezvous.h"
 #include "engine/engine.h"
 
 namespace jaxmg::cuda {
 
 // Per-call context of a transport.
 struct Call {
-  Attendance& attendance;
+  Participant& participant;
   std::chrono::milliseconds timeout;
   std::vector<MemoryRegions> buffers;  // of all ranks; empty for ranks of other processes
   std::byte* packing;                  // packed_bytes for each direction, or null where blocks are not packed

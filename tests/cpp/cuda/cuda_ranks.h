@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "comm/gathering.h"
+#include "comm/rendezvous.h"
 #include "comm/roll.h"
 #include "device_memory.h"
 #include "engine/cuda/check.h"
@@ -105,7 +105,7 @@ class CudaRanks {
 
   int size() const { return static_cast<int>(devices_.size()); }
   // How long ranks wait for each other from now on.
-  void set_patience(std::chrono::milliseconds patience) { patience_ = patience; }
+  void set_timeout(std::chrono::milliseconds timeout) { timeout_ = timeout; }
 
   template <class T>
   OnDeviceRanks<T> matrix(std::int64_t rows, std::int64_t columns) {
@@ -157,40 +157,40 @@ class CudaRanks {
     const MemoryRegions& own = memory_.regions(rank);
     std::string kind = typeid(Body).name();
     for (const MemoryRegion& region : own) kind += ' ' + std::to_string(region.bytes);
-    Attendance attendance(key, rank, all_members(size()), own, patience_);
+    Participant participant(key, rank, all_members(size()), own, timeout_);
     std::shared_ptr<cuda::Team> team;
-    cuda::Seat* seat = nullptr;
+    cuda::RankResources* resources = nullptr;
     try {
-      team = attendance.shared<cuda::Team>([&] {
+      team = participant.shared<cuda::Team>([&] {
         // The other ranks wait here, so nobody reads the environment while it changes.
         std::optional<ScopedVariable> transport;
         if (via == Via::nccl) transport.emplace("JAXMG_TRANSPORT", "nccl");
         return cuda::Team::acquire(roll);
       });
-      team->take_seat(attendance, patience_);
-      seat = &team->seat(rank);
-      EXPECT_EQ(dynamic_cast<cuda::NcclTransport*>(seat->transport.get()) != nullptr, via == Via::nccl);
+      team->create_resources(participant, timeout_);
+      resources = &team->resources(rank);
+      EXPECT_EQ(dynamic_cast<cuda::NcclTransport*>(resources->transport.get()) != nullptr, via == Via::nccl);
       std::vector<MemoryRegions> all;
-      for (int r = 0; r < size(); ++r) all.push_back(attendance.buffers(r));
-      const bool first = seat->kinds.insert(kind).second;
+      for (int r = 0; r < size(); ++r) all.push_back(participant.buffers(r));
+      const bool first = resources->kinds.insert(kind).second;
       Arena arena(own.back().base, own.back().bytes);
       const CudaScratch scratch(arena, largest_potrf, 1);
       cuda::CudaEngine engine(*team, rank, stream, scratch, largest_potrf,
-                              {attendance, patience_, std::move(all), scratch.packed, first});
+                              {participant, timeout_, std::move(all), scratch.packed, first});
       body(engine);
-      attendance.barrier();
+      participant.barrier();
       engine.finish();
     } catch (const std::exception& error) {
-      attendance.fail("rank " + std::to_string(rank) + " failed: " + error.what());
+      participant.fail("rank " + std::to_string(rank) + " failed: " + error.what());
       if (team) team->retire();
-      if (seat != nullptr) seat->abandon();
+      if (resources != nullptr) resources->abandon();
       throw;
     }
   }
 
   std::vector<int> devices_;
   DeviceMemory memory_;
-  std::chrono::milliseconds patience_ = patience;
+  std::chrono::milliseconds timeout_ = test_timeout;
 };
 
 using PeerRanks = CudaRanks<Via::peers>;

@@ -20,16 +20,17 @@ template <class Ranks>
 class Faults : public ::testing::Test {
  protected:
   using T = double;
-  static constexpr std::chrono::milliseconds little_patience{2'000};
+  static constexpr std::chrono::milliseconds short_timeout{2'000};
 
   // Solves a system; returns what each rank threw.
-  static std::vector<std::string> solve(const std::vector<int>& devices, std::chrono::milliseconds limit = patience) {
+  static std::vector<std::string> solve(const std::vector<int>& devices,
+                                        std::chrono::milliseconds limit = test_timeout) {
     const Shape shape{60, static_cast<int>(devices.size()), 4, 12, 3};
     const TileColumns layout = shape.layout();
     const auto a = positive_definite<T>(shape.n, 1);
     const auto b = random_matrix<T>(shape.n, 2, 2);
     Ranks there(devices);
-    there.set_patience(limit);
+    there.set_timeout(limit);
     auto shards = there.template matrix<T>(shape.n, layout.shard());
     auto x = there.template matrix<T>(shape.n, b.columns());
     auto status = there.template matrix<std::int32_t>(1, 1);
@@ -72,14 +73,14 @@ TYPED_TEST(Faults, OfOneRankAreToldByAllAndTheNextCallWorks) {
       const auto began = std::chrono::steady_clock::now();
       {
         const ScopedVariable fault("JAXMG_INJECT_FAULT", std::to_string(rank) + ":" + std::to_string(exchange));
-        const auto messages = this->solve(devices, this->little_patience);
+        const auto messages = this->solve(devices, this->short_timeout);
         for (int r = 0; r < ranks; ++r) {
           const std::string& message = messages[static_cast<std::size_t>(r)];
           EXPECT_NE(message, "") << "rank " << r << " does not know";
           EXPECT_TRUE(r != rank || message.find("injected fault") != std::string::npos) << message;
         }
       }
-      EXPECT_LE(std::chrono::steady_clock::now() - began, 2 * this->little_patience);
+      EXPECT_LE(std::chrono::steady_clock::now() - began, 2 * this->short_timeout);
       EXPECT_EQ(this->solve(devices), none);
     }
   }

@@ -67,7 +67,7 @@ CusolverMp& CusolverMp::of(CudaEngine& engine, std::uint32_t* id) {
     std::memcpy(&made, words.data(), sizeof(made));
     return std::make_unique<CusolverMp>(engine.size(), engine.rank(), made, engine.stream(Lane::panel));
   });
-  own.begin(engine.attendance(), engine.timeout());
+  own.begin(engine.participant(), engine.timeout());
   return own;
 }
 
@@ -113,7 +113,7 @@ void CusolverMp::wait() {
     const cudaError_t state = cudaEventQuery(reached_);
     if (state == cudaSuccess) return;
     if (state != cudaErrorNotReady) JAXMG_CHECK(state);
-    attendance_->check();
+    participant_->check();
     if (std::chrono::steady_clock::now() > deadline) {
       throw Error(ErrorCode::deadline_exceeded,
                   "cuSOLVERMp did not finish within " + std::to_string(timeout_.count()) +

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "comm/block.h"
-#include "comm/gathering.h"
+#include "comm/rendezvous.h"
 #include "core/scalar.h"
 #include "engine/cuda/cuda_engine.h"
 #include "engine/cuda/team.h"
@@ -35,8 +35,8 @@ class CusolverMp final : public Resident {
   static CusolverMp& of(CudaEngine& engine, std::uint32_t* id);
 
   // At the begin of a call.
-  void begin(Attendance& attendance, std::chrono::milliseconds timeout) {
-    attendance_ = &attendance;
+  void begin(Participant& participant, std::chrono::milliseconds timeout) {
+    participant_ = &participant;
     timeout_ = timeout;
   }
 
@@ -96,7 +96,7 @@ class CusolverMp final : public Resident {
   Library::Handle handle_{};
   std::vector<std::pair<ProcessGrid, Library::Grid>> grids_;
   std::vector<std::byte> host_;  // the library's workspace on the host
-  Attendance* attendance_ = nullptr;
+  Participant* participant_ = nullptr;
   std::chrono::milliseconds timeout_{};
 };
 

@@ -1,4 +1,4 @@
-#include "comm/gathering.h"
+#include "comm/rendezvous.h"
 
 #include <atomic>
 #include <chrono>
@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "comm/recent_turns.h"
+#include "comm/recent_use_counts.h"
 #include "core/error.h"
 #include "gtest/gtest.h"
 #include "ranks.h"
@@ -22,7 +22,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr milliseconds moment{50}, short_while{100};
+constexpr milliseconds moment{50}, short_timeout{100};
 
 // What was thrown, as an Error; a code of its own where nothing or something else was.
 Error error_in(const std::exception_ptr& thrown) {
@@ -43,60 +43,60 @@ MemoryRegion region_of(std::vector<int>& buffer) {
   return {reinterpret_cast<std::byte*>(buffer.data()), static_cast<std::int64_t>(buffer.size() * sizeof(int))};
 }
 
-TEST(Gathering, RanksSeeEachOthersBuffers) {
+TEST(Rendezvous, RanksSeeEachOthersBuffers) {
   const CallKey key = fresh_key();
   std::vector<std::vector<int>> buffers(4, std::vector<int>(3));
   expect_nothing_thrown(on_threads(4, [&](int rank) {
-    const Attendance attendance(key, rank, all_members(4), {region_of(buffers[static_cast<std::size_t>(rank)])},
-                                patience);
-    EXPECT_EQ(attendance.rank(), rank);
+    const Participant participant(key, rank, all_members(4), {region_of(buffers[static_cast<std::size_t>(rank)])},
+                                  test_timeout);
+    EXPECT_EQ(participant.rank(), rank);
     for (int other = 0; other < 4; ++other) {
-      EXPECT_EQ(attendance.buffers(other).at(0).base,
+      EXPECT_EQ(participant.buffers(other).at(0).base,
                 reinterpret_cast<std::byte*>(buffers[static_cast<std::size_t>(other)].data()));
     }
   }));
 }
 
 // A process may have some of the ranks only.
-TEST(Gathering, MembersNeedNotBeNumberedFromZero) {
+TEST(Rendezvous, MembersNeedNotBeNumberedFromZero) {
   const CallKey key = fresh_key();
   const std::vector<int> members{3, 5};
   expect_nothing_thrown(on_threads(2, [&](int i) {
-    Attendance attendance(key, members[static_cast<std::size_t>(i)], members, {}, patience);
-    EXPECT_EQ(attendance.members(), members);
-    EXPECT_THROW(attendance.buffers(4), Error);
-    attendance.barrier();
+    Participant participant(key, members[static_cast<std::size_t>(i)], members, {}, test_timeout);
+    EXPECT_EQ(participant.members(), members);
+    EXPECT_THROW(participant.buffers(4), Error);
+    participant.barrier();
   }));
 }
 
-TEST(Gathering, NobodyPassesABarrierBeforeTheLastHasComeToIt) {
+TEST(Rendezvous, NobodyPassesABarrierBeforeTheLastHasComeToIt) {
   const CallKey key = fresh_key();
   std::atomic<int> arrived{0};
   expect_nothing_thrown(on_threads(4, [&](int rank) {
-    Attendance attendance(key, rank, all_members(4), {}, patience);
+    Participant participant(key, rank, all_members(4), {}, test_timeout);
     for (int round = 1; round <= 50; ++round) {
       ++arrived;
-      attendance.barrier();
+      participant.barrier();
       EXPECT_GE(arrived.load(), 4 * round);
-      attendance.barrier();
+      participant.barrier();
     }
   }));
 }
 
-TEST(Gathering, ALateRankIsWaitedFor) {
+TEST(Rendezvous, ALateRankIsWaitedFor) {
   const CallKey key = fresh_key();
   expect_nothing_thrown(on_threads(3, [&](int rank) {
     if (rank == 1) std::this_thread::sleep_for(moment);
-    Attendance attendance(key, rank, all_members(3), {}, patience);
-    attendance.barrier();
+    Participant participant(key, rank, all_members(3), {}, test_timeout);
+    participant.barrier();
   }));
 }
 
-TEST(Gathering, TimeOutNamesTheRanksThatDidNotCome) {
+TEST(Rendezvous, TimeOutNamesTheRanksThatDidNotCome) {
   const CallKey key = fresh_key();
   const auto thrown = on_threads(5, [&](int rank) {
     if (rank == 1 || rank == 3) return;
-    Attendance attendance(key, rank, all_members(5), {}, short_while);
+    Participant participant(key, rank, all_members(5), {}, short_timeout);
   });
   for (const int rank : {0, 2, 4}) {
     const Error error = error_in(thrown[static_cast<std::size_t>(rank)]);
@@ -106,11 +106,11 @@ TEST(Gathering, TimeOutNamesTheRanksThatDidNotCome) {
   }
 }
 
-TEST(Gathering, TimeOutAtABarrierNamesTheRankThatLeft) {
+TEST(Rendezvous, TimeOutAtABarrierNamesTheRankThatLeft) {
   const CallKey key = fresh_key();
   const auto thrown = on_threads(3, [&](int rank) {
-    Attendance attendance(key, rank, all_members(3), {}, short_while);
-    if (rank != 2) attendance.barrier();
+    Participant participant(key, rank, all_members(3), {}, short_timeout);
+    if (rank != 2) participant.barrier();
   });
   EXPECT_EQ(thrown[2], nullptr);
   for (const std::size_t rank : {0u, 1u}) {
@@ -118,28 +118,28 @@ TEST(Gathering, TimeOutAtABarrierNamesTheRankThatLeft) {
   }
 }
 
-TEST(Gathering, ALateRankMeetsTheFailureAtOnce) {
+TEST(Rendezvous, ALateRankMeetsTheFailureAtOnce) {
   const CallKey key = fresh_key();
-  on_threads(2, [&](int rank) { Attendance(key, rank, all_members(3), {}, short_while); });
+  on_threads(2, [&](int rank) { Participant(key, rank, all_members(3), {}, short_timeout); });
   const auto begin = steady_clock::now();
   try {
-    const Attendance late(key, 2, all_members(3), {}, patience);
+    const Participant late(key, 2, all_members(3), {}, test_timeout);
     FAIL() << "joined a call that had timed out";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::aborted);
   }
-  EXPECT_LT(steady_clock::now() - begin, patience / 2);
+  EXPECT_LT(steady_clock::now() - begin, test_timeout / 2);
 }
 
-TEST(Gathering, ARankThatFailsFailsAll) {
+TEST(Rendezvous, ARankThatFailsFailsAll) {
   const CallKey key = fresh_key();
   const auto thrown = on_threads(4, [&](int rank) {
-    Attendance attendance(key, rank, all_members(4), {}, patience);
+    Participant participant(key, rank, all_members(4), {}, test_timeout);
     if (rank == 2) {
-      attendance.fail("rank 2 has no memory");
+      participant.fail("rank 2 has no memory");
       throw Error(ErrorCode::resource_exhausted, "no memory");
     }
-    attendance.barrier();
+    participant.barrier();
   });
   EXPECT_EQ(error_in(thrown[2]).code(), ErrorCode::resource_exhausted);
   for (const std::size_t rank : {0u, 1u, 3u}) {
@@ -148,31 +148,31 @@ TEST(Gathering, ARankThatFailsFailsAll) {
   }
 }
 
-TEST(Gathering, TheFirstFailureIsTheOneThatIsTold) {
-  Attendance attendance(fresh_key(), 0, {0}, {}, patience);
-  attendance.fail("first");
-  attendance.fail("second");
+TEST(Rendezvous, TheFirstFailureIsTheOneThatIsTold) {
+  Participant participant(fresh_key(), 0, {0}, {}, test_timeout);
+  participant.fail("first");
+  participant.fail("second");
   try {
-    attendance.barrier();
+    participant.barrier();
     FAIL() << "passed a barrier after a failure";
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(), "first");
   }
 }
 
-TEST(Gathering, TheNextCallWorksAfterAFailure) {
+TEST(Rendezvous, TheNextCallWorksAfterAFailure) {
   on_threads(3, [key = fresh_key()](int rank) {
-    Attendance attendance(key, rank, all_members(3), {}, patience);
-    if (rank == 0) attendance.fail("for the test");
-    attendance.barrier();
+    Participant participant(key, rank, all_members(3), {}, test_timeout);
+    if (rank == 0) participant.fail("for the test");
+    participant.barrier();
   });
   expect_nothing_thrown(on_threads(3, [key = fresh_key()](int rank) {
-    Attendance attendance(key, rank, all_members(3), {}, patience);
-    attendance.barrier();
+    Participant participant(key, rank, all_members(3), {}, test_timeout);
+    participant.barrier();
   }));
 }
 
-TEST(Gathering, InterleavedCallsDoNotMeet) {
+TEST(Rendezvous, InterleavedCallsDoNotMeet) {
   const int ranks = 4, calls = 3, rounds = 30;
   CallKey key = fresh_key();
   expect_nothing_thrown(on_threads(ranks * calls, [&](int thread) {
@@ -180,135 +180,136 @@ TEST(Gathering, InterleavedCallsDoNotMeet) {
     CallKey own = key;
     own.call_site = call;
     for (int round = 0; round < rounds; ++round) {
-      Attendance attendance(own, rank, all_members(ranks), {}, patience);
-      const auto state = attendance.shared<int>([&] { return std::make_shared<int>(call); });
+      Participant participant(own, rank, all_members(ranks), {}, test_timeout);
+      const auto state = participant.shared<int>([&] { return std::make_shared<int>(call); });
       EXPECT_EQ(*state, call);
-      attendance.barrier();
+      participant.barrier();
     }
   }));
 }
 
-// One program may run the same call many times: its ranks need not be at the same turn at once.
-TEST(Gathering, RepeatedCallsMeetInOrder) {
-  const int ranks = 3, turns = 100;
+// One program may run the same call many times: its ranks need not be at the same repetition at once.
+TEST(Rendezvous, RepeatedCallsMeetInOrder) {
+  const int ranks = 3, repetitions = 100;
   const CallKey key = fresh_key();
   expect_nothing_thrown(on_threads(ranks, [&](int rank) {
-    for (int turn = 0; turn < turns; ++turn) {
-      Attendance attendance(key, rank, all_members(ranks), {}, patience);
-      const auto met = attendance.shared<int>([&] { return std::make_shared<int>(turn); });
-      EXPECT_EQ(*met, turn);
+    for (int repetition = 0; repetition < repetitions; ++repetition) {
+      Participant participant(key, rank, all_members(ranks), {}, test_timeout);
+      const auto met = participant.shared<int>([&] { return std::make_shared<int>(repetition); });
+      EXPECT_EQ(*met, repetition);
     }
   }));
 }
 
-// A program may keep the roll of one call for a loop, and make any number of other calls in each turn of it.
-TEST(Gathering, RepeatedCallsMeetInOrderAmongManyOthers) {
-  const int ranks = 2, turns = 3, others = 3'000;
+// A program may keep the roll of one call for a loop, and make any number of other calls in each iteration of it.
+TEST(Rendezvous, RepeatedCallsMeetInOrderAmongManyOthers) {
+  const int ranks = 2, repetitions = 3, others = 3'000;
   const CallKey key = fresh_key();
   std::vector<CallKey> fresh;
-  for (int i = 0; i < turns * others; ++i) fresh.push_back(fresh_key());
+  for (int i = 0; i < repetitions * others; ++i) fresh.push_back(fresh_key());
   expect_nothing_thrown(on_threads(ranks, [&](int rank) {
     auto next = fresh.begin();
-    for (int turn = 0; turn < turns; ++turn) {
-      Attendance attendance(key, rank, all_members(ranks), {}, patience);
-      const auto met = attendance.shared<int>([&] { return std::make_shared<int>(turn); });
-      EXPECT_EQ(*met, turn);
-      for (int i = 0; i < others; ++i) const Attendance other(*next++, rank, all_members(ranks), {}, patience);
+    for (int repetition = 0; repetition < repetitions; ++repetition) {
+      Participant participant(key, rank, all_members(ranks), {}, test_timeout);
+      const auto met = participant.shared<int>([&] { return std::make_shared<int>(repetition); });
+      EXPECT_EQ(*met, repetition);
+      for (int i = 0; i < others; ++i) const Participant other(*next++, rank, all_members(ranks), {}, test_timeout);
     }
   }));
 }
 
 // Two threads of a rank may be in calls of one key at once.
-TEST(Gathering, CallsOfOneKeyInProgressTogetherDifferInTheirTurns) {
+TEST(Rendezvous, CallsOfOneKeyInProgressTogetherDifferInTheirTurns) {
   const CallKey key = fresh_key();
-  Attendance first(key, 0, {0}, {}, patience), second(key, 0, {0}, {}, patience), third(key, 0, {0}, {}, patience);
-  EXPECT_EQ(first.turn(), 0u);
-  EXPECT_EQ(second.turn(), 1u);
-  EXPECT_EQ(third.turn(), 2u);
+  Participant first(key, 0, {0}, {}, test_timeout), second(key, 0, {0}, {}, test_timeout),
+      third(key, 0, {0}, {}, test_timeout);
+  EXPECT_EQ(first.repetition(), 0u);
+  EXPECT_EQ(second.repetition(), 1u);
+  EXPECT_EQ(third.repetition(), 2u);
 }
 
-TEST(Gathering, NothingIsKeptOfCallsThatAreOver) {
-  const std::size_t before = open_gatherings();
+TEST(Rendezvous, NothingIsKeptOfCallsThatAreOver) {
+  const std::size_t before = open_rendezvous();
   for (int call = 0; call < 100; ++call) {
     expect_nothing_thrown(on_threads(3, [key = fresh_key()](int rank) {
-      Attendance attendance(key, rank, all_members(3), {}, patience);
-      EXPECT_LE(open_gatherings(), 64u);
+      Participant participant(key, rank, all_members(3), {}, test_timeout);
+      EXPECT_LE(open_rendezvous(), 64u);
     }));
   }
-  EXPECT_LE(open_gatherings(), before);
+  EXPECT_LE(open_rendezvous(), before);
 }
 
 // Those whose last rank never comes.
-TEST(Gathering, FewFailedCallsAreKept) {
+TEST(Rendezvous, FewFailedCallsAreKept) {
   CallKey last;
   for (int call = 0; call < 1'000; ++call) {
     last = fresh_key();
-    EXPECT_THROW(Attendance(last, 0, all_members(2), {}, milliseconds(0)), Error);
-    EXPECT_LE(open_gatherings(), 64u);
+    EXPECT_THROW(Participant(last, 0, all_members(2), {}, milliseconds(0)), Error);
+    EXPECT_LE(open_rendezvous(), 64u);
   }
   // The last one's late rank still meets the failure; no other rank waits for it.
   const auto begin = steady_clock::now();
-  EXPECT_THROW(Attendance(last, 1, all_members(2), {}, patience), Error);
-  EXPECT_LT(steady_clock::now() - begin, patience / 2);
+  EXPECT_THROW(Participant(last, 1, all_members(2), {}, test_timeout), Error);
+  EXPECT_LT(steady_clock::now() - begin, test_timeout / 2);
 }
 
-TEST(RecentTurns, CountTheUsesOfAKey) {
-  RecentTurns<int> turns(3);
-  for (std::uint64_t turn = 0; turn < 5; ++turn) {
-    for (const int key : {7, 8, 9}) EXPECT_EQ(turns.next(key), turn);
+TEST(RecentUseCounts, CountTheUsesOfAKey) {
+  RecentUseCounts<int> counts(3);
+  for (std::uint64_t use = 0; use < 5; ++use) {
+    for (const int key : {7, 8, 9}) EXPECT_EQ(counts.next(key), use);
   }
 }
 
-TEST(RecentTurns, ForgetTheKeyWhoseLastUseIsTheLongestAgo) {
-  RecentTurns<int> turns(3);
-  for (const int key : {7, 8, 9, 7}) turns.next(key);
-  turns.next(10);  // in the place of 8
-  EXPECT_EQ(turns.next(7), 2u);
-  EXPECT_EQ(turns.next(9), 1u);
-  EXPECT_EQ(turns.next(10), 1u);
-  EXPECT_EQ(turns.next(8), 0u);
+TEST(RecentUseCounts, ForgetTheKeyWhoseLastUseIsTheLongestAgo) {
+  RecentUseCounts<int> counts(3);
+  for (const int key : {7, 8, 9, 7}) counts.next(key);
+  counts.next(10);  // in the place of 8
+  EXPECT_EQ(counts.next(7), 2u);
+  EXPECT_EQ(counts.next(9), 1u);
+  EXPECT_EQ(counts.next(10), 1u);
+  EXPECT_EQ(counts.next(8), 0u);
 }
 
-TEST(RecentTurns, DoNotGrow) {
-  RecentTurns<int> turns(100);
+TEST(RecentUseCounts, DoNotGrow) {
+  RecentUseCounts<int> counts(100);
   for (int key = 0; key < 100'000; ++key) {
-    turns.next(key);
-    ASSERT_LE(turns.size(), 100u);
+    counts.next(key);
+    ASSERT_LE(counts.size(), 100u);
   }
 }
 
 // Nobody goes on to the next call while the last one still holds what it shared.
-TEST(Gathering, SharedStateEndsWithTheCall) {
+TEST(Rendezvous, SharedStateEndsWithTheCall) {
   const CallKey key = fresh_key();
   expect_nothing_thrown(on_threads(4, [&](int rank) {
     for (int call = 0; call < 100; ++call) {
       std::weak_ptr<int> seen;
       {
-        Attendance attendance(key, rank, all_members(4), {}, patience);
-        seen = attendance.shared<int>([] { return std::make_shared<int>(0); });
+        Participant participant(key, rank, all_members(4), {}, test_timeout);
+        seen = participant.shared<int>([] { return std::make_shared<int>(0); });
       }
       EXPECT_TRUE(seen.expired());
     }
   }));
 }
 
-TEST(Gathering, StateIsMadeOnceACall) {
+TEST(Rendezvous, StateIsMadeOnceACall) {
   const CallKey key = fresh_key();
   std::atomic<int> made{0};
   expect_nothing_thrown(on_threads(6, [&](int rank) {
-    Attendance attendance(key, rank, all_members(6), {}, patience);
-    attendance.shared<int>([&] { return std::make_shared<int>(++made); });
+    Participant participant(key, rank, all_members(6), {}, test_timeout);
+    participant.shared<int>([&] { return std::make_shared<int>(++made); });
   }));
   EXPECT_EQ(made, 1);
 }
 
-// Buffers end with the scope after the attendance: whoever leaves must wait for readers.
-TEST(Gathering, NobodyLeavesWhileOthersMayRead) {
+// Buffers end with the scope after the participant: whoever leaves must wait for readers.
+TEST(Rendezvous, NobodyLeavesWhileOthersMayRead) {
   const CallKey key = fresh_key();
   std::atomic<bool> reading{true};
   expect_nothing_thrown(on_threads(2, [&](int rank) {
     {
-      Attendance attendance(key, rank, all_members(2), {}, patience);
+      Participant participant(key, rank, all_members(2), {}, test_timeout);
       if (rank == 1) {
         std::this_thread::sleep_for(moment);
         reading = false;
@@ -324,8 +325,8 @@ TEST(Communicator, TargetsHoldWhatSourcesHad) {
   std::vector<std::vector<int>> buffers(ranks, std::vector<int>(12, -1));
   expect_nothing_thrown(on_threads(ranks, [&](int rank) {
     std::vector<int>& own = buffers[static_cast<std::size_t>(rank)];
-    Attendance attendance(key, rank, all_members(ranks), {region_of(own)}, patience);
-    Communicator communicator(attendance);
+    Participant participant(key, rank, all_members(ranks), {region_of(own)}, test_timeout);
+    Communicator communicator(participant);
     EXPECT_EQ(communicator.size(), ranks);
     const MatrixView<int> a{own.data(), 3, 4, 3};
     for (int round = 0; round < 20; ++round) {
@@ -345,8 +346,8 @@ TEST(Communicator, TargetsHoldWhatSourcesHad) {
 
 TEST(Communicator, RefusesAddressesOutsideTheBuffersOfTheCall) {
   std::vector<int> own(4), stray(4);
-  Attendance attendance(fresh_key(), 0, {0}, {region_of(own)}, patience);
-  Communicator communicator(attendance);
+  Participant participant(fresh_key(), 0, {0}, {region_of(own)}, test_timeout);
+  Communicator communicator(participant);
   const MatrixView<int> inside{own.data(), 2, 1, 2}, outside{stray.data(), 2, 1, 2};
   EXPECT_THROW(communicator.exchange({make_block(0, 0, outside, inside)}), Error);
 }
