@@ -10,7 +10,7 @@
 namespace jaxmg::cuda {
 namespace {
 
-// Writes to flags and waits for flags, put into a stream together.
+// Batch of writes to flags and waits for flags, enqueued in a stream together.
 class FlagOperations {
  public:
   void write(std::uint32_t* flag, std::uint32_t value) {
@@ -18,9 +18,9 @@ class FlagOperations {
     op.writeValue.operation = CU_STREAM_MEM_OP_WRITE_VALUE_32;
     op.writeValue.address = reinterpret_cast<CUdeviceptr>(flag);
     op.writeValue.value = value;
-    op.writeValue.flags = CU_STREAM_WRITE_VALUE_DEFAULT;  // what the stream did before is visible first
+    op.writeValue.flags = CU_STREAM_WRITE_VALUE_DEFAULT;  // earlier work of the stream becomes visible first
   }
-  // Until flag - value, as a signed number, is not negative.
+  // Waits until flag - value, as a signed number, is not negative.
   void wait(std::uint32_t* flag, std::uint32_t value) {
     CUstreamBatchMemOpParams& op = operations_.emplace_back();
     op.waitValue.operation = CU_STREAM_MEM_OP_WAIT_VALUE_32;

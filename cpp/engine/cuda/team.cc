@@ -12,15 +12,15 @@
 namespace jaxmg::cuda {
 namespace {
 
-bool nccl_is_asked_for() {
+bool nccl_is_requested() {
   const char* const transport = std::getenv("JAXMG_TRANSPORT");
-  const std::string asked = transport == nullptr ? "" : transport;
-  if (asked == "nccl") return true;
-  if (asked.empty() || asked == "auto") return false;
-  throw Error(ErrorCode::invalid_argument, "JAXMG_TRANSPORT must be 'auto' or 'nccl', not '" + asked + "'");
+  const std::string requested = transport == nullptr ? "" : transport;
+  if (requested == "nccl") return true;
+  if (requested.empty() || requested == "auto") return false;
+  throw Error(ErrorCode::invalid_argument, "JAXMG_TRANSPORT must be 'auto' or 'nccl', got '" + requested + "'");
 }
 
-// Enables access to the memory of the other devices; returns whether that is possible for all.
+// Enables access to the memory of the other devices; returns false if a device does not allow it.
 bool reach(int device, const std::vector<int>& devices) {
   for (const int other : devices) {
     if (other == device) continue;
@@ -29,7 +29,7 @@ bool reach(int device, const std::vector<int>& devices) {
     if (possible == 0) return false;
     const cudaError_t enabled = cudaDeviceEnablePeerAccess(other, 0);
     if (enabled == cudaErrorPeerAccessAlreadyEnabled) {
-      cudaGetLastError();  // XLA did it
+      cudaGetLastError();  // XLA has enabled it
     } else {
       JAXMG_CHECK(enabled);
     }
@@ -56,7 +56,7 @@ Team::Team(const Roll& roll, bool one_process, bool peers)
 void Team::create_resources(Participant& participant, std::chrono::milliseconds timeout) {
   const int rank = participant.rank();
   RankResources& own = resources(rank);
-  if (own.transport) return;  // seats are taken by all ranks in the same call
+  if (own.transport) return;  // all ranks create their resources in the same call
   JAXMG_CHECK(cudaGetDevice(&own.device));
   own.lanes = std::make_unique<Lanes>();
   own.flags = std::make_unique<PeerFlags>(ranks());
@@ -84,7 +84,7 @@ void Team::create_resources(Participant& participant, std::chrono::milliseconds 
 std::shared_ptr<Team> Team::acquire(const Roll& roll) {
   static auto* const idle = new IdleTeams<Team>;  // never destroyed: CUDA may be gone before statics are
   const bool one_process = roll.ranks_of(roll.entry(0).process).size() == static_cast<std::size_t>(roll.ranks());
-  const bool peers = one_process && !nccl_is_asked_for();
+  const bool peers = one_process && !nccl_is_requested();
   return idle->acquire(roll, peers ? 1 : 0, [&] { return std::make_unique<Team>(roll, one_process, peers); });
 }
 

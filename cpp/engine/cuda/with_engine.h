@@ -1,4 +1,4 @@
-// One rank's part in a call on GPUs: it meets the others, takes its resources in a team, and fails with them.
+// Runs one rank of a call on GPUs: rendezvous, resources of a team, engine, and failure on all ranks together.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -29,8 +29,8 @@
 
 namespace jaxmg::cuda {
 
-// The NCCL id a device offers to a new communicator. Making one is costly, and it is seldom used: a device
-// offers the same id until a communicator was made with it.
+// Cache of the NCCL ids that devices put on rolls. Creating an id is costly and it is seldom used: a device offers the
+// same id until a communicator is created with it.
 class OfferedIds {
  public:
   ncclUniqueId get(std::uint32_t device) {
@@ -53,12 +53,12 @@ class OfferedIds {
   std::map<std::uint32_t, ncclUniqueId> ids_;
 };
 
-// Runs body(engine, workspace) for one rank, among the ranks of its call.
+// Runs body(engine, workspace) for one rank of a call.
 template <class Body>
 void with_cuda_engine(const Membership& members, std::uint32_t device, cudaStream_t stream, const EngineNeeds& needs,
                       Body&& body) {
   Participant participant(members.key, members.rank, members.local_ranks, needs.buffers, members.timeout);
-  std::optional<ProcessLinks> links;  // where ranks are in several processes
+  std::optional<ProcessLinks> links;  // only if the call spans several processes
   if (members.spans()) {
     links.emplace(Reception::instance(), participant, members.roll, members.key, members.timeout);
   }
@@ -72,8 +72,8 @@ void with_cuda_engine(const Membership& members, std::uint32_t device, cudaStrea
     std::optional<Watchdog> watchdog;
     if (links) {
       links->connect();
-      // Where a stream waits for a process that has ended, this thread may be held up by CUDA: in a launch when the
-      // stream is full, or in loading a kernel.
+      // If a stream waits for a process that has ended, CUDA may block this thread: in a launch when the stream is
+      // full, or while loading a kernel.
       watchdog.emplace(
           [&] {
             participant.check();
@@ -91,23 +91,23 @@ void with_cuda_engine(const Membership& members, std::uint32_t device, cudaStrea
     transport = resources->transport.get();
     std::vector<MemoryRegions> all(static_cast<std::size_t>(members.roll.ranks()));
     for (const int r : members.local_ranks) all[static_cast<std::size_t>(r)] = participant.buffers(r);
-    // Kernels are loaded when they are first launched.
+    // Kernels are loaded at their first launch.
     const bool first = resources->kinds.insert(needs.kind).second || needs.data_decides;
     Arena arena(needs.workspace.base, needs.workspace.bytes);
     const CudaScratch scratch(arena, needs.largest_potrf, needs.processes);
     CudaEngine engine(*team, members.rank, stream, scratch, needs.largest_potrf,
                       {participant, members.timeout, std::move(all), scratch.packed, first});
     body(engine, arena.rest());
-    participant.barrier();  // all ranks have enqueued all of their work, or all fail
+    participant.barrier();  // either all ranks have enqueued all of their work, or all fail
     engine.finish();
     if (links) {
       watchdog->stop();
-      participant.check();  // what came to its end may have done so because it was given up
-      links->barrier();     // nobody leaves while another one may ask whether it is still there
+      participant.check();  // work may have finished only because it was abandoned
+      links->barrier();     // no rank leaves while another may still check its link
     }
   } catch (const std::exception& error) {
-    // The others must know before this rank waits for what it shares with them. Nothing of it may run any more
-    // when its buffers are given up.
+    // Report the failure before this rank waits for work that it shares with other ranks. None of that work may still
+    // run when the buffers are released.
     const Error reported =
         links ? report_failure(participant, root_cause(*links, error)) : report_failure(participant, error);
     if (links) links->fail(reported.what());
