@@ -1,4 +1,4 @@
-// Scales a matrix so that squares of its elements neither over- nor underflow (see engine/scaling.h).
+// Scaling of a matrix, so that squares of its elements neither over- nor underflow (see engine/scaling.h).
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ void scale_matrix(E& e, Lane lane, const std::vector<MatrixView<T>>& own, Real<T
   for (const MatrixView<T>& part : own) e.multiply(lane, scale, part);
 }
 
-// The same for tile columns.
+// The same for a matrix dealt in tile columns.
 template <class T, class E>
   requires BlasOps<E, Real<T>> && ExchangeOps<E> && ScalingOps<E, T>
 void scale_matrix(E& e, Lane lane, const TileColumns& layout, MatrixView<T> a, Real<T>* norms, Real<T>* scale,

@@ -1,4 +1,4 @@
-// Completes a Hermitian matrix dealt in tile columns: its upper triangle becomes the adjoint of the lower one.
+// Mirrors a Hermitian matrix dealt in tile columns: the upper triangle becomes the adjoint of the lower triangle.
 //
 // The tile at rows t and columns c < t is sent from the owner of column c to the owner of column t, a block column at a
 // time, and transposed there. A single rank transposes in place.
