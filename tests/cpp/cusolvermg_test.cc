@@ -1,5 +1,5 @@
-// The backend of cuSOLVERMg on ranks of the host, with LAPACK in the library's place: who has which columns, who waits
-// for whom, and what becomes of results.
+// The backend of cuSOLVERMg on ranks of the host, with LAPACK as a stand-in for the library: distribution of columns,
+// synchronisation of ranks, and results.
 #include "cusolvermg_checks.h"
 
 #include <complex>
@@ -16,7 +16,7 @@
 
 namespace jaxmg::testing {
 
-// A host engine with what one thread needs to drive all ranks.
+// Host engine with the operations for one thread that drives all ranks.
 class DrivenEngine : public HostEngine {
  public:
   DrivenEngine(Communicator& communicator, Participant& participant)
@@ -68,7 +68,7 @@ class DrivenRanks {
   HostMemory memory_;
 };
 
-// What it needs of workspace, and fills to show that nobody else counts on it.
+// Workspace of the stand-in, which it overwrites to detect other users.
 constexpr std::int64_t library_bytes = 1000;
 
 class LapackSession {
@@ -132,7 +132,7 @@ class LapackSession {
     dispatch(a.type, std::forward<Function>(function));
   }
 
-  // Where column j is: block t on rank t mod P, behind those that the rank has already.
+  // Address of column j: block t is on rank t mod P, behind the rank's earlier blocks.
   template <class T>
   T* column(const DealtColumns& a, std::int64_t j) const {
     const std::int64_t t = j / a.block, ranks = static_cast<std::int64_t>(devices_);

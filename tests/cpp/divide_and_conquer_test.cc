@@ -57,9 +57,9 @@ WantedVectors decompose_on_one_rank(const Tridiagonal<double>& t, EigenvectorRan
   return {columns_of(workspace.rows, wanted), engine.multiplications};
 }
 
-// The last merge makes the columns that are wanted, as they are among all of them, and no others: at most n rows times
-// n numbers each.
-TEST(DivideAndConquer, MakesTheVectorsThatAreWanted) {
+// The last merge computes only the requested columns, equal to the same columns among all: at most n rows times n
+// numbers each.
+TEST(DivideAndConquer, ComputesOnlyTheRequestedVectors) {
   const auto t = tridiagonals<double>(64)[0];
   const std::int64_t n = t.order();
   auto all = decompose_on_one_rank(t, {0, n});

@@ -1,4 +1,4 @@
-// Links between processes, which here are threads of one: each has a reception of its own.
+// Links between processes, simulated by threads of one process: each has its own listener.
 #include "comm/process_links.h"
 
 #include <atomic>
@@ -27,10 +27,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// What a rank throws whose process ends.
+// Thrown by a rank to simulate the end of its process.
 struct Vanished {};
 
-// Ranks that belong to processes: process_of[r] is the number of rank r's.
+// Simulated processes: process_of[r] is the number of rank r's process.
 class SeveralProcesses {
  public:
   explicit SeveralProcesses(std::vector<int> process_of) : process_of_(std::move(process_of)) {
@@ -67,7 +67,7 @@ class SeveralProcesses {
     const Roll roll(entries.data(), size());
     return on_threads(size(), [&](int rank) {
       const int process = process_of_[static_cast<std::size_t>(rank)];
-      // The processes of this test meet in one registry, so that their rendezvous need different keys.
+      // The simulated processes share one registry, and therefore their rendezvous need different keys.
       const CallKey key{roll.entry(0).process, roll.entry(0).call, process};
       Participant participant(key, rank, roll.ranks_of(nonce(process)), buffers[static_cast<std::size_t>(rank)],
                               timeout_);
@@ -114,8 +114,8 @@ std::vector<MemoryRegions> regions_of(std::vector<std::vector<double>>& buffers)
   return regions;
 }
 
-// Blocks between all pairs, with gaps between columns, and larger than what a socket takes at once.
-TEST(ProcessLinks, TargetsHoldWhatSourcesHad) {
+// Blocks between all pairs, with gaps between columns, larger than the buffer of a socket.
+TEST(ProcessLinks, ExchangeCopiesBlocksToTheirTargets) {
   for (const auto& grouping : groupings) {
     SeveralProcesses there(grouping);
     const int ranks = there.size();
@@ -132,7 +132,7 @@ TEST(ProcessLinks, TargetsHoldWhatSourcesHad) {
         for (int target = 0; target < ranks; ++target) {
           *stripe(target).at(rows - 1, columns - 1) = value(rank, target);
         }
-        // Every rank's stripe for another one goes below, into the stripe that is named after the source.
+        // Every rank's stripe for a target goes to the lower half of the target's stripe with the number of the source.
         for (int source = 0; source < ranks; ++source) {
           for (int target = 0; target < ranks; ++target) {
             blocks.push_back(
@@ -151,7 +151,7 @@ TEST(ProcessLinks, TargetsHoldWhatSourcesHad) {
   }
 }
 
-TEST(ProcessLinks, ASolveOverProcessesIsThatOfOne) {
+TEST(ProcessLinks, SolveOverSeveralProcessesIsAccurate) {
   using T = double;
   const Shape shape{41, 4, 3, 6, 3};
   const TileColumns layout = shape.layout();
@@ -182,7 +182,7 @@ TEST(ProcessLinks, ASolveOverProcessesIsThatOfOne) {
   }
 }
 
-TEST(ProcessLinks, ARankThatFailsFailsAll) {
+TEST(ProcessLinks, FailureOfOneRankFailsAllRanks) {
   for (const auto& grouping : groupings) {
     SeveralProcesses there(grouping);
     const int last = there.size() - 1;
@@ -196,13 +196,13 @@ TEST(ProcessLinks, ARankThatFailsFailsAll) {
     });
     EXPECT_LT(steady_clock::now() - began, test_timeout / 2);
     for (const auto& error : thrown) EXPECT_EQ(message_of(error), "no more");
-    // The next call is not concerned.
+    // The next call is not affected.
     for (const auto& error : there.run(regions_of(buffers), [](Communicator&) {})) EXPECT_EQ(message_of(error), "");
   }
 }
 
-// A connection that ends without a word is that of a process that has ended.
-TEST(ProcessLinks, ARankThatIsGoneIsNamedAtOnce) {
+// A connection that closes without a message belongs to a process that has ended.
+TEST(ProcessLinks, ALostRankIsNamedImmediately) {
   SeveralProcesses there({0, 1, 2});
   std::vector<std::vector<double>> buffers(3, std::vector<double>(100'000));
   for (const bool receives : {false, true}) {
@@ -221,7 +221,7 @@ TEST(ProcessLinks, ARankThatIsGoneIsNamedAtOnce) {
   }
 }
 
-TEST(ProcessLinks, ARankThatDoesNotComeIsNamedWhenTheTimeIsUp) {
+TEST(ProcessLinks, TimeOutNamesTheMissingRank) {
   SeveralProcesses there({0, 1, 2});
   there.set_timeout(milliseconds(200));
   std::vector<std::vector<double>> buffers(3, std::vector<double>(8));
@@ -237,8 +237,8 @@ TEST(ProcessLinks, ARankThatDoesNotComeIsNamedWhenTheTimeIsUp) {
   }
 }
 
-// A watch looks whether the others are there, while the ranks do something else.
-TEST(ProcessLinks, WhoWatchesLearnsOfAFailureAndOfAnEnd) {
+// A watchdog checks the links while the ranks do other work.
+TEST(ProcessLinks, WatchdogReportsFailuresAndLostProcesses) {
   for (const bool vanishes : {false, true}) {
     SeveralProcesses there({0, 1, 2, 0});
     const std::vector<MemoryRegions> buffers(4);
@@ -258,7 +258,7 @@ TEST(ProcessLinks, WhoWatchesLearnsOfAFailureAndOfAnEnd) {
   }
 }
 
-TEST(ProcessLinks, WhoWatchesIsNotDisturbedByThoseWhoAreDone) {
+TEST(ProcessLinks, WatchdogIgnoresRanksThatHaveFinished) {
   SeveralProcesses there({0, 1, 2, 0});
   const std::vector<MemoryRegions> buffers(4);
   std::atomic<bool> disturbed = false;
@@ -272,9 +272,9 @@ TEST(ProcessLinks, WhoWatchesIsNotDisturbedByThoseWhoAreDone) {
   EXPECT_FALSE(disturbed);
 }
 
-TEST(ProcessLinks, AProcessThatCannotBeReachedIsNamed) {
+TEST(ProcessLinks, AnUnreachableProcessIsNamed) {
   std::vector<RollEntry> entries{own_entry(0), own_entry(1), own_entry(2)};
-  entries[1].process += 1;  // of nobody
+  entries[1].process += 1;  // no such process
   entries[2].process += 2;
   entries[2].machine += 1;
   const Roll roll(entries.data(), 3);
@@ -284,13 +284,13 @@ TEST(ProcessLinks, AProcessThatCannotBeReachedIsNamed) {
   EXPECT_EQ(links.out_of_reach(), std::vector<int>{2});
   try {
     links.connect();
-    FAIL() << "connected with nobody";
+    FAIL() << "connected to a process that does not exist";
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(), "rank 1 has left the call: its process has ended");
   }
 }
 
-TEST(ProcessLinks, RanksAtDifferentExchangesSaySo) {
+TEST(ProcessLinks, MismatchedExchangesAreReported) {
   SeveralProcesses there({0, 1});
   std::vector<std::vector<double>> buffers(2, std::vector<double>(8));
   const auto thrown = there.run(regions_of(buffers), [&](Communicator& communicator) {

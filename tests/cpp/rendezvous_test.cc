@@ -24,7 +24,7 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds moment{50}, short_timeout{100};
 
-// What was thrown, as an Error; a code of its own where nothing or something else was.
+// The Error that was thrown, or one with code invalid_argument if none was.
 Error error_in(const std::exception_ptr& thrown) {
   try {
     if (thrown) std::rethrow_exception(thrown);
@@ -57,7 +57,7 @@ TEST(Rendezvous, RanksSeeEachOthersBuffers) {
   }));
 }
 
-// A process may have some of the ranks only.
+// A process may have only some of the ranks.
 TEST(Rendezvous, MembersNeedNotBeNumberedFromZero) {
   const CallKey key = fresh_key();
   const std::vector<int> members{3, 5};
@@ -69,7 +69,7 @@ TEST(Rendezvous, MembersNeedNotBeNumberedFromZero) {
   }));
 }
 
-TEST(Rendezvous, NobodyPassesABarrierBeforeTheLastHasComeToIt) {
+TEST(Rendezvous, NoRankPassesABarrierBeforeAllHaveArrived) {
   const CallKey key = fresh_key();
   std::atomic<int> arrived{0};
   expect_nothing_thrown(on_threads(4, [&](int rank) {
@@ -83,7 +83,7 @@ TEST(Rendezvous, NobodyPassesABarrierBeforeTheLastHasComeToIt) {
   }));
 }
 
-TEST(Rendezvous, ALateRankIsWaitedFor) {
+TEST(Rendezvous, RanksWaitForALateRank) {
   const CallKey key = fresh_key();
   expect_nothing_thrown(on_threads(3, [&](int rank) {
     if (rank == 1) std::this_thread::sleep_for(moment);
@@ -92,7 +92,7 @@ TEST(Rendezvous, ALateRankIsWaitedFor) {
   }));
 }
 
-TEST(Rendezvous, TimeOutNamesTheRanksThatDidNotCome) {
+TEST(Rendezvous, TimeOutNamesTheMissingRanks) {
   const CallKey key = fresh_key();
   const auto thrown = on_threads(5, [&](int rank) {
     if (rank == 1 || rank == 3) return;
@@ -118,7 +118,7 @@ TEST(Rendezvous, TimeOutAtABarrierNamesTheRankThatLeft) {
   }
 }
 
-TEST(Rendezvous, ALateRankMeetsTheFailureAtOnce) {
+TEST(Rendezvous, ALateRankFailsImmediately) {
   const CallKey key = fresh_key();
   on_threads(2, [&](int rank) { Participant(key, rank, all_members(3), {}, short_timeout); });
   const auto begin = steady_clock::now();
@@ -131,7 +131,7 @@ TEST(Rendezvous, ALateRankMeetsTheFailureAtOnce) {
   EXPECT_LT(steady_clock::now() - begin, test_timeout / 2);
 }
 
-TEST(Rendezvous, ARankThatFailsFailsAll) {
+TEST(Rendezvous, FailureOfOneRankFailsAllRanks) {
   const CallKey key = fresh_key();
   const auto thrown = on_threads(4, [&](int rank) {
     Participant participant(key, rank, all_members(4), {}, test_timeout);
@@ -148,7 +148,7 @@ TEST(Rendezvous, ARankThatFailsFailsAll) {
   }
 }
 
-TEST(Rendezvous, TheFirstFailureIsTheOneThatIsTold) {
+TEST(Rendezvous, TheFirstFailureIsReported) {
   Participant participant(fresh_key(), 0, {0}, {}, test_timeout);
   participant.fail("first");
   participant.fail("second");
@@ -172,7 +172,7 @@ TEST(Rendezvous, TheNextCallWorksAfterAFailure) {
   }));
 }
 
-TEST(Rendezvous, InterleavedCallsDoNotMeet) {
+TEST(Rendezvous, InterleavedCallsStaySeparate) {
   const int ranks = 4, calls = 3, rounds = 30;
   CallKey key = fresh_key();
   expect_nothing_thrown(on_threads(ranks * calls, [&](int thread) {
@@ -188,8 +188,8 @@ TEST(Rendezvous, InterleavedCallsDoNotMeet) {
   }));
 }
 
-// One program may run the same call many times: its ranks need not be at the same repetition at once.
-TEST(Rendezvous, RepeatedCallsMeetInOrder) {
+// One program may run the same call many times: its ranks may be at different repetitions.
+TEST(Rendezvous, RepeatedCallsMatchInOrder) {
   const int ranks = 3, repetitions = 100;
   const CallKey key = fresh_key();
   expect_nothing_thrown(on_threads(ranks, [&](int rank) {
@@ -202,7 +202,7 @@ TEST(Rendezvous, RepeatedCallsMeetInOrder) {
 }
 
 // A program may keep the roll of one call for a loop, and make any number of other calls in each iteration of it.
-TEST(Rendezvous, RepeatedCallsMeetInOrderAmongManyOthers) {
+TEST(Rendezvous, RepeatedCallsMatchInOrderAmongManyOtherCalls) {
   const int ranks = 2, repetitions = 3, others = 3'000;
   const CallKey key = fresh_key();
   std::vector<CallKey> fresh;
@@ -218,8 +218,8 @@ TEST(Rendezvous, RepeatedCallsMeetInOrderAmongManyOthers) {
   }));
 }
 
-// Two threads of a rank may be in calls of one key at once.
-TEST(Rendezvous, CallsOfOneKeyInProgressTogetherDifferInTheirTurns) {
+// Two threads of a rank may be in calls of one key simultaneously.
+TEST(Rendezvous, SimultaneousCallsOfOneKeyHaveDistinctRepetitions) {
   const CallKey key = fresh_key();
   Participant first(key, 0, {0}, {}, test_timeout), second(key, 0, {0}, {}, test_timeout),
       third(key, 0, {0}, {}, test_timeout);
@@ -228,7 +228,7 @@ TEST(Rendezvous, CallsOfOneKeyInProgressTogetherDifferInTheirTurns) {
   EXPECT_EQ(third.repetition(), 2u);
 }
 
-TEST(Rendezvous, NothingIsKeptOfCallsThatAreOver) {
+TEST(Rendezvous, FinishedCallsLeaveNoRendezvousOpen) {
   const std::size_t before = open_rendezvous();
   for (int call = 0; call < 100; ++call) {
     expect_nothing_thrown(on_threads(3, [key = fresh_key()](int rank) {
@@ -239,15 +239,15 @@ TEST(Rendezvous, NothingIsKeptOfCallsThatAreOver) {
   EXPECT_LE(open_rendezvous(), before);
 }
 
-// Those whose last rank never comes.
-TEST(Rendezvous, FewFailedCallsAreKept) {
+// Failed calls whose last rank never arrives.
+TEST(Rendezvous, FewFailedCallsStayOpen) {
   CallKey last;
   for (int call = 0; call < 1'000; ++call) {
     last = fresh_key();
     EXPECT_THROW(Participant(last, 0, all_members(2), {}, milliseconds(0)), Error);
     EXPECT_LE(open_rendezvous(), 64u);
   }
-  // The last one's late rank still meets the failure; no other rank waits for it.
+  // The late rank of the last call still fails immediately.
   const auto begin = steady_clock::now();
   EXPECT_THROW(Participant(last, 1, all_members(2), {}, test_timeout), Error);
   EXPECT_LT(steady_clock::now() - begin, test_timeout / 2);
@@ -260,7 +260,7 @@ TEST(RecentUseCounts, CountTheUsesOfAKey) {
   }
 }
 
-TEST(RecentUseCounts, ForgetTheKeyWhoseLastUseIsTheLongestAgo) {
+TEST(RecentUseCounts, DropTheLeastRecentlyUsedKey) {
   RecentUseCounts<int> counts(3);
   for (const int key : {7, 8, 9, 7}) counts.next(key);
   counts.next(10);  // in the place of 8
@@ -270,7 +270,7 @@ TEST(RecentUseCounts, ForgetTheKeyWhoseLastUseIsTheLongestAgo) {
   EXPECT_EQ(counts.next(8), 0u);
 }
 
-TEST(RecentUseCounts, DoNotGrow) {
+TEST(RecentUseCounts, HaveBoundedSize) {
   RecentUseCounts<int> counts(100);
   for (int key = 0; key < 100'000; ++key) {
     counts.next(key);
@@ -278,7 +278,7 @@ TEST(RecentUseCounts, DoNotGrow) {
   }
 }
 
-// Nobody goes on to the next call while the last one still holds what it shared.
+// No rank starts the next call while the previous call still holds its shared state.
 TEST(Rendezvous, SharedStateEndsWithTheCall) {
   const CallKey key = fresh_key();
   expect_nothing_thrown(on_threads(4, [&](int rank) {
@@ -293,7 +293,7 @@ TEST(Rendezvous, SharedStateEndsWithTheCall) {
   }));
 }
 
-TEST(Rendezvous, StateIsMadeOnceACall) {
+TEST(Rendezvous, SharedStateIsMadeOncePerCall) {
   const CallKey key = fresh_key();
   std::atomic<int> made{0};
   expect_nothing_thrown(on_threads(6, [&](int rank) {
@@ -303,8 +303,8 @@ TEST(Rendezvous, StateIsMadeOnceACall) {
   EXPECT_EQ(made, 1);
 }
 
-// Buffers end with the scope after the participant: whoever leaves must wait for readers.
-TEST(Rendezvous, NobodyLeavesWhileOthersMayRead) {
+// Buffers are freed right after the participant: leaving must wait for readers.
+TEST(Rendezvous, RanksWaitForReadersBeforeLeaving) {
   const CallKey key = fresh_key();
   std::atomic<bool> reading{true};
   expect_nothing_thrown(on_threads(2, [&](int rank) {
@@ -319,7 +319,7 @@ TEST(Rendezvous, NobodyLeavesWhileOthersMayRead) {
   }));
 }
 
-TEST(Communicator, TargetsHoldWhatSourcesHad) {
+TEST(Communicator, ExchangeCopiesBlocksToTheirTargets) {
   const int ranks = 4;
   const CallKey key = fresh_key();
   std::vector<std::vector<int>> buffers(ranks, std::vector<int>(12, -1));
@@ -331,7 +331,8 @@ TEST(Communicator, TargetsHoldWhatSourcesHad) {
     const MatrixView<int> a{own.data(), 3, 4, 3};
     for (int round = 0; round < 20; ++round) {
       for (int i = 0; i < 4; ++i) own[3 * static_cast<std::size_t>(i)] = 100 * round + rank;
-      // The first row of everybody's next rank, and rank 2's last column for all, into the second row.
+      // Sends the first row of each rank to the second row of the next rank, and rank 2's last column to the second row
+      // of all.
       std::vector<Block> blocks;
       for (int r = 0; r < ranks; ++r)
         blocks.push_back(make_block(r, (r + 1) % ranks, a.block(0, 0, 1, 3), a.block(1, 0, 1, 3)));
@@ -344,7 +345,7 @@ TEST(Communicator, TargetsHoldWhatSourcesHad) {
   }));
 }
 
-TEST(Communicator, RefusesAddressesOutsideTheBuffersOfTheCall) {
+TEST(Communicator, RejectsAddressesOutsideTheBuffersOfTheCall) {
   std::vector<int> own(4), stray(4);
   Participant participant(fresh_key(), 0, {0}, {region_of(own)}, test_timeout);
   Communicator communicator(participant);

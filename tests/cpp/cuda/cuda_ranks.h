@@ -1,5 +1,5 @@
-// Ranks that are GPUs, each served by a thread of the test: the interface of ranks.h over the CUDA engine. They meet
-// as ranks of one process do in a call from JAX (ffi/cuda_handlers.cc).
+// Ranks on GPUs, each served by a thread of the test: the interface of ranks.h over the CUDA engine. They rendezvous
+// like ranks of one process in a call from JAX (engine/cuda/with_engine.h).
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -27,7 +27,7 @@
 
 namespace jaxmg::testing {
 
-// How blocks travel between the GPUs.
+// Transport between the GPUs.
 enum class Via { peers, nccl };
 
 inline int device_count() {
@@ -35,9 +35,9 @@ inline int device_count() {
   return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
 }
 
-// With JAXMG_TEST_RANKS_PER_GPU=<count> in the environment so many ranks, 4 at most, share a GPU where they are peers:
-// what several GPUs do can then be tested on one, but for the links between them. Their streams must not share a
-// hardware queue, or one waits for another behind it: CUDA_DEVICE_MAX_CONNECTIONS=32 has to be set as well.
+// With JAXMG_TEST_RANKS_PER_GPU=<count> in the environment, up to 4 ranks that are peers share a GPU: algorithms over
+// several GPUs can be tested on one, except the links between GPUs. Their streams must not share a hardware queue,
+// where one would wait for another: set CUDA_DEVICE_MAX_CONNECTIONS=32, too.
 inline int ranks_per_gpu() {
   const char* const count = std::getenv("JAXMG_TEST_RANKS_PER_GPU");
   return count == nullptr ? 1 : std::clamp(std::atoi(count), 1, 4);
@@ -53,8 +53,7 @@ inline bool devices_see_each_other(int count) {
   return true;
 }
 
-// Says how many GPUs the tests of this program have found: tests of more ranks leave those out. Without any GPU all
-// tests are skipped.
+// Reports the number of GPUs found: tests omit larger numbers of ranks. Without any GPU all tests are skipped.
 class NeedsGpus : public ::testing::Environment {
  public:
   void SetUp() override {
@@ -67,7 +66,7 @@ class NeedsGpus : public ::testing::Environment {
 
 inline const auto* const needs_gpus = ::testing::AddGlobalTestEnvironment(new NeedsGpus);
 
-// A variable of the environment, as long as this lives.
+// Sets an environment variable for a scope.
 class ScopedVariable {
  public:
   ScopedVariable(std::string name, const std::string& value) : name_(std::move(name)) {
@@ -92,7 +91,7 @@ class CudaRanks {
     return ranks <= devices * ranks_per_gpu() && devices_see_each_other(std::min(ranks, devices));
   }
 
-  // The devices of so many ranks.
+  // Devices for a number of ranks, round-robin.
   static std::vector<int> spread(int ranks) {
     std::vector<int> devices = all_members(ranks);
     for (int& device : devices) device %= std::max(1, device_count());
@@ -104,7 +103,7 @@ class CudaRanks {
   explicit CudaRanks(int ranks) : CudaRanks(spread(ranks)) {}
 
   int size() const { return static_cast<int>(devices_.size()); }
-  // How long ranks wait for each other from now on.
+  // Sets the time-out of later calls.
   void set_timeout(std::chrono::milliseconds timeout) { timeout_ = timeout; }
 
   template <class T>
@@ -162,7 +161,7 @@ class CudaRanks {
     cuda::RankResources* resources = nullptr;
     try {
       team = participant.shared<cuda::Team>([&] {
-        // The other ranks wait here, so nobody reads the environment while it changes.
+        // The other ranks wait here, and therefore no thread reads the environment while it changes.
         std::optional<ScopedVariable> transport;
         if (via == Via::nccl) transport.emplace("JAXMG_TRANSPORT", "nccl");
         return cuda::Team::acquire(roll);

@@ -1,4 +1,4 @@
-// A rank that fails on a GPU: all ranks say so in time, and the next call works.
+// Failure of a rank on a GPU: all ranks report it in time, and the next call works.
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -61,7 +61,7 @@ class Faults : public ::testing::Test {
 using AllRanks = ::testing::Types<PeerRanks, NcclRanks>;
 TYPED_TEST_SUITE(Faults, AllRanks);
 
-TYPED_TEST(Faults, OfOneRankAreToldByAllAndTheNextCallWorks) {
+TYPED_TEST(Faults, OfOneRankAreReportedByAllAndTheNextCallWorks) {
   JAXMG_NEEDS_RANKS(TypeParam, 2);
   for (const int ranks : {2, 4}) {
     if (!TypeParam::available(ranks)) continue;
@@ -76,7 +76,7 @@ TYPED_TEST(Faults, OfOneRankAreToldByAllAndTheNextCallWorks) {
         const auto messages = this->solve(devices, this->short_timeout);
         for (int r = 0; r < ranks; ++r) {
           const std::string& message = messages[static_cast<std::size_t>(r)];
-          EXPECT_NE(message, "") << "rank " << r << " does not know";
+          EXPECT_NE(message, "") << "rank " << r << " reports no failure";
           EXPECT_TRUE(r != rank || message.find("injected fault") != std::string::npos) << message;
         }
       }
@@ -86,9 +86,8 @@ TYPED_TEST(Faults, OfOneRankAreToldByAllAndTheNextCallWorks) {
   }
 }
 
-// Nobody within a process has to run into the time limit to learn of it, not even in a first call, which is kept in
-// step.
-TYPED_TEST(Faults, AreToldAtOnce) {
+// Ranks of one process report the failure before the time-out, even in a first call, which runs in lockstep.
+TYPED_TEST(Faults, AreReportedImmediately) {
   JAXMG_NEEDS_RANKS(TypeParam, 2);
   TypeParam there(TypeParam::available(4) ? 4 : 2);
   auto a = there.template matrix<double>(8, 8);
@@ -107,7 +106,7 @@ TYPED_TEST(Faults, AreToldAtOnce) {
     try {
       std::rethrow_exception(thrown[r]);
     } catch (const Error& error) {
-      // The others may hear it from NCCL first.
+      // Other ranks may receive an error of NCCL first.
       if (std::is_same_v<TypeParam, PeerRanks>) {
         EXPECT_STREQ(error.what(), r == 1 ? "injected fault" : "rank 1 failed: injected fault");
       }
@@ -115,7 +114,7 @@ TYPED_TEST(Faults, AreToldAtOnce) {
   }
 }
 
-TEST(Transport, AnUnknownOneIsRefused) {
+TEST(Transport, UnknownNameIsRejected) {
   const ScopedVariable transport("JAXMG_TRANSPORT", "pigeons");
   RollEntry entry;
   entry.process = process_nonce();
