@@ -1,8 +1,8 @@
 // Blocks: the rectangles of memory that an exchange moves between ranks, at symmetric addresses.
 //
-// The buffers of a call (matrix, right-hand side, workspace) are laid out alike on every rank, so an address in
-// this rank's buffers also names the same place on any other rank. All ranks call `exchange` with the same
-// blocks, each written with its own addresses.
+// The buffers of a call (matrix, right-hand side, workspace) are laid out alike on every rank: an address in this
+// rank's buffers also names the same place on any other rank. All ranks call `exchange` with the same blocks, each
+// written with its own addresses.
 #pragma once
 
 #include <cstddef>

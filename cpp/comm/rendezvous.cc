@@ -13,7 +13,7 @@ namespace {
 
 // Registry of the rendezvous that some members have yet to join.
 //
-// A rank joins the first rendezvous under its key that it has not joined yet, which matches the n-th join of each rank
+// A rank joins the first rendezvous under its key that it has not joined yet. This matches the n-th join of each rank
 // with the n-th join of the others. Complete rendezvous need no record: all members leave them together, and a program
 // that repeats a call under one roll starts each repetition with no rendezvous open.
 class Registry {

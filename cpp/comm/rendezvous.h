@@ -2,7 +2,7 @@
 //
 // Each rank of a process runs in its own thread. The ranks join under a key that all of them compute alike, learn each
 // other's buffers, and pass barriers together. If a rank fails or does not arrive before the time-out, the next step of
-// every rank throws, so that no rank hangs.
+// every rank throws: no rank hangs.
 #pragma once
 
 #include <chrono>

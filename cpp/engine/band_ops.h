@@ -25,7 +25,7 @@ concept BandOps = requires(E& e, Lane lane, MatrixView<T> a, MatrixView<T> b, co
   e.form_diamonds(lane, reflectors, waves, int{} /*levels*/, batch);
   // C_i = A_i B_i.
   e.multiply_each(lane, batch, batch, batch);
-  // The blocks of merged diamonds that need no product, and the initial blocks of those that do; see
+  // The blocks of merged diamonds that need no product, and the initial blocks for the products; see
   // BackTransformation::merge.
   e.merge_corners(lane, batch /*parts*/, batch /*q*/, batch /*y*/);
   // A = diag(phases) A for a vector of phases.

@@ -7,8 +7,7 @@
 //
 // (u is scaled by the square root of LAPACK's tau.) Q2 = H(0,0) H(0,1) ... H(1,0) H(1,1) ... . Sweeps g b ... g b + b -
 // 1 form group g. A block (g, t) holds the reflectors of one group and step as columns, the k-th from sweep g b + k; it
-// is shifted down the matrix by one row a column, so that as a matrix it would be 2b - 1 x b with the outline of a
-// diamond:
+// is shifted down the matrix by one row per column. As a matrix it would be 2b - 1 x b with the outline of a diamond:
 //
 //   D(g, t) = H(g b, t) H(g b + 1, t) ... H(g b + b - 1, t)     acts on rows (g + t) b + 1 and 2b - 2 more
 //

@@ -13,7 +13,7 @@ namespace jaxmg {
 
 enum class Platform : std::int64_t { cpu = 0, cuda = 1 };
 
-// Workspace of cuSOLVER's potrf: slightly more than n^2 / 256 bytes, for every scalar type (measured with
+// Workspace of cuSOLVER's potrf: slightly more than n^2 / 256 bytes, for each scalar type (measured with
 // cusolverDn*potrf_bufferSize of CUDA 13.0, n = 32 ... 65536). The engine verifies it.
 inline std::int64_t cusolver_potrf_bytes(std::int64_t n) { return (n + 128) * (n + 128) / 256 + 4096; }
 
@@ -24,7 +24,7 @@ inline constexpr std::int64_t cublas_workspace_bytes = std::int64_t{1} << 20;
 // them.
 inline constexpr std::int64_t packed_bytes = std::int64_t{32} << 20;
 
-// The largest number of thread blocks of geqrt. Each publishes a sum for every column, for two steps.
+// The largest number of thread blocks of geqrt. Each publishes a sum for each column, for two steps.
 inline constexpr std::int64_t geqrt_blocks = 160;
 inline std::int64_t geqrt_scratch(std::int64_t columns) { return 2 * columns * (geqrt_blocks + 1) + 16; }
 

@@ -6,8 +6,8 @@
 namespace jaxmg {
 
 // Jacobi's method for the smallest parts of divide and conquer. QL iteration takes a tenth of the arithmetic, which
-// does not matter here, but stagnates on some graded matrices, where the shift underflows on its way through the matrix
-// (in single precision, elements from 1e-24 to 1 are enough). Jacobi's rotations always converge.
+// does not matter here. It stagnates, however, on some graded matrices, where the shift underflows on its way through
+// the matrix (in single precision, elements from 1e-24 to 1 are enough). Jacobi's rotations always converge.
 
 // The largest order that a warp can hold.
 inline constexpr int largest_leaf = 32;

@@ -175,8 +175,8 @@ class DivideAndConquerTest : public ::testing::Test {
 
 TYPED_TEST_SUITE_P(DivideAndConquerTest);
 
-// Every merge adds a few eps to an element of Q^T Q - I and of the residual, deflation 8 eps, and an element takes part
-// in at most log2(n) merges. (LAPACK's testers allow 30 n eps.)
+// Every merge adds a few eps to an element of Q^T Q - I and of the residual, and deflation adds 8 eps. An element takes
+// part in at most log2(n) merges. (LAPACK's testers allow 30 n eps.)
 inline constexpr double bound = 4;
 
 TYPED_TEST_P(DivideAndConquerTest, EigenvectorsAreOrthogonalAndSolve) {

@@ -47,8 +47,8 @@ WantedVectors decompose_on_one_rank(const Tridiagonal<double>& t, EigenvectorRan
   Arena arena(memory.data(), measure.used());
   DivideAndConquerWorkspace<double> workspace(arena, n, n, n);
   Participant alone(fresh_key(), 0, {0}, {}, test_timeout);
-  Communicator nobody(alone);
-  CountingEngine engine(nobody);
+  Communicator communicator(alone);
+  CountingEngine engine(communicator);
   std::vector<double> w(t.d.size());
   std::int32_t info = no_failure;
   DivideAndConquer<double, CountingEngine> merging(engine, n, n, t.d.data(), t.e.data(), w.data(), &info, workspace);

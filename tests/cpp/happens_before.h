@@ -95,7 +95,7 @@ class HappensBefore {
 
   void read(std::size_t lane, const Region& region, const char* operation) {
     for_cells(region, [&](Cell& cell) {
-      if (!seen(lane, cell.write)) report(lane, operation, "reads what", cell.write, "writes");
+      if (!seen(lane, cell.write)) report(lane, operation, "reads memory that", cell.write, "writes");
       for (Access& earlier : cell.reads) {
         if (earlier.lane == lane) {
           earlier = now(lane, operation);
@@ -108,9 +108,9 @@ class HappensBefore {
 
   void write(std::size_t lane, const Region& region, const char* operation) {
     for_cells(region, [&](Cell& cell) {
-      if (!seen(lane, cell.write)) report(lane, operation, "writes what", cell.write, "writes");
+      if (!seen(lane, cell.write)) report(lane, operation, "writes memory that", cell.write, "writes");
       for (const Access& earlier : cell.reads) {
-        if (!seen(lane, earlier)) report(lane, operation, "writes what", earlier, "reads");
+        if (!seen(lane, earlier)) report(lane, operation, "writes memory that", earlier, "reads");
       }
       cell.reads.clear();
       cell.write = now(lane, operation);

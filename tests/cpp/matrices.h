@@ -95,7 +95,7 @@ Matrix<T> kernel(std::int64_t n, double length, double nugget) {
   return a;
 }
 
-// Hermitian, its leading minors positive up to order `minor` - 1, and the one of order `minor` negative.
+// Hermitian, with positive leading minors up to order `minor` - 1, and a negative minor of order `minor`.
 template <class T>
 Matrix<T> indefinite_from(std::int64_t n, std::int64_t minor, unsigned seed) {
   Matrix<T> a = positive_definite<T>(n, seed);

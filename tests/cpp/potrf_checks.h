@@ -85,7 +85,7 @@ TYPED_TEST_P(Potrf, BackwardErrorIsSmallForSmoothKernels) {
   }
 }
 
-// Scaling rows and columns by powers of two scales L exactly, so small rows are as accurate as large ones.
+// Scaling rows and columns by powers of two scales L exactly, therefore small rows are as accurate as large ones.
 TYPED_TEST_P(Potrf, CommutesWithScaling) {
   using T = typename TypeParam::Scalar;
   const auto power = [](std::int64_t i) { return static_cast<Real<T>>(std::ldexp(1.0, -static_cast<int>(i % 24))); };

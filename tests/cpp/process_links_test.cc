@@ -46,7 +46,7 @@ class SeveralProcesses {
   int size() const { return static_cast<int>(process_of_.size()); }
   void set_timeout(milliseconds timeout) { timeout_ = timeout; }
 
-  // Calls body(communicator) for every rank; returns what each threw.
+  // Calls body(communicator) for each rank; returns the exception of each rank, if any.
   template <class Body>
   std::vector<std::exception_ptr> run(const std::vector<MemoryRegions>& buffers, Body&& body) {
     return run_linked(buffers, [&](Participant& participant, ProcessLinks& links) {

@@ -7,7 +7,7 @@
 //   ranks.size()
 //   ranks.matrix<T>(rows, columns)      one matrix on every rank, with view(rank), upload(rank, matrix) and
 //                                       download(rank); all of them are made before run() and start as NaN
-//   ranks.run(body)                     calls body(engine) for every rank, which puts work into its lanes and
+//   ranks.run(body)                     calls body(engine) for each rank, which puts work into its lanes and
 //                                       reads no results; returns when all work is done, throws if a rank failed
 #pragma once
 
@@ -41,7 +41,7 @@ inline std::vector<int> all_members(int ranks) {
   return members;
 }
 
-// Calls body(rank) for every rank, each in its own thread. Returns the exception of each rank, if any.
+// Calls body(rank) for each rank, each in its own thread. Returns the exception of each rank, if any.
 template <class Body>
 std::vector<std::exception_ptr> on_threads(int ranks, Body&& body) {
   std::vector<std::exception_ptr> thrown(static_cast<std::size_t>(ranks));

@@ -249,7 +249,7 @@ TEST(RandomOrder, FindsBlocksThatOverwriteEachOther) {
                Race);
 }
 
-// All lanes of a rank come after what its host has fetched.
+// All lanes of a rank are ordered after the data that its host has fetched.
 TEST(RandomOrder, AFetchOrdersTheLanesOfItsRank) {
   RandomOrderRanks ranks(2, 0);
   auto a = ranks.matrix<double>(1, 2), b = ranks.matrix<double>(1, 1);

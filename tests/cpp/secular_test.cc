@@ -32,7 +32,7 @@ std::vector<Problem<R>> problems(int size) {
   std::uniform_real_distribution<double> spread(-1, 1);
   const auto any = [&](int) { return spread(random); };
   const auto ones = [](int) { return 1.0; };
-  // Weights of all magnitudes; every third one large, so that none vanishes once the norm is 1.
+  // Weights of all magnitudes; every third one is large, and none vanishes once the norm is 1.
   const auto uneven = [&](int i) {
     return i % 3 == 0 ? 1.0 : std::pow(tolerance * 1e3, std::fabs(spread(random))) * (i % 2 == 0 ? 1 : -1);
   };

@@ -72,7 +72,7 @@ class Trsm : public ::testing::Test {};
 
 TYPED_TEST_SUITE_P(Trsm);
 
-// |op(A) X - B| <= 4 n eps |A| |X|, columns included in the count, for every combination of the arguments.
+// |op(A) X - B| <= 4 n eps |A| |X|, columns included in the count, for each combination of the arguments.
 TYPED_TEST_P(Trsm, SolvesWithEveryTriangle) {
   using T = typename TypeParam::Scalar;
   for (const Side side : {Side::left, Side::right}) {

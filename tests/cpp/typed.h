@@ -16,7 +16,7 @@ struct On {
   using Scalar = S;
 };
 
-// Case<S> for every scalar type S. Sanitizers are slow, and all types share the same templates: sanitizer builds define
+// Case<S> for each scalar type S. Sanitizers are slow, and all types share the same templates: sanitizer builds define
 // JAXMG_FEW_SCALARS and compile one real and one complex type, one of each precision.
 #ifdef JAXMG_FEW_SCALARS
 template <template <class> class Case>

@@ -1,7 +1,7 @@
 // Back-transformation Z = Q2 Z of eigenvectors from tridiagonal to band form.
 //
 // If every rank keeps all reflectors of bulge chasing, the eigenvectors, which are dealt by columns, are transformed
-// without communication. If that takes too much memory, each rank keeps a share of every block, and the ranks
+// without communication. If that takes too much memory, each rank keeps a share of every block. The ranks then
 // all-gather the reflectors of the next products while the current products run.
 //
 // Reflectors of length b applied one by one would make this a sequence of vector operations. Instead the reflectors of
@@ -240,7 +240,7 @@ class BackTransformation {
   }
 
   // Merges four diamonds, of two groups A, C (steps 2t, 2t + 1) and B, D, into one. In strips of h = `width` rows, A
-  // acts on rows 1 and 2, C and B on 2 and 3, D on 3 and 4, so that
+  // acts on rows 1 and 2, C and B on 2 and 3, D on 3 and 4. Then
   //
   //   Q = (I + C + I) (A + D) (I + B + I)       (+ the direct sum)
   //

@@ -148,7 +148,7 @@ class BandReduction {
   // Applies the pending updates of earlier panels to the columns of this panel.
   void update_panel(const Panel& p) { update(Lane::panel, panel_at(p.column / b_ - 1), p.column, p.row); }
 
-  // Updates all other columns, except those of the next panel, which the lane that factors it updates.
+  // Updates all other columns except the next panel, which is updated in the lane that factors it.
   void update_others(const Panel& p) {
     e_.wait(Lane::bulk, e_.record(Lane::panel));
     update(Lane::bulk, p, p.row + b_, n_, p.row);

@@ -5,7 +5,7 @@
 // 8 eps times the largest modulus in d and z are negligible.
 //
 // A whole level is processed on the host: a sequential scan of n numbers, with little work for each, takes less time
-// there than one launch for every merge.
+// there than one launch for each merge.
 #pragma once
 
 #include <algorithm>

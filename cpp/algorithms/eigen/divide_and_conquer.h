@@ -6,10 +6,10 @@
 //   [T1 0; 0 T2] + rho v v^T = [Q1 0; 0 Q2] (D + rho z z^T) [Q1 0; 0 Q2]^T,     z = (last row of Q1, first row of Q2)
 //   D + rho z z^T = S diag(lambda) S^T,                                         Q = [Q1 0; 0 Q2] S
 //
-// Every rank keeps its own block of rows of Q, so a merge is Q_rows <- Q_rows S. S is defined by a few vectors (see
-// engine/secular.h) and generated on each rank, some columns at a time. Ranks exchange only these vectors: z, whose
-// elements lie on the ranks that own the cut rows, and the roots, eigenvalues and weights of the secular equation,
-// which each rank computes for the numbers of its own rows.
+// Every rank keeps its own block of rows of Q. A merge is therefore Q_rows <- Q_rows S. S is defined by a few vectors
+// (see engine/secular.h) and generated on each rank, some columns at a time. Ranks exchange only these vectors. The
+// elements of z lie on the ranks that own the cut rows. Each rank computes the roots, eigenvalues and weights of the
+// secular equation for the numbers of its own rows.
 //
 // S has the columns of Q1 that are zero in lower rows first, then dense columns, then the columns of Q2 that are zero
 // in upper rows. Upper rows of Q then need the first two kinds, lower rows the last two, which halves the arithmetic as

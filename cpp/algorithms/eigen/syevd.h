@@ -5,7 +5,7 @@
 //   T = Q diag(w) Q^T                             divide_and_conquer.h, or bisection.h for the eigenvalues alone
 //   Z = Q1 (Q2 Q)                                 back_transformation.h, band_back_transformation.h
 //
-// Reducing A to T directly would read all of A for every column. Reducing it to a band takes b columns at a time:
+// Reducing A to T directly would read all of A for each column. Reducing it to a band takes b columns at a time:
 // nearly all work on A is matrix products, and the remaining work on the band is O(n^2 b) (Haidar, Ltaief and Dongarra,
 // Parallel reduction to condensed forms for symmetric eigenvalue problems using aggregated fine-grained and
 // memory-aware kernels, SC 2011).

@@ -1,5 +1,5 @@
 // Sums, products and maxima over the threads of a warp or block, and the work of a thread in kernels of tridiagonal
-// eigenproblems. Sums are formed in a fixed order, so results do not depend on scheduling.
+// eigenproblems. Sums are formed in a fixed order: results do not depend on scheduling.
 //
 // For the kernel compiler only.
 #pragma once

@@ -4,7 +4,7 @@
 // Each reflector takes one barrier of all blocks. For column c with pivot alpha and x below it, the sums over all rows
 // below the pivot of x^H A give the norm of x (column c), the projections of the columns after c on the reflector, and
 // V^H v for T (columns before c). While a block applies reflector c to its rows it accumulates the sums of column c +
-// 1, so that it passes over its rows once a column. No norm is updated from an older one and no Gram matrix is
+// 1, and therefore passes over its rows once per column. No norm is updated from an older one and no Gram matrix is
 // factored: panels of any rank are factored as backward stably as by LAPACK's geqrf (Cholesky-based QR breaks down on
 // them).
 //

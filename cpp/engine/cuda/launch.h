@@ -23,7 +23,7 @@ struct KernelName {
   constexpr KernelName(const char (&name)[length]) { std::copy_n(name, length, text); }
 };
 
-// The kernel jaxmg_<name> of the embedded image, for every context of the process.
+// The kernel jaxmg_<name> of the embedded image, for each context of the process.
 CUkernel find_kernel(const std::string& name);
 
 constexpr const char* suffix_of(ScalarType type) {

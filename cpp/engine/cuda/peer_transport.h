@@ -5,8 +5,8 @@
 // the exchanges of a lane and are never reset.
 //
 // A wait for a flag is enqueued only after the other rank's host thread has enqueued the write. Therefore all enqueued
-// work can finish whatever the hosts do next: fail, or call a CUDA function that waits for the device, as loading a
-// kernel may.
+// work can finish even if a host fails next, or calls a CUDA function that waits for the device, as loading a kernel
+// may.
 #pragma once
 
 #include <array>
@@ -51,7 +51,7 @@ class PeerFlags {
 
 class PeerTransport final : public Transport {
  public:
-  // `flags` has an entry for every rank.
+  // `flags` has an entry for each rank.
   PeerTransport(int rank, std::vector<PeerFlags*> flags) : rank_(rank), flags_(std::move(flags)) {}
 
   void begin(const Call& call) override;

@@ -19,8 +19,8 @@ extern "C" __global__ void JAXMG_NAME(set_diagonal)(Real* a, long long stride, i
   if (i < n) a[i * stride] = 1;
 }
 
-// One block lowers *info to row + the order of the first failing minor, from potrf's own info in *failed and from the
-// factor's diagonal, `stride` reals between its elements. Not every potrf reports NaN or infinite pivots, but they
+// One block lowers *info to row + the order of the first failing minor. It reads potrf's own info from *failed, and the
+// factor's diagonal with `stride` reals between its elements. Not every potrf reports NaN or infinite pivots, but they
 // appear on the diagonal.
 extern "C" __global__ void JAXMG_NAME(check_factor)(const Real* diagonal, long long stride, int n, int row,
                                                     const int* failed, int* info) {

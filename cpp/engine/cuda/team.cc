@@ -82,7 +82,7 @@ void Team::create_resources(Participant& participant, std::chrono::milliseconds 
 }
 
 std::shared_ptr<Team> Team::acquire(const Roll& roll) {
-  static auto* const idle = new IdleTeams<Team>;  // never destroyed: CUDA may be gone before statics are
+  static auto* const idle = new IdleTeams<Team>;  // never destroyed: CUDA may be unloaded before statics
   const bool one_process = roll.ranks_of(roll.entry(0).process).size() == static_cast<std::size_t>(roll.ranks());
   const bool peers = one_process && !nccl_is_requested();
   return idle->acquire(roll, peers ? 1 : 0, [&] { return std::make_unique<Team>(roll, one_process, peers); });

@@ -187,7 +187,7 @@ void real_tridiagonal(MatrixView<T> band, std::int64_t n, Real<T>* d, Real<T>* e
       if (j + 1 == n) continue;
       const T off = *band.at(1, j);
       e[j] = std::abs(off);
-      // Renormalise every phase to modulus one, so that errors do not accumulate.
+      // Renormalise every phase to modulus one, or errors would accumulate.
       T next = e[j] == 0 ? phases[j] : product(phases[j], off / e[j]);
       phases[j + 1] = next / std::abs(next);
     } else {
@@ -197,7 +197,7 @@ void real_tridiagonal(MatrixView<T> band, std::int64_t n, Real<T>* d, Real<T>* e
   }
 }
 
-// Q = D(g, t) of order 2b, its last row and column those of the identity.
+// Q = D(g, t) of order 2b; its last row and column equal the identity's.
 template <class T>
 void form_diamond(const Reflectors<T>& reflectors, std::int64_t g, std::int64_t t, MatrixView<T> q) {
   for (std::int64_t j = 0; j < q.columns; ++j) {

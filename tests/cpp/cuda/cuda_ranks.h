@@ -118,7 +118,7 @@ class CudaRanks {
     }
   }
 
-  // Returns what each rank threw, if anything.
+  // Returns the exception of each rank, if any.
   template <class Body>
   std::vector<std::exception_ptr> try_run(Body&& body) {
     memory_.template matrix<std::byte>(scratch_bytes(), 1);

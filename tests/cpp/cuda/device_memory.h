@@ -18,12 +18,12 @@
 
 namespace jaxmg::testing {
 
-// Pool of device memory by device and exact size, so that compute-sanitizer detects accesses beyond the end. Released
+// Pool of device memory by device and exact size, which lets compute-sanitizer detect accesses beyond the end. Released
 // buffers are reused: allocation takes longer than most tests.
 class DevicePool {
  public:
   static DevicePool& instance() {
-    static auto* const pool = new DevicePool;  // never destroyed: CUDA may be gone before statics are
+    static auto* const pool = new DevicePool;  // never destroyed: CUDA may be unloaded before statics
     return *pool;
   }
 

@@ -22,7 +22,7 @@ class Faults : public ::testing::Test {
   using T = double;
   static constexpr std::chrono::milliseconds short_timeout{2'000};
 
-  // Solves a system; returns what each rank threw.
+  // Solves a system; returns the error message of each rank.
   static std::vector<std::string> solve(const std::vector<int>& devices,
                                         std::chrono::milliseconds limit = test_timeout) {
     const Shape shape{60, static_cast<int>(devices.size()), 4, 12, 3};

@@ -56,7 +56,7 @@ class Sessions {
     return ask(session, memory.parts());
   }
   static Sessions& instance() {
-    static auto* const sessions = new Sessions;  // never destroyed: CUDA may be gone before statics are
+    static auto* const sessions = new Sessions;  // never destroyed: CUDA may be unloaded before statics
     return *sessions;
   }
 

@@ -43,7 +43,7 @@ CusolverMp::CusolverMp(int ranks, int rank, const ncclUniqueId& id, cudaStream_t
   int device = 0;
   JAXMG_CHECK(cudaGetDevice(&device));
   JAXMG_CHECK(cudaEventCreateWithFlags(&reached_, cudaEventDisableTiming));
-  // The transport's communicator is non-blocking, so that its calls can be aborted; the library requires a blocking
+  // The transport's communicator is non-blocking, because its calls must be abortable; the library requires a blocking
   // one.
   JAXMG_CHECK(ncclCommInitRank(&communicator_, ranks_, id, rank_));
   try {
