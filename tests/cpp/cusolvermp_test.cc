@@ -1,4 +1,4 @@
-// Routines served by a solver of block-cyclic matrices, with one that stands in for a vendor's: every rank collects the
+// Routines served by a solver of block-cyclic matrices, with a stand-in for the vendor's solver: every rank gathers the
 // whole matrix, solves with LAPACK or our own eigensolver, and keeps its part.
 
 #include <algorithm>
@@ -61,7 +61,7 @@ class CollectingSolver {
   }
 
  private:
-  // All of the workspace that was asked for is written to.
+  // Writes to all of the requested workspace.
   static void use(MemoryRegion workspace, std::int64_t bytes) {
     EXPECT_GE(workspace.bytes, bytes);
     std::fill_n(workspace.base, bytes, std::byte{0xff});

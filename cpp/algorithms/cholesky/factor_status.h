@@ -1,4 +1,4 @@
-// Status of Cholesky routines: which leading minor is not positive definite, on every rank.
+// Status of Cholesky routines: the first leading minor that is not positive definite, the same on every rank.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ class StagedWorkspace : public StagedArena {
     static_cast<StagedArena&>(*this) = StagedArena(arena);
   }
 
-  // The least memory that redistribution needs; it makes use of all of shared().
+  // Reserves the least memory that redistribution needs; redistribution uses all of shared().
   template <class T>
   void deal(const TileColumns& layout) {
     carve_stage([&](Arena& arena) {
@@ -40,8 +40,8 @@ void begin_status(E& engine, const StagedWorkspace& w, std::int32_t known = no_f
   engine.join();
 }
 
-// Finds failures of a dealt factor on its diagonal. A factor of an indefinite matrix is NaN throughout, and results
-// made from it become NaN, too.
+// Detects failure on the diagonal of a dealt factor. The factor of an indefinite matrix is NaN throughout, and results
+// computed from it become NaN, too.
 template <class T, class E>
 void check_diagonal(E& engine, const TileColumns& layout, MatrixView<T> factor, const StagedWorkspace& w,
                     std::int32_t known = no_failure) {
@@ -54,7 +54,7 @@ void check_diagonal(E& engine, const TileColumns& layout, MatrixView<T> factor, 
   engine.join();
 }
 
-// All ranks agree on the least failing minor; if there is one, x becomes NaN.
+// Reduces info to the least failing minor over all ranks; if there is one, x becomes NaN.
 template <class T, class E>
 void conclude(E& engine, MatrixView<T> x, std::int32_t* info, const StagedWorkspace& w) {
   share_entries(engine, Lane::panel, w.info);

@@ -1,9 +1,9 @@
-// Solves L L^H X = B with the factor that Potrf leaves in tile columns, for few right-hand sides.
+// Triangular solves L L^H X = B for few right-hand sides, with the factor that Potrf leaves in tile columns.
 //
-// Every rank holds all of B, and the factor stays where it is. The critical path has one step a tile: its owner solves
-// with the diagonal tile, and each rank forms the sums that later tiles need from its own part of the factor. In the
-// forward sweep (L Y = B, by columns) partial sums are gathered on the owner of the next tile; in the backward sweep
-// (L^H X = Y, by dot products with columns) the solved piece of X is broadcast.
+// Every rank holds all of B, and the factor is not communicated. The critical path has one step a tile: its owner
+// solves with the diagonal tile, and each rank forms the sums that later tiles need from its own part of the factor. In
+// the forward sweep (L Y = B, by columns) partial sums are gathered on the owner of the next tile; in the backward
+// sweep (L^H X = Y, by dot products with columns) the solved piece of X is broadcast.
 #pragma once
 
 #include <algorithm>
@@ -64,7 +64,7 @@ class PotrsFew {
     e_.join();
   }
 
-  // L^H X = Y, where every rank has all of Y or the rows of its own tiles.
+  // L^H X = Y, where every rank holds at least the rows of Y of its own tiles.
   void backward() {
     if (e_.size() == 1) {
       e_.trsm(Lane::panel, Side::left, Uplo::lower, Op::conj_transpose, Diag::non_unit, whole_factor(), x_);
@@ -145,8 +145,8 @@ class PotrsFew {
       }
       e_.exchange(Lane::panel, {make_block(owner, all_ranks, rows_of(x_, t), rows_of(x_, t))});
       const Event solved = e_.record(Lane::panel);
-      // Own tiles near before t are updated on the critical path, all others in lane `bulk`. An own tile that has just
-      // become near was far until now: those updates must be done before its next one.
+      // Own tiles among the P tiles before t are updated on the critical path, all others in lane `bulk`. For a tile
+      // that has just become near, its bulk updates must finish before its next update.
       const std::int64_t near = std::max<std::int64_t>(0, t - e_.size());
       if (t < last && a_.owns(near)) e_.wait(Lane::panel, far_done);
       accumulate_dot_products(Lane::panel, t, near, t);

@@ -1,4 +1,4 @@
-// Solves L L^H X = B with the factor that Potrf leaves in tile columns, for many right-hand sides.
+// Triangular solves L L^H X = B for many right-hand sides, with the factor that Potrf leaves in tile columns.
 //
 // Every rank solves its own columns of B. Panels of the factor (forward sweep) and its block rows (backward sweep) are
 // broadcast.

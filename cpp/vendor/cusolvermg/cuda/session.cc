@@ -26,7 +26,7 @@ void find(void* library, const char* name, Function& function) {
 }
 
 CusolverMg load() {
-  // Found where Python has loaded it from, else where the system looks for libraries.
+  // The library that Python has loaded, or else one on the system's search path.
   void* const library = dlopen(library_name, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* const why = dlerror();
@@ -75,7 +75,7 @@ class CurrentDevice {
   int device_ = 0;
 };
 
-// What ask(elements) says, in bytes.
+// The workspace that ask(elements) reports, in bytes.
 template <class Ask>
 std::int64_t in_bytes(const DealtColumns& a, Ask&& ask) {
   const CurrentDevice current;
@@ -84,10 +84,10 @@ std::int64_t in_bytes(const DealtColumns& a, Ask&& ask) {
   return elements * size_of(a.type);
 }
 
-// The workspace that a routine takes, in elements, out of what there is.
+// The planned workspace in elements; throws if a routine needs more.
 std::int64_t elements(const DealtColumns& a, const DealtWorkspace& work, std::int64_t needed) {
   if (needed > work.bytes) {
-    throw Error(ErrorCode::internal, "cuSOLVERMg wants " + std::to_string(needed) + " bytes of workspace, " +
+    throw Error(ErrorCode::internal, "cuSOLVERMg needs " + std::to_string(needed) + " bytes of workspace, but " +
                                          std::to_string(work.bytes) + " were planned");
   }
   return needed / size_of(a.type);
@@ -196,14 +196,14 @@ void CusolverMgSession::syevd(DealtColumns& a, bool vectors, DealtWorkspace& wor
 }
 
 void CusolverMgSession::finish(cusolverStatus_t status, const char* routine) {
-  // A minor that is not positive is an internal error to the library, too.
+  // The library reports a minor that is not positive as an internal error, too.
   if (status != CUSOLVER_STATUS_INTERNAL_ERROR || info_ <= 0) check(status, routine);
   for (const int device : devices_) {
     JAXMG_CHECK(cudaSetDevice(device));
     JAXMG_CHECK(cudaDeviceSynchronize());
   }
   if (info_ < 0) {
-    throw Error(ErrorCode::internal, std::string(routine) + ": argument " + std::to_string(-info_) + " is wrong");
+    throw Error(ErrorCode::internal, std::string(routine) + ": argument " + std::to_string(-info_) + " is illegal");
   }
 }
 

@@ -1,7 +1,7 @@
-// One rank's part in cuSOLVERMp, NVIDIA's distributed solver: a communicator of NCCL, grids of ranks, and calls.
+// Session of one rank in cuSOLVERMp, NVIDIA's distributed solver: an NCCL communicator, grids of ranks, and calls.
 //
-// Every rank makes its own calls, in the same order as the others, be it alone in its process or one of its threads.
-// Matrices are Hermitian and given by their lower triangles.
+// All ranks make the same calls in the same order, each from its own process or thread. Matrices are Hermitian and
+// given by their lower triangles.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "comm/block.h"
-#include "comm/gathering.h"
+#include "comm/rendezvous.h"
 #include "core/scalar.h"
 #include "engine/cuda/cuda_engine.h"
 #include "engine/cuda/team.h"
@@ -25,22 +25,23 @@ namespace jaxmg::cuda {
 
 class CusolverMp final : public Resident {
  public:
-  // On the current device; work goes into `stream`. Returns once all ranks have called it with the same id.
+  // Uses the current device and enqueues its work in `stream`. Returns once all ranks have called it with the same id.
   CusolverMp(int ranks, int rank, const ncclUniqueId& id, cudaStream_t stream);
   ~CusolverMp() override { abandon(); }
 
-  // The part of an engine's rank, which works in the lane `panel`. All ranks ask for it together; `id` are id_words
-  // numbers through which rank 0 broadcasts how to meet, when it is made.
+  // The session of an engine's rank, which works in the lane `panel`; made on first use. All ranks call it together;
+  // `id` is device scratch of id_words numbers, through which rank 0 broadcasts the NCCL id.
   static constexpr std::int64_t id_words = sizeof(ncclUniqueId) / sizeof(std::uint32_t);
   static CusolverMp& of(CudaEngine& engine, std::uint32_t* id);
 
-  // At the begin of a call.
-  void begin(Attendance& attendance, std::chrono::milliseconds timeout) {
-    attendance_ = &attendance;
+  // Call at the beginning of a call.
+  void begin(Participant& participant, std::chrono::milliseconds timeout) {
+    participant_ = &participant;
     timeout_ = timeout;
   }
 
-  // Bytes of workspace on the device, the same on all ranks or not. Pointers have to be some, but are not followed.
+  // Bytes of workspace on the device, which may differ between ranks. Pointers must not be null, but are not
+  // dereferenced.
   template <class T>
   std::int64_t potrf_bytes(const BlockCyclicMatrix<T>& a);
   template <class T>
@@ -48,19 +49,18 @@ class CusolverMp final : public Resident {
   template <class T>
   std::int64_t syevd_bytes(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors);
 
-  // They return LAPACK's info when the work is done.
-  // A = L L^H.
+  // These routines return LAPACK's info when the work is done. A = L L^H.
   template <class T>
   std::int32_t potrf(const BlockCyclicMatrix<T>& a, MemoryRegion workspace);
   // L L^H X = B, in place of B.
   template <class T>
   std::int32_t potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b, MemoryRegion workspace);
-  // A = Z diag(w) Z^H, w on every rank; Z is not written unless vectors are wanted. A is lost.
+  // A = Z diag(w) Z^H, w on every rank; Z is written only if `vectors`. A is overwritten.
   template <class T>
   std::int32_t syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors,
                      MemoryRegion workspace);
 
-  // After an error: kernels no longer wait for other ranks.
+  // Call after an error: kernels stop waiting for other ranks.
   void abandon() noexcept override;
 
  private:
@@ -83,7 +83,7 @@ class CusolverMp final : public Resident {
   Bytes syevd_sizes(char* job, const BlockCyclicMatrix<T>& a, const Description& of_a, Real<T>* w,
                     const BlockCyclicMatrix<T>& z, const Description& of_z);
   static std::int64_t with_info(Bytes bytes);
-  // Calls function(memory, bytes, info) and waits for what it enqueues.
+  // Calls function(memory, bytes, info) and waits for the work it enqueues.
   template <class Function>
   std::int32_t run(const char* what, Bytes bytes, MemoryRegion workspace, Function&& function);
   void wait();
@@ -96,7 +96,7 @@ class CusolverMp final : public Resident {
   Library::Handle handle_{};
   std::vector<std::pair<ProcessGrid, Library::Grid>> grids_;
   std::vector<std::byte> host_;  // the library's workspace on the host
-  Attendance* attendance_ = nullptr;
+  Participant* participant_ = nullptr;
   std::chrono::milliseconds timeout_{};
 };
 

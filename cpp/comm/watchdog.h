@@ -1,4 +1,4 @@
-// Somebody who looks after a call while the thread that makes it may be held up in a library.
+// Watchdog thread of a call, for the time in which the calling thread may be blocked in a library.
 #pragma once
 
 #include <chrono>
@@ -13,16 +13,16 @@
 
 namespace jaxmg {
 
-class Watch {
+class Watchdog {
  public:
-  // Calls look() now and then, until stop(). Should it throw an Error, end(what it says) is called, and that was that.
-  Watch(std::function<void()> look, std::function<void(const std::string&)> end)
-      : look_(std::move(look)), end_(std::move(end)), thread_([this] { watch(); }) {}
-  ~Watch() { stop(); }
-  Watch(const Watch&) = delete;
-  Watch& operator=(const Watch&) = delete;
+  // Calls check() periodically until stop(). On an Error it calls end(message) once and exits.
+  Watchdog(std::function<void()> check, std::function<void(const std::string&)> end)
+      : check_(std::move(check)), end_(std::move(end)), thread_([this] { run(); }) {}
+  ~Watchdog() { stop(); }
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
 
-  // Neither function runs any more on return.
+  // On return neither function is running or will run again.
   void stop() {
     {
       std::lock_guard lock(mutex_);
@@ -35,11 +35,11 @@ class Watch {
  private:
   static constexpr std::chrono::milliseconds interval{20};
 
-  void watch() {
+  void run() {
     std::unique_lock lock(mutex_);
     while (!changed_.wait_for(lock, interval, [&] { return stopped_; })) {
       try {
-        look_();
+        check_();
       } catch (const Error& error) {
         end_(error.what());
         return;
@@ -47,12 +47,12 @@ class Watch {
     }
   }
 
-  std::function<void()> look_;
+  std::function<void()> check_;
   std::function<void(const std::string&)> end_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool stopped_ = false;
-  std::thread thread_;  // last: it uses all others
+  std::thread thread_;  // last member: it uses all others
 };
 
 }  // namespace jaxmg

@@ -1,4 +1,4 @@
-// Number of uses of each recently used key, in storage of a fixed size.
+// Use counts of recently used keys, in storage of fixed size (least recently used keys are dropped).
 #pragma once
 
 #include <algorithm>
@@ -9,9 +9,9 @@
 namespace jaxmg {
 
 template <class Key>
-class RecentTurns {
+class RecentUseCounts {
  public:
-  explicit RecentTurns(std::size_t capacity) : capacity_(capacity) { entries_.reserve(capacity); }
+  explicit RecentUseCounts(std::size_t capacity) : capacity_(capacity) { entries_.reserve(capacity); }
 
   // Counts a use of `key`; returns the number of uses before it, or 0 if `capacity` other keys were used since then.
   std::uint64_t next(const Key& key) {
