@@ -8,7 +8,8 @@ from typing import Any
 import lineax
 from jax.flatten_util import ravel_pytree
 
-from jaxmg import _sharding, linalg
+from jaxmg import linalg
+from jaxmg._mesh.finding import mesh_of
 
 __all__ = ["Cholesky"]
 
@@ -65,7 +66,7 @@ class Cholesky(lineax.AbstractLinearSolver):
             backend=self.backend,
             workspace_limit=self.workspace_limit,
         )
-        return factor, _sharding.mesh_of(factor.data), negative, False
+        return factor, mesh_of(factor.data), negative, False
 
     def compute(self, state, vector, options: dict[str, Any]):
         """Return (solution, result, statistics) for a right-hand side with any structure."""

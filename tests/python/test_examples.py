@@ -11,7 +11,18 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-MODULES = ("compat", "eigen", "factor", "layout", "linalg", "plan", "utils")
+MODULES = (
+    "_linalg.cholesky",
+    "_linalg.eigen",
+    "_planning.backends",
+    "compat.cholesky",
+    "compat.cyclic",
+    "compat.eigen",
+    "compat.layout",
+    "linalg",
+    "plan",
+    "utils",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)
