@@ -3,11 +3,11 @@
 from jaxmg._arguments import as_array, check_square, positive_int, real_scalar
 from jaxmg._mesh import placement
 from jaxmg._mesh.finding import ranks_of
-from jaxmg._mesh.ranks import block_spec, row_spec
+from jaxmg._mesh.ranks import row_spec
 from jaxmg._mesh.specs import spec_on
 from jaxmg._native import loading
 from jaxmg._planning import backends
-from jaxmg._programs.call import Call
+from jaxmg._programs.call import Call, Placement
 
 
 def to_matrix(routine, program, a, tile, backend, workspace_limit, donate, *scalars, **static):
@@ -48,5 +48,5 @@ def make_call(routine, a, ranks, tile, backend, workspace_limit, *, count=None) 
     chosen = backends.choose(routine, request, backend)
     loading.require(ranks.platform)
     takes_blocks = chosen.name == "cusolvermp" and routine in ("potrs", "syevd")
-    blocks = block_spec(a, ranks) if takes_blocks else None
-    return Call(ranks, tile, limit, chosen.name, blocks)
+    placement = Placement.blocks_of(a, ranks) if takes_blocks else Placement.rows(ranks)
+    return Call(ranks, placement, tile, limit, chosen.name)

@@ -5,38 +5,49 @@ from dataclasses import dataclass
 
 from jax.sharding import PartitionSpec
 
-from jaxmg._mesh.ranks import Ranks
+from jaxmg._mesh.ranks import Ranks, block_spec
 from jaxmg._mesh.specs import parts
 from jaxmg._native import plans
 from jaxmg._planning import backends, memory
 
 
 @dataclass(frozen=True)
+class Placement:
+    """The distribution of A over the ranks in `posv` and `syevd`: rows, or blocks."""
+
+    spec: PartitionSpec
+    grid_rows: int = 0  # Rows of the grid that the blocks of A^T are on; 0 for rows of A.
+
+    @classmethod
+    def rows(cls, ranks: Ranks) -> "Placement":
+        return cls(ranks.rows)
+
+    @classmethod
+    def blocks_of(cls, a, ranks: Ranks) -> "Placement":
+        """Return blocks of rows and columns if A is in such blocks, and otherwise rows."""
+        spec = block_spec(a, ranks)
+        # Columns of blocks of A are rows of the grid of A^T.
+        return cls.rows(ranks) if spec is None else cls(spec, parts(ranks.mesh, spec[1]))
+
+
+@dataclass(frozen=True)
 class Call:
-    """How a routine is called: everything but its arrays."""
+    """How a routine is called: everything except its arrays."""
 
     ranks: Ranks
+    placement: Placement
     tile: int | None = None
     workspace_limit: int | None = None
     backend: str = "tiled"
-    # Of A, where the backend takes it in blocks of rows and columns as they are.
-    blocks: PartitionSpec | None = None
-
-    @property
-    def matrix(self) -> PartitionSpec:
-        """The spec of A in `posv` and in eigenvalue problems."""
-        return self.blocks or self.ranks.rows
 
     def in_rows(self) -> "Call":
         """Return this call for a matrix that is in row blocks."""
-        return dataclasses.replace(self, blocks=None)
+        return dataclasses.replace(self, placement=Placement.rows(self.ranks))
 
-    def plan(self, routine: str, n: int, nrhs: int, dtype, **arguments) -> plans.CallPlan:
-        request = backends.Request.on(self.ranks, n, nrhs, dtype)
+    def plan(self, routine: str, n: int, count: int, dtype, **arguments) -> plans.CallPlan:
+        """Plan one routine of this call; `arguments` are those of the routine alone."""
+        request = backends.Request.on(self.ranks, n, count, dtype)
         backend = backends.of_step(self.backend, routine)
-        # Columns of blocks of A are rows of the grid that A^T is dealt over.
-        in_blocks = self.blocks is not None and routine != "potrf"
-        grid_rows = parts(self.ranks.mesh, self.blocks[1]) if in_blocks else 0
 
         def plan_for(limit):
             return backends.plan_step(
@@ -45,7 +56,6 @@ class Call:
                 tile=self.tile or 0,
                 workspace_limit=limit,
                 backend=backend,
-                grid_rows=grid_rows,
                 ranks=self.ranks,
                 **arguments,
             )

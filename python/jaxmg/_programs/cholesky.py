@@ -37,18 +37,19 @@ def posv(a, b, *, call: Call, x_spec=None):
     choice on an Auto one).
     """
     ranks, n = call.ranks, a.shape[1]
-    specs = x_spec, PartitionSpec(), call.matrix
+    placement = call.placement
+    specs = x_spec, PartitionSpec(), placement.spec
     if b.size == 0:
         return programs.auto(functools.partial(_nothing_solved, ranks), ranks, specs)(a, b)
 
     def solve(a, rhs):
-        plan = call.plan("posv", n, rhs.shape[0], a.dtype)
+        plan = call.plan("posv", n, rhs.shape[0], a.dtype, grid_rows=placement.grid_rows)
         rhs_spec, padded = distributed(rhs, plan, ranks)
         factor, x, info = programs.over_ranks(
             functools.partial(ffi.posv, call=plan, ranks=ranks),
             ranks,
-            (call.matrix, rhs_spec),
-            (call.matrix, rhs_spec, PartitionSpec(None)),
+            (placement.spec, rhs_spec),
+            (placement.spec, rhs_spec, PartitionSpec(None)),
         )(programs.pad_rows_to(a, ranks.padded_rows(n)), padded)
         return factor, x[: rhs.shape[0]], info[0]
 

@@ -124,11 +124,12 @@ def _syevd(a, *bounds, call: Call, uplo: int, wanted: Part, as_columns: bool = F
     """
     if uplo == LOWER:
         call = call.in_rows()
-    ranks, n, matrix = call.ranks, a.shape[1], call.matrix
+    ranks, n, matrix = call.ranks, a.shape[1], call.placement.spec
     if n == 0:
         specs = (matrix, *(PartitionSpec() for _ in bounds)), Aside(PartitionSpec(), None, matrix)
         return programs.auto(_nothing_decomposed, ranks, specs)(a, *bounds)
     options = dict(first=wanted.first, by_value=bool(bounds), as_columns=as_columns)
+    options["grid_rows"] = call.placement.grid_rows
     plan = call.plan("syevd", n, wanted.count, a.dtype, **options)
     if uplo == LOWER:
         a = row_blocks.from_triangle(a, upper=False, call=call)

@@ -41,6 +41,13 @@ def to_matrix(m, *, call: Call, spec=None):
     return programs.auto(lambda m: m[: m.shape[1]], call.ranks, spec)(m)
 
 
+def as_placed(m, *, call: Call):
+    """Return M, of which nothing but the sharding matters, where the call has A."""
+    if not call.placement.grid_rows:
+        return m
+    return programs.auto(lambda m: m, call.ranks, call.placement.spec)(m)
+
+
 def times(m, x, *, call: Call, x_spec=None, adjoint=False):
     """Return M x, or M^H x, for x (N,) or (N, k), with the sharding of x."""
     n = m.shape[1]

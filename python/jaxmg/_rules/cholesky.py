@@ -98,9 +98,9 @@ def _(call, x_spec, primals, tangents):
     if not is_zero(da):
         da = row_blocks.from_matrix(da, call=call)
     dx = solve(call, x_spec, data, _residual(call, x_spec, db, da, x))
-    # The factor in the place of A has A's sharding.
-    in_place = programs.auto(lambda m: m, call.ranks, call.matrix) if call.blocks else lambda m: m
-    return (x, info, in_place(data)), (dx, no_tangent(info), in_place(instantiated(da, data)))
+    # The factor takes the place of A, and has its sharding.
+    rest, d_rest = (row_blocks.as_placed(m, call=call) for m in (data, instantiated(da, data)))
+    return (x, info, rest), (dx, no_tangent(info), d_rest)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))

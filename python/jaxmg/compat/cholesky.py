@@ -19,7 +19,7 @@ from jaxmg._mesh.manual import in_shard_map
 from jaxmg._mesh.ranks import row_spec
 from jaxmg._mesh.specs import spec_on
 from jaxmg._programs import cholesky, row_blocks
-from jaxmg._programs.call import Call
+from jaxmg._programs.call import Call, Placement
 from jaxmg._rules import cholesky as rules
 from jaxmg.compat.arguments import Specs, Where, named_ranks, on_mesh, on_shards, status_of
 
@@ -346,7 +346,8 @@ def potri_symmetrize(a):
     """
     a = as_array(a, "a")
     check_square(a)
-    call = Call(ranks_of(a))
+    ranks = ranks_of(a)
+    call = Call(ranks, Placement.rows(ranks))
     (placed,) = placement.place_all(call.ranks, a)
     spec = spec_on(a, call.ranks.mesh) or row_spec(a.shape[0], call.ranks)
     return placement.keep_sharding(_symmetrized(placed, call=call, spec=spec), a)

@@ -6,7 +6,7 @@ from jax.sharding import PartitionSpec
 from jaxmg._arguments import ArgumentError, as_array, positive_int
 from jaxmg._mesh import placement, programs
 from jaxmg._native import ffi, loading
-from jaxmg._programs.call import Call
+from jaxmg._programs.call import Call, Placement
 from jaxmg.compat.arguments import Specs, named_ranks
 from jaxmg.compat.layout import calculate_padding
 
@@ -49,7 +49,7 @@ def cyclic_1d(a, T_A, mesh=None, in_specs=None, pad=True, *, matrix_specs=None):
     loading.require(ranks.platform)
     spec = ranks.rows if a.shape[0] % ranks.size == 0 else PartitionSpec()
     a = placement.place(a, "a", ranks, spec)
-    return _cyclic(a, call=Call(ranks, tile), pad=bool(pad))
+    return _cyclic(a, call=Call(ranks, Placement.rows(ranks), tile), pad=bool(pad))
 
 
 @programs.program("pad")
