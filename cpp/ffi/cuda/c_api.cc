@@ -1,4 +1,4 @@
-// What `python -m jaxmg doctor` asks the CUDA library. Structs mirror those in python/jaxmg/_native.py; each function
+// What `python -m jaxmg doctor` asks the CUDA library. Structs mirror those in python/jaxmg/_native/cuda.py; each function
 // returns 0, or 1 with the reason in `message`.
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
