@@ -59,6 +59,12 @@ inline std::int64_t preferred_depth(std::int64_t n) {
   return n > 98304 ? 4096 : n > 49152 ? 2048 : n > 4096 ? 1024 : 512;
 }
 
+// Columns of a panel that the vendor's getrf factors at once, of those of a tile. cuSOLVER's takes 0.86 ms for 65536 x
+// 128 and 4.9 ms for 65536 x 512, hence more than products would; for 16384 rows 0.57 and 2.5 ms (H100, f64).
+inline std::int64_t lu_leaf(Platform platform, std::int64_t tile) {
+  return platform == Platform::cuda ? std::min<std::int64_t>(tile, 128) : tile;
+}
+
 // A routine R may have
 //   static constexpr bool factors = true;     diagonal blocks are factored, by the vendor's potrf
 //   static std::int64_t preferred_depth(n)    another depth than above
