@@ -27,7 +27,7 @@ struct Gesv {
 
     Workspace(Arena arena, const Problem& q, const Plan& plan)
         : memory(arena, q.layout(plan.tile)),
-          getrf(memory.stage<GetrfWorkspace<T>>(q.layout(plan.tile), lu_leaf(q.platform, plan.tile), plan.slots)),
+          getrf(memory.stage<GetrfWorkspace<T>>(q.layout(plan.tile), lu_leaf(q, plan.tile), plan.slots)),
           solve(memory.stage<LuSolveWorkspace<T>>(q, plan)) {
       memory.deal<T>(q.layout(plan.tile));
     }

@@ -48,7 +48,7 @@ struct Getrf {
 
     Workspace(Arena arena, const Problem& q, const Plan& plan)
         : memory(arena, q.layout(plan.tile)),
-          getrf(memory.stage<GetrfWorkspace<T>>(q.layout(plan.tile), lu_leaf(q.platform, plan.tile), plan.slots)) {
+          getrf(memory.stage<GetrfWorkspace<T>>(q.layout(plan.tile), lu_leaf(q, plan.tile), plan.slots)) {
       memory.deal<T>(q.layout(plan.tile));
     }
     std::int64_t bytes() const { return memory.bytes(); }
