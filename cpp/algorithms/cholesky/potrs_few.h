@@ -39,10 +39,7 @@ class PotrsFew {
   PotrsFew(E& engine, const TileColumns& layout, MatrixView<T> a, MatrixView<T> x, PotrsFewWorkspace<T>& workspace)
       : e_(engine), layout_(layout), a_{layout, a, engine.rank()}, x_(x), w_(workspace) {}
 
-  void run() {
-    forward();
-    backward();
-  }
+  void run();
 
   // L Y = B. On return X holds Y in the rows of own tiles; other rows still hold B.
   void forward() {
@@ -170,5 +167,12 @@ class PotrsFew {
   MatrixView<T> x_;
   PotrsFewWorkspace<T>& w_;
 };
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E>
+void PotrsFew<T, E>::run() {
+  forward();
+  backward();
+}
 
 }  // namespace jaxmg

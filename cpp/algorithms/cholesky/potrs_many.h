@@ -51,10 +51,7 @@ class PotrsMany {
         columns_(block_columns(layout, depth)),
         ring_(engine, workspace.panels.size()) {}
 
-  void run() {
-    forward();
-    backward();
-  }
+  void run();
 
   // L Y = B, Y in place of B.  X_o = L_oo^-1 X_o; X_below = X_below - L_below,o X_o.
   void forward() {
@@ -129,5 +126,12 @@ class PotrsMany {
   std::vector<BlockColumn> columns_;
   SlotRing<E> ring_;
 };
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E>
+void PotrsMany<T, E>::run() {
+  forward();
+  backward();
+}
 
 }  // namespace jaxmg
