@@ -17,6 +17,7 @@
 #include "algorithms/eigen/divide_and_conquer.h"
 #include "algorithms/eigen/syevd.h"
 
+// NOLINTBEGIN(bugprone-macro-parentheses): arguments are types and keywords.
 #define JAXMG_CHOLESKY(declare, E, T)     \
   declare template class Potrf<T, E>;     \
   declare template class PotrsFew<T, E>;  \
@@ -45,3 +46,4 @@
   JAXMG_FOR_ALL_SCALARS(JAXMG_CHOLESKY, declare, E) \
   JAXMG_FOR_ALL_SCALARS(JAXMG_EIGEN, declare, E)    \
   JAXMG_FOR_REAL_SCALARS(JAXMG_TRIDIAGONAL, declare, E)
+// NOLINTEND(bugprone-macro-parentheses)
