@@ -75,26 +75,7 @@ class Potrf {
         info_(info),
         columns_(block_columns(layout, depth)) {}
 
-  void run() {
-    if (e_.size() == 1) {
-      const auto a = a_.columns.block(0, 0, layout_.order(), layout_.order());
-      e_.potrf(Lane::panel, a, w_.failed);
-      e_.check_factor(Lane::panel, a, w_.failed, 0, info_);
-      e_.trsm(Lane::panel, Side::left, Uplo::lower, Op::none, Diag::non_unit, a, rhs_);
-    } else {
-      steps_.resize(columns_.size());
-      for (std::size_t o = 0; o < columns_.size(); ++o) {
-        factor_diagonal(o);
-        solve_near(o);
-        solve_mid(o);
-        solve_far(o);
-        write_back(o);
-        update_others(o);
-        solve_rhs(o);
-      }
-    }
-    e_.join();
-  }
+  void run();
 
  private:
   using Event = typename E::Event;
@@ -298,5 +279,28 @@ class Potrf {
   std::vector<BlockColumn> columns_;
   std::vector<Step> steps_;
 };
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E> && CholeskyOps<E, T>
+void Potrf<T, E>::run() {
+  if (e_.size() == 1) {
+    const auto a = a_.columns.block(0, 0, layout_.order(), layout_.order());
+    e_.potrf(Lane::panel, a, w_.failed);
+    e_.check_factor(Lane::panel, a, w_.failed, 0, info_);
+    e_.trsm(Lane::panel, Side::left, Uplo::lower, Op::none, Diag::non_unit, a, rhs_);
+  } else {
+    steps_.resize(columns_.size());
+    for (std::size_t o = 0; o < columns_.size(); ++o) {
+      factor_diagonal(o);
+      solve_near(o);
+      solve_mid(o);
+      solve_far(o);
+      write_back(o);
+      update_others(o);
+      solve_rhs(o);
+    }
+  }
+  e_.join();
+}
 
 }  // namespace jaxmg

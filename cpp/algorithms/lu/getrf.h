@@ -73,24 +73,7 @@ class Getrf {
         info_(info),
         ring_(engine, workspace.panels.size()) {}
 
-  void run() {
-    const std::int64_t n = layout_.order();
-    if (e_.size() == 1) {
-      const auto a = a_.columns.block(0, 0, n, n);
-      e_.getrf(Lane::panel, a, 0, pivots_, w_.scratch);
-      e_.check_pivots(Lane::panel, a, 0, info_);
-    } else {
-      steps_.resize(static_cast<std::size_t>(layout_.count()));
-      for (std::int64_t t = 0; t < layout_.count(); ++t) {
-        factor(t);
-        update_next(t);
-        update_others(t);
-      }
-      e_.join();
-      permute_left();
-    }
-    e_.join();
-  }
+  void run();
 
  private:
   using Event = typename E::Event;
@@ -220,5 +203,26 @@ class Getrf {
   SlotRing<E> ring_;
   std::vector<Step> steps_;
 };
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E> && LuOps<E, T>
+void Getrf<T, E>::run() {
+  const std::int64_t n = layout_.order();
+  if (e_.size() == 1) {
+    const auto a = a_.columns.block(0, 0, n, n);
+    e_.getrf(Lane::panel, a, 0, pivots_, w_.scratch);
+    e_.check_pivots(Lane::panel, a, 0, info_);
+  } else {
+    steps_.resize(static_cast<std::size_t>(layout_.count()));
+    for (std::int64_t t = 0; t < layout_.count(); ++t) {
+      factor(t);
+      update_next(t);
+      update_others(t);
+    }
+    e_.join();
+    permute_left();
+  }
+  e_.join();
+}
 
 }  // namespace jaxmg

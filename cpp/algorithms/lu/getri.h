@@ -72,12 +72,7 @@ class Getri {
         w_(workspace),
         ring_(engine, workspace.panels.size()) {}
 
-  void run() {
-    invert(Uplo::lower, Diag::unit);
-    invert(Uplo::upper, Diag::non_unit);
-    multiply();
-    interchange_columns();
-  }
+  void run();
 
  private:
   std::vector<Span> own(std::int64_t first, std::int64_t last) const { return layout_.spans(e_.rank(), first, last); }
@@ -203,5 +198,14 @@ class Getri {
   GetriWorkspace<T>& w_;
   SlotRing<E> ring_;
 };
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E> && LuOps<E, T>
+void Getri<T, E>::run() {
+  invert(Uplo::lower, Diag::unit);
+  invert(Uplo::upper, Diag::non_unit);
+  multiply();
+  interchange_columns();
+}
 
 }  // namespace jaxmg

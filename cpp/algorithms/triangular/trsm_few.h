@@ -42,17 +42,7 @@ class TrsmFew {
 
   // Of B every rank must hold all rows or those of its own tiles. On return X is in the rows of own tiles; with a
   // transpose in all rows.
-  void solve(const TriangularSystem& system) {
-    if (e_.size() == 1) {
-      const auto factor = a_.columns.block(0, 0, layout_.order(), layout_.order());
-      e_.trsm(Lane::panel, Side::left, system.uplo, system.op, system.diag, factor, x_);
-    } else if (system.op == Op::none) {
-      solve_by_columns(system);
-    } else {
-      solve_by_dot_products(system);
-    }
-    e_.join();
-  }
+  void solve(const TriangularSystem& system);
 
   // Broadcasts the rows of all tiles from their owners.
   void share() {
@@ -170,5 +160,19 @@ class TrsmFew {
   MatrixView<T> x_;
   TrsmFewWorkspace<T>& w_;
 };
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E>
+void TrsmFew<T, E>::solve(const TriangularSystem& system) {
+  if (e_.size() == 1) {
+    const auto factor = a_.columns.block(0, 0, layout_.order(), layout_.order());
+    e_.trsm(Lane::panel, Side::left, system.uplo, system.op, system.diag, factor, x_);
+  } else if (system.op == Op::none) {
+    solve_by_columns(system);
+  } else {
+    solve_by_dot_products(system);
+  }
+  e_.join();
+}
 
 }  // namespace jaxmg

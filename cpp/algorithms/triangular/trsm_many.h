@@ -52,40 +52,7 @@ class TrsmMany {
         ring_(engine, workspace.panels.size()) {}
 
   // X_o = op(F_oo)^-1 X_o; then X_s = X_s - op(F)_so X_o for all later s.
-  void solve(const TriangularSystem& system) {
-    const std::size_t count = columns_.size();
-    ring_.restart();
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::size_t slot = ring_.slot(i);
-      const BlockColumn& column = columns_[system.ascending() ? i : count - 1 - i];
-      const auto diagonal = w_.diagonals[slot].block(0, 0, column.width(), column.width());
-      ring_.await(Lane::rows, i);
-      std::vector<Block> broadcast;
-      send_diagonal(system, column, diagonal, broadcast);
-      if (system.op == Op::none) {
-        send_block_column(later(system, column), column, w_.panels[slot], broadcast);
-      } else {
-        send_block_row(system, column, w_.block_rows[slot], broadcast);
-      }
-      e_.exchange(Lane::rows, broadcast);
-      e_.wait(Lane::panel, e_.record(Lane::rows));
-      const auto solved = rows(column.begin, column.end);
-      e_.trsm(Lane::panel, Side::left, system.uplo, system.op, system.diag, diagonal, solved);
-      e_.wait(Lane::bulk, e_.record(Lane::panel));
-      const auto [near, far] = parts(system, i);
-      ring_.update(i, near, far, [&](Lane lane, std::int64_t begin, std::int64_t end) {
-        if (system.op == Op::none) {
-          w_.panels[slot].pieces(begin, end, 0, column.width(), [&](std::int64_t row, MatrixView<T> f) {
-            e_.gemm(lane, Op::none, Op::none, T(-1), f, solved, rows(row, row + f.rows));
-          });
-        } else {
-          e_.gemm(lane, system.op, Op::none, T(-1), w_.block_rows[slot].block(0, begin, column.width(), end - begin),
-                  solved, rows(begin, end));
-        }
-      });
-    }
-    e_.join();
-  }
+  void solve(const TriangularSystem& system);
 
  private:
   struct Parts {
@@ -152,5 +119,42 @@ class TrsmMany {
   std::vector<BlockColumn> columns_;
   SlotRing<E> ring_;
 };
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E>
+void TrsmMany<T, E>::solve(const TriangularSystem& system) {
+  const std::size_t count = columns_.size();
+  ring_.restart();
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t slot = ring_.slot(i);
+    const BlockColumn& column = columns_[system.ascending() ? i : count - 1 - i];
+    const auto diagonal = w_.diagonals[slot].block(0, 0, column.width(), column.width());
+    ring_.await(Lane::rows, i);
+    std::vector<Block> broadcast;
+    send_diagonal(system, column, diagonal, broadcast);
+    if (system.op == Op::none) {
+      send_block_column(later(system, column), column, w_.panels[slot], broadcast);
+    } else {
+      send_block_row(system, column, w_.block_rows[slot], broadcast);
+    }
+    e_.exchange(Lane::rows, broadcast);
+    e_.wait(Lane::panel, e_.record(Lane::rows));
+    const auto solved = rows(column.begin, column.end);
+    e_.trsm(Lane::panel, Side::left, system.uplo, system.op, system.diag, diagonal, solved);
+    e_.wait(Lane::bulk, e_.record(Lane::panel));
+    const auto [near, far] = parts(system, i);
+    ring_.update(i, near, far, [&](Lane lane, std::int64_t begin, std::int64_t end) {
+      if (system.op == Op::none) {
+        w_.panels[slot].pieces(begin, end, 0, column.width(), [&](std::int64_t row, MatrixView<T> f) {
+          e_.gemm(lane, Op::none, Op::none, T(-1), f, solved, rows(row, row + f.rows));
+        });
+      } else {
+        e_.gemm(lane, system.op, Op::none, T(-1), w_.block_rows[slot].block(0, begin, column.width(), end - begin),
+                solved, rows(begin, end));
+      }
+    });
+  }
+  e_.join();
+}
 
 }  // namespace jaxmg

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "algorithms/cuda/instances.h"
 #include "comm/process_links.h"
 #include "engine/cuda/check.h"
 #include "engine/cuda/with_engine.h"

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "algorithms/host/instances.h"
 #include "comm/process_links.h"
 #include "engine/host/with_engine.h"
 #include "ffi/c_api.h"
