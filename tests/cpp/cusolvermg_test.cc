@@ -75,8 +75,8 @@ class LapackSession {
  public:
   void open(const std::vector<int>& devices) { devices_ = devices.size(); }
 
-  void potrf(DealtColumns& a, DealtWorkspace& work) {
-    begin(work);
+  void potrf(DealtColumns& a, VendorWorkspace& work) {
+    if (!begin(work)) return;
     each(a, [&]<class T>() {
       auto l = collect<T>(a);
       info_ = lapack_potrf(l);
@@ -84,8 +84,8 @@ class LapackSession {
     });
   }
 
-  void potrs(DealtColumns& a, DealtColumns& b, DealtWorkspace& work) {
-    begin(work);
+  void potrs(DealtColumns& a, DealtColumns& b, VendorWorkspace& work) {
+    if (!begin(work)) return;
     each(a, [&]<class T>() {
       auto x = collect<T>(b);
       lapack_potrs(lower_triangle(collect<T>(a)), x);
@@ -93,8 +93,8 @@ class LapackSession {
     });
   }
 
-  void potri(DealtColumns& a, DealtWorkspace& work) {
-    begin(work);
+  void potri(DealtColumns& a, VendorWorkspace& work) {
+    if (!begin(work)) return;
     each(a, [&]<class T>() {
       auto x = identity<T>(a.rows);
       lapack_potrs(lower_triangle(collect<T>(a)), x);
@@ -102,8 +102,8 @@ class LapackSession {
     });
   }
 
-  void syevd(DealtColumns& a, bool vectors, DealtWorkspace& work) {
-    begin(work);
+  void syevd(DealtColumns& a, bool vectors, VendorWorkspace& work) {
+    if (!begin(work)) return;
     each(a, [&]<class T>() {
       auto z = widened(collect<T>(a));
       const auto w = decompose(z);
@@ -120,11 +120,12 @@ class LapackSession {
   const std::byte* eigenvalues() const { return values_.data(); }
 
  private:
-  void begin(DealtWorkspace& work) {
+  bool begin(VendorWorkspace& work) {
     info_ = 0;
-    ASSERT_GE(work.bytes, library_bytes);
-    ASSERT_EQ(work.parts.size(), devices_);
+    if (!work.suffices("LAPACK", library_bytes)) return false;
+    EXPECT_EQ(work.parts.size(), devices_);
     for (void* const part : work.parts) std::fill_n(static_cast<std::byte*>(part), work.bytes, std::byte{0xff});
+    return true;
   }
 
   template <class Function>
@@ -174,9 +175,12 @@ class LapackSession {
 };
 
 struct LapackForAll {
-  template <class Call>
-  static std::int64_t bytes(const Call&) {
-    return library_bytes;
+  template <class R, class T>
+  static std::int64_t bytes(const CallOf<R, T>& call) {
+    LapackSession session;
+    const std::int64_t needed = R::library_bytes(session, call.problem, call.plan, {});
+    EXPECT_EQ(needed, library_bytes);
+    return needed;
   }
 };
 

@@ -18,21 +18,8 @@ class CollectingSolver {
   explicit CollectingSolver(HostEngine& engine) : e_(engine) {}
 
   template <class T>
-  std::int64_t potrf_bytes(const BlockCyclicMatrix<T>&) const {
-    return 100;
-  }
-  template <class T>
-  std::int64_t potrs_bytes(const BlockCyclicMatrix<T>&, const BlockCyclicMatrix<T>&) const {
-    return 1000;
-  }
-  template <class T>
-  std::int64_t syevd_bytes(const BlockCyclicMatrix<T>&, Real<T>*, const BlockCyclicMatrix<T>&, bool) const {
-    return 300;
-  }
-
-  template <class T>
-  std::int32_t potrf(const BlockCyclicMatrix<T>& a, MemoryRegion workspace) {
-    use(workspace, potrf_bytes(a));
+  std::int32_t potrf(const BlockCyclicMatrix<T>& a, VendorWorkspace& workspace) {
+    if (!use(workspace, 100)) return 0;
     Matrix<T> whole = collect(a);
     const Matrix<T> before = whole;
     const int info = lapack_potrf(whole);
@@ -41,8 +28,8 @@ class CollectingSolver {
     return info;
   }
   template <class T>
-  std::int32_t potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b, MemoryRegion workspace) {
-    use(workspace, potrs_bytes(a, b));
+  std::int32_t potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b, VendorWorkspace& workspace) {
+    if (!use(workspace, 1000)) return 0;
     Matrix<T> x = collect(b);
     lapack_potrs(collect(a), x);
     keep(x, b);
@@ -50,8 +37,8 @@ class CollectingSolver {
   }
   template <class T>
   std::int32_t syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors,
-                     MemoryRegion workspace) {
-    use(workspace, syevd_bytes(a, w, z, vectors));
+                     VendorWorkspace& workspace) {
+    if (!use(workspace, 300)) return 0;
     const Matrix<T> whole = collect(a);
     HostRanks alone(1);
     const auto found = eigen(alone, whole, eigen_shape(whole.rows(), 1, whole.rows(), 4, 1), vectors);
@@ -62,9 +49,10 @@ class CollectingSolver {
 
  private:
   // All of the workspace that was asked for is written to.
-  static void use(MemoryRegion workspace, std::int64_t bytes) {
-    EXPECT_GE(workspace.bytes, bytes);
-    std::fill_n(workspace.base, bytes, std::byte{0xff});
+  static bool use(VendorWorkspace& workspace, std::int64_t bytes) {
+    if (!workspace.suffices("LAPACK", bytes)) return false;
+    std::fill_n(static_cast<std::byte*>(workspace.parts.front()), bytes, std::byte{0xff});
+    return true;
   }
   template <class T>
   Matrix<T> collect(const BlockCyclicMatrix<T>& a) {

@@ -11,6 +11,7 @@
 #include "core/scalar.h"
 #include "layout/tile_columns.h"
 #include "vendor/cusolvermg/dealt_columns.h"
+#include "vendor/workspace.h"
 
 namespace jaxmg {
 
@@ -39,26 +40,21 @@ class CusolverMgCall {
   std::int32_t run(Work&& work) {
     engine_.on_behalf_of_all([&] {
       session_->open(engine_.devices());
-      DealtColumns a = dealt(a_, layout_.order(), layout_.tile());
-      DealtWorkspace memory{parts(workspace_.take<std::byte>(0)), workspace_.left()};
+      DealtColumns a{ScalarTraits<T>::type, a_.rows, layout_.order(), layout_.tile(), parts(a_.data)};
+      VendorWorkspace memory{parts(workspace_.take<std::byte>(0)), workspace_.left()};
       work(*session_, a, memory);
     });
     return session_->info();
   }
 
-  // A matrix of which each rank has its part at the address of `part`.
-  DealtColumns dealt(MatrixView<T> part, std::int64_t columns, std::int64_t block) const {
-    return {ScalarTraits<T>::type, part.rows, columns, block, parts(part.data)};
-  }
-
- private:
-  template <class Element>
-  std::vector<void*> parts(Element* own) const {
+  // Where each rank has what this one has at `own`.
+  std::vector<void*> parts(auto* own) const {
     std::vector<void*> all;
     for (int r = 0; r < engine_.size(); ++r) all.push_back(engine_.address_on(r, own));
     return all;
   }
 
+ private:
   E& engine_;
   TileColumns layout_;
   MatrixView<T> a_;

@@ -15,9 +15,4 @@ struct DealtColumns {
   std::vector<void*> parts;  // of each rank, the leading dimension being `rows`
 };
 
-struct DealtWorkspace {
-  std::vector<void*> parts;
-  std::int64_t bytes;  // on each rank
-};
-
 }  // namespace jaxmg

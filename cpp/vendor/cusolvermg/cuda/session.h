@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "vendor/cusolvermg/dealt_columns.h"
+#include "vendor/workspace.h"
 
 namespace jaxmg::cuda {
 
@@ -58,18 +59,12 @@ class CusolverMgSession {
   // Comes before all else; does nothing when it is called again.
   void open(const std::vector<int>& devices);
 
-  // Bytes of workspace on each device.
-  std::int64_t potrf_bytes(DealtColumns& a);
-  std::int64_t potrs_bytes(DealtColumns& a, DealtColumns& b);
-  std::int64_t potri_bytes(DealtColumns& a);
-  std::int64_t syevd_bytes(DealtColumns& a, bool vectors);
-
   // LAPACK's routines, of the lower triangle; they return when the devices are done. Of syevd the eigenvectors take the
   // place of A.
-  void potrf(DealtColumns& a, DealtWorkspace& work);
-  void potrs(DealtColumns& a, DealtColumns& b, DealtWorkspace& work);
-  void potri(DealtColumns& a, DealtWorkspace& work);
-  void syevd(DealtColumns& a, bool vectors, DealtWorkspace& work);
+  void potrf(DealtColumns& a, VendorWorkspace& work);
+  void potrs(DealtColumns& a, DealtColumns& b, VendorWorkspace& work);
+  void potri(DealtColumns& a, VendorWorkspace& work);
+  void syevd(DealtColumns& a, bool vectors, VendorWorkspace& work);
 
   // LAPACK's info of the last one.
   int info() const { return info_; }
@@ -77,7 +72,10 @@ class CusolverMgSession {
   const std::byte* eigenvalues() const { return eigenvalues_.data(); }
 
  private:
-  void finish(cusolverStatus_t status, const char* routine);
+  // Measures, or calls, a function of the library that is named `routine`; `size` has the same arguments.
+  template <class Size, class Function, class... Arguments>
+  void call(const char* routine, ScalarType type, VendorWorkspace& work, Size size, Function function,
+            Arguments... arguments);
 
   cusolverMgHandle_t handle_ = nullptr;
   cudaLibMgGrid_t grid_ = nullptr;

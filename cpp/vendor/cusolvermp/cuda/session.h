@@ -13,13 +13,13 @@
 #include <utility>
 #include <vector>
 
-#include "comm/block.h"
 #include "comm/gathering.h"
 #include "core/scalar.h"
 #include "engine/cuda/cuda_engine.h"
 #include "engine/cuda/team.h"
 #include "layout/block_cyclic.h"
 #include "vendor/cusolvermp/cuda/library.h"
+#include "vendor/workspace.h"
 
 namespace jaxmg::cuda {
 
@@ -40,25 +40,17 @@ class CusolverMp final : public Resident {
     timeout_ = timeout;
   }
 
-  // Bytes of workspace on the device, the same on all ranks or not. Pointers have to be some, but are not followed.
+  // They return LAPACK's info when the work is done. A workspace that measures gets bytes on the device, the same on
+  // all ranks or not; then pointers have to be some, but are not followed. A = L L^H.
   template <class T>
-  std::int64_t potrf_bytes(const BlockCyclicMatrix<T>& a);
-  template <class T>
-  std::int64_t potrs_bytes(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b);
-  template <class T>
-  std::int64_t syevd_bytes(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors);
-
-  // They return LAPACK's info when the work is done.
-  // A = L L^H.
-  template <class T>
-  std::int32_t potrf(const BlockCyclicMatrix<T>& a, MemoryRegion workspace);
+  std::int32_t potrf(const BlockCyclicMatrix<T>& a, VendorWorkspace& workspace);
   // L L^H X = B, in place of B.
   template <class T>
-  std::int32_t potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b, MemoryRegion workspace);
+  std::int32_t potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b, VendorWorkspace& workspace);
   // A = Z diag(w) Z^H, w on every rank; Z is not written unless vectors are wanted. A is lost.
   template <class T>
   std::int32_t syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors,
-                     MemoryRegion workspace);
+                     VendorWorkspace& workspace);
 
   // After an error: kernels no longer wait for other ranks.
   void abandon() noexcept override;
@@ -67,25 +59,15 @@ class CusolverMp final : public Resident {
   using Library = CusolverMpLibrary;
 
   class Description;  // of a matrix, as long as it lives
-  struct Bytes {
-    std::size_t device, host;
-  };
 
   Library::Grid grid(ProcessGrid shape);
   template <class T>
   Description describe(const BlockCyclicMatrix<T>& a);
-  template <class T>
-  Bytes potrf_sizes(const BlockCyclicMatrix<T>& a, const Description& of_a);
-  template <class T>
-  Bytes potrs_sizes(const BlockCyclicMatrix<T>& a, const Description& of_a, const BlockCyclicMatrix<T>& b,
-                    const Description& of_b);
-  template <class T>
-  Bytes syevd_sizes(char* job, const BlockCyclicMatrix<T>& a, const Description& of_a, Real<T>* w,
-                    const BlockCyclicMatrix<T>& z, const Description& of_z);
-  static std::int64_t with_info(Bytes bytes);
-  // Calls function(memory, bytes, info) and waits for what it enqueues.
-  template <class Function>
-  std::int32_t run(const char* what, Bytes bytes, MemoryRegion workspace, Function&& function);
+  // Measures, or calls, a function of the library that is named `routine`, and waits for what it enqueues; `size` has
+  // the same arguments.
+  template <class Size, class Function, class... Arguments>
+  std::int32_t call(const char* routine, VendorWorkspace& workspace, Size size, Function function,
+                    Arguments... arguments);
   void wait();
 
   const Library& library_;
