@@ -40,16 +40,17 @@ class CusolverMgCall {
   std::int32_t run(Work&& work) {
     engine_.on_behalf_of_all([&] {
       session_->open(engine_.devices());
-      DealtColumns a{ScalarTraits<T>::type, a_.rows, layout_.order(), layout_.tile(), parts(a_.data)};
-      VendorWorkspace memory{parts(workspace_.take<std::byte>(0)), workspace_.left()};
+      DealtColumns a{ScalarTraits<T>::type, a_.rows, layout_.order(), layout_.tile(), parts<void>(a_.data)};
+      VendorWorkspace memory{parts<void>(workspace_.take<std::byte>(0)), workspace_.left()};
       work(*session_, a, memory);
     });
     return session_->info();
   }
 
   // Where each rank has what this one has at `own`.
-  std::vector<void*> parts(auto* own) const {
-    std::vector<void*> all;
+  template <class Element>
+  std::vector<Element*> parts(Element* own) const {
+    std::vector<Element*> all;
     for (int r = 0; r < engine_.size(); ++r) all.push_back(engine_.address_on(r, own));
     return all;
   }

@@ -24,7 +24,7 @@ struct CusolverMgFactorization : CusolverMgSystem<R, Dealing> {
                      typename Base::template Workspace<T>& w, MatrixView<T> a, MatrixView<T> x) {
     const TileColumns layout = q.layout(plan.tile);
     redistribute(engine, layout, a, w.shared(), false);
-    const std::int32_t failed = Base::call_library(engine, q, plan, w, a, x);
+    const std::int32_t failed = Base::call_library(engine, q, plan, w, w.fetch(engine, a), x);
     w.put_back(engine, a);
     // NaN may pass for a pivot there.
     check_diagonal(engine, layout, a, w, failed > 0 ? failed : no_failure);
@@ -34,7 +34,7 @@ struct CusolverMgFactorization : CusolverMgSystem<R, Dealing> {
 template <>
 struct Served<CusolverMg, routines::Potrf> : CusolverMgFactorization<routines::Potrf> {
   static double seconds(const CusolverMgCost& cost, const Problem& q) { return cost.potrf(q.n); }
-  static void call(auto& session, DealtColumns& a, DealtColumns&, VendorWorkspace& memory) { session.potrf(a, memory); }
+  static void call(auto& session, DealtOperands& on, VendorWorkspace& memory) { session.potrf(on.a, memory); }
 
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
@@ -49,9 +49,9 @@ struct Served<CusolverMg, routines::Posv> : CusolverMgFactorization<routines::Po
   static double seconds(const CusolverMgCost& cost, const Problem& q) {
     return cost.potrf(q.n) + cost.potrs(q.n, q.nrhs);
   }
-  static void call(auto& session, DealtColumns& a, DealtColumns& b, VendorWorkspace& memory) {
-    session.potrf(a, memory);
-    if (session.info() == 0) session.potrs(a, b, memory);
+  static void call(auto& session, DealtOperands& on, VendorWorkspace& memory) {
+    session.potrf(on.a, memory);
+    if (session.info() == 0) session.potrs(on.a, on.b, memory);
   }
 
   template <class T, class E>
@@ -70,15 +70,13 @@ struct Served<CusolverMg, routines::Potrs> : CusolverMgSystem<routines::Potrs> {
     return CusolverMgSystem::plan(q);
   }
   static double seconds(const CusolverMgCost& cost, const Problem& q) { return cost.potrs(q.n, q.nrhs); }
-  static void call(auto& session, DealtColumns& a, DealtColumns& b, VendorWorkspace& memory) {
-    session.potrs(a, b, memory);
-  }
+  static void call(auto& session, DealtOperands& on, VendorWorkspace& memory) { session.potrs(on.a, on.b, memory); }
 
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> x,
                   MatrixView<T> factor) {
     check_diagonal(engine, q.layout(plan.tile), factor, w);
-    call_library<T>(engine, q, plan, w, factor, x);
+    call_library<T>(engine, q, plan, w, w.fetch(engine, factor), x);
     share_solution(engine, plan, x);
     conclude(engine, x, w.failed, w);
   }
@@ -87,14 +85,14 @@ struct Served<CusolverMg, routines::Potrs> : CusolverMgSystem<routines::Potrs> {
 template <>
 struct Served<CusolverMg, routines::Potri> : CusolverMgSystem<routines::Potri, MirrorWorkspace, Dealing> {
   static double seconds(const CusolverMgCost& cost, const Problem& q) { return cost.potri(q.n); }
-  static void call(auto& session, DealtColumns& a, DealtColumns&, VendorWorkspace& memory) { session.potri(a, memory); }
+  static void call(auto& session, DealtOperands& on, VendorWorkspace& memory) { session.potri(on.a, memory); }
 
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a) {
     const TileColumns layout = q.layout(plan.tile);
     // The factor is overwritten, so its failures are found before.
     check_diagonal(engine, layout, a, w);
-    call_library<T>(engine, q, plan, w, a, {});
+    call_library<T>(engine, q, plan, w, w.fetch(engine, a), {});
     w.put_back(engine, a);
     mirror(engine, layout, plan.depth, a, w);
     redistribute(engine, layout, a, w.shared(), true);

@@ -53,7 +53,7 @@ struct CusolverMgWorkspace : BlockCyclicCopy<T>, Staged<Stages...> {
 };
 
 // A linear system or a factorisation R, in the tiles of our own routine. What it calls of the library, in order, says
-//   call(session, a, b, memory)     b: right-hand sides, if any
+//   call(session, operands, memory)
 template <class R, template <class> class... Stages>
 struct CusolverMgSystem {
   using Problem = typename R::Problem;
@@ -78,20 +78,23 @@ struct CusolverMgSystem {
   static std::int64_t library_bytes(auto& session, const Problem& q, const Plan& plan,
                                     const std::vector<void*>& parts) {
     VendorWorkspace measure;
-    DealtColumns a{q.type, q.n, q.n, plan.tile, parts}, b = right_hand_sides(q, plan, parts);
-    Self::call(session, a, b, measure);
+    DealtOperands operands{{q.type, q.n, q.n, plan.tile, parts}, right_hand_sides(q, plan, parts), {}};
+    for (void* const part : parts) operands.pivots.push_back(static_cast<std::int32_t*>(part));
+    Self::call(session, operands, measure);
     return measure.bytes;
   }
 
  protected:
-  // The calls of the library on a dealt matrix, which is in `w` then. Returns LAPACK's info of the last one.
+  // The calls of the library on a block-cyclic matrix. Returns LAPACK's info of the last one.
   template <class T, class E>
   static std::int32_t call_library(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
-                                   MatrixView<T> x) {
-    CusolverMgCall<T, E> library(engine, w.layout, w.fetch(engine, a), w.shared());
+                                   MatrixView<T> x, std::int32_t* pivots = nullptr) {
+    CusolverMgCall<T, E> library(engine, block_cyclic(q.layout(plan.tile)), a, w.shared());
     return library.run([&](auto& session, auto& matrix, auto& memory) {
-      DealtColumns b = right_hand_sides(q, plan, x.empty() ? std::vector<void*>{} : library.parts(x.data));
-      Self::call(session, matrix, b, memory);
+      DealtOperands operands{matrix, {}, {}};
+      if (!x.empty()) operands.b = right_hand_sides(q, plan, library.template parts<void>(x.data));
+      if (pivots != nullptr) operands.pivots = library.parts(pivots);
+      Self::call(session, operands, memory);
     });
   }
 

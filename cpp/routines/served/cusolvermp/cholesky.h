@@ -12,8 +12,8 @@ namespace jaxmg {
 
 // Finds failures of a factor, of which the solver has found one in minor `found`, if any: NaN and infinite pivots show
 // on the diagonal, if nowhere else.
-template <class T, class E>
-void check_block_cyclic_factor(E& engine, const BlockCyclicSystem<T>& w, std::int32_t found) {
+template <class E>
+void check_block_cyclic_factor(E& engine, const auto& w, std::int32_t found) {
   const int rank = engine.rank();
   engine.set_info(Lane::panel, w.common.info + rank, found > 0 ? found : no_failure);
   engine.set_info(Lane::panel, w.common.failed, 0);
@@ -32,7 +32,7 @@ template <>
 struct Served<CusolverMp, routines::Potrf> : CusolverMpRoutine<routines::Potrf, SquareProblem, GridPlan> {
   using Buffers = Signature<InOut<Shard>, Out<Info>>;
   template <class T>
-  using Workspace = BlockCyclicSystem<T>;
+  using Workspace = BlockCyclicSystem<T, Dealing<T>>;
 
   static Planned<Plan> plan(const Problem& q) {
     require(!q.in_blocks(), "a factor that is kept is made from rows of A");
@@ -52,7 +52,7 @@ struct Served<CusolverMp, routines::Potrf> : CusolverMpRoutine<routines::Potrf, 
     check_block_cyclic_factor(engine, w, call_solver<T>(engine, q, w));
     move(engine, w.a, shards);
     engine.join();
-    redistribute(engine, q.layout(plan.tile), a, w.shared.rest(), false);
+    redistribute(engine, q.layout(plan.tile), a, w.shared.shared(), false);
     w.conclude(engine, a, info.data);
   }
 };

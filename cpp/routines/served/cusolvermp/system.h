@@ -11,10 +11,10 @@
 namespace jaxmg {
 
 // A, B and the rest of the workspace, which is the solver's own: the planner does not know its size.
-template <class T>
+template <class T, class... Stages>
 struct BlockCyclicSystem {
   SolverWorkspace common;
-  Arena shared;  // where the matrices begin: a factor is dealt in their place
+  StagedArena shared;  // the matrices and, before or after them, what `Stages` need
   BlockCyclicMatrix<T> a, b;
   Arena rest;
 
@@ -24,11 +24,9 @@ struct BlockCyclicSystem {
         a(BlockCyclic(q.n, q.n, plan.block, plan.block, q.grid()), arena),
         b(BlockCyclic(q.n, all_columns(q, plan), plan.block, plan.block, q.grid()), arena),
         rest(arena) {
-    Arena dealing = shared;
-    if constexpr (!requires { plan.distributed_rhs; }) Dealing<T>(dealing, q, plan);
-    bytes_ = std::max(rest.used(), dealing.used());
+    (shared.template stage<Stages>(q, plan), ...);
   }
-  std::int64_t bytes() const { return bytes_; }
+  std::int64_t bytes() const { return std::max(rest.used(), shared.bytes()); }
 
   // Right-hand sides of all ranks, padded where each has a share; none beside a factor that is kept.
   static std::int64_t all_columns(const auto& q, const auto& plan) {
@@ -70,8 +68,6 @@ struct BlockCyclicSystem {
   BlockCyclicMatrix<T> shares(E& engine, MatrixView<T> x) const {
     return {BlockCyclic::in_pieces(b.layout.rows.n, b.layout.columns.n, {1, engine.size()}), x.data};
   }
-
-  std::int64_t bytes_;
 };
 
 }  // namespace jaxmg

@@ -146,6 +146,20 @@ void CusolverMgSession::potri(DealtColumns& a, VendorWorkspace& work) {
        data_type(a.type));
 }
 
+void CusolverMgSession::getrf(DealtColumns& a, DealtPivots& pivots, VendorWorkspace& work) {
+  const CusolverMg& mg = CusolverMg::instance();
+  const Description d(grid_, a);
+  call("cusolverMgGetrf", a.type, work, mg.getrf_buffer_size, mg.getrf, order(a), order(a), a.parts.data(), 1, 1,
+       d.get(), pivots.data(), data_type(a.type));
+}
+
+void CusolverMgSession::getrs(DealtColumns& a, DealtPivots& pivots, DealtColumns& b, VendorWorkspace& work) {
+  const CusolverMg& mg = CusolverMg::instance();
+  const Description d(grid_, a), d_of_b(grid_, b);
+  call("cusolverMgGetrs", a.type, work, mg.getrs_buffer_size, mg.getrs, CUBLAS_OP_N, order(a), right_hand_sides(b),
+       a.parts.data(), 1, 1, d.get(), pivots.data(), b.parts.data(), 1, 1, d_of_b.get(), data_type(a.type));
+}
+
 void CusolverMgSession::syevd(DealtColumns& a, bool vectors, VendorWorkspace& work) {
   const CusolverMg& mg = CusolverMg::instance();
   const Description d(grid_, a);

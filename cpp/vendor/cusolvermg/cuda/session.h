@@ -33,6 +33,10 @@ namespace jaxmg::cuda {
   visit(potrs, Potrs)                                  \
   visit(potri_buffer_size, Potri_bufferSize)           \
   visit(potri, Potri)                                  \
+  visit(getrf_buffer_size, Getrf_bufferSize)           \
+  visit(getrf, Getrf)                                  \
+  visit(getrs_buffer_size, Getrs_bufferSize)           \
+  visit(getrs, Getrs)                                  \
   visit(syevd_buffer_size, Syevd_bufferSize)           \
   visit(syevd, Syevd)
 // clang-format on
@@ -59,11 +63,14 @@ class CusolverMgSession {
   // Comes before all else; does nothing when it is called again.
   void open(const std::vector<int>& devices);
 
-  // LAPACK's routines, of the lower triangle; they return when the devices are done. Of syevd the eigenvectors take the
-  // place of A.
+  // LAPACK's routines, of the lower triangle of a Hermitian matrix; they return when the devices are done, or only
+  // measure their workspace. Of syevd the eigenvectors take the place of A; getrs solves A X = B, not with the
+  // transpose.
   void potrf(DealtColumns& a, VendorWorkspace& work);
   void potrs(DealtColumns& a, DealtColumns& b, VendorWorkspace& work);
   void potri(DealtColumns& a, VendorWorkspace& work);
+  void getrf(DealtColumns& a, DealtPivots& pivots, VendorWorkspace& work);
+  void getrs(DealtColumns& a, DealtPivots& pivots, DealtColumns& b, VendorWorkspace& work);
   void syevd(DealtColumns& a, bool vectors, VendorWorkspace& work);
 
   // LAPACK's info of the last one.

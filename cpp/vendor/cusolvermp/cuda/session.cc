@@ -159,6 +159,26 @@ std::int32_t CusolverMp::potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicM
 }
 
 template <class T>
+std::int32_t CusolverMp::getrf(const BlockCyclicMatrix<T>& a, std::int64_t* pivots, VendorWorkspace& workspace) {
+  const Description of_a = describe(a);
+  return call("cusolverMpGetrf", workspace, library_.getrf_size, library_.getrf, a.layout.rows.n, a.layout.columns.n,
+              a.data, 1, 1, of_a.get(), pivots, data_type(ScalarTraits<T>::type));
+}
+
+// The library solves with one right-hand side at a time, and not with the transpose of A (cuSOLVERMp 0.9).
+template <class T>
+std::int32_t CusolverMp::getrs(const BlockCyclicMatrix<T>& a, std::int64_t* pivots, const BlockCyclicMatrix<T>& b,
+                               VendorWorkspace& workspace) {
+  const Description of_a = describe(a), of_b = describe(b);
+  std::int32_t found = 0;
+  for (std::int64_t j = 1; j <= b.layout.columns.n; ++j) {
+    found = call("cusolverMpGetrs", workspace, library_.getrs_size, library_.getrs, CUBLAS_OP_N, a.layout.rows.n, 1,
+                 a.data, 1, 1, of_a.get(), pivots, b.data, 1, j, of_b.get(), data_type(ScalarTraits<T>::type));
+  }
+  return found;
+}
+
+template <class T>
 std::int32_t CusolverMp::syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors,
                                VendorWorkspace& workspace) {
   std::array<char, 2> job{vectors ? 'V' : 'N', '\0'};
@@ -170,6 +190,9 @@ std::int32_t CusolverMp::syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const 
 #define JAXMG_INSTANTIATE(T)                                                                                           \
   template std::int32_t CusolverMp::potrf(const BlockCyclicMatrix<T>&, VendorWorkspace&);                              \
   template std::int32_t CusolverMp::potrs(const BlockCyclicMatrix<T>&, const BlockCyclicMatrix<T>&, VendorWorkspace&); \
+  template std::int32_t CusolverMp::getrf(const BlockCyclicMatrix<T>&, std::int64_t*, VendorWorkspace&);               \
+  template std::int32_t CusolverMp::getrs(const BlockCyclicMatrix<T>&, std::int64_t*, const BlockCyclicMatrix<T>&,     \
+                                          VendorWorkspace&);                                                           \
   template std::int32_t CusolverMp::syevd(const BlockCyclicMatrix<T>&, Real<T>*, const BlockCyclicMatrix<T>&, bool,    \
                                           VendorWorkspace&)
 JAXMG_INSTANTIATE(float);

@@ -1,7 +1,7 @@
 // One rank's part in cuSOLVERMp, NVIDIA's distributed solver: a communicator of NCCL, grids of ranks, and calls.
 //
 // Every rank makes its own calls, in the same order as the others, be it alone in its process or one of its threads.
-// Matrices are Hermitian and given by their lower triangles.
+// Hermitian matrices are given by their lower triangles.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -47,6 +47,13 @@ class CusolverMp final : public Resident {
   // L L^H X = B, in place of B.
   template <class T>
   std::int32_t potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b, VendorWorkspace& workspace);
+  // P A = L U, and A X = B with these factors, in place of B. `pivots` has room for
+  // the rows that A has here, and for a block more.
+  template <class T>
+  std::int32_t getrf(const BlockCyclicMatrix<T>& a, std::int64_t* pivots, VendorWorkspace& workspace);
+  template <class T>
+  std::int32_t getrs(const BlockCyclicMatrix<T>& a, std::int64_t* pivots, const BlockCyclicMatrix<T>& b,
+                     VendorWorkspace& workspace);
   // A = Z diag(w) Z^H, w on every rank; Z is not written unless vectors are wanted. A is lost.
   template <class T>
   std::int32_t syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors,
