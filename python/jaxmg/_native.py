@@ -341,7 +341,7 @@ def _hand_over_blas(library: ctypes.CDLL) -> None:
     from scipy.linalg import cython_blas, cython_lapack
 
     sources = {"gemm": cython_blas, "trsm": cython_blas}
-    sources |= dict.fromkeys(("potrf", "geqrf", "larft"), cython_lapack)
+    sources |= dict.fromkeys(("potrf", "getrf", "geqrf", "larft"), cython_lapack)
     for routine, module in sources.items():
         for prefix in "sdcz":
             name = prefix + routine
