@@ -21,7 +21,7 @@ struct Posv : OnBlockColumns<Posv> {
   using Plan = SystemPlan;
   using Buffers = Signature<InOut<Shard>, InOut<RightHandSides>, Out<Info>>;
   template <class T>
-  using Workspace = Staged<FactorWithRightHandSides<T>, SolveWorkspace<T>, Dealing<T>>;
+  using Workspace = Staged<FactorWithRightHandSides<T>, SweepsWorkspace<T>, Dealing<T>>;
 
   static double seconds(const ColumnsCost& cost, const Problem& q, const Plan& plan) {
     return Potrf::seconds(cost, q, plan) + Potrs::seconds(cost, q, plan);

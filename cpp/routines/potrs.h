@@ -4,6 +4,7 @@
 #include "algorithms/cholesky/potrs_few.h"
 #include "algorithms/cholesky/potrs_many.h"
 #include "routines/record.h"
+#include "routines/sweeps.h"
 
 namespace jaxmg {
 
@@ -11,22 +12,6 @@ namespace jaxmg {
 enum class Sweeps : std::int64_t { both = 0, forward = 1, backward = 2 };
 
 namespace routines {
-
-// Of a solve, by the layout of the right-hand sides.
-template <class T>
-struct SolveWorkspace {
-  std::optional<PotrsFewWorkspace<T>> few;    // all ranks have all of them
-  std::optional<PotrsManyWorkspace<T>> many;  // each rank has its own
-
-  SolveWorkspace(Arena& arena, const SystemProblem& q, const SystemPlan& plan) {
-    const TileColumns layout = q.layout(plan.tile);
-    if (plan.distributed_rhs) {
-      many.emplace(arena, layout, plan.depth, plan.slots);
-    } else {
-      few.emplace(arena, layout, q.nrhs);
-    }
-  }
-};
 
 struct Potrs : OnBlockColumns<Potrs> {
   static constexpr auto name = "potrs";
@@ -39,12 +24,9 @@ struct Potrs : OnBlockColumns<Potrs> {
     }
   };
   using Plan = SystemPlan;
-  struct Factor : Shard {
-    static constexpr auto name = "factor";
-  };
   using Buffers = Signature<InOut<RightHandSides>, In<Factor>>;
   template <class T>
-  using Workspace = Staged<SolveWorkspace<T>>;
+  using Workspace = Staged<SweepsWorkspace<T>>;
 
   static double seconds(const ColumnsCost& cost, const SystemProblem& q, const Plan& plan) {
     return cost.potrs(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs);
@@ -55,18 +37,13 @@ struct Potrs : OnBlockColumns<Potrs> {
                   MatrixView<T> factor) {
     const TileColumns layout = q.layout(plan.tile);
     check_diagonal(engine, layout, factor, w);
-    const auto sweep = [&](auto&& solver) {
+    w.template with<PotrsFew, PotrsMany>(engine, layout, plan.depth, factor, x, [&](auto&& solver) {
       if (q.sweeps != Sweeps::backward) solver.forward();
       if (q.sweeps != Sweeps::forward) solver.backward();
       if constexpr (requires { solver.share(); }) {
         if (q.sweeps == Sweeps::forward) solver.share();
       }
-    };
-    if (w.few) {
-      sweep(PotrsFew<T, E>(engine, layout, factor, x, *w.few));
-    } else {
-      sweep(PotrsMany<T, E>(engine, layout, plan.depth, factor, x, *w.many));
-    }
+    });
     conclude(engine, x, w.failed, w);
   }
 };

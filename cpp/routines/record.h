@@ -19,7 +19,6 @@
 
 #include <concepts>
 #include <cstdint>
-#include <optional>
 
 #include "algorithms/cholesky/factor_status.h"
 #include "algorithms/moves/redistribute.h"

@@ -133,6 +133,9 @@ struct Shard : OfScalars {
   static constexpr auto name = "a";
   static Shape shape(const auto& q, const auto&) { return {q.shard(), q.n}; }
 };
+struct Factor : Shard {
+  static constexpr auto name = "factor";
+};
 
 // Right-hand sides as rows, conjugated: this rank's share or all.
 struct RightHandSides : OfScalars {
