@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -102,6 +103,30 @@ class LapackSession {
     });
   }
 
+  void getrf(DealtColumns& a, DealtPivots& pivots, VendorWorkspace& work) {
+    if (!begin(work)) return;
+    each(a, [&]<class T>() {
+      auto lu = collect<T>(a);
+      std::vector<int> found;
+      info_ = lapack_getrf(lu, found);
+      for (std::int64_t j = 0; j < a.columns; ++j) {
+        std::copy_n(&lu(0, j), a.rows, column<T>(a, j));
+        *pivot(a, pivots, j) = found[static_cast<std::size_t>(j)];
+      }
+    });
+  }
+
+  void getrs(DealtColumns& a, DealtPivots& pivots, DealtColumns& b, VendorWorkspace& work) {
+    if (!begin(work)) return;
+    each(a, [&]<class T>() {
+      std::vector<int> found;
+      for (std::int64_t j = 0; j < a.columns; ++j) found.push_back(*pivot(a, pivots, j));
+      auto x = collect<T>(b);
+      lapack_getrs(collect<T>(a), found, x);
+      for (std::int64_t j = 0; j < b.columns; ++j) std::copy_n(&x(0, j), b.rows, column<T>(b, j));
+    });
+  }
+
   void syevd(DealtColumns& a, bool vectors, VendorWorkspace& work) {
     if (!begin(work)) return;
     each(a, [&]<class T>() {
@@ -134,10 +159,18 @@ class LapackSession {
   }
 
   // Where column j is: block t on rank t mod P, behind those that the rank has already.
+  std::pair<std::size_t, std::int64_t> place(const DealtColumns& a, std::int64_t j) const {
+    const std::int64_t t = j / a.block, ranks = static_cast<std::int64_t>(devices_);
+    return {static_cast<std::size_t>(t % ranks), t / ranks * a.block + j % a.block};
+  }
   template <class T>
   T* column(const DealtColumns& a, std::int64_t j) const {
-    const std::int64_t t = j / a.block, ranks = static_cast<std::int64_t>(devices_);
-    return static_cast<T*>(a.parts[static_cast<std::size_t>(t % ranks)]) + (t / ranks * a.block + j % a.block) * a.rows;
+    const auto [rank, at] = place(a, j);
+    return static_cast<T*>(a.parts[rank]) + at * a.rows;
+  }
+  std::int32_t* pivot(const DealtColumns& a, const DealtPivots& pivots, std::int64_t j) const {
+    const auto [rank, at] = place(a, j);
+    return pivots[rank] + at;
   }
 
   template <class T>

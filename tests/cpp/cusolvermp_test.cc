@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <complex>
 #include <cstdint>
+#include <vector>
 
 #include "algorithms/moves/block_cyclic.h"
 #include "cusolvermp_checks.h"
@@ -36,6 +37,28 @@ class CollectingSolver {
     return 0;
   }
   template <class T>
+  std::int32_t getrf(const BlockCyclicMatrix<T>& a, std::int64_t* pivots, VendorWorkspace& workspace) {
+    if (!use(workspace, 200)) return 0;
+    Matrix<T> whole = collect(a);
+    std::vector<int> found;
+    const int info = lapack_getrf(whole, found);
+    keep(whole, a);
+    Matrix<std::int64_t> rows(a.layout.rows.n, 1);
+    std::copy(found.begin(), found.end(), rows.data());
+    keep(rows, like_rows(a, pivots));
+    return info;
+  }
+  template <class T>
+  std::int32_t getrs(const BlockCyclicMatrix<T>& a, std::int64_t* pivots, const BlockCyclicMatrix<T>& b,
+                     VendorWorkspace& workspace) {
+    if (!use(workspace, 2000)) return 0;
+    const Matrix<std::int64_t> rows = collect(like_rows(a, pivots));
+    Matrix<T> x = collect(b);
+    lapack_getrs(collect(a), {rows.data(), rows.data() + rows.rows()}, x);
+    keep(x, b);
+    return 0;
+  }
+  template <class T>
   std::int32_t syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors,
                      VendorWorkspace& workspace) {
     if (!use(workspace, 300)) return 0;
@@ -48,6 +71,12 @@ class CollectingSolver {
   }
 
  private:
+  // Pivots, dealt as the rows of A are to the first column of the grid.
+  template <class T>
+  static BlockCyclicMatrix<std::int64_t> like_rows(const BlockCyclicMatrix<T>& a, std::int64_t* pivots) {
+    const std::int64_t block = a.layout.rows.block;
+    return {BlockCyclic(a.layout.rows.n, 1, block, block, a.layout.grid()), pivots};
+  }
   // All of the workspace that was asked for is written to.
   static bool use(VendorWorkspace& workspace, std::int64_t bytes) {
     if (!workspace.suffices("LAPACK", bytes)) return false;

@@ -87,8 +87,8 @@ struct CusolverMgSystem {
  protected:
   // The calls of the library on a block-cyclic matrix. Returns LAPACK's info of the last one.
   template <class T, class E>
-  static std::int32_t call_library(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
-                                   MatrixView<T> x, std::int32_t* pivots = nullptr) {
+  static std::int32_t call_library(E& engine, const Problem& q, const Plan& plan, const StagedWorkspace& w,
+                                   MatrixView<T> a, MatrixView<T> x, std::int32_t* pivots = nullptr) {
     CusolverMgCall<T, E> library(engine, block_cyclic(q.layout(plan.tile)), a, w.shared());
     return library.run([&](auto& session, auto& matrix, auto& memory) {
       DealtOperands operands{matrix, {}, {}};
