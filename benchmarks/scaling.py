@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jaxmg
 import numpy as np
-from jaxmg import _native
+from jaxmg._native import plans
 
 DTYPE = np.dtype("float64")
 GPUS = [2**k for k in range(11)]
@@ -50,7 +50,7 @@ def points(routine: str, n: int, per_host: int = PER_HOST) -> list[Point]:
             continue
         step, count = ROUTINES[routine][0], n if routine == "syevd" else 1
         options = dict(ranks=gpus, hosts=hosts, backend="cusolvermp")
-        grid = _native.plan(step, n, count, DTYPE, **options).seconds
+        grid = plans.plan(step, n, count, DTYPE, **options).seconds
         found.append(Point(gpus, plan.seconds, grid))
     return found
 

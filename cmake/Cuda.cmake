@@ -1,13 +1,14 @@
-# Which CUDA majors are built (JAXMG_CUDA_MAJORS), what each links (the target jaxmg::cuda<N>), and
-# how the kernels get into a library (jaxmg_embed_kernels).
+# CUDA: the majors to build (JAXMG_CUDA_MAJORS), the libraries to link (the target jaxmg::cuda<N>),
+# and embedding of kernels in a library (jaxmg_embed_kernels).
 #
-# Host code is plain C++ and needs headers and libraries only: from a toolkit, or out of NVIDIA's
-# wheels (cmake/cuda_wheels.py). Kernels are compiled by nvcc where the toolkit has it, and otherwise
-# by NVRTC.
+# Host code is plain C++ and needs only headers and libraries: from a toolkit, or from NVIDIA's
+# wheels (cmake/cuda_wheels.py). Kernels are compiled by the toolkit's nvcc, or without one by
+# NVRTC.
 
 set(JAXMG_CMAKE_DIR "${CMAKE_CURRENT_LIST_DIR}")
 
-# The majors that the GPU driver of this machine runs best; empty without one.
+# Sets `result` to the CUDA majors that the GPU driver of this machine runs best; empty without a
+# driver.
 function(jaxmg_majors_of_driver result)
   set(${result} "" PARENT_SCOPE)
   if(EXISTS /proc/driver/nvidia/version)
@@ -22,12 +23,13 @@ function(jaxmg_majors_of_driver result)
   endif()
 endfunction()
 
-# Looks for CUDA `major` below `root`; makes jaxmg::cuda<major> and sets `found` when all is there.
+# Looks for CUDA `major` below `root`; makes jaxmg::cuda<major> and sets `found` if everything is
+# found.
 function(jaxmg_try_cuda_root major root found)
   set(${found} FALSE PARENT_SCOPE)
   set(hints "${root}" "${root}/targets/${CMAKE_SYSTEM_PROCESSOR}-linux")
   set(search NO_CACHE NO_DEFAULT_PATH HINTS ${hints})
-  # find_*() leave alone a variable that is set, also one that a caller has.
+  # find_*() skip variables that are already set, even by a caller.
   foreach(result include cccl nccl nvcc nvrtc)
     unset(${result})
   endforeach()
@@ -42,7 +44,7 @@ function(jaxmg_try_cuda_root major root found)
   set(includes "${include}")
   set(libraries)
   foreach(name cudart cublas cusolver nccl)
-    # By the full name of the shared library: wheels have no lib<name>.so beside it.
+    # Search by the full name of the shared library: wheels have no lib<name>.so.
     set(majors_cudart ${major})
     set(majors_cublas ${major})
     set(majors_cusolver 10 11 12 13)
@@ -68,8 +70,8 @@ function(jaxmg_try_cuda_root major root found)
     message(STATUS "CUDA ${major}: ${root} lacks the headers of NCCL, cuBLAS or cuSOLVER")
     return()
   endif()
-  # CCCL: cuda_fp16.h includes <nv/target>. In toolkits of CUDA 13 it has a folder of its own, which nvcc knows and
-  # g++ does not.
+  # CCCL: cuda_fp16.h includes <nv/target>. Toolkits of CUDA 13 keep it in a separate folder, which
+  # nvcc searches and g++ does not.
   find_path(cccl nv/target ${search} PATH_SUFFIXES include include/cccl)
   if(NOT cccl)
     message(STATUS "CUDA ${major}: ${root} lacks the headers of CCCL (nv/target)")
@@ -82,7 +84,7 @@ function(jaxmg_try_cuda_root major root found)
   add_library(jaxmg::cuda${major} ALIAS jaxmg_cuda_toolkit${major})
   target_include_directories(jaxmg_cuda_toolkit${major} SYSTEM INTERFACE ${includes})
   target_link_libraries(jaxmg_cuda_toolkit${major} INTERFACE ${libraries})
-  # What these libraries need themselves is looked up when they are loaded.
+  # Dependencies of these libraries are resolved when they are loaded.
   target_link_options(jaxmg_cuda_toolkit${major} INTERFACE LINKER:--allow-shlib-undefined)
 
   find_program(nvcc nvcc NO_CACHE NO_DEFAULT_PATH HINTS "${root}/bin")
@@ -118,10 +120,10 @@ macro(jaxmg_find_cuda major)
   endif()
 endmacro()
 
-# `target` gets kernels.cu of the folder `source`, compiled for CUDA `major`, as
+# Embeds in `target` the kernels.cu of the folder `source`, compiled for CUDA `major`, as
 #   extern const unsigned char jaxmg_kernels_image[];
 #   extern const unsigned long long jaxmg_kernels_image_size;
-# and headers through the include roots given after `source`.
+# Headers are found through the include roots given after `source`.
 function(jaxmg_embed_kernels target major source)
   set(folder "${PROJECT_BINARY_DIR}/kernels/cuda${major}")
   set(image "${folder}/kernels.image")
@@ -134,7 +136,7 @@ function(jaxmg_embed_kernels target major source)
       list(APPEND targets "-gencode=arch=compute_${architecture},code=sm_${architecture}")
       set(newest ${architecture})
     endforeach()
-    # PTX of the newest one is for GPUs that come after it.
+    # PTX of the newest architecture serves later GPUs.
     list(APPEND targets "-gencode=arch=compute_${newest},code=compute_${newest}")
     set(compile "${JAXMG_CUDA${major}_NVCC}" --fatbin --std=c++17 -O3 --threads=2
                 "-ccbin=${CMAKE_CXX_COMPILER}" ${targets} ${roots} "-I${source}"
@@ -146,7 +148,7 @@ function(jaxmg_embed_kernels target major source)
     set(compile "${Python3_EXECUTABLE}" "${JAXMG_CMAKE_DIR}/compile_kernels.py"
                 "${JAXMG_CUDA${major}_NVRTC}" "${source}/kernels.cu" "${image}" ${oldest}
                 ${ARGN} "${source}" ${JAXMG_CUDA${major}_INCLUDES})
-    set(depfile)  # NVRTC looks nowhere but in the folders that it is given
+    set(depfile)  # NVRTC searches only the given folders
     set(how NVRTC)
   else()
     message(FATAL_ERROR "CUDA ${major}: neither nvcc nor NVRTC was found")
@@ -168,7 +170,7 @@ if(wanted STREQUAL "" AND DEFINED ENV{JAXMG_CUDA})
   set(wanted "$ENV{JAXMG_CUDA}")
 endif()
 if(wanted STREQUAL "")
-  # A build by pip serves the machine it runs on; any other build says what it wants.
+  # A build by pip serves the machine it runs on; any other build must choose.
   if(DEFINED SKBUILD)
     set(wanted auto)
   else()
@@ -182,7 +184,7 @@ elseif(wanted STREQUAL "both")
 elseif(wanted MATCHES "^(12|13)(;(12|13))?$")
   set(majors ${wanted})
 elseif(wanted)
-  message(FATAL_ERROR "JAXMG_CUDA must be OFF, 12, 13, both or auto, not '${wanted}'")
+  message(FATAL_ERROR "JAXMG_CUDA must be OFF, 12, 13, both or auto, got '${wanted}'")
 else()
   set(majors)
 endif()
@@ -194,11 +196,11 @@ foreach(major IN LISTS majors)
     list(APPEND JAXMG_CUDA_MAJORS ${major})
   elseif(wanted STREQUAL "auto")
     message(WARNING "A GPU was found, but neither a CUDA ${major} toolkit nor NVIDIA's wheels: "
-                    "only the host library is built. JAXMG_CUDA=OFF says that this is intended.")
+                    "only the host library is built. Set JAXMG_CUDA=OFF if this is intended.")
   else()
     message(
       FATAL_ERROR
-        "CUDA ${major} was asked for, but its headers and libraries (cudart, cuBLAS, cuSOLVER, "
+        "CUDA ${major} was requested, but its headers and libraries (cudart, cuBLAS, cuSOLVER, "
         "NCCL, CCCL) were not found. Set JAXMG_CUDA${major}_ROOT to a toolkit, or run\n"
         "  python cmake/cuda_wheels.py ${major} build/cuda${major}-wheels\n"
         "to take them from PyPI (JAXMG_CUDA_FETCH=ON does that).")

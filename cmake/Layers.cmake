@@ -1,21 +1,21 @@
-# The layers of the library, and what each of them may include.
+# Layers of the library, and the layers that each of them may include.
 #
 #   jaxmg_add_layer(<name> [USES <layer>...])
 #
-# makes up to three kinds of target out of the layer's folder, cpp/<name>:
+# makes up to three kinds of target from the layer's folder, cpp/<name>:
 #
-#   jaxmg_<name>            what every device shares
+#   jaxmg_<name>            the part shared by all devices
 #   jaxmg_<name>_host       the host part:             all in folders called host/, at any depth
 #   jaxmg_<name>_cuda<N>    the CUDA part, per major:  all in folders called cuda/
 #
 # A header is written `#include "<layer>/<file>.h"`. Each target has an include root of its own in
 # the build folder, which holds links to that target's headers and to nothing else. A target sees
-# its own root and those of the layers it USES, so an include that points the wrong way does not
-# compile: from a lower layer to a higher one, from shared code to one device's, or from one device's
-# to the other's.
+# its own root and the roots of the layers it USES. Therefore an include in the wrong direction does
+# not compile: from a lower layer to a higher one, from shared code to code of a device, or from
+# code of one device to code of another.
 
-# What all our code is compiled with. (GCC 12 takes a std::optional that is tested before it is read for one
-# that may be uninitialized.)
+# Compile options of all our code. (GCC 12 reports a std::optional as maybe uninitialized even where
+# it is tested before it is read.)
 add_library(jaxmg_options INTERFACE)
 target_compile_options(
   jaxmg_options INTERFACE -Wall -Wextra -Wpedantic $<$<BOOL:${JAXMG_WERROR}>:-Werror>
@@ -27,7 +27,7 @@ if(JAXMG_SANITIZE)
                             -fno-omit-frame-pointer -g1)
   target_link_options(jaxmg_options INTERFACE -fsanitize=${JAXMG_SANITIZE})
   if(JAXMG_SANITIZE MATCHES "thread")
-    # GCC's std::atomic_thread_fence is not understood by ThreadSanitizer, and says so.
+    # GCC warns that ThreadSanitizer does not support std::atomic_thread_fence.
     target_compile_options(jaxmg_options INTERFACE -Wno-tsan)
   endif()
 endif()
@@ -43,7 +43,7 @@ function(jaxmg_link_headers root layer source headers)
   endforeach()
 endfunction()
 
-# One target out of sources and an include root; a layer without sources is an interface.
+# Makes one target from sources and an include root; a layer without sources is an interface.
 function(jaxmg_add_part target root)
   cmake_parse_arguments(PARSE_ARGV 2 part "" "" "SOURCES;LINKS")
   if(part_SOURCES)
@@ -57,7 +57,7 @@ function(jaxmg_add_part target root)
   endif()
 endfunction()
 
-# Sets <prefix>_{shared,host,cuda} to those of the files given that belong to each part.
+# Sorts the given files by part into <prefix>_{shared,host,cuda}.
 macro(jaxmg_sort_by_part prefix)
   set(${prefix}_shared)
   set(${prefix}_host)

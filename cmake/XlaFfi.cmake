@@ -1,9 +1,9 @@
-# The headers of XLA's foreign function interface, as the target jaxmg::xla_ffi.
+# Headers of XLA's foreign function interface, as the target jaxmg::xla_ffi.
 #
-# They have to be those of jaxlib 0.6.2, the oldest supported: what is compiled against them (API
-# 0.1) runs on every later JAX, while an older JAX refuses what was compiled against newer ones.
-# In order: JAXMG_XLA_FFI_INCLUDE_DIR; that jaxlib, where the Python of this build has it (pip
-# installs it for a build, see pyproject.toml); its wheel on PyPI.
+# They must be the headers of jaxlib 0.6.2, the oldest supported: a library compiled against them
+# (API 0.1) runs on every later JAX, while an older JAX rejects libraries compiled against newer
+# headers. Searched in order: JAXMG_XLA_FFI_INCLUDE_DIR; that jaxlib, where the Python of this build
+# has it (pip installs it for a build, see pyproject.toml); its wheel on PyPI.
 
 set(JAXMG_JAXLIB_VERSION 0.6.2)
 set(Python3_FIND_STRATEGY LOCATION)
@@ -26,14 +26,14 @@ if(NOT EXISTS "${xla_ffi}/xla/ffi/api/ffi.h")
 endif()
 file(STRINGS "${xla_ffi}/xla/ffi/api/c_api.h" minor REGEX "define XLA_FFI_API_MINOR ")
 if(NOT minor MATCHES "MINOR 1$")
-  message(WARNING "The XLA FFI headers in ${xla_ffi} are not those of jaxlib "
-                  "${JAXMG_JAXLIB_VERSION}: older JAX releases will refuse this build.")
+  message(WARNING "The XLA FFI headers in ${xla_ffi} are not from jaxlib "
+                  "${JAXMG_JAXLIB_VERSION}: older JAX releases will reject this build.")
 endif()
 message(STATUS "XLA FFI headers: ${xla_ffi}")
 
 add_library(jaxmg_xla_ffi INTERFACE)
 add_library(jaxmg::xla_ffi ALIAS jaxmg_xla_ffi)
 target_include_directories(jaxmg_xla_ffi SYSTEM INTERFACE "${xla_ffi}")
-# The C header has structs whose members are named like their types; GCC takes that only so (and
-# says nothing then, as this is not our header).
+# The C header has structs whose members are named like their types, which GCC accepts only with
+# -fpermissive (without warnings, as this is a system header).
 target_compile_options(jaxmg_xla_ffi INTERFACE $<$<CXX_COMPILER_ID:GNU>:-fpermissive>)

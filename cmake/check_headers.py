@@ -2,9 +2,9 @@
 
     python check_headers.py NINJA BUILD_FOLDER PATTERN INCLUDE_FOLDER...
 
-reads the dependencies that the compiler reported to Ninja, of the outputs whose names contain
-PATTERN. A header that the chosen toolkit lacks may be found in a folder where every compiler looks,
-such as /usr/local/include, and be another release's; on the next machine it is found nowhere.
+reads the dependencies of outputs whose names contain PATTERN, as the compiler reported them to
+Ninja. A header that the chosen toolkit lacks may come from a folder that every compiler searches,
+such as /usr/local/include, from another release; on the next machine it is missing.
 """
 
 import os
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Folders that a toolkit ought to have, also where the chosen one does not.
+# Folders of a complete toolkit, even if the chosen toolkit lacks some.
 FOLDERS = {"cccl", "cooperative_groups", "crt", "cub", "cuda", "libcudacxx", "nv", "thrust"}
 
 

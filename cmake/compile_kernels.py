@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 class Nvrtc:
-    """The few functions of libnvrtc that a compilation needs."""
+    """The functions of libnvrtc that a compilation needs."""
 
     def __init__(self, library):
-        # NVRTC loads its companion, libnvrtc-builtins, by name: it must be there already.
+        # NVRTC loads its companion, libnvrtc-builtins, by name: it must be loaded already.
         for builtins in Path(library).parent.glob("libnvrtc-builtins.so.*"):
             ctypes.CDLL(str(builtins), mode=ctypes.RTLD_GLOBAL)
         self.library = ctypes.CDLL(library)
@@ -26,7 +26,7 @@ class Nvrtc:
             raise RuntimeError(f"{name}: {self.library.nvrtcGetErrorString(status).decode()}")
 
     def text(self, size, content, program):
-        """The log or the PTX: two functions, one for its size and one for what it says."""
+        """Return the log or the PTX, by two functions for its size and its text."""
         length = ctypes.c_size_t()
         self.call(size, program, ctypes.byref(length))
         buffer = ctypes.create_string_buffer(length.value)

@@ -1,10 +1,10 @@
-"""Make a small CUDA toolkit out of NVIDIA's wheels on PyPI: headers, and libraries to link against.
+"""Make a small CUDA toolkit from NVIDIA's wheels on PyPI: headers, and libraries to link against.
 
     python cmake/cuda_wheels.py 12|13 FOLDER
 
-FOLDER/include and FOLDER/lib then hold what a build for that CUDA major needs; no compiler is
-among it (the kernels are compiled by NVRTC). The releases are the oldest that JAX accepts, so that
-what is built runs beside every later one. About 0.8 GB are fetched, one wheel at a time.
+FOLDER/include and FOLDER/lib then hold the files that a build for that CUDA major needs, except a
+compiler (NVRTC compiles the kernels). The releases are the oldest that JAX accepts: a library built
+with them runs beside every later release. About 0.8 GB are fetched, one wheel at a time.
 """
 
 import platform
@@ -36,7 +36,8 @@ WHEELS = {
         "nvidia-nccl-cu13==2.27.7",
     ),
 }
-# What is linked or, for NVRTC, loaded. The rest, cuBLASLt above all, is large and not needed.
+# Libraries that are linked or, for NVRTC, loaded. Others, such as cuBLASLt, are large and not
+# needed.
 LIBRARY = re.compile(r"lib(cudart|cublas|cusolver|nccl|nvrtc|nvrtc-builtins)\.so\.[0-9.]+$")
 PLATFORMS = ("manylinux1", "manylinux2014", "manylinux_2_17", "manylinux_2_18", "manylinux_2_27")
 
@@ -61,7 +62,7 @@ def main():
     if len(sys.argv) != 3 or sys.argv[1] not in ("12", "13"):
         sys.exit(__doc__)
     wheels, folder = WHEELS[int(sys.argv[1])], Path(sys.argv[2])
-    done = folder / "wheels.txt"  # written last: says which releases lie here, whole
+    done = folder / "wheels.txt"  # written last: lists the releases that are complete here
     if done.exists() and done.read_text().split() == list(wheels):
         return
     for requirement in wheels:

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Sees to it that what a task needs is installed:  require_tools.sh build|test|lint
+# Installs the packages that a task needs:  require_tools.sh build|test|lint
 #
-# Where this runs as root beside apt-get, what is missing gets installed; elsewhere it is listed and
-# the task ends. CMake and Ninja are not among it: they come from PyPI where the system's are old.
+# As root with apt-get, missing packages are installed; otherwise they are listed and the task
+# fails. CMake and Ninja are not included: they come from PyPI if the system's are too old.
 set -eu
 task=${1:?build, test or lint}
 python=${PYTHON:-python3}
@@ -39,6 +39,6 @@ elif [ -n "$missing" ]; then
   exit 1
 fi
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
-  echo "Python 3.10 or newer is needed, $python is $("$python" --version); name another with PYTHON=" >&2
+  echo "Python 3.10 or newer is required, but $python is $("$python" --version); set PYTHON to a newer one" >&2
   exit 1
 fi

@@ -3,7 +3,7 @@
     python xla_ffi_headers.py VERSION FOLDER
 
 They are copied from that jaxlib where this Python has it. Otherwise its wheel is fetched with pip,
-for any Python: only the headers are wanted.
+for any Python, since only the headers are used.
 """
 
 import importlib.metadata
@@ -29,7 +29,7 @@ def installed(version):
 
 
 def unpack(version, folder):
-    """Put the headers out of the wheel of this version into ``folder``."""
+    """Extract the headers from the wheel of this version into ``folder``."""
     from pip_download import download
 
     target = f"--platform=manylinux2014_{platform.machine()}"
@@ -52,7 +52,7 @@ def main():
         else:
             unpack(version, folder)
     except (OSError, RuntimeError, subprocess.CalledProcessError, zipfile.BadZipFile) as error:
-        sys.exit(f"The XLA FFI headers of jaxlib {version} could not be had: {error}")
+        sys.exit(f"The XLA FFI headers of jaxlib {version} could not be fetched: {error}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-// Sets of buffers that the steps of an algorithm use in rotation.
+// Ring of buffer slots that the steps of an algorithm use in rotation.
 //
-// Step i works in slot i % slots. Before it overwrites the buffers of its slot, the work of step i - slots that reads
+// Step i works in slot i % slots. Before it overwrites the buffers of its slot, all work of step i - slots that reads
 // them must be done.
 #pragma once
 
@@ -33,15 +33,15 @@ class SlotRing {
     for (const Event& use : uses_[step - slots_]) e_.wait(lane, use);
   }
 
-  // The buffers of this step are in use until the work that is now in `lane` is done.
+  // Marks the buffers of this step as in use until the work now in `lane` is done.
   void used(Lane lane, std::size_t step) {
     if (uses_.size() <= step) uses_.resize(step + 1);
     uses_[step].push_back(e_.record(lane));
   }
 
   // Calls update(lane, begin, end) for the updates of a step: `near`, on the critical path, in lane `panel`, and `far`
-  // in lane `bulk`. Elements that are near have been far before, so near updates wait for the far ones of the last
-  // step.
+  // in lane `bulk`. Near elements were far in earlier steps, and therefore near updates wait for the far updates of the
+  // last step.
   template <class Update>
   void update(std::size_t step, Range near, Range far, Update&& update) {
     if (step > 0) e_.wait(Lane::panel, uses_[step - 1].back());

@@ -9,7 +9,7 @@ std::size_t region_index(const MemoryRegions& regions, const void* address) {
   for (std::size_t i = 0; i < regions.size(); ++i) {
     if (wanted >= regions[i].base && wanted < regions[i].base + regions[i].bytes) return i;
   }
-  throw Error(ErrorCode::internal, "an address outside the buffers of the call was given to a communicator");
+  throw Error(ErrorCode::internal, "a block of an exchange has an address outside the buffers of the call");
 }
 
 std::byte* symmetric_address(const MemoryRegions& here, const MemoryRegions& there, const void* address) {

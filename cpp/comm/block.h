@@ -1,8 +1,8 @@
-// What a communicator moves: rectangles between symmetric addresses.
+// Blocks: the rectangles of memory that an exchange moves between ranks, at symmetric addresses.
 //
-// The buffers of a call (matrix, right-hand side, workspace) are laid out alike on every rank, so an address in
-// this rank's buffers also names the same place on any other rank. All ranks call `exchange` with the same
-// blocks, each written with its own addresses.
+// The buffers of a call (matrix, right-hand side, workspace) are laid out alike on every rank: an address in this
+// rank's buffers also names the same place on any other rank. All ranks call `exchange` with the same blocks, each
+// written with its own addresses.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ inline constexpr int all_ranks = -1;
 
 struct Block {
   int source = 0;
-  int target = all_ranks;  // one rank, or all of them (the source included)
+  int target = all_ranks;  // one rank, or all ranks (the source included)
   const std::byte* from = nullptr;
   std::byte* to = nullptr;
   std::int64_t from_pitch = 0;  // bytes between neighbouring columns
@@ -50,10 +50,10 @@ struct MemoryRegion {
 
 using MemoryRegions = std::vector<MemoryRegion>;
 
-// Which of the buffers an address lies in; throws Error if in none.
+// Index of the buffer that contains an address; throws Error if none does.
 std::size_t region_index(const MemoryRegions& regions, const void* address);
 
-// The address on a rank with buffers `there` that an address in the buffers `here` stands for.
+// Translates an address in the buffers `here` to the same place in the buffers `there` of another rank.
 std::byte* symmetric_address(const MemoryRegions& here, const MemoryRegions& there, const void* address);
 
 }  // namespace jaxmg

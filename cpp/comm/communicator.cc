@@ -7,13 +7,13 @@ namespace jaxmg {
 
 void Communicator::exchange(const std::vector<Block>& blocks) {
   fault_.step();
-  attendance_.barrier();
-  const std::vector<int>& members = attendance_.members();
+  participant_.barrier();
+  const std::vector<int>& members = participant_.members();
   for (const Block& block : blocks) {
     if (!block.reaches(rank()) || block.bytes() == 0) continue;
     if (links_ != nullptr && std::find(members.begin(), members.end(), block.source) == members.end()) continue;
     const std::byte* from =
-        symmetric_address(attendance_.buffers(rank()), attendance_.buffers(block.source), block.from);
+        symmetric_address(participant_.buffers(rank()), participant_.buffers(block.source), block.from);
     if (from == block.to) continue;
     for (std::int64_t column = 0; column < block.columns; ++column) {
       std::memcpy(block.to + column * block.to_pitch, from + column * block.from_pitch,
@@ -21,14 +21,14 @@ void Communicator::exchange(const std::vector<Block>& blocks) {
     }
   }
   if (links_ != nullptr) links_->exchange(blocks);
-  attendance_.barrier();
+  participant_.barrier();
 }
 
 void Communicator::barrier() {
-  attendance_.barrier();
+  participant_.barrier();
   if (links_ == nullptr) return;
   links_->barrier();
-  attendance_.barrier();
+  participant_.barrier();
 }
 
 }  // namespace jaxmg

@@ -1,5 +1,5 @@
-// Faults on demand, for tests: with JAXMG_INJECT_FAULT=<rank>:<exchange> in the environment, that rank fails at
-// that exchange (counted from 1) of every call; with JAXMG_INJECT_FAULT=<rank>:<exchange>:kill its process ends there.
+// Fault injection for tests: with JAXMG_INJECT_FAULT=<rank>:<exchange> in the environment, that rank fails at that
+// exchange (counted from 1) of every call; with JAXMG_INJECT_FAULT=<rank>:<exchange>:kill its process ends there.
 #pragma once
 
 #include <csignal>
@@ -22,7 +22,7 @@ class FaultInjection {
     }
   }
 
-  // To be called at every exchange.
+  // Call at every exchange.
   void step() {
     ++exchanges_;
     if (exchanges_ != faulty_) return;

@@ -1,8 +1,8 @@
-// What the ranks of a mesh keep between calls: teams, where no call uses them.
+// Pool of idle teams: the resources that the ranks of a mesh keep between calls.
 //
-// Ranks in several processes have to take the same team. All see the same roll, and on it, how many teams each process
-// has had to give up: a team is used again only while these numbers are what they were when it was made. If one process
-// alone gave a team up, the others so leave it, too.
+// Ranks in several processes must take the same team. All of them see the same roll, which counts the teams that each
+// process has retired. A team is reused only while these counts equal the counts at its creation. Therefore, if one
+// process retires a team, all others drop it too.
 #pragma once
 
 #include <algorithm>
@@ -22,15 +22,15 @@ namespace jaxmg {
 template <class Team>
 class IdleTeams {
  public:
-  // A process keeps at most this many teams that no other process is in, those whose last calls were the latest.
+  // Limit on idle teams that belong to this process alone; the most recently used ones are kept.
   static constexpr std::size_t most = 32;
 
-  // An idle team of the roll's ranks and of this kind, or make(). It is idle again when the last copy is dropped, if it
-  // is not retired by then.
+  // Returns an idle team of the roll's ranks and of this kind, or make(). Unless retired, the team returns to the pool
+  // when the last copy of the pointer is dropped.
   template <class Make>
   std::shared_ptr<Team> acquire(const Roll& roll, int kind, Make&& make) {
     const Key key(roll, kind);
-    std::list<Idle> outdated;  // outlives the lock: ending a team may take long
+    std::list<Idle> outdated;  // outlives the lock: destroying a team may take long
     std::unique_ptr<Team> team;
     {
       std::lock_guard lock(mutex_);
@@ -53,7 +53,7 @@ class IdleTeams {
   struct Key {
     int kind;
     std::vector<std::pair<std::uint64_t, std::uint32_t>> devices;  // process and device of each rank
-    std::vector<std::uint32_t> retired;                            // by each rank's process; none where there is one
+    std::vector<std::uint32_t> retired;                            // by rank; empty for a single process
 
     Key(const Roll& roll, int kind_of_team) : kind(kind_of_team) {
       const bool several = roll.ranks_of(roll.entry(0).process).size() < static_cast<std::size_t>(roll.ranks());
@@ -65,7 +65,7 @@ class IdleTeams {
     bool outdated_by(const Key& other) const {
       return kind == other.kind && devices == other.devices && retired != other.retired;
     }
-    // Which of its teams a process gives up is its own affair if no other process is in them.
+    // Teams of one process need no agreement on which of them are dropped.
     bool of_one_process() const { return retired.empty(); }
     bool operator==(const Key&) const = default;
   };
@@ -86,7 +86,7 @@ class IdleTeams {
   }
 
   std::mutex mutex_;
-  std::list<Idle> idle_;  // the team whose last call is the longest ago comes first
+  std::list<Idle> idle_;  // least recently used first
 };
 
 }  // namespace jaxmg

@@ -1,4 +1,4 @@
-// Who takes part in a call, and how the others learn that a rank fails.
+// Membership: the ranks that take part in a call, and how a failure is reported to all of them.
 #pragma once
 
 #include <chrono>
@@ -9,28 +9,28 @@
 #include <utility>
 #include <vector>
 
-#include "comm/gathering.h"
 #include "comm/process_links.h"
+#include "comm/rendezvous.h"
 #include "comm/roll.h"
 #include "core/error.h"
 
 namespace jaxmg {
 
-// Tells the other ranks of a call why this one fails. Returns what it is to throw: the error with the rank's name,
-// unless it came from another rank.
-inline Error tell_others(Attendance& attendance, const std::exception& error) {
+// Reports the failure of this rank to the other ranks of the call. Returns the error to throw: `error` with the rank's
+// number in front, unless it came from another rank.
+inline Error report_failure(Participant& participant, const std::exception& error) {
   const auto* const known = dynamic_cast<const Error*>(&error);
   const ErrorCode code = known != nullptr ? known->code() : ErrorCode::internal;
   const bool from_another = code == ErrorCode::aborted || code == ErrorCode::deadline_exceeded;
-  const std::string name = from_another ? "" : "rank " + std::to_string(attendance.rank()) + " failed: ";
-  Error told(code, name + error.what());
-  attendance.fail(told.what());
-  return told;
+  const std::string name = from_another ? "" : "rank " + std::to_string(participant.rank()) + " failed: ";
+  Error reported(code, name + error.what());
+  participant.fail(reported.what());
+  return reported;
 }
 
-// What the links know of why a call fails, which is who is gone; or the error, if they know nothing. Who uses the
-// network of a process that ends may notice before its links do, but does not learn whose it was.
-inline Error explained(ProcessLinks& links, const std::exception& error) {
+// Root cause of a failure: the lost rank that the links report, or else `error`. When a process ends, its network
+// connections may fail before its links do, but do not name its rank.
+inline Error root_cause(ProcessLinks& links, const std::exception& error) {
   const auto* const known = dynamic_cast<const Error*>(&error);
   if (known != nullptr && known->code() == ErrorCode::aborted) return *known;
   try {
@@ -44,7 +44,7 @@ inline Error explained(ProcessLinks& links, const std::exception& error) {
   return known != nullptr ? *known : Error(ErrorCode::internal, error.what());
 }
 
-// Who takes part in a call, and under which name.
+// The ranks of a call, this process's ranks among them, and the key of their rendezvous.
 struct Membership {
   Roll roll;
   int rank;
@@ -52,7 +52,7 @@ struct Membership {
   CallKey key;
   std::chrono::milliseconds timeout;
 
-  // Whether some of the ranks are in other processes.
+  // Whether the call spans several processes.
   bool spans() const { return local_ranks.size() < static_cast<std::size_t>(roll.ranks()); }
 
   Membership(Roll call_roll, std::uint32_t device, std::int64_t call_site, std::chrono::milliseconds limit)

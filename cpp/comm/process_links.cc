@@ -21,8 +21,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// How long a rank waits before it looks whether another one of its own process has failed.
-constexpr milliseconds glance{20};
+// Interval at which a waiting rank checks whether another rank of its process has failed.
+constexpr milliseconds poll_interval{20};
 
 constexpr const char* ended = "its process has ended";
 
@@ -32,7 +32,7 @@ struct Address {
 
   explicit Address(std::uint64_t process) {
     name.sun_family = AF_UNIX;
-    // Abstract: the first byte is zero, there is no file, and the name is free again when the process ends.
+    // Abstract socket name: the first byte is zero, there is no file, and the name is released when the process ends.
     const int length = std::snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "jaxmg-%016llx",
                                      static_cast<unsigned long long>(process));
     bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + static_cast<std::size_t>(length));
@@ -42,7 +42,9 @@ struct Address {
 
 Socket make_socket() {
   Socket socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!socket) throw Error(ErrorCode::resource_exhausted, std::string("no socket: ") + std::strerror(errno));
+  if (!socket)
+    throw Error(ErrorCode::resource_exhausted,
+                std::string("cannot create a Unix socket for links between processes: ") + std::strerror(errno));
   return socket;
 }
 
@@ -86,7 +88,8 @@ Socket::~Socket() {
 Reception::Reception(std::uint64_t process) : listening_(make_socket()) {
   const Address address(process);
   if (bind(listening_.get(), address.get(), address.bytes) != 0 || listen(listening_.get(), SOMAXCONN) != 0) {
-    throw Error(ErrorCode::internal, std::string("this process cannot be reached: ") + std::strerror(errno));
+    throw Error(ErrorCode::internal,
+                std::string("cannot listen for links from other processes: ") + std::strerror(errno));
   }
   server_ = std::thread([this] { serve(); });
 }
@@ -102,16 +105,16 @@ Reception& Reception::instance() {
 }
 
 void Reception::serve() {
-  constexpr milliseconds long_enough{1'000};  // who connects says at once what for
+  constexpr milliseconds key_timeout{1'000};  // peers send their key immediately
   while (true) {
     Socket socket(accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!socket) {
-      if (errno == EINVAL) return;          // shut down
-      std::this_thread::sleep_for(glance);  // too many open files, which may change
+      if (errno == EINVAL) return;                 // shut down
+      std::this_thread::sleep_for(poll_interval);  // possibly too many open files: try again
       continue;
     }
     LinkKey key;
-    set_limit(socket, SO_RCVTIMEO, long_enough);
+    set_limit(socket, SO_RCVTIMEO, key_timeout);
     if (is_of_this_user(socket) && recv(socket.get(), &key, sizeof(key), MSG_WAITALL) == sizeof(key)) {
       put(key, std::move(socket));
     }
@@ -122,16 +125,16 @@ void Reception::put(const LinkKey& key, Socket socket) {
   constexpr std::size_t many = 128;
   std::lock_guard lock(mutex_);
   if (waiting_.size() >= many) {
-    // Those of calls that failed are not asked for any more.
+    // Connections of failed calls are no longer needed.
     std::erase_if(waiting_, [](const auto& entry) { return has_hung_up(entry.second); });
   }
   waiting_[key] = std::move(socket);
   changed_.notify_all();
 }
 
-Socket Reception::take(const LinkKey& key, milliseconds patience) {
+Socket Reception::take(const LinkKey& key, milliseconds timeout) {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, patience, [&] { return waiting_.contains(key); });
+  changed_.wait_for(lock, timeout, [&] { return waiting_.contains(key); });
   const auto found = waiting_.find(key);
   if (found == waiting_.end()) return {};
   Socket socket = std::move(found->second);
@@ -140,23 +143,23 @@ Socket Reception::take(const LinkKey& key, milliseconds patience) {
 }
 
 struct ProcessLinks::Message {
-  bool wanted = false;  // whether there is anything to be said
+  bool wanted = false;  // whether there is a message
   Header header{};
   std::vector<iovec> pieces;
   std::size_t next = 0;  // piece
 
-  // What has come or is to come after the header.
+  // Data that follows the header.
   std::vector<iovec> payload;
   std::int64_t payload_bytes = 0;
   std::string reason;
 
-  void say(std::int64_t exchange) {
+  void send(std::int64_t exchange) {
     wanted = true;
     header = {exchange, payload_bytes};
     add(pieces, reinterpret_cast<const std::byte*>(&header), sizeof(header));
     pieces.insert(pieces.end(), payload.begin(), payload.end());
   }
-  void expect() {
+  void receive() {
     wanted = true;
     add(pieces, reinterpret_cast<const std::byte*>(&header), sizeof(header));
   }
@@ -180,9 +183,9 @@ struct ProcessLinks::Message {
   }
 };
 
-ProcessLinks::ProcessLinks(Reception& here, Attendance& attendance, const Roll& roll, const CallKey& key,
+ProcessLinks::ProcessLinks(Reception& here, Participant& participant, const Roll& roll, const CallKey& key,
                            milliseconds timeout)
-    : here_(here), attendance_(attendance), roll_(roll), key_(key), timeout_(timeout), rank_(attendance.rank()) {}
+    : here_(here), participant_(participant), roll_(roll), key_(key), timeout_(timeout), rank_(participant.rank()) {}
 
 std::vector<int> ProcessLinks::out_of_reach() const {
   std::vector<int> far;
@@ -198,7 +201,9 @@ void ProcessLinks::connect() {
     const RollEntry& other = roll_.entry(r);
     if (other.process != own.process && other.machine == own.machine) peers_.push_back({r, {}});
   }
-  const auto link = [&](int from, int to) { return LinkKey{key_.process, key_.roll, attendance_.turn(), from, to}; };
+  const auto link = [&](int from, int to) {
+    return LinkKey{key_.process, key_.roll, participant_.repetition(), from, to};
+  };
   for (Peer& peer : peers_) {
     if (peer.rank < rank_) continue;
     peer.socket = make_socket();
@@ -214,8 +219,8 @@ void ProcessLinks::connect() {
   const auto deadline = steady_clock::now() + timeout_;
   for (Peer& peer : peers_) {
     while (!peer.socket) {
-      peer.socket = here_.take(link(peer.rank, rank_), glance);
-      attendance_.check();
+      peer.socket = here_.take(link(peer.rank, rank_), poll_interval);
+      participant_.check();
       if (!peer.socket && steady_clock::now() > deadline) late({peer.rank});
     }
   }
@@ -236,8 +241,8 @@ void ProcessLinks::exchange(const std::vector<Block>& blocks) {
         in[p].payload_bytes += block.bytes();
       }
     }
-    if (out[p].payload_bytes > 0) out[p].say(exchanges_);
-    if (in[p].payload_bytes > 0) in[p].expect();
+    if (out[p].payload_bytes > 0) out[p].send(exchanges_);
+    if (in[p].payload_bytes > 0) in[p].receive();
   }
   transfer(out, in);
 }
@@ -245,8 +250,8 @@ void ProcessLinks::exchange(const std::vector<Block>& blocks) {
 void ProcessLinks::barrier() {
   ++exchanges_;
   std::vector<Message> out(peers_.size()), in(peers_.size());
-  for (Message& message : out) message.say(exchanges_);
-  for (Message& message : in) message.expect();
+  for (Message& message : out) message.send(exchanges_);
+  for (Message& message : in) message.receive();
   transfer(out, in);
 }
 
@@ -263,8 +268,8 @@ void ProcessLinks::transfer(std::vector<Message>& out, std::vector<Message>& in)
       of.push_back(p);
     }
     if (ready.empty()) break;
-    const int count = poll(ready.data(), ready.size(), static_cast<int>(glance.count()));
-    attendance_.check();
+    const int count = poll(ready.data(), ready.size(), static_cast<int>(poll_interval.count()));
+    participant_.check();
     if (count > 0) deadline = deadline_from_now();
     for (std::size_t i = 0; count > 0 && i < ready.size(); ++i) {
       if (ready[i].revents == 0) continue;
@@ -280,8 +285,8 @@ void ProcessLinks::transfer(std::vector<Message>& out, std::vector<Message>& in)
   }
   for (Peer& peer : peers_) {
     if (!peer.broken) continue;
-    Message last;  // it may have said why it left
-    last.expect();
+    Message last;  // the reason, if it sent one
+    last.receive();
     while (true) receive_some(peer, last);
   }
 }
@@ -296,7 +301,7 @@ void ProcessLinks::send_some(Peer& peer, Message& message) {
     return;
   }
   message.advance(static_cast<std::size_t>(sent));
-  peer.amid = !message.done();
+  peer.mid_message = !message.done();
 }
 
 void ProcessLinks::receive_some(Peer& peer, Message& message) {
@@ -311,14 +316,14 @@ void ProcessLinks::receive_some(Peer& peer, Message& message) {
   if (!in_header) return;
   const auto [exchange, bytes] = message.header;
   if (exchange == failure) {
-    if (bytes <= 0) gone(peer.rank, "it has not said why");
+    if (bytes <= 0) gone(peer.rank, "it sent no reason");
     message.reason.resize(static_cast<std::size_t>(bytes));
     add(message.pieces, reinterpret_cast<const std::byte*>(message.reason.data()), bytes);
   } else if (exchange != exchanges_ || bytes != message.payload_bytes) {
     throw Error(ErrorCode::internal, "rank " + std::to_string(peer.rank) + " is at exchange " +
                                          std::to_string(exchange) + " with " + std::to_string(bytes) +
-                                         " bytes, this one at " + std::to_string(exchanges_) + " with " +
-                                         std::to_string(message.payload_bytes));
+                                         " bytes, but rank " + std::to_string(rank_) + " is at exchange " +
+                                         std::to_string(exchanges_) + " with " + std::to_string(message.payload_bytes));
   } else {
     message.pieces.insert(message.pieces.end(), message.payload.begin(), message.payload.end());
   }
@@ -332,7 +337,7 @@ void ProcessLinks::check() {
     if (waiting <= 0) gone(peer.rank, ended);
     if (waiting < static_cast<ssize_t>(sizeof(next)) || next.exchange != failure) continue;
     Message last;
-    last.expect();
+    last.receive();
     while (true) receive_some(peer, last);
   }
 }
@@ -340,8 +345,8 @@ void ProcessLinks::check() {
 void ProcessLinks::fail(const std::string& why) noexcept {
   const Header header{failure, static_cast<std::int64_t>(why.size())};
   for (const Peer& peer : peers_) {
-    if (!peer.socket || peer.amid) continue;
-    // Best effort: who does not get it sees the connection end.
+    if (!peer.socket || peer.mid_message) continue;
+    // Best effort: a peer that does not receive it sees the connection close.
     std::array<iovec, 2> pieces{iovec{const_cast<Header*>(&header), sizeof(header)},
                                 iovec{const_cast<char*>(why.data()), why.size()}};
     msghdr message{};
@@ -356,7 +361,7 @@ void ProcessLinks::gone(int rank, const std::string& why) {
 }
 
 void ProcessLinks::late(const std::vector<int>& ranks) const {
-  throw Error(ErrorCode::deadline_exceeded, late_message(ranks, roll_.ranks(), timeout_));
+  throw Error(ErrorCode::deadline_exceeded, timeout_message(ranks, roll_.ranks(), timeout_));
 }
 
 }  // namespace jaxmg

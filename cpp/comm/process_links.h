@@ -1,8 +1,8 @@
 // Connections between ranks of one call that are in different processes of one machine.
 //
-// Every process listens at an abstract Unix socket that is named after its nonce, which the roll tells. For the length
-// of a call, each pair of ranks in different processes shares one connection, made by the lower rank. A process that
-// ends closes its connections, so the others know at once who is gone.
+// Every process listens on an abstract Unix socket named after its nonce, which is on the roll. During a call, each
+// pair of ranks in different processes shares one connection, opened by the lower rank. When a process ends, its
+// connections close, and the other ranks see at once which rank is lost.
 #pragma once
 
 #include <chrono>
@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "comm/block.h"
-#include "comm/gathering.h"
+#include "comm/rendezvous.h"
 #include "comm/roll.h"
 
 namespace jaxmg {
@@ -40,15 +40,15 @@ class Socket {
   int fd_ = -1;
 };
 
-// Which connection of which call.
+// Identifies one connection of one call.
 struct LinkKey {
-  std::uint64_t process = 0, roll = 0, turn = 0;  // of the call, see CallKey
-  std::int32_t from = 0, to = 0;                  // ranks; `from` connects
+  std::uint64_t process = 0, roll = 0, repetition = 0;  // of the call, see CallKey
+  std::int32_t from = 0, to = 0;                        // ranks; `from` opens the connection
 
   auto operator<=>(const LinkKey&) const = default;
 };
 
-// Where a process takes connections, and keeps them until the rank that is meant asks for them.
+// Listener of a process: accepts connections, and keeps each until the addressed rank takes it.
 class Reception {
  public:
   explicit Reception(std::uint64_t process);
@@ -56,11 +56,11 @@ class Reception {
   Reception(const Reception&) = delete;
   Reception& operator=(const Reception&) = delete;
 
-  // That of this process. It must be there before others learn of the process from the roll.
+  // The listener of this process. It must exist before the process appears on a roll.
   static Reception& instance();
 
-  // The connection that rank key.from has made; none if it has not come when `patience` is over.
-  Socket take(const LinkKey& key, std::chrono::milliseconds patience);
+  // Returns the connection opened by rank key.from, or an empty Socket if none arrives within `timeout`.
+  Socket take(const LinkKey& key, std::chrono::milliseconds timeout);
 
  private:
   void serve();
@@ -76,21 +76,22 @@ class Reception {
 // One rank's connections with the ranks of other processes, for one call.
 class ProcessLinks {
  public:
-  ProcessLinks(Reception& here, Attendance& attendance, const Roll& roll, const CallKey& key,
+  ProcessLinks(Reception& here, Participant& participant, const Roll& roll, const CallKey& key,
                std::chrono::milliseconds timeout);
 
-  // The ranks on other machines, with which there is no link.
+  // Ranks on other machines, which have no link to this rank.
   std::vector<int> out_of_reach() const;
-  // Returns once this rank is connected with all that are in other processes of this machine.
+  // Returns once this rank is connected to all ranks in other processes of this machine.
   void connect();
-  // Moves those blocks that go from this rank to other processes, and from them to this rank. All ranks call it with
-  // the same blocks.
+  // Moves the blocks that go from this rank to other processes, and from other processes to this rank. All ranks call
+  // it with the same blocks.
   void exchange(const std::vector<Block>& blocks);
-  // Returns once the ranks in other processes have come here, too.
+  // Returns once the ranks in other processes have reached this barrier.
   void barrier();
-  // Throws if one of them has failed, or its process has ended. Not during another call of these.
+  // Throws if a rank in another process has failed, or its process has ended. Must not run concurrently with the other
+  // functions.
   void check();
-  // Tells the others why this rank fails. To be called at most once, and last.
+  // Reports the failure of this rank to the other processes. Call at most once, as the last use.
   void fail(const std::string& why) noexcept;
 
   int ranks() const { return roll_.ranks(); }
@@ -98,17 +99,17 @@ class ProcessLinks {
  private:
   struct Header {
     std::int64_t exchange;  // number of the exchange in this call, or `failure`
-    std::int64_t bytes;     // that follow
+    std::int64_t bytes;     // of the data that follow
   };
   static constexpr std::int64_t failure = -1;
 
-  // What goes one way: pieces of memory, the first of which is the header.
+  // A message in one direction: pieces of memory, the first of which is the header.
   struct Message;
   struct Peer {
     int rank;
     Socket socket;
-    bool amid = false;    // in the middle of a message to it
-    bool broken = false;  // it does not take messages any more
+    bool mid_message = false;  // a message to it is partly sent
+    bool broken = false;       // it no longer accepts messages
   };
 
   void transfer(std::vector<Message>& out, std::vector<Message>& in);
@@ -118,7 +119,7 @@ class ProcessLinks {
   [[noreturn]] void late(const std::vector<int>& ranks) const;
 
   Reception& here_;
-  Attendance& attendance_;
+  Participant& participant_;
   const Roll& roll_;
   CallKey key_;
   std::chrono::milliseconds timeout_;

@@ -1,4 +1,4 @@
-// The roll of a call: who takes part, as gathered by XLA from the roll-call handler of every rank.
+// The roll of a call: one entry for each rank, all-gathered by XLA from the roll-call handlers.
 #pragma once
 
 #include <array>
@@ -12,10 +12,10 @@ namespace jaxmg {
 struct RollEntry {
   std::uint64_t process = 0;  // nonce of the process
   std::uint32_t device = 0;   // ordinal of the device in its process
-  std::uint32_t retired = 0;  // teams with other processes that this one has given up, see IdleTeams
+  std::uint32_t retired = 0;  // shared teams that this process has retired, see IdleTeams
   std::uint64_t call = 0;     // fresh in every roll call of a process
   std::array<std::uint8_t, 128> nccl_id{};
-  std::uint64_t machine = 0;  // processes with the same one can connect with each other
+  std::uint64_t machine = 0;  // processes with the same value can connect to each other
 };
 inline constexpr std::int64_t roll_words = 40;
 static_assert(sizeof(RollEntry) == roll_words * sizeof(std::uint32_t));
@@ -37,15 +37,15 @@ class Roll {
   std::vector<RollEntry> entries_;
 };
 
-// A number that tells this process from all others.
+// Nonce that identifies this process.
 std::uint64_t process_nonce();
-// A number that tells the machine (and the network namespace, which containers may have of their own) from all others.
+// Nonce that identifies the machine and its network namespace (containers may have their own).
 std::uint64_t machine_nonce();
-// A number that no earlier roll call of this process had.
+// Unique number of a roll call within this process.
 std::uint64_t fresh_call();
-// To be called when this process gives up a team with other processes.
+// Call when this process retires a team that it shares with other processes.
 void count_retired_team();
-// What a device of this process puts on a roll.
+// The roll entry of a device of this process.
 RollEntry own_entry(std::int32_t device);
 
 }  // namespace jaxmg

@@ -1,5 +1,5 @@
-// Carves one buffer into aligned pieces. Run over no buffer at all it measures, so that the planner's byte
-// count and the pieces an algorithm uses come from the same lines.
+// Arena: carves one buffer into aligned pieces. Without a buffer it only counts bytes, and therefore the planner's byte
+// count and an algorithm's pieces come from the same lines of code.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@ class Arena {
  public:
   static constexpr std::int64_t alignment = 256;
 
-  Arena() = default;  // measures only
+  Arena() = default;  // counts bytes only
   Arena(void* base, std::int64_t bytes) : base_(static_cast<std::byte*>(base)), capacity_(bytes) {}
 
   template <class T>
@@ -24,7 +24,7 @@ class Arena {
     used_ += (count * static_cast<std::int64_t>(sizeof(T)) + alignment - 1) / alignment * alignment;
     if (base_ == nullptr) return nullptr;
     if (used_ > capacity_) {
-      throw Error(ErrorCode::internal, "the workspace holds " + std::to_string(capacity_) + " bytes, at least " +
+      throw Error(ErrorCode::internal, "the workspace holds " + std::to_string(capacity_) + " bytes, but at least " +
                                            std::to_string(used_) + " are needed");
     }
     return reinterpret_cast<T*>(base_ + offset);
@@ -35,7 +35,7 @@ class Arena {
     return {take<T>(rows * columns), rows, columns, rows};
   }
 
-  // What is left, as an arena of its own.
+  // The unused remainder, as a separate arena.
   Arena rest() const { return {base_ + used_, capacity_ - used_}; }
 
   std::int64_t used() const { return used_; }

@@ -1,11 +1,11 @@
-// Sorts numbers by their index.
+// Comparison that sorts indices by the numbers they refer to.
 #pragma once
 
 #include <cmath>
 
 namespace jaxmg {
 
-// Ascending, NaN last, equal numbers in the order of their indices: a strict weak order whatever the numbers are.
+// Ascending, NaN last, equal numbers in the order of their indices: a strict weak order for any numbers.
 template <class R>
 struct Ascending {
   const R* value;

@@ -1,4 +1,4 @@
-// Matrices of one shape at equal distances in memory.
+// A batch: matrices of one shape at a fixed stride in memory.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ struct Batch {
   MatrixView<T> operator[](std::int64_t i) const {
     return {first.data + i * stride, first.rows, first.columns, first.ld};
   }
-  // The same block of each.
+  // The same block of each matrix.
   Batch block(std::int64_t row, std::int64_t column, std::int64_t rows, std::int64_t columns) const {
     return {first.block(row, column, rows, columns), stride, count};
   }

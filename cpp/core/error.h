@@ -1,4 +1,4 @@
-// Errors that stop a call. Numerical failure is not one of them: it is a value (LAPACK's info).
+// Errors that stop a call. Numerical failure is no error but a value (LAPACK's info).
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,11 @@ class Error : public std::runtime_error {
   ErrorCode code_;
 };
 
-// BLAS and LAPACK take 32-bit sizes; a larger one must never be cut silently.
+// Checked conversion to the 32-bit sizes of BLAS and LAPACK; larger sizes must never be truncated silently.
 inline int checked_int(std::int64_t value, const char* what) {
   if (value < 0 || value > std::numeric_limits<int>::max()) {
     throw Error(ErrorCode::invalid_argument,
-                std::string(what) + " = " + std::to_string(value) + " does not fit a 32-bit integer");
+                std::string(what) + " = " + std::to_string(value) + " does not fit in a 32-bit integer");
   }
   return static_cast<int>(value);
 }

@@ -1,5 +1,5 @@
-// Structs that name their fields once, and what is generated from that list: an encoding in 64-bit words, and reading
-// and writing as text.
+// Field lists: a struct names its fields once, and its encoding in 64-bit words, parser and printer are generated from
+// that list.
 //
 //   struct Point {
 //     std::int64_t x = 0, y = 0;
@@ -32,13 +32,13 @@ namespace jaxmg {
 
 using Words = std::vector<std::int64_t>;
 
-// Enumerations that have names in text: names_of<Enum>[value].
+// Names of enumerators in text: names_of<Enum>[value].
 template <class Enum>
 inline constexpr std::array<std::string_view, 0> names_of{};
 template <>
 inline constexpr std::array<std::string_view, 4> names_of<ScalarType>{"float32", "float64", "complex64", "complex128"};
 
-// Appends the fields of a struct.
+// Appends the encoded fields of a struct to `words`.
 template <class Struct>
 void encode(Struct fields, Words& words) {
   fields.fields([&]<class Field>(const char*, const Field& field) {
@@ -53,7 +53,7 @@ void encode(Struct fields, Words& words) {
   });
 }
 
-// Reads a struct from the front of `words`, which then begin behind it.
+// Decodes a struct from the front of `words` and removes its words.
 template <class Struct>
 Struct decode(std::span<const std::int64_t>& words) {
   const auto next = [&] {
@@ -76,7 +76,7 @@ Struct decode(std::span<const std::int64_t>& words) {
   return decoded;
 }
 
-// The names of a struct's fields, each with a space before it.
+// The names of a struct's fields, each preceded by a space.
 template <class Struct>
 std::string field_names() {
   std::string names;
@@ -84,7 +84,7 @@ std::string field_names() {
   return names;
 }
 
-// The fields as "name=value" with a space before each; named enumerations by name.
+// The fields as "name=value", each preceded by a space; enumerations with names_of by name.
 template <class Struct>
 std::string to_text(Struct fields) {
   std::string text;
@@ -110,8 +110,7 @@ inline void parse(std::string_view text, auto& number) {
   }
 }
 
-// Reads fields from "name=value name=value ..."; those that are not named keep their defaults. Throws Error if a name
-// is not that of a field.
+// Parses fields from "name=value name=value ..."; other fields keep their defaults. Throws Error for an unknown name.
 template <class Struct>
 Struct from_text(std::string_view text) {
   Struct read{};
@@ -146,7 +145,7 @@ Struct from_text(std::string_view text) {
     });
     if (!known) {
       throw Error(ErrorCode::invalid_argument,
-                  "there is no argument '" + std::string(name) + "', only" + field_names<Struct>());
+                  "unknown argument '" + std::string(name) + "'; the arguments are" + field_names<Struct>());
     }
   }
   return read;

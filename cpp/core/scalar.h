@@ -1,4 +1,4 @@
-// The four LAPACK scalar types, and the one place where a run-time type becomes a template argument.
+// The four LAPACK scalar types, and dispatch from a run-time type to a template argument.
 #pragma once
 
 #include <complex>

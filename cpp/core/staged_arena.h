@@ -1,7 +1,7 @@
-// Workspace of stages that follow each other and share their memory.
+// Workspace of consecutive stages that share the same memory.
 //
-// Pieces that outlive the stages are carved from an arena first; then each stage carves its own pieces from the rest,
-// all from the same place. Run over no buffer at all it measures, like Arena.
+// Pieces that outlive the stages are carved from an arena first. Then each stage carves its own pieces from the
+// remainder, all starting at the same address. Without a buffer it only counts bytes, like Arena.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace jaxmg {
 class StagedArena {
  public:
   StagedArena() = default;
-  // The stages begin behind the pieces carved so far.
+  // The stages begin after the pieces carved so far.
   explicit StagedArena(const Arena& carved) : shared_(carved), bytes_(carved.used()) {}
 
   // The pieces of one stage, valid until another stage uses its own: Pieces(arena, arguments...).
@@ -34,9 +34,9 @@ class StagedArena {
     reserve(arena);
   }
 
-  // Where every stage begins.
+  // The arena from which every stage is carved.
   const Arena& shared() const { return shared_; }
-  // Bytes of the longest stage and the pieces before it.
+  // Bytes of the largest stage and the pieces before it.
   std::int64_t bytes() const { return bytes_; }
 
  private:

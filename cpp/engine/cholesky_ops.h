@@ -11,10 +11,10 @@ namespace jaxmg {
 template <class E, class T>
 concept CholeskyOps =
     requires(E& e, Lane lane, MatrixView<T> a, const std::int32_t* failed, std::int64_t row, std::int32_t* info) {
-      // A = L L^H in the lower triangle; potrf's own info goes to a word for check_factor.
+      // A = L L^H in the lower triangle; potrf's own info goes to a word that check_factor reads.
       e.potrf(lane, a, info);
-      // Lowers an entry of info to row + the order of the first leading minor of A that is not positive definite, as
-      // reported by potrf or by a diagonal element of L that is not positive and finite.
+      // Lowers an entry of info to row + the order of the first leading minor of A that is not positive definite. A
+      // minor fails if potrf reports it, or if its diagonal element of L is not positive and finite.
       e.check_factor(lane, a, failed, row, info);
     };
 

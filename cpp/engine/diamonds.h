@@ -7,31 +7,31 @@
 //
 // (u is scaled by the square root of LAPACK's tau.) Q2 = H(0,0) H(0,1) ... H(1,0) H(1,1) ... . Sweeps g b ... g b + b -
 // 1 form group g. A block (g, t) holds the reflectors of one group and step as columns, the k-th from sweep g b + k; it
-// is shifted down the matrix by one row a column, so that as a matrix it would be 2b - 1 x b with the outline of a
-// diamond:
+// is shifted down the matrix by one row per column. As a matrix it would be 2b - 1 x b with the outline of a diamond:
 //
 //   D(g, t) = H(g b, t) H(g b + 1, t) ... H(g b + b - 1, t)     acts on rows (g + t) b + 1 and 2b - 2 more
 //
-// Only diamonds within one step and group of each other share rows. So four neighbours, (2g, 2t) and one more each way,
-// make a larger one of the same outline, as if sweeps were in groups of 2b, and so on; and Q2 is a product of diamonds
-// of any of these sizes.
+// Only diamonds within one step and group of each other share rows. Therefore four neighbours, (2g, 2t) and one more
+// each way, form a larger diamond of the same outline, as if sweeps were in groups of 2b, and so on. Q2 is a product of
+// diamonds of any of these sizes.
 #pragma once
 
 #include "engine/portable.h"
 
 namespace jaxmg {
 
-// Diamonds D(g + i, t + i), i = 0 ... count - 1. No two share a row; their rows, 2 `width` each, follow each other.
+// Diamonds D(g + i, t + i), i = 0 ... count - 1. No two share a row; their row ranges, 2 `width` rows each, are
+// consecutive.
 struct Wave {
   Index g = 0, t = 0, count = 0;
 };
 
-// The diamonds of groups of `width` sweeps.
+// The grid of diamonds of groups of `width` sweeps.
 struct DiamondGrid {
   Index n = 0, width = 0;
 
   JAXMG_PORTABLE Index groups() const { return n < 3 ? 0 : (n - 2 + width - 1) / width; }
-  // Sweeps late in a group may have one step less, and reflectors that are zero instead.
+  // Steps of group g. Late sweeps of a group may have one step fewer, with zero reflectors in its place.
   JAXMG_PORTABLE Index steps(Index g) const { return (n - 1 + width - 1) / width - g; }
   // First row of D(g, t); its last row is 2 width - 2 below, or the last of the matrix.
   JAXMG_PORTABLE Index row(Index g, Index t) const { return (g + t) * width + 1; }
@@ -47,15 +47,15 @@ struct DiamondGrid {
   // The wave that D(g, t) is in.
   JAXMG_PORTABLE Index wave_of(Index g, Index t) const { return t - g + groups() - 1; }
 
-  // Diamonds in waves 0 ... w - 1. One diamond joins every other wave as long as these begin with step 0, and one
-  // leaves every other wave after that.
+  // Number of diamonds in waves 0 ... w - 1. Every other wave has one diamond more while waves begin with step 0, and
+  // one fewer after that.
   JAXMG_PORTABLE Index before(Index w) const {
     const Index all = groups(), longest = steps(0), rest = waves() - w;
     if (w <= all) return w + sum_of_halves(w + longest - all);
     return all * longest - all * (all - 1) / 2 - rest - sum_of_halves(rest);
   }
   JAXMG_PORTABLE Index diamonds() const { return before(waves()); }
-  // The number of D(g, t) among all diamonds, one wave after the other.
+  // Index of D(g, t) among all diamonds in wave order.
   JAXMG_PORTABLE Index place(Index g, Index t) const { return before(wave_of(g, t)) + (g < t ? g : t); }
 
  private:
@@ -63,8 +63,9 @@ struct DiamondGrid {
   JAXMG_PORTABLE static Index sum_of_halves(Index m) { return (m - 1) * (m - 1) / 4; }
 };
 
-// A diamond that was merged from four, `levels` times over, is made of 4^levels parts in this order: those of its first
-// quarter, and so on. Quarters are numbered by their half of the sweeps, then by their half of the steps.
+// Part of a diamond that is merged `levels` times from four. Its 4^levels parts are ordered by quarter, recursively:
+// all parts of the first quarter come first. Quarters are numbered by their half of the sweeps, then by their half of
+// the steps.
 struct DiamondPart {
   Index g = 0, t = 0;  // from the first group and step of the whole
 

@@ -3,7 +3,7 @@
 // An engine runs the work of one rank. It enqueues, and owns streams, handles and events; algorithms own none. Work in
 // one lane runs in order. Work in different lanes runs in any order, or concurrently, unless one waits for an event of
 // the other. The order in which an algorithm makes its calls must be a valid order of execution: the host engine runs
-// them as they come, and on devices this order keeps waits from forming a cycle.
+// them immediately, and on devices this order keeps waits from forming a cycle.
 //
 // An algorithm requires the concepts it uses and no others. The operations of one family of algorithms are in
 // cholesky_ops.h, lu_ops.h, panel_qr_ops.h, band_ops.h, tridiagonal_ops.h and scaling_ops.h.
@@ -26,7 +26,7 @@ enum class Lane {
   rows,      // work that the diagonal block after it waits for: the other rows of the panel
   ahead,     // updates of the block after the next
   bulk,      // all other updates
-  rhs,       // right-hand sides that go along with a factorisation
+  rhs,       // right-hand sides solved along with a factorisation
 };
 inline constexpr int lane_count = 6;
 
@@ -65,7 +65,7 @@ concept BlasOps =
       e.unit_lower(lane, a);
     };
 
-// Data on its way between ranks, within a rank's memory, and to and from the host.
+// Data movement between ranks, within a rank's memory, and to and from the host.
 template <class E>
 concept ExchangeOps = LaneOps<E> && requires(E& e, Lane lane, const std::vector<Block>& blocks, std::int64_t count,
                                              const std::int32_t* from, std::int32_t* to) {
@@ -88,7 +88,7 @@ template <class E, class T>
 concept StatusOps = LaneOps<E> && requires(E& e, Lane lane, MatrixView<T> x, std::int32_t* info, std::int32_t* status) {
   // Sets one entry of info.
   e.set_info(lane, info, std::int32_t{});
-  // The least of size() entries of info, or 0 if all are `no_failure`, becomes the status; unless it is 0, X becomes
+  // Sets the status to the least of size() entries of info, or to 0 if all are `no_failure`. Unless it is 0, X becomes
   // NaN.
   e.conclude(lane, info, x, status);
 };

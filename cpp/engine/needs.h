@@ -1,4 +1,4 @@
-// What an engine has to be made for, in one call.
+// Requirements of one call on its engine.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,12 @@
 namespace jaxmg {
 
 struct EngineNeeds {
-  MemoryRegions buffers;       // that other ranks may access
-  MemoryRegion workspace;      // for the engine and the routine
-  std::string kind;            // of two calls of the same kind, the second launches no kernel for the first time
-  bool data_decides;           // ... unless the numbers decide what is launched
-  std::int64_t largest_potrf;  // order of the largest block that potrf factors
-  std::int64_t processes;      // that the workspace is planned for
+  MemoryRegions buffers;       // buffers that other ranks may access
+  MemoryRegion workspace;      // workspace of the engine and the routine
+  std::string kind;            // calls of one kind launch the same kernels: only the first may have to load kernels
+  bool data_decides;           // exception: the data decide which kernels are launched
+  std::int64_t largest_potrf;  // order of the largest block for potrf
+  std::int64_t processes;      // number of processes that the workspace is planned for
 };
 
 }  // namespace jaxmg

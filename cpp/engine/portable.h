@@ -28,7 +28,7 @@ JAXMG_PORTABLE constexpr Real unit_roundoff() {
   return sizeof(Real) == 8 ? Real(1.1102230246251565e-16) : Real(5.9604644775390625e-8);
 }
 
-// Safely above all numbers whose reciprocal overflows.
+// A number safely above all numbers whose reciprocal overflows.
 template <class Real>
 JAXMG_PORTABLE constexpr Real smallest_pivot() {
   return sizeof(Real) == 8 ? Real(1e-292) : Real(1e-31f);

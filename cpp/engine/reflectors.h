@@ -1,4 +1,4 @@
-// Storage of the reflectors of bulge chasing (engine/diamonds.h).
+// Packed storage of the reflectors of bulge chasing (engine/diamonds.h).
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace jaxmg {
 
 // Blocks (g, t) are stored in the order of the waves of their diamonds, in which the back-transformation reads them.
-// Every rank computes all reflectors, but may keep a share of them: the same number of columns of every block.
+// Every rank computes all reflectors, but may keep only a share: the same number of columns of every block.
 template <class T>
 struct Reflectors {
   T* data = nullptr;
@@ -22,14 +22,14 @@ struct Reflectors {
   std::int64_t skipped = 0;  // blocks before the first stored one
 
   Reflectors() = default;
-  // Takes about n^2 / 2 elements if all b sweeps of a group are kept, and the phases alone if none is.
+  // Takes about n^2 / 2 elements if all b sweeps of a group are kept, and only the phases if none are.
   Reflectors(Arena& arena, std::int64_t order, std::int64_t bandwidth, std::int64_t sweeps_kept)
       : n(order), b(bandwidth), sweeps(sweeps_kept) {
     if (sweeps > 0) data = arena.take<T>(blocks() * b * sweeps);
     phases = arena.take<T>(n);
   }
 
-  // The largest number of sweeps of a group that a rank keeps when `ranks` ranks share all of them.
+  // The largest number of sweeps of a group that a rank keeps when `ranks` ranks share the reflectors.
   static std::int64_t share(std::int64_t bandwidth, std::int64_t ranks) { return (bandwidth + ranks - 1) / ranks; }
 
   bool whole() const { return sweeps == b; }

@@ -15,7 +15,7 @@ inline constexpr std::int32_t not_finite = -4;
 template <class E, class T>
 concept ScalingOps = requires(E& e, Lane lane, MatrixView<T> a, const Real<T>* norms, Real<T>* norm, std::int32_t* info,
                               MatrixView<Real<T>> w) {
-  // *norm = max(*norm, moduli of the real and imaginary parts of A), infinite if one of them is not finite.
+  // *norm = max(*norm, moduli of the real and imaginary parts of A), infinite if any part is not finite.
   e.largest(lane, a, norm);
   // From the size() norms of the ranks: the power of two that scales the matrix, 1 where its squares neither over- nor
   // underflow; 0, and *info = not_finite, where a norm is infinite.

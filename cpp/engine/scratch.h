@@ -1,4 +1,5 @@
-// Device scratch of an engine, beside the workspaces of algorithms. Engine and planner carve it by the same lines.
+// Device scratch of an engine, in addition to the workspaces of algorithms. Engine and planner carve it with the same
+// code.
 #pragma once
 
 #include <array>
@@ -12,24 +13,24 @@ namespace jaxmg {
 
 enum class Platform : std::int64_t { cpu = 0, cuda = 1 };
 
-// Workspace of cuSOLVER's potrf: n^2 / 256 bytes and a little, for every scalar type (measured with
-// cusolverDn*potrf_bufferSize of CUDA 13.0, n = 32 ... 65536). The engine checks it.
+// Workspace of cuSOLVER's potrf: slightly more than n^2 / 256 bytes, for each scalar type (measured with
+// cusolverDn*potrf_bufferSize of CUDA 13.0, n = 32 ... 65536). The engine verifies it.
 inline std::int64_t cusolver_potrf_bytes(std::int64_t n) { return (n + 128) * (n + 128) / 256 + 4096; }
 
 // Workspace of cuBLAS for each lane.
 inline constexpr std::int64_t cublas_workspace_bytes = std::int64_t{1} << 20;
 
-// Between processes blocks are packed into one buffer of this size for sending and one for receiving, which all peers
-// share.
+// Size of the send buffer and of the receive buffer into which blocks between processes are packed; all peers share
+// them.
 inline constexpr std::int64_t packed_bytes = std::int64_t{32} << 20;
 
-// The largest number of thread blocks of geqrt. Each publishes a sum for every column, of two steps.
+// The largest number of thread blocks of geqrt. Each publishes a sum for each column, for two steps.
 inline constexpr std::int64_t geqrt_blocks = 160;
 inline std::int64_t geqrt_scratch(std::int64_t columns) { return 2 * columns * (geqrt_blocks + 1) + 16; }
 
-// Workspace of getrf for a view of at most m rows and n columns. cuSOLVER's takes m n / 256 + 8 n bytes and a little, at
-// most 45 KiB, for every scalar type (measured with cusolverDn*getrf_bufferSize of CUDA 13.0 on H100, m = 1 ... 65536, n
-// = 1 ... m). The engine checks it.
+// Workspace of getrf for a view of at most m rows and n columns. cuSOLVER's takes m n / 256 + 8 n bytes and a little,
+// at most 45 KiB, for every scalar type (measured with cusolverDn*getrf_bufferSize of CUDA 13.0 on H100, m = 1 ...
+// 65536, n = 1 ... m). The engine checks it.
 inline std::int64_t getrf_scratch_bytes(std::int64_t m, std::int64_t n) { return m * n / 256 + 8 * n + (1 << 17); }
 
 struct CudaScratch {
@@ -37,7 +38,7 @@ struct CudaScratch {
   std::byte* potrf;
   std::byte* packed = nullptr;
 
-  // For a call whose largest diagonal block has order `largest_potrf`.
+  // For a call with diagonal blocks of order at most `largest_potrf`.
   CudaScratch(Arena& arena, std::int64_t largest_potrf, std::int64_t processes) {
     for (std::byte*& lane : blas) lane = arena.take<std::byte>(cublas_workspace_bytes);
     potrf = arena.take<std::byte>(cusolver_potrf_bytes(largest_potrf));

@@ -25,7 +25,7 @@ struct Halving {
   JAXMG_PORTABLE Index end(Index k) const { return begin(k + 1); }
   JAXMG_PORTABLE Index middle(Index k) const { return (2 * k + 1) * n / (2 * parts); }
   JAXMG_PORTABLE Index part_of(Index i) const { return ((i + 1) * parts - 1) / n; }
-  // The row of Q that z_i is found in: the last of the upper or the first of the lower subproblem.
+  // The row of Q that contains z_i: the last of the upper or the first of the lower subproblem.
   JAXMG_PORTABLE Index cut_row(Index i) const {
     const Index m = middle(part_of(i));
     return i < m ? m - 1 : m;
@@ -42,18 +42,18 @@ struct MergeLevel {
   // The kept poles and their z, ascending, followed by the deflated eigenvalues, ascending.
   Real* d;
   Real* z;
-  // Kept poles in the order of the rows of Q where their columns are nonzero: upper rows only, all, lower rows only.
+  // Kept poles, ordered by the rows of Q in which their columns are nonzero: upper rows only, all, lower rows only.
   int* order;
 
-  // Written by the secular solver: root i is d[origin] + tau, origin being the nearer of its poles.
+  // Written by the secular solver: root i is d[origin] + tau, where origin is the nearer of its poles.
   int* origin;
   Real* tau;
   Real* value;  // the eigenvalues, deflated ones included
   Real* zhat;
 };
 
-// Rotations that move columns of Q from their places after the last level to their places in this one. A chain is a
-// column and the columns it is rotated with, one after the other: rotate the running column with the next,
+// Chains of rotations that move columns of Q from their positions after the last level to their positions in this
+// level. A chain is a column and the columns it is successively rotated with: rotate the running column with the next,
 //
 //   column i = c_i running + s_i next,  running = c_i next - s_i running;
 //
@@ -68,7 +68,7 @@ struct ColumnChains {
   Real* sine;
 };
 
-// Lanes form sums together, each of every stride-th term: one lane on the host, the threads of a warp on a GPU.
+// Lanes form sums together, each over every stride-th term: one lane on the host, the threads of a warp on a GPU.
 struct OneLane {
   int first = 0, stride = 1;
   template <class Real>
@@ -122,7 +122,7 @@ JAXMG_PORTABLE Real secular_without(int kept, const Real* d, const Real* z, Real
 }
 
 // A point between low and high, one of which may be the pole at 0. Roots can be closer to a pole than to any other
-// number by many orders of magnitude, so wide intervals are bisected in the exponent.
+// number by many orders of magnitude, therefore wide intervals are bisected in the exponent.
 template <class Real>
 JAXMG_PORTABLE Real between(Real low, Real high) {
   if (low == 0) return high / 16;
@@ -147,10 +147,10 @@ struct Root {
   bool converged;
 };
 
-// Root number i. Each step replaces the sums over the poles on either side by simple rational functions with the
-// poles next to the root (R.-C. Li, Solving secular equations stably and efficiently, LAPACK Working Note 89: the
-// "middle way" and, where that is slow, "fixed weight"); a bracket is kept, and halved where a step would leave it
-// or steps come on too slowly.
+// Root number i. Each step replaces the sums over the poles on either side by simple rational functions with the poles
+// next to the root (R.-C. Li, Solving secular equations stably and efficiently, LAPACK Working Note 89: the "middle
+// way" and, where that is slow, "fixed weight"); a bracket is maintained, and halved if a step would leave it or if
+// convergence is too slow.
 template <class Real, class Lanes>
 JAXMG_PORTABLE Root<Real> secular_root(int kept, const Real* d, const Real* z, Real rho, int i, const Lanes& lanes) {
   if (kept == 1) return {0, rho * z[0] * z[0], true};
@@ -159,7 +159,7 @@ JAXMG_PORTABLE Root<Real> secular_root(int kept, const Real* d, const Real* z, R
   const Real gap = d[q] - d[p], zp = z[p] * z[p], zq = z[q] * z[q];
 
   // The value in the middle of the interval gives the half with the root, and therefore the nearest pole. The first
-  // guess takes the terms of the two poles exactly, and all others at the middle.
+  // guess takes the terms of the two poles exactly, and evaluates all others at the middle.
   int origin;
   Real low, high, tau;
   if (!last) {
@@ -188,7 +188,7 @@ JAXMG_PORTABLE Root<Real> secular_root(int kept, const Real* d, const Real* z, R
   if (!(tau > low && tau < high)) tau = between(low, high);
 
   constexpr Real eps = unit_roundoff<Real>();
-  constexpr int limit = 400;  // more than halving alone would take
+  constexpr int limit = 400;  // more steps than halving alone would take
   Real former = 0;
   bool fixed_weight = false;
   int slow_steps = 0;

@@ -6,23 +6,23 @@
 namespace jaxmg {
 
 // Jacobi's method for the smallest parts of divide and conquer. QL iteration takes a tenth of the arithmetic, which
-// does not matter here, but stagnates on some graded matrices, where the shift underflows on its way through the matrix
-// (in single precision, elements from 1e-24 to 1 are enough). Jacobi's rotations always converge.
+// does not matter here. It stagnates, however, on some graded matrices, where the shift underflows on its way through
+// the matrix (in single precision, elements from 1e-24 to 1 are enough). Jacobi's rotations always converge.
 
 // The largest order that a warp can hold.
 inline constexpr int largest_leaf = 32;
-// About eight are needed.
+// Sweep limit; about eight sweeps are needed.
 inline constexpr int jacobi_sweeps = 30;
 
-// Round-robin tournament of a sweep: in round t of n - 1 each of n (even) indices is paired with one other. The indices
-// of pair k < n / 2.
-struct Meeting {
+// Round-robin tournament of a sweep: in round t of n - 1 each of n (even) indices is paired with another one. Gives the
+// indices of pair k < n / 2.
+struct JacobiPair {
   int p, q;
 };
-JAXMG_PORTABLE inline Meeting meeting(int n, int t, int k) {
+JAXMG_PORTABLE inline JacobiPair jacobi_pair(int n, int t, int k) {
   const int around = n - 1;
   const int p = k == 0 ? around : (t + k) % around, q = (t - k + around) % around;
-  return p < q ? Meeting{p, q} : Meeting{q, p};
+  return p < q ? JacobiPair{p, q} : JacobiPair{q, p};
 }
 
 template <class Real>
@@ -32,7 +32,7 @@ struct Rotation {
 };
 
 // [c -s; s c] [app apq; apq aqq] [c s; -s c] is diagonal, by the smaller of two angles (Golub and Van Loan, Matrix
-// Computations, section 8.5). Elements up to `negligible` are as good as zero.
+// Computations, section 8.5). Elements up to `negligible` count as zero.
 template <class Real>
 JAXMG_PORTABLE Rotation<Real> jacobi_rotation(Real app, Real apq, Real aqq, Real negligible) {
   if (!(fabs(apq) > negligible)) return {};

@@ -16,7 +16,7 @@ template <class E, class R>
 concept TridiagonalOps =
     requires(E& e, Lane lane, const R* cx, R* x, std::int64_t count, std::int64_t row, Halving halving,
              const MergeLevel<R>& level, const ColumnChains<R>& chains, MatrixView<R> q, std::int32_t* info) {
-      // The size down to which problems are halved on this engine; at most largest_leaf.
+      // Largest order of a leaf on this engine; at most largest_leaf.
       { E::leaf_rows } -> std::convertible_to<std::int64_t>;
       // The eigenvalues of every part that has rows here, in place of its diagonal in the first array, and the rows of
       // its eigenvectors. Here and below, info is lowered to the number of an eigenvalue that was not found.

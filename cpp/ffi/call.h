@@ -1,5 +1,5 @@
 // What the handlers of all platforms share: decoding a call's buffers and attributes, and turning errors into
-// XLA's. See python/jaxmg/_ffi.py for the other side.
+// XLA's. See python/jaxmg/_native/ffi.py for the other side.
 #pragma once
 
 #include <chrono>

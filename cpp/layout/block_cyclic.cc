@@ -9,13 +9,13 @@
 namespace jaxmg {
 namespace {
 
-// A run of indices that stays together.
+// A run of indices that is contiguous in both distributions.
 struct Run {
   int source, target;
   std::int64_t from, to, length;
 };
 
-// Cuts one dimension where either side has a border, and joins what is neighbouring on both.
+// Cuts one dimension at the block borders of both distributions, and joins pieces that are adjacent in both.
 std::vector<Run> runs_between(const CyclicBlocks& from, const CyclicBlocks& to, std::int64_t first) {
   std::vector<Run> runs;
   std::map<std::pair<int, int>, std::size_t> last;  // run of each source and target
@@ -55,7 +55,7 @@ std::int64_t CyclicBlocks::count(int process) const {
 BlockCyclic::BlockCyclic(std::int64_t m, std::int64_t n, std::int64_t mb, std::int64_t nb, ProcessGrid grid)
     : rows{m, mb, grid.rows}, columns{n, nb, grid.columns} {
   if (m < 0 || n < 0 || mb < 1 || nb < 1 || grid.rows < 1 || grid.columns < 1) {
-    throw Error(ErrorCode::invalid_argument, "no block-cyclic layout of " + std::to_string(m) + " x " +
+    throw Error(ErrorCode::invalid_argument, "cannot lay out a block-cyclic matrix of " + std::to_string(m) + " x " +
                                                  std::to_string(n) + " in blocks of " + std::to_string(mb) + " x " +
                                                  std::to_string(nb) + " on " + std::to_string(grid.rows) + " x " +
                                                  std::to_string(grid.columns) + " processes");
@@ -71,7 +71,8 @@ BlockCyclic BlockCyclic::in_pieces(std::int64_t m, std::int64_t n, ProcessGrid g
 
 std::vector<BlockMove> plan_moves(const BlockCyclic& from, const BlockCyclic& to, std::int64_t first) {
   if (from.rows.n != to.rows.n || first < 0 || first + to.columns.n > from.columns.n) {
-    throw Error(ErrorCode::internal, "a block-cyclic matrix is to go where it does not fit");
+    throw Error(ErrorCode::internal,
+                "the target of a block-cyclic move must have as many rows as the source and no more columns");
   }
   const ProcessGrid sources = from.grid(), targets = to.grid();
   const std::vector<Run> rows = runs_between(from.rows, to.rows, 0);

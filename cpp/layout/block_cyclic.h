@@ -1,9 +1,9 @@
-// The two-dimensional block-cyclic distribution of ScaLAPACK, and how to get from one to another.
+// The two-dimensional block-cyclic distribution of ScaLAPACK, and redistribution between two of them.
 //
 // Blocks of rows are dealt round-robin to the rows of a grid of processes, blocks of columns to its columns. A matrix
-// in contiguous pieces is a special case: there are then no more blocks than processes. (L. S. Blackford et al.,
-// ScaLAPACK Users' Guide, SIAM, 1997, chapter 4; the redistribution is that of L. Prylli and B. Tourancheau, Fast
-// runtime block cyclic data redistribution on multiprocessors, J. Parallel Distrib. Comput. 45, 1997.)
+// in contiguous pieces is the special case of at most one block per process. (L. S. Blackford et al., ScaLAPACK Users'
+// Guide, SIAM, 1997, chapter 4; the redistribution follows L. Prylli and B. Tourancheau, Fast runtime block cyclic data
+// redistribution on multiprocessors, J. Parallel Distrib. Comput. 45, 1997.)
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 
 namespace jaxmg {
 
-// Ranks as a grid, numbered down its columns.
+// A grid of ranks, numbered in column-major order.
 struct ProcessGrid {
   int rows = 1, columns = 1;
 
@@ -30,17 +30,17 @@ struct ProcessGrid {
 // The grid of all ranks that is closest to a square, with no more rows than columns.
 ProcessGrid squarest_grid(int ranks);
 
-// One dimension of it: indices 0 ... n - 1 in blocks, dealt round-robin.
+// One dimension of the distribution: indices 0 ... n - 1 in blocks, dealt round-robin.
 struct CyclicBlocks {
   std::int64_t n, block;
   int processes;
 
   int owner(std::int64_t i) const { return static_cast<int>(i / block % processes); }
-  // Where the owner has index i.
+  // Local index of index i on its owner.
   std::int64_t local(std::int64_t i) const { return i / block / processes * block + i % block; }
-  // How many indices a process has.
+  // Number of indices of a process (ScaLAPACK's numroc).
   std::int64_t count(int process) const;
-  // The most that one has: the first.
+  // The largest number of indices of a process: the first process's.
   std::int64_t most() const { return count(0); }
 };
 
@@ -50,15 +50,15 @@ struct BlockCyclic {
   // m x n in blocks of mb x nb.
   BlockCyclic(std::int64_t m, std::int64_t n, std::int64_t mb, std::int64_t nb, ProcessGrid grid);
 
-  // One contiguous piece for each process, all but the last ones of the same size: what JAX calls a block sharding.
+  // One contiguous piece for each process, all but the last ones of the same size, as JAX shards an array.
   static BlockCyclic in_pieces(std::int64_t m, std::int64_t n, ProcessGrid grid);
 
   ProcessGrid grid() const { return {rows.processes, columns.processes}; }
   std::int64_t local_rows(int rank) const { return rows.count(grid().row(rank)); }
   std::int64_t local_columns(int rank) const { return columns.count(grid().column(rank)); }
-  // Between the tops of neighbouring columns of a rank's part.
+  // Leading dimension of a rank's part.
   std::int64_t ld(int rank) const { return std::max<std::int64_t>(1, local_rows(rank)); }
-  // Elements that hold the part of any rank.
+  // Elements of the largest part of a rank.
   std::int64_t most_elements() const { return std::max<std::int64_t>(1, rows.most()) * columns.most(); }
 };
 
@@ -77,7 +77,7 @@ struct BlockCyclicMatrix {
   }
 };
 
-// A rectangle that is contiguous in the parts of both ranks.
+// A move of a rectangle that is contiguous in the parts of both ranks.
 struct BlockMove {
   int source, target;
   std::int64_t rows, columns;
@@ -85,8 +85,8 @@ struct BlockMove {
   std::int64_t to_row, to_column;      // in the target's part
 };
 
-// Brings the columns of `from` from number `first` on to `to`, which has as many rows and no more columns than there
-// are. Every element is in one move; where neighbours stay neighbours on both sides, they are in the same one.
+// Moves the columns of `from` from number `first` on to `to`, which has as many rows and no more columns than remain.
+// Every element is in exactly one move; elements that stay adjacent share a move.
 std::vector<BlockMove> plan_moves(const BlockCyclic& from, const BlockCyclic& to, std::int64_t first = 0);
 
 }  // namespace jaxmg

@@ -1,6 +1,7 @@
 #include "layout/redistribution.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "core/error.h"
@@ -10,8 +11,8 @@ namespace {
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-// Matches every rank with another so that `count[r][match[r]]` is positive (augmenting paths). Where all ranks
-// can, they send `shift` ranks further.
+// Perfect matching of senders and receivers with `count[r][match[r]]` positive, by augmenting paths. Receivers `shift`
+// ranks after their senders are tried first.
 class Matching {
  public:
   Matching(const std::vector<std::vector<std::int64_t>>& count, std::size_t shift)
@@ -45,7 +46,7 @@ class Matching {
   std::vector<std::size_t> sender_, receiver_;
 };
 
-// Slots of a rank in the order in which each is filled from the next one, and the last from the first.
+// A cycle of the permutation of a rank's slots: each slot is filled from the next one, and the last from the first.
 struct Cycle {
   int rank;
   std::vector<std::int64_t> slots;
@@ -75,7 +76,7 @@ class Planner {
     TilePlace from, target;
   };
 
-  // Every tile reaches its rank.
+  // Sends every tile to its rank.
   void send_all() {
     const std::size_t ranks = at(ranks_);
     std::vector<std::vector<std::vector<std::int64_t>>> waiting(ranks, std::vector<std::vector<std::int64_t>>(ranks));
@@ -120,8 +121,8 @@ class Planner {
       save.push_back({s.from, saved.back()});
       freed[at(s.from.rank)].push_back(s.from.slot);
     }
-    // Where its last slot is free a tile goes there, else to any free slot. Moves keep the order of the matchings:
-    // ranks that run them one by one then never send to the same rank at the same time.
+    // A tile goes to its final slot if that is free, else to any free slot. Moves keep the order of the matchings:
+    // ranks that run them one by one never send to the same rank at the same time.
     move.resize(together.size());
     std::vector<std::size_t> homeless;
     const auto put = [&](std::size_t i, std::vector<std::int64_t>::iterator slot) {
@@ -144,19 +145,19 @@ class Planner {
     rounds_.push_back(std::move(move));
   }
 
-  // Every tile reaches its slot.
+  // Moves every tile to its slot.
   void sort_all() {
     const std::vector<Cycle> cycles = find_cycles();
     std::size_t longest = 0;
     for (const Cycle& cycle : cycles) longest = std::max(longest, cycle.slots.size());
-    // The more cuts the fewer rounds: as many as fit into the staging tiles if all cycles are run at once.
+    // More cuts mean fewer rounds: use as many as the staging tiles allow with all cycles in one batch.
     for (std::size_t length = 2; length <= longest; ++length) {
       const std::size_t rounds = rounds_.size();
       start_batch();
       if (std::all_of(cycles.begin(), cycles.end(), [&](const Cycle& c) { return add(c, length); })) return;
       rounds_.resize(rounds);
     }
-    // Too many cycles for one batch: whole cycles, in as many batches as it takes.
+    // Too many cycles for one batch: run whole cycles in several batches.
     start_batch();
     for (const Cycle& cycle : cycles) {
       if (add(cycle, cycle.slots.size())) continue;
@@ -193,7 +194,7 @@ class Planner {
     return rounds_[batch_begin_ + i];
   }
 
-  // Adds a cycle, cut every `length` slots, to the batch; returns whether there were staging tiles for it.
+  // Adds a cycle, cut every `length` slots, to the batch; returns false if too few staging tiles are left.
   bool add(const Cycle& cycle, std::size_t length) {
     const std::size_t cuts = (cycle.slots.size() + length - 1) / length;
     std::int64_t& used = used_[at(cycle.rank)];
@@ -214,7 +215,7 @@ class Planner {
   }
 
   std::int64_t ranks_, slots_, staging_;
-  std::vector<std::vector<TilePlace>> target_;  // of what is now in each slot of each rank
+  std::vector<std::vector<TilePlace>> target_;  // of the tile now in each slot of each rank
   std::vector<RedistributionRound> rounds_;
   std::vector<std::int64_t> used_;
   std::size_t batch_begin_ = 0;
@@ -226,7 +227,8 @@ std::vector<RedistributionRound> plan_redistribution(const TileColumns& layout, 
                                                      bool inverse) {
   if (layout.ranks() == 1 || layout.full_slots() == 0) return {};
   if (staging_tiles < 1) {
-    throw Error(ErrorCode::invalid_argument, "redistribution needs at least one staging tile");
+    throw Error(ErrorCode::invalid_argument,
+                "redistribution requires at least one staging tile, got " + std::to_string(staging_tiles));
   }
   return Planner(layout, staging_tiles, inverse).run();
 }

@@ -16,9 +16,9 @@ TileColumns::TileColumns(std::int64_t rows, std::int64_t columns, std::int64_t s
       owned_(static_cast<std::size_t>(std::max(ranks, 0))) {
   if (rows < 0 || columns < 0 || shard < 0 || tile < 1 || ranks < 1 || shard * ranks < columns) {
     throw Error(ErrorCode::invalid_argument,
-                "no tile layout for " + std::to_string(rows) + " x " + std::to_string(columns) + ", shard = " +
+                "cannot deal a matrix of " + std::to_string(rows) + " x " + std::to_string(columns) + ", shard = " +
                     std::to_string(shard) + ", tile = " + std::to_string(tile) + ", ranks = " + std::to_string(ranks) +
-                    ": the shards must hold all columns, in tiles of at least one");
+                    ": shard * ranks must be at least the number of columns, and tile at least 1");
   }
   std::vector<std::int64_t> packed(owned_.size(), 0);
   const auto add = [&](std::int64_t begin, std::int64_t width, int owner, std::int64_t local_offset) {
@@ -42,7 +42,7 @@ TileColumns::TileColumns(std::int64_t rows, std::int64_t columns, std::int64_t s
 
 void TileColumns::refuse_order() const {
   throw Error(ErrorCode::internal, "a matrix of " + std::to_string(rows_) + " x " + std::to_string(columns_) +
-                                       " has no order: this algorithm takes square matrices");
+                                       " has no order: this algorithm requires a square matrix");
 }
 
 std::int64_t TileColumns::packed_before(int rank, std::int64_t t) const {
@@ -58,7 +58,7 @@ std::vector<Span> TileColumns::spans_of_columns(int rank, std::int64_t begin, st
     const std::int64_t from = std::max(begin, this->begin(t)), to = std::min(end, this->end(t));
     if (from < to) found.push_back({local_offset(t) + from - this->begin(t), to - from});
   }
-  // The ragged tile lies behind the full ones whatever its number, so spans are sorted by their place.
+  // The ragged tile lies behind the full ones whatever its number, therefore spans are sorted by position.
   std::sort(found.begin(), found.end(), [](const Span& a, const Span& b) { return a.begin < b.begin; });
   std::vector<Span> joined;
   for (const Span& span : found) {

@@ -32,7 +32,7 @@ class TileColumns {
 
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
-  // Of a square matrix; throws Error for any other.
+  // The order of a square matrix; throws Error for any other matrix.
   std::int64_t order() const {
     if (rows_ != columns_) refuse_order();
     return columns_;
@@ -49,7 +49,7 @@ class TileColumns {
   int owner(std::int64_t t) const { return tiles_[index(t)].owner; }
   // The first column of tile t in its owner's shard.
   std::int64_t local_offset(std::int64_t t) const { return tiles_[index(t)].local_offset; }
-  // The place of a column of the matrix, in tile t, in its owner's shard.
+  // The position in its owner's shard of a column of the matrix that lies in tile t.
   std::int64_t local_column(std::int64_t t, std::int64_t column) const { return local_offset(t) + column - begin(t); }
   // The first column of tile t when its owner's tiles are packed in the order of the matrix.
   std::int64_t packed_offset(std::int64_t t) const { return tiles_[index(t)].packed_offset; }
@@ -60,12 +60,12 @@ class TileColumns {
   std::int64_t packed_before(int rank, std::int64_t t) const;
   std::int64_t packed_total(int rank) const { return packed_before(rank, count()); }
 
-  // Columns [begin, end) of the matrix in the shard of `rank`; neighbouring spans are joined.
+  // Columns [begin, end) of the matrix in the shard of `rank`; adjacent spans are joined.
   std::vector<Span> spans_of_columns(int rank, std::int64_t begin, std::int64_t end) const;
   // The same for tiles [first, last).
   std::vector<Span> spans(int rank, std::int64_t first, std::int64_t last) const;
 
-  // Calls visit(t, column, width) for the pieces of columns [begin, end) of the matrix that each lie in one tile t.
+  // Calls visit(t, column, width) for the pieces of columns [begin, end) of the matrix, each within one tile t.
   template <class Visit>
   void pieces(std::int64_t begin, std::int64_t end, Visit&& visit) const {
     for (std::int64_t t = 0; t < count(); ++t) {
@@ -74,7 +74,7 @@ class TileColumns {
     }
   }
 
-  // Full tiles in each shard, counted before the cut: the slots that redistribution permutes.
+  // Full tiles in each shard, before tiles are cut at the last column: the slots that redistribution permutes.
   std::int64_t full_slots() const { return shard_ / tile_; }
 
  private:

@@ -10,21 +10,21 @@
 
 namespace jaxmg {
 
-// Memory on each rank that a solver is called for. Without any it measures, like Arena: calls of the solver then record
-// how much they need, and do nothing else.
+// Memory on each rank for calls of a solver. Without memory it measures, like Arena: calls then only record the bytes
+// that they need.
 struct VendorWorkspace {
   std::vector<void*> parts;
-  std::int64_t bytes = 0;  // of each part; or the most that a call has needed
+  std::int64_t bytes = 0;  // of each part; measured: the most that a call needs
 
-  // Whether a routine that needs so many bytes is to run. Throws Error if there are not as many.
+  // Whether to run a routine that needs this many bytes. Throws Error if the parts have fewer.
   bool suffices(const char* routine, std::int64_t needed) {
     if (parts.empty()) {
       bytes = std::max(bytes, needed);
       return false;
     }
     if (needed > bytes) {
-      throw Error(ErrorCode::internal, std::string(routine) + " wants " + std::to_string(needed) +
-                                           " bytes of workspace, " + std::to_string(bytes) + " were planned");
+      throw Error(ErrorCode::internal, std::string(routine) + " needs " + std::to_string(needed) +
+                                           " bytes of workspace, but " + std::to_string(bytes) + " were planned");
     }
     return true;
   }

@@ -4,11 +4,11 @@
 tells what a call will need. The other names are those of JAXMg 0.0.x and 1.4.
 """
 
-__version__ = "2.0.0"
-
-from jaxmg import _native, linalg, utils
-from jaxmg._backends import Backend, backends
+from jaxmg import linalg, utils
 from jaxmg._config import config
+from jaxmg._native import cuda, loading
+from jaxmg._planning.backends import Backend, backends
+from jaxmg._version import __version__ as __version__
 from jaxmg.compat import (
     calculate_padding,
     cyclic_1d,
@@ -55,5 +55,5 @@ __all__ = [
     "verify_cyclic",
 ]
 
-_native.register_handlers()
-_native.warn_if_gpu_is_unusable()
+loading.register_handlers()
+cuda.warn_if_gpu_is_unusable()

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from jaxmg import _doctor
+from jaxmg._tools import doctor
 from jaxmg.plan import plan
 
 
@@ -34,7 +34,7 @@ def _add_doctor(commands) -> None:
         metavar="SECONDS",
         help="how long each of the checks may take (default: %(default)s)",
     )
-    command.set_defaults(run=lambda o: _doctor.run(limit=o.time_limit, as_json=o.json))
+    command.set_defaults(run=lambda o: doctor.run(limit=o.time_limit, as_json=o.json))
 
 
 def _seconds(text: str) -> float:

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmg import _native, _sharding
+from jaxmg._mesh import placement
+from jaxmg._supported import DTYPES
 
 
 class ArgumentError(ValueError, AssertionError):
@@ -29,7 +30,7 @@ def as_arrays(*named):
     dtype = jnp.result_type(*arrays)
     if not jnp.issubdtype(dtype, np.inexact):
         dtype = _float_of(dtype)
-    return tuple(_sharding.converted(array, dtype) for array in arrays)
+    return tuple(placement.converted(array, dtype) for array in arrays)
 
 
 def _float_of(dtype):
@@ -44,8 +45,8 @@ def _of_any_dtype(value, name: str):
         if array.dtype.kind in "biufc":
             array = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
     whole = jnp.issubdtype(array.dtype, np.integer) or array.dtype == bool
-    if not whole and np.dtype(array.dtype) not in _native.DTYPES:
-        expected = ", ".join(str(dtype) for dtype in _native.DTYPES)
+    if not whole and np.dtype(array.dtype) not in DTYPES:
+        expected = ", ".join(str(dtype) for dtype in DTYPES)
         raise TypeError(
             f"{name} must have one of the dtypes {expected}, or integers or bools, which are "
             f"converted; got {array.dtype}"

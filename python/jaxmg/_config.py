@@ -8,13 +8,13 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import NamedTuple
 
-from jaxmg import _native
+from jaxmg._supported import BACKENDS
 
 __all__ = ["Config", "config"]
 
 
 def check_backend(value, name: str = "backend") -> str:
-    choices = ("auto", *_native.BACKENDS)
+    choices = ("auto", *BACKENDS)
     if value not in choices:
         raise ValueError(f"{name} must be one of {choices}, got {value!r}")
     return value

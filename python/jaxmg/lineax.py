@@ -8,7 +8,10 @@ from typing import Any
 import lineax
 from jax.flatten_util import ravel_pytree
 
-from jaxmg import _sharding, linalg
+from jaxmg import linalg
+from jaxmg._linalg.keywords import described
+from jaxmg._linalg.options import Options
+from jaxmg._mesh.finding import mesh_of
 
 __all__ = ["Cholesky"]
 
@@ -21,10 +24,7 @@ class Cholesky(lineax.AbstractLinearSolver):
 
     Attributes
     ----------
-    tile, workspace_limit : int, optional
-        As for `jaxmg.linalg.solve`.
-    backend : str
-        As for `jaxmg.linalg.solve`.
+    {options}
 
     Raises
     ------
@@ -42,9 +42,9 @@ class Cholesky(lineax.AbstractLinearSolver):
     [0.25, 0.25, 0.25]
     """
 
-    tile: int | None = None
-    workspace_limit: int | None = None
-    backend: str = "auto"
+    tile: int | None = Options.tile
+    workspace_limit: int | None = Options.workspace_limit
+    backend: str = Options.backend
 
     def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]):
         """Return the state: the factor of +-A, its mesh, and whether it is that of -A, of conj(A).
@@ -65,7 +65,7 @@ class Cholesky(lineax.AbstractLinearSolver):
             backend=self.backend,
             workspace_limit=self.workspace_limit,
         )
-        return factor, _sharding.mesh_of(factor.data), negative, False
+        return factor, mesh_of(factor.data), negative, False
 
     def compute(self, state, vector, options: dict[str, Any]):
         """Return (solution, result, statistics) for a right-hand side with any structure."""
@@ -99,3 +99,8 @@ class Cholesky(lineax.AbstractLinearSolver):
 
     def allow_dependent_rows(self, operator):
         return False
+
+
+Cholesky.__doc__ = described(
+    Cholesky.__doc__, "options", Options, "tile", "backend", "workspace_limit"
+)

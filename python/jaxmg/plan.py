@@ -7,8 +7,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxmg import _backends, _native
 from jaxmg._arguments import ArgumentError, positive_int
+from jaxmg._linalg.options import Options, takes
+from jaxmg._planning import backends
+from jaxmg._supported import DTYPES, PLATFORMS
 
 __all__ = ["Plan", "plan"]
 
@@ -66,6 +68,7 @@ class Plan:
         )
 
 
+@takes("tile", "backend", "workspace_limit")
 def plan(
     routine,
     shape,
@@ -74,11 +77,9 @@ def plan(
     *,
     nrhs=1,
     vectors=None,
-    tile=None,
-    backend="auto",
-    workspace_limit=None,
     hosts=1,
     platform=None,
+    options: Options,
 ) -> Plan:
     """Plan a call without making it.
 
@@ -99,8 +100,6 @@ def plan(
         Number of right-hand sides, for "potrs" and "cho_solve".
     vectors : int, optional
         Number of eigenvectors, for "syevd": 0 for eigenvalues only; by default all.
-    tile, backend, workspace_limit : optional
-        As for `jaxmg.linalg.solve`.
     hosts : int
         Number of machines, or of groups of GPUs that NVLink joins, among which the devices are
         divided evenly; between them is a network (one adapter of 400 Gbit/s for each device is
@@ -108,6 +107,7 @@ def plan(
     platform : {"cpu", "gpu"}, optional
         What a number of devices is of; by default that of JAX's default backend. Devices and meshes
         have their own.
+    {options}
 
     Returns
     -------
@@ -134,23 +134,23 @@ def plan(
     >>> jaxmg.plan("potrs", (1000, 1000), "float64", 4).ranks
     4
     """
-    if routine not in _backends.STEPS:
-        raise ValueError(f"routine must be one of {tuple(_backends.STEPS)}, got {routine!r}")
+    if routine not in backends.STEPS:
+        raise ValueError(f"routine must be one of {tuple(backends.STEPS)}, got {routine!r}")
     if len(shape) != 2 or shape[0] != shape[1]:
         raise ArgumentError(f"shape must be that of a square matrix, got {tuple(shape)}")
     n = positive_int(shape[0], "shape")
     dtype = np.dtype(dtype)
-    if dtype not in _native.DTYPES:
-        expected = ", ".join(str(supported) for supported in _native.DTYPES)
+    if dtype not in DTYPES:
+        expected = ", ".join(str(supported) for supported in DTYPES)
         raise TypeError(f"dtype must be one of {expected}; got {dtype}")
     ranks, platform, processes = _count(devices, platform)
     nrhs = positive_int(nrhs, "nrhs") if routine != "syevd" else _number_of_vectors(vectors, n)
-    tile = positive_int(tile, "tile") or 0
-    limit = positive_int(workspace_limit, "workspace_limit") or 0
+    tile = positive_int(options.tile, "tile") or 0
+    limit = positive_int(options.workspace_limit, "workspace_limit") or 0
     hosts = positive_int(hosts, "hosts")
-    request = _backends.Request(n, nrhs, dtype, ranks, platform, processes, hosts)
-    chosen = _backends.choose(routine, request, backend)
-    steps = _backends.plan_steps(chosen.name, routine, request, tile=tile, workspace_limit=limit)
+    request = backends.Request(n, nrhs, dtype, ranks, platform, processes, hosts)
+    chosen = backends.choose(routine, request, options.backend)
+    steps = backends.plan_steps(chosen.name, routine, request, tile=tile, workspace_limit=limit)
     return Plan(
         routine=routine,
         shape=(n, n),
@@ -188,6 +188,6 @@ def _count(devices, platform) -> tuple[int, str, int]:
         processes = len({device.process_index for device in devices})
         return len(devices), devices[0].platform, processes
     platform = jax.default_backend() if platform is None else platform
-    if platform not in _native.PLATFORMS:
-        raise ValueError(f"platform must be one of {tuple(_native.PLATFORMS)}, got {platform!r}")
+    if platform not in PLATFORMS:
+        raise ValueError(f"platform must be one of {tuple(PLATFORMS)}, got {platform!r}")
     return positive_int(devices, "devices"), platform, 1

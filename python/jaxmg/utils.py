@@ -5,11 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxmg._warning import JaxMgWarning
+
 __all__ = ["JaxMgWarning", "get_mesh_and_spec_from_array", "random_psd"]
-
-
-class JaxMgWarning(UserWarning):
-    """Something works, but not as well as it could."""
 
 
 def random_psd(n, dtype, seed):

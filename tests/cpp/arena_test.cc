@@ -10,7 +10,7 @@
 namespace jaxmg {
 namespace {
 
-// Pieces of several types and sizes; returns where they end.
+// Carves pieces of several types and sizes; returns where each ends.
 std::vector<std::byte*> carve(Arena& arena) {
   std::vector<std::byte*> ends;
   const auto end = [&]<class T>(T* begin, std::int64_t count) {
@@ -24,7 +24,7 @@ std::vector<std::byte*> carve(Arena& arena) {
   return ends;
 }
 
-TEST(Arena, MeasuresWhatItWouldUse) {
+TEST(Arena, CountsTheBytesItWouldUse) {
   Arena measure;
   carve(measure);
   std::vector<std::byte> memory(static_cast<std::size_t>(measure.used()));
@@ -34,7 +34,7 @@ TEST(Arena, MeasuresWhatItWouldUse) {
   EXPECT_EQ(arena.left(), 0);
 }
 
-TEST(Arena, OneByteLessIsTooLittle) {
+TEST(Arena, ThrowsIfOneByteIsMissing) {
   Arena measure;
   carve(measure);
   std::vector<std::byte> memory(static_cast<std::size_t>(measure.used()));
@@ -64,7 +64,7 @@ TEST(Arena, MatricesAreContiguous) {
   EXPECT_EQ(a.ld, 5);
 }
 
-// Stages that follow each other use the same memory: each begins with a copy of the arena.
+// Consecutive stages use the same memory: each begins with a copy of the arena.
 TEST(Arena, CopiesCarveTheSameMemory) {
   std::vector<std::byte> memory(1 << 12);
   Arena arena(memory.data(), 1 << 12);
@@ -74,7 +74,7 @@ TEST(Arena, CopiesCarveTheSameMemory) {
   EXPECT_EQ(arena.used(), Arena::alignment);
 }
 
-TEST(Arena, TheRestIsWhatIsLeft) {
+TEST(Arena, RestIsTheUnusedRemainder) {
   std::vector<std::byte> memory(1 << 12);
   Arena arena(memory.data(), 1 << 12);
   arena.take<float>(3);

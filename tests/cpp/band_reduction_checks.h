@@ -1,4 +1,4 @@
-// What the reduction to a band must do on any kind of ranks.
+// Properties of the reduction to a band, for any kind of ranks.
 #pragma once
 
 #include <algorithm>
@@ -31,8 +31,8 @@ struct BandShape {
   }
 };
 
-// Panels that tiles hold, that straddle them, that are wider than a shard or than the matrix; updates at once, after
-// some panels, after all; orders that leave a last panel of one, of a few, of all columns.
+// Panels within tiles, across tiles, wider than a shard or than the matrix; updates after one, several or all panels;
+// orders that leave a last panel of one, of a few, of all columns.
 template <class Ranks>
 std::vector<BandShape> band_shapes() {
   std::vector<BandShape> all;
@@ -163,7 +163,7 @@ TYPED_TEST_P(BandReductionTest, IsASimilarityTransformation) {
   }
 }
 
-TYPED_TEST_P(BandReductionTest, SoItIsForHardMatrices) {
+TYPED_TEST_P(BandReductionTest, IsASimilarityTransformationForHardMatrices) {
   using T = typename TypeParam::Scalar;
   for (const BandShape& shape : some_band_shapes<typename TypeParam::Ranks>()) {
     for (const auto& [name, a] : hard_matrices<T>(shape.n)) {
@@ -173,6 +173,6 @@ TYPED_TEST_P(BandReductionTest, SoItIsForHardMatrices) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(BandReductionTest, IsASimilarityTransformation, SoItIsForHardMatrices);
+REGISTER_TYPED_TEST_SUITE_P(BandReductionTest, IsASimilarityTransformation, IsASimilarityTransformationForHardMatrices);
 
 }  // namespace jaxmg::testing

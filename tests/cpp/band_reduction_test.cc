@@ -6,7 +6,7 @@ namespace jaxmg::testing {
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Host, BandReductionTest, OnAllScalars<HostRanks>);
 
-// Lanes are ordered: whatever runs first, the result is the host engine's.
+// Lanes are ordered: in any order of execution, the result equals the host engine's.
 template <class T>
 void expect_band_in_any_order() {
   for (const int ranks : {2, 3, 4}) {

@@ -1,4 +1,4 @@
-// What bringing matrices to a block-cyclic distribution and back must do on any kind of ranks.
+// Properties of redistribution to a block-cyclic distribution and back, for any kind of ranks.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 
 namespace jaxmg::testing {
 
-// The part of every rank, by the arithmetic of the layout; what is beyond a part is NaN.
+// The part of every rank, by the arithmetic of the layout, padded with NaN.
 template <class T>
 std::vector<Matrix<T>> parts_of(const Matrix<T>& a, const BlockCyclic& layout) {
   std::vector<Matrix<T>> parts(static_cast<std::size_t>(layout.grid().size()),
@@ -43,8 +43,8 @@ Matrix<T> whole_of(const std::vector<Matrix<T>>& parts, const BlockCyclic& layou
   return a;
 }
 
-// From JAX's blocks of columns, or of rows and columns, to tiles on grids of every shape; tiles smaller and larger than
-// the blocks, square matrices and a few columns of them.
+// From JAX's blocks of columns, or of rows and columns, to tiles on grids of every shape. Tiles are smaller and larger
+// than the blocks; matrices are square, or some columns of a square matrix.
 template <class Ranks, class Check>
 void for_distributions(Check&& check) {
   for (const int ranks : {1, 2, 3, 4, 6, 8}) {
@@ -74,7 +74,7 @@ class BlockCyclicMoves : public ::testing::Test {};
 
 TYPED_TEST_SUITE_P(BlockCyclicMoves);
 
-TYPED_TEST_P(BlockCyclicMoves, PutEveryElementWhereTheLayoutSaysAndGoBack) {
+TYPED_TEST_P(BlockCyclicMoves, FollowTheLayoutAndAreInvertible) {
   using T = typename TypeParam::Scalar;
   using Ranks = typename TypeParam::Ranks;
   for_distributions<Ranks>([](const BlockCyclic& from, const BlockCyclic& to) {
@@ -126,6 +126,6 @@ TYPED_TEST_P(BlockCyclicMoves, DealAndGatherCopies) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(BlockCyclicMoves, PutEveryElementWhereTheLayoutSaysAndGoBack, DealAndGatherCopies);
+REGISTER_TYPED_TEST_SUITE_P(BlockCyclicMoves, FollowTheLayoutAndAreInvertible, DealAndGatherCopies);
 
 }  // namespace jaxmg::testing

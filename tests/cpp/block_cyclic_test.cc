@@ -15,7 +15,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Host, BlockCyclicMoves, OnAllScalars<HostRanks>);
 
 namespace {
 
-// The place of an index by its definition (ScaLAPACK Users' Guide, section 4.3.1): block floor(i / nb) is the l-th of
+// The place of an index by definition (ScaLAPACK Users' Guide, section 4.3.1): block floor(i / nb) is the l-th of
 // process p.
 struct Place {
   std::int64_t p, l, x;
@@ -24,7 +24,7 @@ Place place(std::int64_t i, std::int64_t block, std::int64_t processes) {
   return {(i / block) % processes, i / (block * processes), i % block};
 }
 
-TEST(CyclicBlocks, PutsEveryIndexWhereTheDefinitionSays) {
+TEST(CyclicBlocks, FollowsTheDefinition) {
   for (const int processes : {1, 2, 3, 4, 8}) {
     for (const std::int64_t block : {1, 2, 3, 7, 64}) {
       for (const std::int64_t n : {0, 1, 2, 5, 16, 21, 50}) {
@@ -65,7 +65,7 @@ TEST(ProcessGrid, NumbersRanksDownItsColumns) {
   }
 }
 
-TEST(BlockCyclic, PiecesAreJaxsBlocks) {
+TEST(BlockCyclic, PiecesMatchJaxsShards) {
   const BlockCyclic rows = BlockCyclic::in_pieces(10, 10, {1, 4});  // shards of 3 columns
   EXPECT_EQ(rows.local_columns(0), 3);
   EXPECT_EQ(rows.local_columns(3), 1);
@@ -78,7 +78,7 @@ TEST(BlockCyclic, PiecesAreJaxsBlocks) {
   EXPECT_EQ(tiny.local_columns(2), 0);
 }
 
-// Every element is in one move, from where the one layout has it to where the other has it.
+// Every element is in exactly one move, from its place in one layout to its place in the other.
 TEST(BlockCyclic, MovesEveryElementOnce) {
   for_distributions<HostRanks>([](const BlockCyclic& from, const BlockCyclic& to) {
     std::vector<int> moved(static_cast<std::size_t>(to.rows.n * to.columns.n), 0);
@@ -101,7 +101,7 @@ TEST(BlockCyclic, MovesEveryElementOnce) {
         for (std::int64_t i = 0; i < m.rows; ++i) {
           const std::int64_t element =
               global[static_cast<std::size_t>(m.source)][at(from, m.source, m.from_row + i, m.from_column + j)];
-          ASSERT_GE(element, 0) << "what is no part of the matrix is moved";
+          ASSERT_GE(element, 0) << "an element outside the matrix is moved";
           const std::int64_t row = element % to.rows.n, column = element / to.rows.n;
           EXPECT_EQ(m.target, to.grid().rank(to.rows.owner(row), to.columns.owner(column)));
           EXPECT_EQ(m.to_row + i, to.rows.local(row));
@@ -114,9 +114,9 @@ TEST(BlockCyclic, MovesEveryElementOnce) {
   });
 }
 
-TEST(BlockCyclic, NeighboursThatStayTogetherAreMovedTogether) {
+TEST(BlockCyclic, AdjacentElementsShareAMove) {
   const auto pieces = [](std::int64_t n, ProcessGrid grid) { return BlockCyclic::in_pieces(n, n, grid); };
-  // The same distribution twice: a move for each rank.
+  // The same distribution twice: one move per rank.
   EXPECT_EQ(plan_moves(pieces(24, {2, 3}), pieces(24, {2, 3})).size(), 6U);
   EXPECT_EQ(plan_moves(BlockCyclic(24, 24, 2, 2, {2, 2}), BlockCyclic(24, 24, 2, 2, {2, 2})).size(), 4U);
   // One process has everything in order, however narrow its blocks are.
@@ -127,7 +127,7 @@ TEST(BlockCyclic, NeighboursThatStayTogetherAreMovedTogether) {
   EXPECT_EQ(plan_moves(pieces(24, {1, 4}), BlockCyclic(24, 24, 6, 6, {2, 2})).size(), 16U);
 }
 
-TEST(BlockCyclic, RefusesWhatDoesNotFit) {
+TEST(BlockCyclic, RejectsShapesThatDoNotFit) {
   EXPECT_THROW(BlockCyclic(4, 4, 0, 2, {1, 1}), Error);
   EXPECT_THROW(BlockCyclic(4, 4, 2, 2, {0, 1}), Error);
   EXPECT_THROW(plan_moves(BlockCyclic(4, 4, 2, 2, {1, 1}), BlockCyclic(4, 3, 2, 2, {1, 1}), 2), Error);

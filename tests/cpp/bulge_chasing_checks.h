@@ -1,4 +1,4 @@
-// What the reduction from band to tridiagonal form must do on any kind of ranks.
+// Properties of the reduction from band to tridiagonal form, for any kind of ranks.
 #pragma once
 
 #include <algorithm>
@@ -25,15 +25,15 @@ void dsterf_(const int* n, double* d, double* e, int* info);
 
 namespace jaxmg::testing {
 
-// How a band is reduced, and its eigenvectors brought back.
+// A band and the blocking of its reduction and back-transformation.
 struct BandShape {
   std::int64_t n, b;
   int ranks = 1;
   std::int64_t columns = 0;   // eigenvectors at a time; 0: all
-  std::int64_t diamonds = 0;  // at a time, beside those of the longest wave
-  int levels = 0;             // how often diamonds are merged
+  std::int64_t diamonds = 0;  // formed at a time, in addition to the longest wave
+  int levels = 0;             // merge levels of diamonds
   bool shared = false;        // whether each rank keeps a share of the reflectors
-  bool vectors = true;        // whether Q2 is wanted
+  bool vectors = true;        // whether Q2 is computed
 
   friend std::ostream& operator<<(std::ostream& out, const BandShape& s) {
     return out << "n = " << s.n << ", b = " << s.b << " on " << s.ranks << " ranks, " << s.columns << " columns and "
@@ -109,7 +109,7 @@ Tridiagonalization<T> tridiagonalize(Ranks& ranks, const Matrix<T>& a, const Ban
       found.d = rank_d;
       found.e = rank_e;
     } else {
-      EXPECT_EQ(found.d, rank_d) << "all ranks find the same bits";
+      EXPECT_EQ(found.d, rank_d) << "ranks differ";
       EXPECT_EQ(found.e, rank_e);
     }
     EXPECT_EQ(info.download(r)(0, 0), no_failure);
@@ -121,7 +121,7 @@ Tridiagonalization<T> tridiagonalize(Ranks& ranks, const Matrix<T>& a, const Ban
   return found;
 }
 
-// What lies outside of the band becomes zero.
+// Sets elements outside of the band to zero.
 template <class T>
 Matrix<T> banded(Matrix<T> a, std::int64_t b) {
   for (std::int64_t j = 0; j < a.columns(); ++j) {
@@ -168,9 +168,9 @@ double spectrum_error(const Matrix<T>& a, const Tridiagonalization<T>& found) {
   return norm == 0 ? largest : largest / (n_eps<T>(n) * norm);
 }
 
-// Each of n sweeps applies reflectors on rows of their own, which change a matrix by an orthogonal transformation up to
-// a few eps of its norm (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., lemma 19.3; the factor b that
-// its bound has is not met in practice): a few times n eps, for T and for Q2.
+// Each of n sweeps applies reflectors on disjoint rows, an orthogonal transformation up to a few eps of the norm
+// (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., lemma 19.3; the factor b of that bound is not
+// attained in practice). The bound is therefore a few times n eps, for T and for Q2.
 template <class T>
 void expect_reduced(const Matrix<T>& a, const Tridiagonalization<T>& found) {
   EXPECT_LE(reduction_error(a, found), 5);
@@ -221,9 +221,9 @@ TYPED_TEST_P(BulgeChasing, BandOfSomeHundreds) {
   }
 }
 
-// Neither the ranks nor how much of the work is done at a time make a difference to T; to Q2 only by the rounding of
-// products of other shapes.
-TYPED_TEST_P(BulgeChasing, SharesOfTheWorkFitTogether) {
+// T depends neither on the ranks nor on the blocking; Q2 depends on them only by the rounding of products of other
+// shapes.
+TYPED_TEST_P(BulgeChasing, ResultDoesNotDependOnTheDivisionOfWork) {
   using T = typename TypeParam::Scalar;
   const std::int64_t b = this->all_bandwidths()[std::min<std::size_t>(3, this->all_bandwidths().size() - 1)];
   const std::int64_t n = 6 * b + 5;
@@ -244,7 +244,7 @@ TYPED_TEST_P(BulgeChasing, SharesOfTheWorkFitTogether) {
 }
 
 // Orders that leave ranks without columns, bandwidths that leave ranks without reflectors, several rounds and windows.
-TYPED_TEST_P(BulgeChasing, SharedReflectorsAreTheSame) {
+TYPED_TEST_P(BulgeChasing, SharedReflectorsGiveTheSameResult) {
   using T = typename TypeParam::Scalar;
   const auto choice = this->all_bandwidths();
   for (const std::size_t i : {2, 3}) {
@@ -270,7 +270,7 @@ TYPED_TEST_P(BulgeChasing, SharedReflectorsAreTheSame) {
   }
 }
 
-TYPED_TEST_P(BulgeChasing, DiamondsMayBeMerged) {
+TYPED_TEST_P(BulgeChasing, MergedDiamondsGiveTheSameResult) {
   using T = typename TypeParam::Scalar;
   for (const std::int64_t b : this->all_bandwidths()) {
     if (b == 1) continue;
@@ -288,7 +288,7 @@ TYPED_TEST_P(BulgeChasing, DiamondsMayBeMerged) {
   }
 }
 
-TYPED_TEST_P(BulgeChasing, EveryRunFindsTheSameBits) {
+TYPED_TEST_P(BulgeChasing, IsDeterministic) {
   using T = typename TypeParam::Scalar;
   for (const std::int64_t b : this->all_bandwidths()) {
     const BandShape shape{4 * b + 3, b};
@@ -313,8 +313,8 @@ TYPED_TEST_P(BulgeChasing, EigenvaluesAloneNeedNoReflectors) {
   }
 }
 
-// There is nothing to do, and nothing is done.
-TYPED_TEST_P(BulgeChasing, TridiagonalStaysAsItIs) {
+// A tridiagonal matrix needs no reduction.
+TYPED_TEST_P(BulgeChasing, TridiagonalMatrixIsUnchanged) {
   using T = typename TypeParam::Scalar;
   for (const std::int64_t b : this->all_bandwidths()) {
     const std::int64_t n = 2 * b + 7;
@@ -360,7 +360,7 @@ TYPED_TEST_P(BulgeChasing, HardMatrices) {
   }
 }
 
-// Where squares of entries over- and underflow, but the entries themselves keep their digits.
+// Squares of entries over- and underflow, but the entries themselves are normal numbers.
 TYPED_TEST_P(BulgeChasing, NearOverflowAndUnderflow) {
   using T = typename TypeParam::Scalar;
   const int range = std::numeric_limits<Real<T>>::max_exponent;
@@ -381,7 +381,7 @@ TYPED_TEST_P(BulgeChasing, NearOverflowAndUnderflow) {
   }
 }
 
-// Columns whose parts below the subdiagonal differ in size by all that numbers can express.
+// Columns whose parts below the subdiagonal span the whole range of magnitudes.
 TYPED_TEST_P(BulgeChasing, GradedWithinColumns) {
   using T = typename TypeParam::Scalar;
   using Limits = std::numeric_limits<Real<T>>;
@@ -401,8 +401,8 @@ TYPED_TEST_P(BulgeChasing, GradedWithinColumns) {
   }
 }
 
-// It comes to an end, and does not hide what it was given.
-TYPED_TEST_P(BulgeChasing, NotANumberStaysOne) {
+// The reduction terminates, and NaN in the input appears in the result.
+TYPED_TEST_P(BulgeChasing, NanPropagates) {
   using T = typename TypeParam::Scalar;
   for (const std::int64_t b : this->all_bandwidths()) {
     const BandShape shape{3 * b + 2, b};
@@ -415,9 +415,10 @@ TYPED_TEST_P(BulgeChasing, NotANumberStaysOne) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(BulgeChasing, BandBecomesTridiagonal, BandOfSomeHundreds, SharesOfTheWorkFitTogether,
-                            SharedReflectorsAreTheSame, DiamondsMayBeMerged, EveryRunFindsTheSameBits,
-                            EigenvaluesAloneNeedNoReflectors, TridiagonalStaysAsItIs, ZeroStaysZero, HardMatrices,
-                            NearOverflowAndUnderflow, GradedWithinColumns, NotANumberStaysOne);
+REGISTER_TYPED_TEST_SUITE_P(BulgeChasing, BandBecomesTridiagonal, BandOfSomeHundreds,
+                            ResultDoesNotDependOnTheDivisionOfWork, SharedReflectorsGiveTheSameResult,
+                            MergedDiamondsGiveTheSameResult, IsDeterministic, EigenvaluesAloneNeedNoReflectors,
+                            TridiagonalMatrixIsUnchanged, ZeroStaysZero, HardMatrices, NearOverflowAndUnderflow,
+                            GradedWithinColumns, NanPropagates);
 
 }  // namespace jaxmg::testing

@@ -21,12 +21,11 @@ std::vector<std::pair<std::int64_t, std::int64_t>> shapes_of_bands() {
   return shapes;
 }
 
-// Blocks of reflectors fill the memory once, in the order of the waves, and each reflector has its place in one of
-// them.
+// Blocks of reflectors fill the memory once, in wave order, and each reflector has its place in exactly one block.
 TEST(Reflectors, PackedWithoutGaps) {
   for (const auto& [n, b] : shapes_of_bands()) {
     for (const std::int64_t sweeps : {b, Reflectors<double>::share(b, 3)}) {
-      SCOPED_TRACE(::testing::Message() << "n = " << n << ", b = " << b << ", of which " << sweeps << " are kept");
+      SCOPED_TRACE(::testing::Message() << "n = " << n << ", b = " << b << ", sweeps kept " << sweeps);
       Arena measure;
       Reflectors<double> q2(measure, n, b, sweeps);
       std::vector<double> memory(static_cast<std::size_t>(q2.blocks() * b * sweeps + 1));
@@ -50,8 +49,8 @@ TEST(Reflectors, PackedWithoutGaps) {
   }
 }
 
-// Of every group each sweep is kept by one rank.
-TEST(Reflectors, SharesAreTheWhole) {
+// Each sweep of a group is kept by exactly one rank.
+TEST(Reflectors, SharesPartitionTheSweeps) {
   for (const std::int64_t b : {1, 2, 3, 8, 32}) {
     for (const int ranks : {1, 2, 3, 4, 8, 40}) {
       double any = 0;
@@ -68,9 +67,9 @@ TEST(Reflectors, SharesAreTheWhole) {
   }
 }
 
-// Waves hold each diamond once; two diamonds that share rows are in different waves, the one whose reflectors come
-// later in Q2 in the earlier wave.
-TEST(Reflectors, WavesKeepTheOrder) {
+// Waves hold each diamond once. Two diamonds that share rows are in different waves: the diamond whose reflectors come
+// later in Q2 is in the earlier wave.
+TEST(Reflectors, WavesRespectTheOrderOfReflectors) {
   for (const auto& [n, width] : shapes_of_bands()) {
     SCOPED_TRACE(::testing::Message() << "n = " << n << ", width = " << width);
     const DiamondGrid grid{n, width};
@@ -101,8 +100,8 @@ TEST(Reflectors, WavesKeepTheOrder) {
   }
 }
 
-// The parts of merged diamonds are all diamonds, each of them once.
-TEST(Reflectors, PartsAreAllThereAre) {
+// The parts of merged diamonds are all diamonds, each exactly once.
+TEST(Reflectors, PartsOfMergedDiamondsAreAllDiamonds) {
   for (const auto& [n, b] : shapes_of_bands()) {
     const DiamondGrid small{n, b};
     for (const int levels : {0, 1, 2}) {
@@ -124,7 +123,7 @@ TEST(Reflectors, PartsAreAllThereAre) {
   }
 }
 
-// Lanes are ordered: whatever runs first, shared reflectors are where they are needed when they are.
+// Lanes are ordered: in any order of execution, shared reflectors arrive before they are used.
 template <class T>
 void expect_way_back_in_any_order() {
   for (const int ranks : {2, 3, 4}) {

@@ -14,7 +14,7 @@
 namespace jaxmg::testing {
 namespace {
 
-// From any deal of tiles, full and ragged, to any other one of all or of some columns.
+// From any layout of tiles, full and ragged, to any other layout of all or of some columns.
 template <class Check>
 void for_deals(Check&& check) {
   for (const int ranks : {1, 2, 3, 4, 8}) {
@@ -46,7 +46,7 @@ std::vector<std::pair<std::pair<int, std::int64_t>, std::int64_t>> places(const 
   return all;
 }
 
-TEST(ColumnMoves, BringEveryColumnToItsPlaceOnce) {
+TEST(ColumnMoves, MoveEveryColumnToItsPlaceOnce) {
   for_deals([](const TileColumns& from, const TileColumns& to, std::int64_t first) {
     std::set<std::pair<std::pair<int, std::int64_t>, std::pair<int, std::int64_t>>> expected, found;
     const auto sources = places(from);
@@ -64,7 +64,7 @@ TEST(ColumnMoves, BringEveryColumnToItsPlaceOnce) {
   });
 }
 
-TEST(ColumnMoves, BlockCyclicPlacesAreWhatVendorsLibrariesTakeThemFor) {
+TEST(ColumnMoves, BlockCyclicPlacesMatchVendorsLibraries) {
   for_deals([](const TileColumns& layout, const TileColumns&, std::int64_t) {
     const TileColumns cyclic = block_cyclic(layout);
     EXPECT_TRUE(is_block_cyclic(cyclic));
@@ -74,19 +74,19 @@ TEST(ColumnMoves, BlockCyclicPlacesAreWhatVendorsLibrariesTakeThemFor) {
       EXPECT_EQ(cyclic.owner(t), t % layout.ranks());
       EXPECT_EQ(cyclic.local_offset(t), t / layout.ranks() * layout.tile());
     }
-    // Where no tile is ragged, nothing has to be moved.
+    // Without ragged tiles nothing moves.
     if (is_block_cyclic(layout)) {
       EXPECT_EQ(places(layout), places(cyclic));
     }
   });
 }
 
-TEST(ColumnMoves, OneRankHasColumnsInOneMove) {
+TEST(ColumnMoves, OneRankNeedsOneMove) {
   const TileColumns layout(41, 41, 5, 1);
   EXPECT_EQ(plan_column_moves(layout, block_cyclic(layout)), (std::vector<ColumnMove>{{0, 0, 0, 0, 41}}));
 }
 
-TEST(ColumnMoves, RanksHaveWhatTheyAreToHave) {
+TEST(ColumnMoves, RanksReceiveTheirColumns) {
   for (const int ranks : {1, 3, 4}) {
     const TileColumns from(29, shard_of(29, ranks), 3, ranks), to = block_cyclic(from);
     const auto a = random_matrix<double>(5, 29, 1);

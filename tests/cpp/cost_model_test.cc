@@ -17,7 +17,7 @@ namespace {
 using routines::Posv, routines::Potrf, routines::Potri, routines::Potrs, routines::Syevd;
 constexpr auto f64 = ScalarType::f64;
 
-// What a call of R takes on GPUs with `count` right-hand sides or eigenvectors, if it has such.
+// Estimated seconds of a call of R on GPUs with `count` right-hand sides or eigenvectors, if any.
 template <class R>
 double seconds_of(std::int64_t n, std::int64_t count, std::int64_t ranks, const Network& network = {},
                   ScalarType type = f64, Platform platform = Platform::cuda) {
@@ -45,7 +45,7 @@ double grid(std::int64_t n, std::int64_t count, std::int64_t ranks, const Networ
 Network on_hosts(std::int64_t hosts) { return {hosts, 0, 0, 0}; }
 
 // Medians of benchmarks/results, 2026-11-22 (four H200, NVLink) and 2026-11-24 (one).
-TEST(CostModel, PredictsWhatThisLibraryWasMeasuredToTake) {
+TEST(CostModel, MatchesMeasuredTimesOfThisLibrary) {
   struct Measured {
     double (*model)(std::int64_t, std::int64_t, std::int64_t, const Network&, ScalarType);
     std::int64_t n, nrhs, ranks;
@@ -80,7 +80,7 @@ TEST(CostModel, PredictsWhatThisLibraryWasMeasuredToTake) {
 }
 
 // On four H200: benchmarks/results, 2026-11-22.
-TEST(CostModel, PredictsWhatCusolverMgWasMeasuredToTake) {
+TEST(CostModel, MatchesMeasuredTimesOfCusolverMg) {
   const CusolverMgCost cost(Platform::cuda, f64, 4, {});
   for (const auto& [n, potrf, potrs] : {std::tuple<std::int64_t, double, double>{16384, 0.0476, 0.0228},
                                         {32768, 0.1717, 0.0586},
@@ -99,7 +99,7 @@ TEST(CostModel, PredictsWhatCusolverMgWasMeasuredToTake) {
 
 // cuSOLVERMp 0.9.1 on four H200 as a grid of 2 x 2 with blocks of 1024, 2026-11-22: the factorisation, and
 // eigenvectors.
-TEST(CostModel, PredictsWhatAGridWasMeasuredToTake) {
+TEST(CostModel, MatchesMeasuredTimesOfGrids) {
   for (const auto& [n, seconds] : {std::pair<std::int64_t, double>{16384, 0.031}, {32768, 0.124}, {65536, 0.674}}) {
     EXPECT_NEAR(grid<Potrf>(n, 1, 4) / seconds, 1, 0.2) << n;
   }
@@ -126,9 +126,9 @@ TEST(CostModel, MoreHostsAndSlowerNetworksTakeLonger) {
   }
 }
 
-// Where bytes on the network are all that counts, four times the ranks halve the time on a grid, whose ranks receive
-// N^2 / 2 (1 / rows + 1 / columns) elements. Columns send to each rank the whole factor, however many there are.
-TEST(CostModel, VolumesFallWithTheRootOfTheRanksOnAGridAlone) {
+// If only bytes on the network count, four times the ranks halve the time on a grid, whose ranks receive N^2 / 2 (1 /
+// rows + 1 / columns) elements. With columns, each rank receives the whole factor for any number of ranks.
+TEST(CostModel, VolumesFallWithTheRootOfTheRanksOnlyOnAGrid) {
   const std::int64_t n = 262144;
   const auto slow = [](std::int64_t ranks) { return Network{ranks, 0, 1e6, 1e-9}; };
   EXPECT_NEAR(grid<Potrf>(n, 1, 64, slow(64)) / grid<Potrf>(n, 1, 256, slow(256)), 2, 0.2);
@@ -137,7 +137,7 @@ TEST(CostModel, VolumesFallWithTheRootOfTheRanksOnAGridAlone) {
   EXPECT_GE(columns<Potrf>(n, 1, 64, slow(64)), half * 63 / 64 / 1e6);
 }
 
-// Hosts of eight GPUs: columns are faster on one of them, a grid on many, and it overtakes once.
+// Hosts of eight GPUs: columns are faster on one host, a grid on many, with one crossover.
 TEST(CostModel, AGridOvertakesOnceAsHostsBecomeMany) {
   const auto check = []<class R>(R) {
     for (const std::int64_t n : {16384, 65536, 262144}) {
@@ -159,7 +159,7 @@ TEST(CostModel, AGridOvertakesOnceAsHostsBecomeMany) {
   check(Syevd{});
 }
 
-TEST(CostModel, RefusesWhatItDoesNotKnow) {
+TEST(CostModel, RejectsInvalidHostsOrdersAndPlatforms) {
   EXPECT_THROW(columns<Posv>(100, 1, 4, on_hosts(5)), Error);
   EXPECT_THROW(columns<Posv>(100, 1, 4, on_hosts(0)), Error);
   EXPECT_THROW(columns<Syevd>(100, 1, 4, on_hosts(5)), Error);

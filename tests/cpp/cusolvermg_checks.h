@@ -1,4 +1,4 @@
-// Properties of routines served by cuSOLVERMg, on any kind of ranks and with whatever stands for the library.
+// Properties of routines served by cuSOLVERMg, for any kind of ranks, with the library or a stand-in.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,7 @@
 
 namespace jaxmg::testing {
 
-// Ragged tiles and not; fewer columns than ranks; fewer tiles.
+// Shapes with and without ragged tiles; fewer columns, or fewer tiles, than ranks.
 template <class Ranks>
 std::vector<Shape> mg_shapes() {
   std::vector<Shape> all = some_shapes<Ranks>();
@@ -36,7 +36,7 @@ std::vector<Shape> mg_shapes() {
   return all;
 }
 
-// Of a test: ranks, what stands for the library, and what the library itself takes of workspace.
+// Parameter of a test: ranks, scalar type, and the library or its stand-in.
 template <class R, class S, class L>
 struct Driven {
   using Ranks = R;
@@ -52,7 +52,7 @@ class CusolverMgTest : public ::testing::Test {
   template <class R>
   using Call = CallOf<Served<CusolverMg, R>, T>;
 
-  // Our own pieces and the library's.
+  // Workspace: our own pieces and the library's.
   template <class R>
   static std::int64_t bytes(const Call<R>& call) {
     return call.bytes() + Parameter::Library::bytes(call);
@@ -81,7 +81,7 @@ class CusolverMgTest : public ::testing::Test {
     return solve_with_factor(ranks, factor, b, call, bytes<routines::Potrs>(call));
   }
 
-  // With bounds, of eigenvalues between these, as rows of the adjoint.
+  // With bounds: eigenvectors of eigenvalues between them, as rows of the adjoint.
   static Eigen<T> eigen(const Matrix<T>& a, const Shape& s, EigenvectorRange wanted,
                         const std::vector<Real<T>>& bounds = {}) {
     Ranks ranks(s.ranks);
@@ -158,8 +158,8 @@ TYPED_TEST_P(CusolverMgTest, SingularMatricesMakeSolutionsNan) {
   }
 }
 
-// Our own backend takes it, and makes the same of it.
-TYPED_TEST_P(CusolverMgTest, FactorIsTheFactorOfOurBackend) {
+// Our own backend accepts the factor, and obtains the same results.
+TYPED_TEST_P(CusolverMgTest, FactorAgreesWithOurBackend) {
   using T = typename TypeParam::Scalar;
   using Ranks = typename TypeParam::Ranks;
   for (const Shape& shape : mg_shapes<Ranks>()) {
@@ -225,7 +225,7 @@ TYPED_TEST_P(CusolverMgTest, FindsEigenvaluesAndEigenvectors) {
   }
 }
 
-// As many as there are between the bounds, or as there is room for, and zeros behind them.
+// All eigenvectors between the bounds, or as many as fit, followed by zeros.
 TYPED_TEST_P(CusolverMgTest, FindsEigenvectorsByValueAsRowsOfTheAdjoint) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
@@ -253,7 +253,7 @@ TYPED_TEST_P(CusolverMgTest, FindsEigenvectorsByValueAsRowsOfTheAdjoint) {
   }
 }
 
-TYPED_TEST_P(CusolverMgTest, EigenvaluesOfWhatIsNotFiniteAreNan) {
+TYPED_TEST_P(CusolverMgTest, NonFiniteMatricesGiveNan) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
     SCOPED_TRACE(shape);
@@ -267,7 +267,7 @@ TYPED_TEST_P(CusolverMgTest, EigenvaluesOfWhatIsNotFiniteAreNan) {
 }
 
 REGISTER_TYPED_TEST_SUITE_P(CusolverMgTest, SolvesSystems, SolvesSystemsWithAnyMatrix, SingularMatricesMakeSolutionsNan,
-                            FactorIsTheFactorOfOurBackend, FailureMakesEverythingNan, FindsEigenvaluesAndEigenvectors,
-                            FindsEigenvectorsByValueAsRowsOfTheAdjoint, EigenvaluesOfWhatIsNotFiniteAreNan);
+                            FactorAgreesWithOurBackend, FailureMakesEverythingNan, FindsEigenvaluesAndEigenvectors,
+                            FindsEigenvectorsByValueAsRowsOfTheAdjoint, NonFiniteMatricesGiveNan);
 
 }  // namespace jaxmg::testing

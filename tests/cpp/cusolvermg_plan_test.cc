@@ -59,7 +59,7 @@ TEST(CusolverMgPlan, LuIsExpectedToTakeLongerThanOurs) {
   }
 }
 
-// Where the tile divides the shard, the library works on the matrix itself.
+// If the tile divides the shard, the library works on the matrix itself.
 TEST(CusolverMgPlan, OnlyRaggedTilesCostACopy) {
   const std::int64_t n = 4096, shard = n / 4, bytes = shard * n * 8;
   const auto workspace = [&](std::int64_t tile) {
@@ -74,8 +74,8 @@ std::int64_t tile_of(std::int64_t n, std::int64_t ranks, std::int64_t tile = 0) 
   return Mg<R>::plan(request<R>(n, ranks, tile)).plan.tile;
 }
 
-// A factor that one backend made is used by the other.
-TEST(CusolverMgPlan, TilesOfFactorsAreThoseOfOurBackend) {
+// Each backend accepts factors of the other.
+TEST(CusolverMgPlan, TilesOfFactorsMatchOurBackend) {
   for (const std::int64_t n : {100, 5000, 32768}) {
     const std::int64_t ours = routines::Potrf::plan(request<routines::Potrf>(n, 4)).plan.tile;
     EXPECT_EQ(tile_of<routines::Posv>(n, 4), ours);
@@ -85,12 +85,12 @@ TEST(CusolverMgPlan, TilesOfFactorsAreThoseOfOurBackend) {
   }
 }
 
-TEST(CusolverMgPlan, EigensolverTakesNoWideTiles) {
+TEST(CusolverMgPlan, EigensolverLimitsTheTile) {
   EXPECT_EQ(tile_of<routines::Syevd>(16384, 4, 2048), 1024);
   EXPECT_LE(tile_of<routines::Syevd>(16384, 1), 1024);
 }
 
-TEST(CusolverMgPlan, RefusesOtherPlatformsSeveralProcessesAndTriangularSolves) {
+TEST(CusolverMgPlan, RejectsOtherPlatformsSeveralProcessesAndTriangularSolves) {
   auto q = request<routines::Potrf>(100, 2);
   q.platform = Platform::cpu;
   EXPECT_THROW(Mg<routines::Potrf>::plan(q), Error);

@@ -1,5 +1,5 @@
-// The backend of cuSOLVERMg on ranks of the host, with LAPACK in the library's place: who has which columns, who waits
-// for whom, and what becomes of results.
+// The backend of cuSOLVERMg on ranks of the host, with LAPACK as a stand-in for the library: distribution of columns,
+// synchronisation of ranks, and results.
 #include "cusolvermg_checks.h"
 
 #include <complex>
@@ -10,38 +10,38 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "comm/gathering.h"
+#include "comm/rendezvous.h"
 #include "gtest/gtest.h"
 #include "ranks.h"
 #include "typed.h"
 
 namespace jaxmg::testing {
 
-// A host engine with what one thread needs to drive all ranks.
+// Host engine with the operations for one thread that drives all ranks.
 class DrivenEngine : public HostEngine {
  public:
-  DrivenEngine(Communicator& communicator, Attendance& attendance)
-      : HostEngine(communicator), attendance_(attendance) {}
+  DrivenEngine(Communicator& communicator, Participant& participant)
+      : HostEngine(communicator), participant_(participant) {}
 
   template <class State>
   std::shared_ptr<State> kept() {
-    return attendance_.shared<State>([] { return std::make_shared<State>(); });
+    return participant_.shared<State>([] { return std::make_shared<State>(); });
   }
   std::vector<int> devices() const { return all_members(size()); }
   template <class Work>
   void on_behalf_of_all(Work&& work) {
-    attendance_.barrier();
+    participant_.barrier();
     if (rank() == 0) work();
-    attendance_.patient_barrier();
+    participant_.unlimited_barrier();
   }
   template <class T>
   T* address_on(int rank, T* address) const {
-    const MemoryRegions &own = attendance_.buffers(attendance_.rank()), &there = attendance_.buffers(rank);
+    const MemoryRegions &own = participant_.buffers(participant_.rank()), &there = participant_.buffers(rank);
     return reinterpret_cast<T*>(symmetric_address(own, there, address));
   }
 
  private:
-  Attendance& attendance_;
+  Participant& participant_;
 };
 
 class DrivenRanks {
@@ -58,8 +58,8 @@ class DrivenRanks {
 
   template <class Body>
   void run(Body&& body) {
-    on_communicators(size_, memory_, [&](Communicator& communicator, Attendance& attendance) {
-      DrivenEngine engine(communicator, attendance);
+    on_communicators(size_, memory_, [&](Communicator& communicator, Participant& participant) {
+      DrivenEngine engine(communicator, participant);
       body(engine);
     });
   }
@@ -69,7 +69,7 @@ class DrivenRanks {
   HostMemory memory_;
 };
 
-// What it needs of workspace, and fills to show that nobody else counts on it.
+// Workspace of the stand-in, which it overwrites to detect other users.
 constexpr std::int64_t library_bytes = 1000;
 
 class LapackSession {

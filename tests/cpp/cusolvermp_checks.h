@@ -1,4 +1,4 @@
-// Properties of routines served by a solver of block-cyclic matrices, whatever the solver and the ranks are.
+// Properties of routines served by a solver of block-cyclic matrices, for any solver and any kind of ranks.
 //
 // A Parameter has Ranks and Scalar; CusolverMpOn of the ranks' engine has the solver (routines/served/cusolvermp/).
 #pragma once
@@ -24,7 +24,7 @@
 
 namespace jaxmg::testing {
 
-// A matrix in square tiles, and where JAX has it.
+// A matrix in square tiles, and its sharding in JAX.
 struct SolverShape {
   std::int64_t n;
   int ranks;
@@ -32,7 +32,7 @@ struct SolverShape {
   ProcessGrid pieces;  // 1 x ranks: whole columns of A^T
 
   BlockCyclic shards() const { return BlockCyclic::in_pieces(n, n, pieces); }
-  // As our own backend has factors.
+  // The layout of factors in our own backend.
   Shape dealt() const { return {n, ranks, std::min<std::int64_t>(5, shard_of(n, ranks)), tile, 1}; }
 
   friend std::ostream& operator<<(std::ostream& out, const SolverShape& s) {
@@ -68,7 +68,7 @@ CallOf<Served<CusolverMp, R>, T> solver_call(const SolverShape& s) {
   return call;
 }
 
-// Its workspace, with what the solver itself needs on any rank.
+// Its workspace, including the solver's own on any rank.
 template <class Ranks, class R, class T>
 std::int64_t bytes_of(const CallOf<R, T>& call) {
   Arena measure;
@@ -125,7 +125,7 @@ class SolverBackends : public ::testing::Test {
     return on_shards(ranks, cut(lower_only(a), s), call, bytes_of<Ranks>(call));
   }
 
-  // With bounds (a lower and an upper one), of eigenvalues between these.
+  // With bounds (lower and upper): eigenvectors of eigenvalues between them.
   static Eigen<T> eigen(const Matrix<T>& a, const SolverShape& s, EigenvectorRange wanted,
                         EigenvectorForm form = EigenvectorForm::columns, const std::vector<Real<T>>& bounds = {}) {
     auto call = solver_call<routines::Syevd, T>(s);
@@ -202,8 +202,8 @@ TYPED_TEST_P(SolverBackends, SingularMatricesMakeSolutionsNan) {
   }
 }
 
-// Our own backend goes on with it.
-TYPED_TEST_P(SolverBackends, FactorsAreAsOurBackendHasThem) {
+// Our own backend solves with the factor.
+TYPED_TEST_P(SolverBackends, FactorsAgreeWithOurBackend) {
   using T = typename TypeParam::Scalar;
   for (const SolverShape& shape : solver_shapes<typename TypeParam::Ranks>()) {
     if (shape.pieces.rows > 1) continue;
@@ -215,7 +215,7 @@ TYPED_TEST_P(SolverBackends, FactorsAreAsOurBackendHasThem) {
   }
 }
 
-TYPED_TEST_P(SolverBackends, TellWhichMinorIsNotPositive) {
+TYPED_TEST_P(SolverBackends, ReportTheFailingMinor) {
   using T = typename TypeParam::Scalar;
   for (const SolverShape& shape : solver_shapes<typename TypeParam::Ranks>()) {
     for (const std::int64_t minor : {std::int64_t{1}, (shape.n + 1) / 2, shape.n}) {
@@ -254,7 +254,7 @@ TYPED_TEST_P(SolverBackends, DecomposeMatrices) {
   }
 }
 
-// As rows of the adjoint, those whose eigenvalues are within bounds: fewer than there is room for, all that fit, none.
+// Eigenvectors within bounds, as rows of the adjoint: fewer than fit, exactly as many, none.
 TYPED_TEST_P(SolverBackends, ChooseEigenvectorsByValue) {
   using T = typename TypeParam::Scalar;
   using R = Real<T>;
@@ -287,7 +287,7 @@ TYPED_TEST_P(SolverBackends, ChooseEigenvectorsByValue) {
   }
 }
 
-TYPED_TEST_P(SolverBackends, ScaleWhatWouldOverflowAndNoticeWhatIsNotFinite) {
+TYPED_TEST_P(SolverBackends, ScaleExtremeMatricesAndReportNonFiniteOnes) {
   using T = typename TypeParam::Scalar;
   using R = Real<T>;
   for (const SolverShape& shape : solver_shapes<typename TypeParam::Ranks>()) {
@@ -309,7 +309,7 @@ TYPED_TEST_P(SolverBackends, ScaleWhatWouldOverflowAndNoticeWhatIsNotFinite) {
 }
 
 REGISTER_TYPED_TEST_SUITE_P(SolverBackends, SolveSystems, SolveSystemsWithAnyMatrix, SingularMatricesMakeSolutionsNan,
-                            FactorsAreAsOurBackendHasThem, TellWhichMinorIsNotPositive, DecomposeMatrices,
-                            ChooseEigenvectorsByValue, ScaleWhatWouldOverflowAndNoticeWhatIsNotFinite);
+                            FactorsAgreeWithOurBackend, ReportTheFailingMinor, DecomposeMatrices,
+                            ChooseEigenvectorsByValue, ScaleExtremeMatricesAndReportNonFiniteOnes);
 
 }  // namespace jaxmg::testing

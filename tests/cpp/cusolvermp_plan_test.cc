@@ -42,7 +42,7 @@ void expect_plans() {
         EXPECT_GT(made.seconds, 0);
         EXPECT_EQ(made.workspace_bytes, typename R::template Workspace<double>(Arena(), q, made.plan).bytes() +
                                             engine_scratch_bytes(q.platform, 0, 1));
-        // Two copies of the shard and a half for an eigenproblem, in large matrices, is all there is room for.
+        // In large matrices an eigenproblem has room for two and a half copies of the shard.
         if (n >= 50000 && tile == 0) {
           const bool eigenproblem = std::same_as<R, Syevd>;
           EXPECT_LE(made.workspace_bytes, (eigenproblem ? 2.5 : 1.5) * static_cast<double>(made.shard_bytes));
@@ -52,7 +52,7 @@ void expect_plans() {
   }
 }
 
-TEST(GridPlan, EveryRequestIsMet) {
+TEST(GridPlan, EveryRequestHasAPlan) {
   expect_plans<Posv>();
   expect_plans<Potrf>();
   expect_plans<Syevd>();
@@ -75,7 +75,7 @@ TEST(GridPlan, LuIsMadeFromRows) {
   EXPECT_THROW(Gesv::plan(q), Error);
 }
 
-TEST(GridPlan, EigenvaluesAloneNeedNoRoomForVectors) {
+TEST(GridPlan, EigenvaluesAloneNeedNoWorkspaceForVectors) {
   const auto bytes = [](std::int64_t vectors) { return Syevd::plan(request<Syevd>(4096, vectors, 4)).workspace_bytes; };
   EXPECT_EQ(bytes(4096) - bytes(0), std::int64_t{2048} * 2048 * 8);
 }
@@ -87,7 +87,7 @@ TEST(GridPlan, FactorsHaveTheTilesOfOurOwnBackend) {
   }
 }
 
-TEST(GridPlan, TheRanksMayStandAsTheMeshDoes) {
+TEST(GridPlan, GridMayFollowTheMesh) {
   auto q = request<Posv>(4096, 1, 8);
   q.grid_rows = 4;
   EXPECT_NO_THROW(Posv::plan(q));
@@ -96,10 +96,10 @@ TEST(GridPlan, TheRanksMayStandAsTheMeshDoes) {
   EXPECT_THROW(Posv::plan(q), Error);
   auto kept = request<Potrf>(4096, 1, 8);
   kept.grid_rows = 4;
-  EXPECT_THROW(Potrf::plan(kept), Error) << "a factor that is kept is made from rows";
+  EXPECT_THROW(Potrf::plan(kept), Error) << "a factor that is returned requires a row-sharded matrix";
 }
 
-TEST(GridPlan, RefusesSizesOutOfRangeAndCpus) {
+TEST(GridPlan, RejectsSizesOutOfRangeAndCpus) {
   EXPECT_THROW(Posv::plan(request<Posv>(0, 1, 4)), Error);
   auto on_cpu = request<Posv>(100, 1, 4);
   on_cpu.platform = Platform::cpu;

@@ -1,4 +1,4 @@
-// Routines served by a solver of block-cyclic matrices, with one that stands in for a vendor's: every rank collects the
+// Routines served by a solver of block-cyclic matrices, with a stand-in for the vendor's solver: every rank gathers the
 // whole matrix, solves with LAPACK or our own eigensolver, and keeps its part.
 
 #include <algorithm>

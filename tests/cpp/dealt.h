@@ -1,4 +1,4 @@
-// Matrices cut into the shards of ranks, by the definition of TileColumns and by its numbers.
+// Matrices cut into shards, before and after they are dealt in TileColumns.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace jaxmg::testing {
 // ceil(n / ranks), as JAX shards.
 inline std::int64_t shard_of(std::int64_t n, int ranks) { return (n + ranks - 1) / ranks; }
 
-// The columns of each shard before they are dealt; what lies beyond the matrix is NaN, for nobody may read it.
+// The columns of each shard before they are dealt; padding beyond the matrix is NaN, since it must not be read.
 template <class T>
 std::vector<Matrix<T>> in_blocks(const Matrix<T>& a, const TileColumns& layout) {
   std::vector<Matrix<T>> shards;

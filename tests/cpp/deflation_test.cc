@@ -1,4 +1,4 @@
-// Deflation turns D + rho v v^T into the same problem, smaller.
+// Deflation reduces D + rho v v^T to an equivalent smaller problem.
 #include "algorithms/eigen/deflation.h"
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 namespace jaxmg::testing {
 namespace {
 
-// Two neighbouring subproblems whose eigenvectors are the identity: rows are numbers.
+// Two neighbouring subproblems whose eigenvectors are the identity: row i belongs to eigenvalue i.
 struct Case {
   const char* name;
   double (*eigenvalue)(std::mt19937&);
@@ -44,7 +44,7 @@ class DeflationTest : public ::testing::Test {};
 using Reals = ::testing::Types<float, double>;
 TYPED_TEST_SUITE(DeflationTest, Reals);
 
-TYPED_TEST(DeflationTest, TheProblemIsTheSame) {
+TYPED_TEST(DeflationTest, PreservesTheProblem) {
   using R = TypeParam;
   const double eps = static_cast<double>(std::numeric_limits<R>::epsilon());
   for (const std::int64_t n : {2, 3, 9, 40}) {
@@ -76,7 +76,7 @@ TYPED_TEST(DeflationTest, TheProblemIsTheSame) {
         const int kept = tables.kept[0];
         EXPECT_EQ(kinds.upper + kinds.dense + kinds.lower, kept);
 
-        // G: what the chains make of the identity.
+        // G is the product of the chains, applied to the identity.
         Matrix<double> g(n, n, std::numeric_limits<double>::quiet_NaN());
         for (int chain = 0; chain < tables.chains.count; ++chain) {
           const int last = tables.chains.begin[chain + 1] - 1;
@@ -94,7 +94,7 @@ TYPED_TEST(DeflationTest, TheProblemIsTheSame) {
           }
         }
 
-        // D + rho v v^T - G (D' + rho z z^T) G^T, where what is kept lies in the order of kinds.
+        // D + rho v v^T - G (D' + rho z z^T) G^T, where the kept part is ordered by kinds.
         Matrix<double> difference(n, n), inner(n, n), product(n, n);
         const double rho = std::fabs(static_cast<double>(coupling));
         for (std::int64_t j = 0; j < n; ++j) {
@@ -111,7 +111,7 @@ TYPED_TEST(DeflationTest, TheProblemIsTheSame) {
         gemm(-1.0, product, Op::conj_transpose, g, difference);
         EXPECT_LE(frobenius(difference) / norm, 16 * static_cast<double>(n) * eps);
 
-        // Columns are zero where they are said to be, and poles ascend by more than rounding errors.
+        // Columns are zero in the rows that their kind declares, and poles ascend by more than rounding errors.
         for (std::int64_t i = 0; i < n; ++i) {
           for (std::int64_t j = 0; j < kept; ++j) {
             const bool nothing = (j < kinds.upper && i >= middle) || (j >= kinds.upper + kinds.dense && i < middle);
@@ -128,8 +128,8 @@ TYPED_TEST(DeflationTest, TheProblemIsTheSame) {
   }
 }
 
-// Equal eigenvalues with equal weights: one of them is kept, whatever there are.
-TYPED_TEST(DeflationTest, EqualEigenvaluesAreOne) {
+// Of any number of equal eigenvalues with equal weights, one is kept.
+TYPED_TEST(DeflationTest, KeepsOneOfEqualEigenvalues) {
   using R = TypeParam;
   const std::int64_t n = 10;
   Deflation<R> deflation(n);

@@ -1,4 +1,4 @@
-// What the eigenproblem of a symmetric tridiagonal matrix must do on any kind of ranks.
+// Properties of solvers of symmetric tridiagonal eigenproblems, for any kind of ranks.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@
 
 namespace jaxmg::testing {
 
-// How the work is divided.
+// Division of the work.
 struct Division {
   int ranks = 1;
   std::int64_t leaf = 32;     // rows of the smallest parts
@@ -51,7 +51,7 @@ auto as_matrix(const Elements& elements) {
   return m;
 }
 
-// The rows every rank has, one below the other, and the columns that they become in the scalar type T.
+// The row blocks of all ranks, stacked, and the column blocks redistributed from them in the scalar type T.
 template <class T, class Ranks>
 Columns<T, Ranks> decompose(const Tridiagonal<Real<T>>& t, const Division& division) {
   using R = Real<T>;
@@ -69,7 +69,7 @@ Columns<T, Ranks> decompose(const Tridiagonal<Real<T>>& t, const Division& divis
     d.upload(r, as_matrix(t.d));
     if (n > 1) {
       auto padded = t.e;
-      padded.push_back(std::numeric_limits<R>::quiet_NaN());  // nobody reads it
+      padded.push_back(std::numeric_limits<R>::quiet_NaN());  // must not be read
       e.upload(r, as_matrix(padded));
     }
   }
@@ -146,7 +146,7 @@ void expect_eigenvalues(const Tridiagonal<R>& t, const Matrix<R>& w, double boun
   EXPECT_LE(worst / n_eps<R>(t.order()), bound) << "eigenvalues";
 }
 
-// Orders below, at and above the numbers of ranks and the sizes of leaves; all ways to divide them.
+// Orders below, at and above the numbers of ranks and the sizes of leaves, with all divisions of the work.
 template <class Ranks>
 std::vector<std::pair<std::int64_t, Division>> divisions() {
   std::vector<std::pair<std::int64_t, Division>> all;
@@ -175,8 +175,8 @@ class DivideAndConquerTest : public ::testing::Test {
 
 TYPED_TEST_SUITE_P(DivideAndConquerTest);
 
-// Every merge adds a few eps to an element of Q^T Q - I and of the residual, deflation 8 eps, and an element has been
-// through at most log2(n) merges. (LAPACK's testers allow 30 n eps.)
+// Every merge adds a few eps to an element of Q^T Q - I and of the residual, and deflation adds 8 eps. An element takes
+// part in at most log2(n) merges. (LAPACK's testers allow 30 n eps.)
 inline constexpr double bound = 4;
 
 TYPED_TEST_P(DivideAndConquerTest, EigenvectorsAreOrthogonalAndSolve) {
@@ -193,7 +193,7 @@ TYPED_TEST_P(DivideAndConquerTest, EigenvectorsAreOrthogonalAndSolve) {
   }
 }
 
-TYPED_TEST_P(DivideAndConquerTest, LargerOnes) {
+TYPED_TEST_P(DivideAndConquerTest, LargerMatrices) {
   using R = typename TypeParam::Scalar;
   for (const int ranks : {1, 3, 4}) {
     if (!TypeParam::Ranks::available(ranks)) continue;
@@ -208,7 +208,7 @@ TYPED_TEST_P(DivideAndConquerTest, LargerOnes) {
   }
 }
 
-TYPED_TEST_P(DivideAndConquerTest, SameBitsAgain) {
+TYPED_TEST_P(DivideAndConquerTest, IsDeterministic) {
   using R = typename TypeParam::Scalar;
   for (const int ranks : {1, 2, 4}) {
     if (!TypeParam::Ranks::available(ranks)) continue;
@@ -233,7 +233,7 @@ TYPED_TEST_P(DivideAndConquerTest, RowsBecomeColumns) {
   }
 }
 
-TYPED_TEST_P(DivideAndConquerTest, WhatIsNotFiniteIsTold) {
+TYPED_TEST_P(DivideAndConquerTest, NonFiniteMatricesAreReported) {
   using R = typename TypeParam::Scalar;
   for (const int ranks : {1, 3}) {
     if (!TypeParam::Ranks::available(ranks)) continue;
@@ -250,8 +250,8 @@ TYPED_TEST_P(DivideAndConquerTest, WhatIsNotFiniteIsTold) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(DivideAndConquerTest, EigenvectorsAreOrthogonalAndSolve, LargerOnes, SameBitsAgain,
-                            RowsBecomeColumns, WhatIsNotFiniteIsTold);
+REGISTER_TYPED_TEST_SUITE_P(DivideAndConquerTest, EigenvectorsAreOrthogonalAndSolve, LargerMatrices, IsDeterministic,
+                            RowsBecomeColumns, NonFiniteMatricesAreReported);
 
 template <class Parameter>
 class Bisection : public ::testing::Test {
@@ -300,8 +300,8 @@ class Bisection : public ::testing::Test {
 
 TYPED_TEST_SUITE_P(Bisection);
 
-// An eigenvalue is wrong by at most eps times the largest modulus in the interval that was halved, 4 max |T|, and by
-// what the rounding of counts is worth, the same.
+// The error of an eigenvalue is at most eps times the largest modulus in the bisected interval, 4 max |T|, plus as much
+// for the rounding of counts.
 TYPED_TEST_P(Bisection, AgreesWithLapack) {
   using R = typename TypeParam::Scalar;
   for (const int ranks : {1, 2, 3, 4, 8}) {
@@ -330,7 +330,7 @@ TYPED_TEST_P(Bisection, PartOfTheSpectrum) {
   }
 }
 
-TYPED_TEST_P(Bisection, WhatIsNotFiniteIsTold) {
+TYPED_TEST_P(Bisection, NonFiniteMatricesAreReported) {
   using R = typename TypeParam::Scalar;
   auto t = tridiagonals<R>(9)[0];
   t.d[8] = std::numeric_limits<R>::infinity();
@@ -339,6 +339,6 @@ TYPED_TEST_P(Bisection, WhatIsNotFiniteIsTold) {
   EXPECT_TRUE(all_nan(found.w[0]));
 }
 
-REGISTER_TYPED_TEST_SUITE_P(Bisection, AgreesWithLapack, PartOfTheSpectrum, WhatIsNotFiniteIsTold);
+REGISTER_TYPED_TEST_SUITE_P(Bisection, AgreesWithLapack, PartOfTheSpectrum, NonFiniteMatricesAreReported);
 
 }  // namespace jaxmg::testing

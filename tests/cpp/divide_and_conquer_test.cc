@@ -46,9 +46,9 @@ WantedVectors decompose_on_one_rank(const Tridiagonal<double>& t, EigenvectorRan
   std::vector<std::byte> memory(static_cast<std::size_t>(measure.used()));
   Arena arena(memory.data(), measure.used());
   DivideAndConquerWorkspace<double> workspace(arena, n, n, n);
-  Attendance alone(fresh_key(), 0, {0}, {}, patience);
-  Communicator nobody(alone);
-  CountingEngine engine(nobody);
+  Participant alone(fresh_key(), 0, {0}, {}, test_timeout);
+  Communicator communicator(alone);
+  CountingEngine engine(communicator);
   std::vector<double> w(t.d.size());
   std::int32_t info = no_failure;
   DivideAndConquer<double, CountingEngine> merging(engine, n, n, t.d.data(), t.e.data(), w.data(), &info, workspace);
@@ -57,9 +57,9 @@ WantedVectors decompose_on_one_rank(const Tridiagonal<double>& t, EigenvectorRan
   return {columns_of(workspace.rows, wanted), engine.multiplications};
 }
 
-// The last merge makes the columns that are wanted, as they are among all of them, and no others: at most n rows times
-// n numbers each.
-TEST(DivideAndConquer, MakesTheVectorsThatAreWanted) {
+// The last merge computes only the requested columns, equal to the same columns among all: at most n rows times n
+// numbers each.
+TEST(DivideAndConquer, ComputesOnlyTheRequestedVectors) {
   const auto t = tridiagonals<double>(64)[0];
   const std::int64_t n = t.order();
   auto all = decompose_on_one_rank(t, {0, n});

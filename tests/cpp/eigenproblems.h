@@ -1,4 +1,4 @@
-// Eigenvalue problems on any kind of ranks (see ranks.h), from matrices to matrices, and what solutions are judged by.
+// Eigenproblems on any kind of ranks (see ranks.h), from whole matrices to whole results, and residuals of solutions.
 #pragma once
 
 #include <algorithm>
@@ -29,7 +29,7 @@ struct EigenShape {
     return out << "n = " << s.n << " on " << s.ranks << " ranks, tile " << s.tile << ", b = " << s.blocking.b
                << ", delay " << s.blocking.delay << ", depth " << s.blocking.depth << ", columns " << s.blocking.columns
                << ", diamonds " << s.blocking.diamonds << ", secular " << s.blocking.secular << ", kept "
-               << s.blocking.kept << (s.blocking.solo ? ", one of them alone" : "");
+               << s.blocking.kept << (s.blocking.solo ? ", solved by one rank" : "");
   }
 };
 
@@ -49,7 +49,7 @@ struct Eigen {
   std::vector<EigenvectorRange> found;  // between bounds
 };
 
-// Eigenvectors that a rank has as rows of the adjoint, as columns.
+// Converts a rank's eigenvectors from rows of the adjoint to columns.
 template <class T>
 Matrix<T> from_adjoint(const Matrix<T>& rows) {
   const std::int64_t n = rows.rows(), share = rows.columns();
@@ -60,11 +60,11 @@ Matrix<T> from_adjoint(const Matrix<T>& rows) {
   return z;
 }
 
-// How a rank has its eigenvectors: as columns of Z, or as rows of Z^H, which JAX sees as columns.
+// Form of a rank's eigenvectors: columns of Z, or rows of Z^H, which JAX sees as columns.
 enum class EigenvectorForm { columns, adjoint_rows };
 
-// As R, syevd or what a backend makes of it, serves that: from the lower triangle in undealt `shards`, in exactly
-// `workspace_bytes`. With bounds (a lower and an upper one), of eigenvalues between these.
+// Solves an eigenproblem with R, syevd or a backend's version of it, from the lower triangle in undealt `shards`, in
+// exactly `workspace_bytes`. With bounds (lower and upper): eigenvectors of eigenvalues between them.
 template <class R, class T, class Ranks>
 Eigen<T> eigen(Ranks& ranks, const std::vector<Matrix<T>>& from, CallOf<R, T> call, std::int64_t workspace_bytes,
                EigenvectorForm form, const std::vector<Real<T>>& bounds) {
@@ -112,7 +112,7 @@ CallOf<routines::Syevd, T> syevd_call(const EigenShape& s, EigenvectorRange want
   return call;
 }
 
-// By our own eigensolver, in exactly the workspace that it measures.
+// The same by our own eigensolver, in exactly the workspace that it counts.
 template <class T, class Ranks>
 Eigen<T> eigen(Ranks& ranks, const Matrix<T>& a, const EigenShape& s, EigenvectorRange wanted,
                EigenvectorForm form = EigenvectorForm::columns, const std::vector<Real<T>>& bounds = {}) {

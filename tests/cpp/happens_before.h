@@ -1,9 +1,9 @@
-// Finds accesses to the same memory that nothing orders.
+// Race detector: finds unordered accesses to the same memory.
 //
-// Lanes are the threads of a vector-clock race detector (Flanagan and Freund, FastTrack, PLDI 2009): each counts
-// its steps, and knows how far it has seen every other lane get. Two accesses, one of them a write, are a race
-// unless the later one's lane has seen the step of the earlier one. A race is found in whatever order the two
-// have been run, so one run tells about all of them.
+// Lanes are the threads of a vector-clock race detector (Flanagan and Freund, FastTrack, PLDI 2009): each counts its
+// steps, and records the last step of every other lane that it is ordered after. Two accesses, one of them a write, are
+// a race unless the later one's lane has seen the step of the earlier one. A race is found in any order of execution,
+// and therefore one run finds all races.
 #pragma once
 
 #include <algorithm>
@@ -44,7 +44,7 @@ struct Region {
     for (std::int64_t j = 0; j < a.columns; ++j) region.add(a, j, 0, a.rows);
     return region;
   }
-  // Without the diagonal if that is an implicit one.
+  // Excludes the diagonal if it is an implicit unit diagonal.
   template <class T>
   static Region triangle(MatrixView<T> a, Uplo uplo, Diag diag) {
     const std::int64_t skipped = diag == Diag::unit ? 1 : 0;
@@ -88,14 +88,14 @@ class HappensBefore {
   }
 
   const Clock& clock(std::size_t lane) const { return clocks_[lane]; }
-  // What `lane` does from now on comes after what `clock` has seen.
+  // Orders later accesses of `lane` after all steps that `clock` has seen.
   void order_after(std::size_t lane, const Clock& clock) { advance_to(clocks_[lane], clock); }
-  // Accesses of `lane` from now on are a new step.
+  // Begins a new step of `lane`.
   void finish_step(std::size_t lane) { ++clocks_[lane][lane]; }
 
   void read(std::size_t lane, const Region& region, const char* operation) {
     for_cells(region, [&](Cell& cell) {
-      if (!seen(lane, cell.write)) report(lane, operation, "reads what", cell.write, "writes");
+      if (!seen(lane, cell.write)) report(lane, operation, "reads memory that", cell.write, "writes");
       for (Access& earlier : cell.reads) {
         if (earlier.lane == lane) {
           earlier = now(lane, operation);
@@ -108,9 +108,9 @@ class HappensBefore {
 
   void write(std::size_t lane, const Region& region, const char* operation) {
     for_cells(region, [&](Cell& cell) {
-      if (!seen(lane, cell.write)) report(lane, operation, "writes what", cell.write, "writes");
+      if (!seen(lane, cell.write)) report(lane, operation, "writes memory that", cell.write, "writes");
       for (const Access& earlier : cell.reads) {
-        if (!seen(lane, earlier)) report(lane, operation, "writes what", earlier, "reads");
+        if (!seen(lane, earlier)) report(lane, operation, "writes memory that", earlier, "reads");
       }
       cell.reads.clear();
       cell.write = now(lane, operation);

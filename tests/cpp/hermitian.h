@@ -1,5 +1,4 @@
-// Hermitian matrices that eigensolvers are tested on, ordinary ones and those on which solvers are known to fail; and
-// LAPACK's eigenvalues of them.
+// Hermitian test matrices for eigensolvers, ordinary and notoriously hard ones, and their eigenvalues by LAPACK.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +23,7 @@ void zheev_(const char* jobz, const char* uplo, const int* n, std::complex<doubl
 
 namespace jaxmg::testing {
 
-// Fills the upper triangle from the lower, and takes imaginary parts from the diagonal.
+// Fills the upper triangle from the lower, and removes imaginary parts from the diagonal.
 template <class T>
 Matrix<T> mirrored(Matrix<T> a) {
   for (std::int64_t j = 0; j < a.columns(); ++j) {
@@ -105,7 +104,7 @@ struct NamedMatrix {
   Matrix<T> a;
 };
 
-// Those of order n, none of which needs to be scaled.
+// All test matrices of order n; none of them needs scaling.
 template <class T>
 std::vector<NamedMatrix<T>> hard_matrices(std::int64_t n) {
   const auto spectrum = [&](const std::function<double(std::int64_t)>& eigenvalue, unsigned seed) {

@@ -1,4 +1,4 @@
-// Buffers of ranks that live in the memory of the host: one of equal size on every rank, as in a call from JAX.
+// Buffers of ranks in host memory, of equal size on every rank, as in a call from JAX.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Teams of processes that are simulated: each has idle teams of its own, and all are shown the same rolls.
+// Pools of idle teams in simulated processes: each process has its own pool, and all see the same rolls.
 #include "comm/idle_teams.h"
 
 #include <array>
@@ -20,7 +20,7 @@ struct FakeTeam {
 
   bool retired() const { return given_up; }
 
-  std::uint64_t id;  // what the members of a team have in common
+  std::uint64_t id;  // shared by the members of a team
   bool given_up = false;
   static inline int alive = 0;
 };
@@ -28,10 +28,10 @@ struct FakeTeam {
 // Two processes with two devices each.
 class Processes {
  public:
-  // Who is on the roll: process and device.
+  // Members of the roll: process and device.
   using Members = std::vector<std::pair<std::size_t, std::uint32_t>>;
 
-  // The teams with which the processes on the roll go into a call.
+  // The teams that the processes on the roll use in a call.
   std::array<std::shared_ptr<FakeTeam>, 2> call(const Members& members, int kind = 0) {
     std::vector<RollEntry> entries;
     ++calls_;
@@ -96,8 +96,8 @@ TEST(IdleTeams, ServeTheirDevicesInTheirOrderOnly) {
   EXPECT_EQ(common_id(processes.call(all)), first);
 }
 
-// Whichever process gives a team up, and whether or not the other one does.
-TEST(IdleTeams, AreLeftByAllIfOneProcessGivesThemUp) {
+// For either process that retires a team, whether or not the other process does.
+TEST(IdleTeams, AreDroppedByAllIfOneProcessRetiresThem) {
   for (const std::vector<std::size_t>& who : {std::vector<std::size_t>{0}, {1}, {0, 1}}) {
     Processes processes;
     std::uint64_t last = common_id(processes.call(all));
@@ -114,7 +114,7 @@ TEST(IdleTeams, AreLeftByAllIfOneProcessGivesThemUp) {
   }
 }
 
-TEST(IdleTeams, EndOnceTheyAreOutdated) {
+TEST(IdleTeams, AreDestroyedWhenOutdated) {
   Processes processes;
   for (int i = 0; i < 3; ++i) {
     {
@@ -122,11 +122,11 @@ TEST(IdleTeams, EndOnceTheyAreOutdated) {
       EXPECT_EQ(FakeTeam::alive, 2);
       processes.retire(0, *teams[0]);
     }
-    EXPECT_EQ(FakeTeam::alive, 1);  // the other process does not know yet
+    EXPECT_EQ(FakeTeam::alive, 1);  // the other process has not dropped it yet
   }
 }
 
-// A team of one process is nobody else's matter.
+// Other processes do not affect a team of one process.
 TEST(IdleTeams, OfOneProcessAreKept) {
   Processes processes;
   const Processes::Members own{{1, 1}, {1, 0}};
@@ -151,7 +151,7 @@ TEST(IdleTeams, OfOneProcessAreKeptWhileTheyAreFew) {
     EXPECT_LE(FakeTeam::alive, static_cast<int>(most) + 2);
   }
   EXPECT_NE(call(2), once);
-  // The other process would not know.
+  // A team of both processes is kept, since the other process cannot know that it was dropped.
   EXPECT_EQ(common_id(processes.call(all)), of_both);
 }
 

@@ -1,5 +1,4 @@
-// The BLAS and LAPACK that the tests are linked with: given to the host engine before any test runs, and asked for
-// the answers that ours are compared with.
+// BLAS and LAPACK of the tests: passed to the host engine before any test runs, and used for reference results.
 #pragma once
 
 #include <algorithm>
@@ -51,7 +50,7 @@ inline const bool lapack_is_set = [] {
          set("slarft", slarft_) && set("dlarft", dlarft_) && set("clarft", clarft_) && set("zlarft", zlarft_);
 }();
 
-// LAPACK's own answers, for whole matrices.
+// LAPACK's reference results for whole matrices.
 template <class T>
 int lapack_potrf(Matrix<T>& a) {
   const int n = static_cast<int>(a.rows()), lda = std::max(1, n);

@@ -1,4 +1,4 @@
-// Matrices to test with.
+// Test matrices.
 #pragma once
 
 #include <algorithm>
@@ -53,7 +53,7 @@ T make_scalar(double real, double imaginary) {
   }
 }
 
-// Entries spread evenly over [-1, 1] (and as much of the imaginary axis).
+// Entries distributed uniformly in [-1, 1] (imaginary parts, too).
 template <class T>
 Matrix<T> random_matrix(std::int64_t rows, std::int64_t columns, unsigned seed) {
   std::mt19937 random(seed);
@@ -95,7 +95,7 @@ Matrix<T> kernel(std::int64_t n, double length, double nugget) {
   return a;
 }
 
-// Hermitian, its leading minors positive up to order `minor` - 1, and the one of order `minor` negative.
+// Hermitian, with positive leading minors up to order `minor` - 1, and a negative minor of order `minor`.
 template <class T>
 Matrix<T> indefinite_from(std::int64_t n, std::int64_t minor, unsigned seed) {
   Matrix<T> a = positive_definite<T>(n, seed);
@@ -103,7 +103,7 @@ Matrix<T> indefinite_from(std::int64_t n, std::int64_t minor, unsigned seed) {
   return a;
 }
 
-// NaN above the diagonal: a routine that only reads the lower triangle does not notice.
+// Sets elements above the diagonal to NaN, to detect routines that read them.
 template <class T>
 Matrix<T> lower_only(Matrix<T> a) {
   for (std::int64_t j = 0; j < a.columns(); ++j) {

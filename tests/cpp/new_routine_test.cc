@@ -108,10 +108,10 @@ TEST(NewRoutine, IsPlannedByNameAndItsPlanReadsBack) {
   }
   EXPECT_NE(ours.plan, theirs.plan);
   EXPECT_EQ(plan<Table>("scale", "tiled", std::string(four_ranks) + " workspace_limit=1000000").plan, ours.plan)
-      << "what matters to the planner alone is no part of the program";
+      << "planner-only arguments must not be part of the program";
 }
 
-TEST(NewRoutine, RefusesOtherNamesArgumentsAndBackends) {
+TEST(NewRoutine, RejectsOtherNamesArgumentsAndBackends) {
   for (const auto* const problem : {"n=10 ranks=4 facto=3", "n=ten", "n=10 dtype=int8", "n=0"}) {
     EXPECT_THROW(plan<Table>("scale", "tiled", problem), Error) << problem;
   }
@@ -119,15 +119,15 @@ TEST(NewRoutine, RefusesOtherNamesArgumentsAndBackends) {
   EXPECT_THROW(plan<Table>("rotate", "tiled", four_ranks), Error);
 }
 
-// What each of four ranks has after a call with this plan, or what it threw.
+// The result of a call with this plan on each of four ranks, or its error message.
 std::vector<std::string> outcomes(const Answer& made, std::int64_t rows = 3, std::int64_t workspace_bytes = 1 << 20) {
   HostMemory memory(4);
   auto a = memory.matrix<float>(10, rows);
   auto info = memory.matrix<std::int32_t>(1, 1);
   auto workspace = memory.matrix<std::byte>(workspace_bytes, 1);
   std::vector<std::string> found(4);
-  on_communicators(4, memory, [&](Communicator& communicator, Attendance& attendance) {
-    const int rank = attendance.rank();
+  on_communicators(4, memory, [&](Communicator& communicator, Participant& participant) {
+    const int rank = participant.rank();
     const MatrixView<float> own = a.view(rank);
     std::fill_n(own.data, 10 * rows, static_cast<float>(rank));
     const auto buffer = [](auto view, ElementType type, Shape shape) {

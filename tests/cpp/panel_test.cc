@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::int64_t chunk = Panel<float>::chunk_rows;
 
-// A panel in memory of its own.
+// A panel that owns its memory.
 struct Held {
   std::vector<std::byte> memory;
   Arena arena;
@@ -57,8 +57,8 @@ TEST(Panel, ElementsFillTheMemoryOnce) {
   }
 }
 
-// However a part of a panel is asked for, its elements are where they are in the whole.
-TEST(Panel, PartsLieWhereTheyLieInTheWhole) {
+// Every part of a panel addresses the same elements as the whole.
+TEST(Panel, PartsAddressTheSameElements) {
   const std::int64_t rows = 2 * chunk + 100, depth = 4;
   Held held(rows, depth);
   const auto whole = elements(held.panel, 0, rows, 0, depth);
@@ -74,7 +74,7 @@ TEST(Panel, PartsLieWhereTheyLieInTheWhole) {
   }
 }
 
-TEST(Panel, NoRowsAreNoPieces) {
+TEST(Panel, EmptyRangesHaveNoPieces) {
   Held held(10, 2);
   held.panel.pieces(10, 10, 0, 2, [](std::int64_t, MatrixView<float>) { ADD_FAILURE(); });
 }

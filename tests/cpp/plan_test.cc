@@ -27,7 +27,7 @@ SystemProblem request(Platform platform, std::int64_t n, std::int64_t nrhs, std:
   return q;
 }
 
-// Sizes from one column to what fills a machine, over both platforms.
+// Sizes from one column to a full machine, on both platforms.
 std::vector<SystemProblem> requests() {
   std::vector<SystemProblem> all;
   for (const Platform platform : {Platform::cpu, Platform::cuda}) {
@@ -55,7 +55,7 @@ Shape shape_of(const SquareProblem& q, const BlockColumnPlan& plan) {
   return {q.n, static_cast<int>(q.ranks), plan.tile, plan.depth, plan.slots};
 }
 
-TEST(Plan, EveryRequestIsMetByAValidPlan) {
+TEST(Plan, EveryRequestHasAValidPlan) {
   for (const SystemProblem& q : requests()) {
     SCOPED_TRACE(describe(q));
     const Made made = Posv::plan(q);
@@ -78,8 +78,8 @@ TEST(Plan, EveryRequestIsMetByAValidPlan) {
   }
 }
 
-// A tile that is asked for is used, unless it exceeds a shard or cuts the matrix into more tiles than can be handled.
-TEST(Plan, UsesTheTileThatIsAskedFor) {
+// A requested tile is used, unless it exceeds a shard or cuts the matrix into too many tiles.
+TEST(Plan, UsesTheRequestedTile) {
   for (const std::int64_t tile : {16, 100, 256, 2048}) {
     SystemProblem q = request(Platform::cuda, 16384, 1, 4);
     q.tile = tile;
@@ -87,20 +87,20 @@ TEST(Plan, UsesTheTileThatIsAskedFor) {
   }
 }
 
-TEST(Plan, ChosenTilesLeaveNoRaggedOnesWhereTheyCan) {
+TEST(Plan, ChosenTilesAvoidRaggedTiles) {
   for (const std::int64_t n : {4096, 16384, 32768, 65536, 131072, 245760}) {
     EXPECT_EQ(n / 4 % Posv::plan(request(Platform::cuda, n, 1, 4)).plan.tile, 0) << n;
   }
 }
 
-TEST(Plan, HasNoMoreThanAThousandTilesOrSo) {
+TEST(Plan, HasAboutAThousandTilesAtMost) {
   for (const SystemProblem& q : requests()) {
     SCOPED_TRACE(describe(q));
     EXPECT_LE(shape_of(q, Posv::plan(q).plan).layout().count(), 1024 + q.ranks);
   }
 }
 
-// What the planner promises is what the backend carves: it runs in exactly that, and not in less.
+// The planned workspace equals what the backend carves: it runs in exactly that many bytes, and in no fewer.
 TEST(Plan, TheBackendNeedsExactlyTheWorkspaceOfThePlan) {
   for (const int ranks : {1, 2, 3, 4, 8}) {
     for (const std::int64_t n : {5, 40, 131}) {
@@ -123,7 +123,7 @@ TEST(Plan, TheBackendNeedsExactlyTheWorkspaceOfThePlan) {
   }
 }
 
-// As above, for what works on a factor.
+// The same for routines that work on a factor.
 TEST(Plan, RoutinesOnFactorsNeedExactlyTheWorkspaceOfThePlan) {
   for (const int ranks : {1, 2, 3, 4, 8}) {
     for (const std::int64_t n : {5, 131}) {
@@ -132,8 +132,8 @@ TEST(Plan, RoutinesOnFactorsNeedExactlyTheWorkspaceOfThePlan) {
         q.tile = tile;
         SCOPED_TRACE(describe(q));
         const auto a = positive_definite<double>(n, 4), b = random_matrix<double>(n, 70, 5);
-        std::int64_t factor_tile = 0;  // kept by what works on the factor
-        // work(ranks, shape, bytes) with the plan of R, and with less.
+        std::int64_t factor_tile = 0;  // used by the routines on the factor
+        // Runs work(ranks, shape, bytes) with the planned workspace of R, and with less.
         const auto exactly = [&]<class R>(R, auto&& work) {
           typename R::Problem problem{};
           static_cast<SquareProblem&>(problem) = q;
@@ -190,8 +190,8 @@ TEST(Plan, DepthGrowsWithTheMatrix) {
   EXPECT_GE(last, 2048);
 }
 
-// Any limit is either kept or refused with the least that would do, which then does.
-TEST(Plan, ALimitIsKeptOrRefused) {
+// Any limit is either kept, or rejected with the least sufficient limit, which is then kept.
+TEST(Plan, ALimitIsKeptOrRejected) {
   for (const Platform platform : {Platform::cpu, Platform::cuda}) {
     for (const std::int64_t nrhs : {1, 1000}) {
       const Made free = Posv::plan(request(platform, 32768, nrhs, 4));
@@ -257,7 +257,7 @@ TEST(Plan, RedistributionRunsInTheWorkspaceOfThePlan) {
   }
 }
 
-TEST(Plan, RefusesSizesOutOfRange) {
+TEST(Plan, RejectsSizesOutOfRange) {
   const auto refused = [](SystemProblem q) {
     try {
       Posv::plan(q);

@@ -1,4 +1,4 @@
-// What a Cholesky factorisation must do on any kind of ranks.
+// Properties of the Cholesky factorisation, for any kind of ranks.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,7 @@ TYPED_TEST_P(Potrf, BackwardErrorIsSmall) {
 }
 
 // The factor is unique; for a condition near 1 its error is of the order of the backward error.
-TYPED_TEST_P(Potrf, FactorIsLapacks) {
+TYPED_TEST_P(Potrf, FactorAgreesWithLapack) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
     SCOPED_TRACE(shape);
@@ -85,7 +85,7 @@ TYPED_TEST_P(Potrf, BackwardErrorIsSmallForSmoothKernels) {
   }
 }
 
-// Scaling rows and columns by powers of two scales L exactly, so small rows are as accurate as large ones.
+// Scaling rows and columns by powers of two scales L exactly, therefore small rows are as accurate as large ones.
 TYPED_TEST_P(Potrf, CommutesWithScaling) {
   using T = typename TypeParam::Scalar;
   const auto power = [](std::int64_t i) { return static_cast<Real<T>>(std::ldexp(1.0, -static_cast<int>(i % 24))); };
@@ -135,7 +135,7 @@ TYPED_TEST_P(Potrf, AZeroPivotIsAFailure) {
   }
 }
 
-// The first leading minor that contains the entry is the first that is not positive.
+// The first leading minor that contains the entry is the first one that is not positive.
 TYPED_TEST_P(Potrf, NanAndInfinityAreFailures) {
   using T = typename TypeParam::Scalar;
   const Real<T> infinity = std::numeric_limits<Real<T>>::infinity();
@@ -156,7 +156,7 @@ TYPED_TEST_P(Potrf, NanAndInfinityAreFailures) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(Potrf, BackwardErrorIsSmall, FactorIsLapacks, ReadsTheLowerTriangleOnly,
+REGISTER_TYPED_TEST_SUITE_P(Potrf, BackwardErrorIsSmall, FactorAgreesWithLapack, ReadsTheLowerTriangleOnly,
                             SolvesForwardAlongWithFactoring, BackwardErrorIsSmallForSmoothKernels, CommutesWithScaling,
                             InfoIsTheFirstFailingMinor, InfoIsTheFirstOfSeveralFailingMinors, AZeroPivotIsAFailure,
                             NanAndInfinityAreFailures);

@@ -1,4 +1,5 @@
-// What a factor must be good for on any kind of ranks: the inverse, the factor itself, triangular systems.
+// Properties of routines on a Cholesky factor, for any kind of ranks: inverse, factor by rows, diagonal, triangular
+// solves.
 #pragma once
 
 #include <algorithm>
@@ -71,7 +72,7 @@ TYPED_TEST_P(Potri, ResidualIsSmallForSmoothKernels) {
   }
 }
 
-TYPED_TEST_P(Potri, FactorByRowsIsLapacksFactor) {
+TYPED_TEST_P(Potri, FactorByRowsAgreesWithLapack) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : shapes<typename TypeParam::Ranks>()) {
     SCOPED_TRACE(shape);
@@ -92,7 +93,7 @@ TYPED_TEST_P(Potri, FactorByRowsIsLapacksFactor) {
   }
 }
 
-TYPED_TEST_P(Potri, DiagonalIsTheFactorsOnEveryRank) {
+TYPED_TEST_P(Potri, EveryRankHasTheDiagonalOfTheFactor) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : shapes<typename TypeParam::Ranks>()) {
     SCOPED_TRACE(shape);
@@ -130,7 +131,7 @@ TYPED_TEST_P(Potri, SweepsSolveTriangularSystems) {
   }
 }
 
-// Nothing that is made from the factor of an indefinite matrix looks like a result.
+// All results computed from the factor of an indefinite matrix are NaN.
 TYPED_TEST_P(Potri, FailureMakesEverythingNan) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
@@ -150,7 +151,7 @@ TYPED_TEST_P(Potri, FailureMakesEverythingNan) {
 }
 
 REGISTER_TYPED_TEST_SUITE_P(Potri, InverseIsHermitianAndInverts, ResidualIsSmallForSmoothKernels,
-                            FactorByRowsIsLapacksFactor, DiagonalIsTheFactorsOnEveryRank, SweepsSolveTriangularSystems,
-                            FailureMakesEverythingNan);
+                            FactorByRowsAgreesWithLapack, EveryRankHasTheDiagonalOfTheFactor,
+                            SweepsSolveTriangularSystems, FailureMakesEverythingNan);
 
 }  // namespace jaxmg::testing

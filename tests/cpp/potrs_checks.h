@@ -1,4 +1,4 @@
-// What solves with a Cholesky factor, and the whole way from A X = B to X, must do on any kind of ranks.
+// Properties of solves with a Cholesky factor and of factor-and-solve, for any kind of ranks.
 #pragma once
 
 #include <cmath>
@@ -57,7 +57,7 @@ TYPED_TEST_P(Potrs, FewRightHandSidesAreSolvedOnEveryRank) {
   }
 }
 
-TYPED_TEST_P(Potrs, ManyRightHandSidesAreSolvedWhereTheyAre) {
+TYPED_TEST_P(Potrs, ManyRightHandSidesAreSolvedInPlace) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : shapes<typename TypeParam::Ranks>()) {
     if (shape.ranks == 1) continue;
@@ -106,7 +106,7 @@ TYPED_TEST_P(Potrs, SolvesFromUndealtShards) {
   }
 }
 
-// The residual stays small however large the error of X is.
+// The residual is small even if the error of X is large.
 TYPED_TEST_P(Potrs, BackwardErrorIsSmallForSmoothKernels) {
   using T = typename TypeParam::Scalar;
   const double nugget = std::sqrt(static_cast<double>(std::numeric_limits<Real<T>>::epsilon()));
@@ -118,7 +118,7 @@ TYPED_TEST_P(Potrs, BackwardErrorIsSmallForSmoothKernels) {
   }
 }
 
-TYPED_TEST_P(Potrs, FailureIsToldOnEveryRankAndXIsNan) {
+TYPED_TEST_P(Potrs, FailureIsReportedOnEveryRankAndXIsNan) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
     const std::int64_t middle = shape.n / 2 + 1;
@@ -137,8 +137,8 @@ TYPED_TEST_P(Potrs, FailureIsToldOnEveryRankAndXIsNan) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(Potrs, FewRightHandSidesAreSolvedOnEveryRank, ManyRightHandSidesAreSolvedWhereTheyAre,
+REGISTER_TYPED_TEST_SUITE_P(Potrs, FewRightHandSidesAreSolvedOnEveryRank, ManyRightHandSidesAreSolvedInPlace,
                             FewAndManyAgreeWithLapack, FewerRightHandSidesThanRanks, SolvesFromUndealtShards,
-                            BackwardErrorIsSmallForSmoothKernels, FailureIsToldOnEveryRankAndXIsNan);
+                            BackwardErrorIsSmallForSmoothKernels, FailureIsReportedOnEveryRankAndXIsNan);
 
 }  // namespace jaxmg::testing

@@ -1,4 +1,4 @@
-// Links between processes, which here are threads of one: each has a reception of its own.
+// Links between processes, simulated by threads of one process: each has its own listener.
 #include "comm/process_links.h"
 
 #include <atomic>
@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "comm/watch.h"
+#include "comm/watchdog.h"
 #include "core/error.h"
 #include "gtest/gtest.h"
 #include "matrices.h"
@@ -27,10 +27,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// What a rank throws whose process ends.
+// Thrown by a rank to simulate the end of its process.
 struct Vanished {};
 
-// Ranks that belong to processes: process_of[r] is the number of rank r's.
+// Simulated processes: process_of[r] is the number of rank r's process.
 class SeveralProcesses {
  public:
   explicit SeveralProcesses(std::vector<int> process_of) : process_of_(std::move(process_of)) {
@@ -44,19 +44,19 @@ class SeveralProcesses {
   }
 
   int size() const { return static_cast<int>(process_of_.size()); }
-  void set_patience(milliseconds patience) { patience_ = patience; }
+  void set_timeout(milliseconds timeout) { timeout_ = timeout; }
 
-  // Calls body(communicator) for every rank; returns what each threw.
+  // Calls body(communicator) for each rank; returns the exception of each rank, if any.
   template <class Body>
   std::vector<std::exception_ptr> run(const std::vector<MemoryRegions>& buffers, Body&& body) {
-    return run_linked(buffers, [&](Attendance& attendance, ProcessLinks& links) {
-      Communicator communicator(attendance, links);
+    return run_linked(buffers, [&](Participant& participant, ProcessLinks& links) {
+      Communicator communicator(participant, links);
       body(communicator);
       communicator.barrier();
     });
   }
 
-  // The same with body(attendance, links).
+  // The same with body(participant, links).
   template <class Body>
   std::vector<std::exception_ptr> run_linked(const std::vector<MemoryRegions>& buffers, Body&& body) {
     std::vector<RollEntry> entries;
@@ -67,16 +67,16 @@ class SeveralProcesses {
     const Roll roll(entries.data(), size());
     return on_threads(size(), [&](int rank) {
       const int process = process_of_[static_cast<std::size_t>(rank)];
-      // The processes of this test meet in one registry, so that their gatherings need different keys.
+      // The simulated processes share one registry, and therefore their rendezvous need different keys.
       const CallKey key{roll.entry(0).process, roll.entry(0).call, process};
-      Attendance attendance(key, rank, roll.ranks_of(nonce(process)), buffers[static_cast<std::size_t>(rank)],
-                            patience_);
-      ProcessLinks links(*receptions_[static_cast<std::size_t>(process)], attendance, roll, key, patience_);
+      Participant participant(key, rank, roll.ranks_of(nonce(process)), buffers[static_cast<std::size_t>(rank)],
+                              timeout_);
+      ProcessLinks links(*receptions_[static_cast<std::size_t>(process)], participant, roll, key, timeout_);
       try {
         links.connect();
-        body(attendance, links);
+        body(participant, links);
       } catch (const std::exception& error) {
-        attendance.fail(error.what());
+        participant.fail(error.what());
         links.fail(error.what());
         throw;
       }
@@ -88,7 +88,7 @@ class SeveralProcesses {
 
   std::vector<int> process_of_;
   std::uint64_t base_ = 0;
-  milliseconds patience_ = patience;
+  milliseconds timeout_ = test_timeout;
   std::vector<std::unique_ptr<Reception>> receptions_;
 };
 
@@ -114,8 +114,8 @@ std::vector<MemoryRegions> regions_of(std::vector<std::vector<double>>& buffers)
   return regions;
 }
 
-// Blocks between all pairs, with gaps between columns, and larger than what a socket takes at once.
-TEST(ProcessLinks, TargetsHoldWhatSourcesHad) {
+// Blocks between all pairs, with gaps between columns, larger than the buffer of a socket.
+TEST(ProcessLinks, ExchangeCopiesBlocksToTheirTargets) {
   for (const auto& grouping : groupings) {
     SeveralProcesses there(grouping);
     const int ranks = there.size();
@@ -132,7 +132,7 @@ TEST(ProcessLinks, TargetsHoldWhatSourcesHad) {
         for (int target = 0; target < ranks; ++target) {
           *stripe(target).at(rows - 1, columns - 1) = value(rank, target);
         }
-        // Every rank's stripe for another one goes below, into the stripe that is named after the source.
+        // Every rank's stripe for a target goes to the lower half of the target's stripe with the number of the source.
         for (int source = 0; source < ranks; ++source) {
           for (int target = 0; target < ranks; ++target) {
             blocks.push_back(
@@ -151,7 +151,7 @@ TEST(ProcessLinks, TargetsHoldWhatSourcesHad) {
   }
 }
 
-TEST(ProcessLinks, ASolveOverProcessesIsThatOfOne) {
+TEST(ProcessLinks, SolveOverSeveralProcessesIsAccurate) {
   using T = double;
   const Shape shape{41, 4, 3, 6, 3};
   const TileColumns layout = shape.layout();
@@ -182,7 +182,7 @@ TEST(ProcessLinks, ASolveOverProcessesIsThatOfOne) {
   }
 }
 
-TEST(ProcessLinks, ARankThatFailsFailsAll) {
+TEST(ProcessLinks, FailureOfOneRankFailsAllRanks) {
   for (const auto& grouping : groupings) {
     SeveralProcesses there(grouping);
     const int last = there.size() - 1;
@@ -194,15 +194,15 @@ TEST(ProcessLinks, ARankThatFailsFailsAll) {
       if (communicator.rank() == last) throw Error(ErrorCode::internal, "no more");
       communicator.exchange({make_block(last, all_ranks, a, a)});
     });
-    EXPECT_LT(steady_clock::now() - began, patience / 2);
+    EXPECT_LT(steady_clock::now() - began, test_timeout / 2);
     for (const auto& error : thrown) EXPECT_EQ(message_of(error), "no more");
-    // The next call is not concerned.
+    // The next call is not affected.
     for (const auto& error : there.run(regions_of(buffers), [](Communicator&) {})) EXPECT_EQ(message_of(error), "");
   }
 }
 
-// A connection that ends without a word is that of a process that has ended.
-TEST(ProcessLinks, ARankThatIsGoneIsNamedAtOnce) {
+// A connection that closes without a message belongs to a process that has ended.
+TEST(ProcessLinks, ALostRankIsNamedImmediately) {
   SeveralProcesses there({0, 1, 2});
   std::vector<std::vector<double>> buffers(3, std::vector<double>(100'000));
   for (const bool receives : {false, true}) {
@@ -213,7 +213,7 @@ TEST(ProcessLinks, ARankThatIsGoneIsNamedAtOnce) {
       if (rank == 2) throw Vanished();
       communicator.exchange({receives ? make_block(2, all_ranks, a, a) : make_block(rank, 2, a, a)});
     });
-    EXPECT_LT(steady_clock::now() - began, patience / 2);
+    EXPECT_LT(steady_clock::now() - began, test_timeout / 2);
     for (const std::size_t rank : {0u, 1u}) {
       EXPECT_NE(message_of(thrown[rank]).find("rank 2 has left the call: its process has ended"), std::string::npos)
           << message_of(thrown[rank]);
@@ -221,9 +221,9 @@ TEST(ProcessLinks, ARankThatIsGoneIsNamedAtOnce) {
   }
 }
 
-TEST(ProcessLinks, ARankThatDoesNotComeIsNamedWhenTheTimeIsUp) {
+TEST(ProcessLinks, TimeOutNamesTheMissingRank) {
   SeveralProcesses there({0, 1, 2});
-  there.set_patience(milliseconds(200));
+  there.set_timeout(milliseconds(200));
   std::vector<std::vector<double>> buffers(3, std::vector<double>(8));
   const auto thrown = there.run(regions_of(buffers), [&](Communicator& communicator) {
     const int rank = communicator.rank();
@@ -237,20 +237,20 @@ TEST(ProcessLinks, ARankThatDoesNotComeIsNamedWhenTheTimeIsUp) {
   }
 }
 
-// A watch looks whether the others are there, while the ranks do something else.
-TEST(ProcessLinks, WhoWatchesLearnsOfAFailureAndOfAnEnd) {
+// A watchdog checks the links while the ranks do other work.
+TEST(ProcessLinks, WatchdogReportsFailuresAndLostProcesses) {
   for (const bool vanishes : {false, true}) {
     SeveralProcesses there({0, 1, 2, 0});
     const std::vector<MemoryRegions> buffers(4);
-    const auto thrown = there.run_linked(buffers, [&](Attendance& attendance, ProcessLinks& links) {
-      if (attendance.rank() == 2) {
+    const auto thrown = there.run_linked(buffers, [&](Participant& participant, ProcessLinks& links) {
+      if (participant.rank() == 2) {
         std::this_thread::sleep_for(milliseconds(50));
         if (vanishes) throw Vanished();
         throw Error(ErrorCode::internal, "no more");
       }
-      std::promise<std::string> told;
-      Watch watch([&] { links.check(); }, [&](const std::string& why) { told.set_value(why); });
-      throw Error(ErrorCode::aborted, told.get_future().get());
+      std::promise<std::string> reported;
+      Watchdog watchdog([&] { links.check(); }, [&](const std::string& why) { reported.set_value(why); });
+      throw Error(ErrorCode::aborted, reported.get_future().get());
     });
     for (const std::size_t rank : {0u, 1u, 3u}) {
       EXPECT_EQ(message_of(thrown[rank]), vanishes ? "rank 2 has left the call: its process has ended" : "no more");
@@ -258,39 +258,39 @@ TEST(ProcessLinks, WhoWatchesLearnsOfAFailureAndOfAnEnd) {
   }
 }
 
-TEST(ProcessLinks, WhoWatchesIsNotDisturbedByThoseWhoAreDone) {
+TEST(ProcessLinks, WatchdogIgnoresRanksThatHaveFinished) {
   SeveralProcesses there({0, 1, 2, 0});
   const std::vector<MemoryRegions> buffers(4);
   std::atomic<bool> disturbed = false;
-  const auto thrown = there.run_linked(buffers, [&](Attendance& attendance, ProcessLinks& links) {
-    Watch watch([&] { links.check(); }, [&](const std::string&) { disturbed = true; });
-    std::this_thread::sleep_for(milliseconds(40 * attendance.rank()));
-    watch.stop();
+  const auto thrown = there.run_linked(buffers, [&](Participant& participant, ProcessLinks& links) {
+    Watchdog watchdog([&] { links.check(); }, [&](const std::string&) { disturbed = true; });
+    std::this_thread::sleep_for(milliseconds(40 * participant.rank()));
+    watchdog.stop();
     links.barrier();
   });
   for (const auto& error : thrown) EXPECT_EQ(message_of(error), "");
   EXPECT_FALSE(disturbed);
 }
 
-TEST(ProcessLinks, AProcessThatCannotBeReachedIsNamed) {
+TEST(ProcessLinks, AnUnreachableProcessIsNamed) {
   std::vector<RollEntry> entries{own_entry(0), own_entry(1), own_entry(2)};
-  entries[1].process += 1;  // of nobody
+  entries[1].process += 1;  // no such process
   entries[2].process += 2;
   entries[2].machine += 1;
   const Roll roll(entries.data(), 3);
   const CallKey key = fresh_key();
-  Attendance attendance(key, 0, {0}, {}, patience);
-  ProcessLinks links(Reception::instance(), attendance, roll, key, patience);
+  Participant participant(key, 0, {0}, {}, test_timeout);
+  ProcessLinks links(Reception::instance(), participant, roll, key, test_timeout);
   EXPECT_EQ(links.out_of_reach(), std::vector<int>{2});
   try {
     links.connect();
-    FAIL() << "connected with nobody";
+    FAIL() << "connected to a process that does not exist";
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(), "rank 1 has left the call: its process has ended");
   }
 }
 
-TEST(ProcessLinks, RanksAtDifferentExchangesSaySo) {
+TEST(ProcessLinks, MismatchedExchangesAreReported) {
   SeveralProcesses there({0, 1});
   std::vector<std::vector<double>> buffers(2, std::vector<double>(8));
   const auto thrown = there.run(regions_of(buffers), [&](Communicator& communicator) {

@@ -1,12 +1,11 @@
-// An engine that runs work in any order that lanes, events and exchanges leave open.
+// Random-order engine: runs work in any order that lanes, events and exchanges allow.
 //
-// The host engine runs an algorithm's calls as they come, so it cannot show a missing wait. This one keeps them
-// in one queue a lane, as a device does, and then lets chance choose which lane goes on: a lane's work runs in
-// order, a wait holds its lane until the event has been recorded, and a block moves once all who share an
-// exchange with its source, and all who share one with its target, have come to that exchange. Whatever chance
-// chooses, results must not change, and no two accesses may be a race (happens_before.h). Lanes run in the thread of
-// the test. What puts work into them is a thread for each rank, since it may have to wait for some of that work; but
-// only one thread has the turn at any time, so a run is repeated by its seed.
+// The host engine runs an algorithm's calls immediately, and therefore cannot reveal a missing wait. This engine keeps
+// them in one queue per lane, as a device does, and selects the next lane at random. A lane's work runs in order, and a
+// wait blocks its lane until the event has been recorded. A block moves once all ranks that exchange blocks with its
+// source or its target have reached that exchange. In any order, results must not change, and no two accesses may race
+// (happens_before.h). Lanes run in the thread of the test. Each rank enqueues work from its own thread, since it may
+// have to wait for some of that work; only one thread runs at any time, which makes a run reproducible by its seed.
 #pragma once
 
 #include <algorithm>
@@ -41,7 +40,7 @@ class Stuck : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// The queues of all ranks, and what runs them.
+// The queues of all ranks, and the scheduler that runs them.
 class RandomOrder {
  public:
   struct Signal {
@@ -58,7 +57,7 @@ class RandomOrder {
         enqueued_(queues_.size(), 0),
         unseen_(queues_.size(), false),
         history_(names(ranks)) {
-    // Some lanes run far ahead of others, which few evenly drawn orders would show.
+    // Weights let some lanes run far ahead of others, which is rare in uniformly drawn orders.
     for (std::size_t i = 0; i < queues_.size(); ++i) weights_.push_back(1 << 3 * (random_() % 4));
   }
 
@@ -81,33 +80,33 @@ class RandomOrder {
   }
 
   void wait(int rank, Lane lane, const SharedSignal& signal) {
-    if (!signal) throw std::logic_error("an event is waited for that was never recorded");
+    if (!signal) throw std::logic_error("a lane waits for an event that was never recorded");
     const std::size_t q = queue(rank, lane);
     queues_[q].push_back({.run = [this, q, signal] { history_.order_after(q, signal->clock); }, .after = signal});
   }
 
-  // What is put into any lane of the rank from now on comes after the signal, for which its host has waited.
+  // Orders later work in all lanes of the rank after the signal, for which its host has waited.
   void host_has_seen(int rank, Lane lane, const SharedSignal& signal) {
     for (int other = 0; other < lane_count; ++other) wait(rank, static_cast<Lane>(other), signal);
     unseen_[queue(rank, lane)] = false;
   }
   // See ExchangeOps.
   void check_store(int rank, Lane lane) const {
-    if (unseen_[queue(rank, lane)]) throw std::logic_error("a store may hold up the host behind an exchange");
+    if (unseen_[queue(rank, lane)]) throw std::logic_error("a store may block the host behind an exchange");
   }
 
   void exchange(int rank, Lane lane, const std::vector<Block>& blocks) {
     const std::size_t q = queue(rank, lane);
     unseen_[q] = true;
-    auto& meeting = meetings_[{lane, enqueued_[q]++}];
-    if (!meeting) meeting = std::make_shared<Meeting>(ranks_, blocks);
-    check_agreement(*meeting, rank, blocks);
+    auto& shared = exchanges_[{lane, enqueued_[q]++}];
+    if (!shared) shared = std::make_shared<SharedExchange>(ranks_, blocks);
+    check_agreement(*shared, rank, blocks);
     check_independence(rank, blocks);
-    meeting->blocks[static_cast<std::size_t>(rank)] = blocks;
-    queues_[q].push_back({.meeting = meeting});
+    shared->blocks[static_cast<std::size_t>(rank)] = blocks;
+    queues_[q].push_back({.shared = shared});
   }
 
-  // Lets one lane go on. False if the queues are empty.
+  // Runs one task of a random lane. Returns false if the queues are empty.
   bool step() {
     std::vector<std::size_t> ready;
     std::vector<double> weights;
@@ -120,7 +119,7 @@ class RandomOrder {
       weights.push_back(weights_[q]);
     }
     if (finished) return false;
-    if (ready.empty()) throw Stuck("no lane can go on: " + waiting());
+    if (ready.empty()) throw Stuck("deadlock, no lane can run: " + waiting());
     go_on(ready[std::discrete_distribution<std::size_t>(weights.begin(), weights.end())(random_)]);
     return true;
   }
@@ -130,13 +129,13 @@ class RandomOrder {
     std::size_t block;
     int source, target;
   };
-  // One exchange of all ranks.
-  struct Meeting {
+  // An exchange shared by all ranks.
+  struct SharedExchange {
     std::vector<std::vector<Block>> blocks;  // as each rank writes them
-    std::vector<std::set<int>> peers;        // who shares a block with each rank
+    std::vector<std::set<int>> peers;        // ranks that share a block with each rank
     std::vector<Delivery> pending;
 
-    Meeting(int ranks, const std::vector<Block>& list)
+    SharedExchange(int ranks, const std::vector<Block>& list)
         : blocks(static_cast<std::size_t>(ranks)), peers(static_cast<std::size_t>(ranks)) {
       for (std::size_t b = 0; b < list.size(); ++b) {
         for (int target = 0; target < ranks; ++target) {
@@ -155,7 +154,7 @@ class RandomOrder {
   struct Task {
     std::function<void()> run = {};
     SharedSignal after = {};
-    std::shared_ptr<Meeting> meeting = {};
+    std::shared_ptr<SharedExchange> shared = {};
   };
 
   static std::size_t queue(int rank, Lane lane) {
@@ -175,12 +174,12 @@ class RandomOrder {
   }
 
   // Every rank must write the same blocks, at the same places of its own buffers.
-  void check_agreement(const Meeting& meeting, int rank, const std::vector<Block>& mine) const {
+  void check_agreement(const SharedExchange& shared, int rank, const std::vector<Block>& mine) const {
     const auto first =
-        std::find_if(meeting.blocks.begin(), meeting.blocks.end(), [](const auto& b) { return !b.empty(); });
-    if (first == meeting.blocks.end()) return;
+        std::find_if(shared.blocks.begin(), shared.blocks.end(), [](const auto& b) { return !b.empty(); });
+    if (first == shared.blocks.end()) return;
     const auto& here = memory_.regions(rank);
-    const auto& there = memory_.regions(static_cast<int>(first - meeting.blocks.begin()));
+    const auto& there = memory_.regions(static_cast<int>(first - shared.blocks.begin()));
     const auto agree = [&](const Block& a, const Block& b) {
       return a.source == b.source && a.target == b.target && a.bytes() == b.bytes() && a.columns == b.columns &&
              (a.bytes() == 0 ||
@@ -188,13 +187,13 @@ class RandomOrder {
                symmetric_address(here, there, a.from) == b.from && symmetric_address(here, there, a.to) == b.to));
     };
     if (!std::equal(mine.begin(), mine.end(), first->begin(), first->end(), agree)) {
-      throw std::logic_error("rank " + std::to_string(rank) + " makes another exchange than the ranks before it");
+      throw std::logic_error("rank " + std::to_string(rank) + " makes a different exchange than earlier ranks");
     }
   }
 
-  // The blocks of one exchange move in any order: none may overwrite what another moves.
+  // The blocks of one exchange move in any order: no block may overwrite the source or target of another.
   static void check_independence(int rank, const std::vector<Block>& blocks) {
-    std::vector<std::pair<Region::Span, bool>> columns;  // of this rank, and whether it is written
+    std::vector<std::pair<Region::Span, bool>> columns;  // columns of this rank, and whether they are written
     const auto add = [&](const std::byte* begin, std::int64_t pitch, const Block& b, bool written) {
       for (const auto& span : Region::of(begin, pitch, b.column_bytes, b.columns).spans)
         columns.emplace_back(span, written);
@@ -216,43 +215,43 @@ class RandomOrder {
     }
   }
 
-  bool arrived(int rank, Lane lane, const std::shared_ptr<Meeting>& meeting) const {
+  bool arrived(int rank, Lane lane, const std::shared_ptr<SharedExchange>& shared) const {
     const auto& tasks = queues_[queue(rank, lane)];
-    return !tasks.empty() && tasks.front().meeting == meeting;
+    return !tasks.empty() && tasks.front().shared == shared;
   }
-  // All that share a block with `rank` are there, and so is it.
-  bool complete_for(int rank, Lane lane, const std::shared_ptr<Meeting>& meeting) const {
-    const auto& peers = meeting->peers[static_cast<std::size_t>(rank)];
-    return arrived(rank, lane, meeting) && std::all_of(peers.begin(), peers.end(), [&](int peer) {
-             return arrived(peer, lane, meeting) || !meeting->concerns(peer);
+  // Whether `rank` and all ranks that share a block with it have reached the exchange.
+  bool complete_for(int rank, Lane lane, const std::shared_ptr<SharedExchange>& shared) const {
+    const auto& peers = shared->peers[static_cast<std::size_t>(rank)];
+    return arrived(rank, lane, shared) && std::all_of(peers.begin(), peers.end(), [&](int peer) {
+             return arrived(peer, lane, shared) || !shared->concerns(peer);
            });
   }
-  // Positions in `pending` of what `rank` can send.
-  std::vector<std::size_t> sendable(int rank, Lane lane, const std::shared_ptr<Meeting>& meeting) const {
+  // Positions in `pending` of the blocks that `rank` can send.
+  std::vector<std::size_t> sendable(int rank, Lane lane, const std::shared_ptr<SharedExchange>& shared) const {
     std::vector<std::size_t> found;
-    if (!complete_for(rank, lane, meeting)) return found;
-    for (std::size_t i = 0; i < meeting->pending.size(); ++i) {
-      const Delivery& d = meeting->pending[i];
-      if (d.source == rank && complete_for(d.target, lane, meeting)) found.push_back(i);
+    if (!complete_for(rank, lane, shared)) return found;
+    for (std::size_t i = 0; i < shared->pending.size(); ++i) {
+      const Delivery& d = shared->pending[i];
+      if (d.source == rank && complete_for(d.target, lane, shared)) found.push_back(i);
     }
     return found;
   }
 
   bool can_go_on(std::size_t q) const {
     const Task& task = queues_[q].front();
-    if (task.meeting) {
-      return !task.meeting->concerns(rank_of(q)) || !sendable(rank_of(q), lane_of(q), task.meeting).empty();
+    if (task.shared) {
+      return !task.shared->concerns(rank_of(q)) || !sendable(rank_of(q), lane_of(q), task.shared).empty();
     }
     return !task.after || task.after->recorded;
   }
 
   void go_on(std::size_t q) {
     const Task& task = queues_[q].front();
-    if (task.meeting && task.meeting->concerns(rank_of(q))) {
-      auto& pending = task.meeting->pending;
-      const auto choice = sendable(rank_of(q), lane_of(q), task.meeting);
+    if (task.shared && task.shared->concerns(rank_of(q))) {
+      auto& pending = task.shared->pending;
+      const auto choice = sendable(rank_of(q), lane_of(q), task.shared);
       const auto chosen = pending.begin() + static_cast<std::ptrdiff_t>(choice[random_() % choice.size()]);
-      deliver(*task.meeting, *chosen, q);
+      deliver(*task.shared, *chosen, q);
       pending.erase(chosen);
     } else {
       if (task.run) task.run();
@@ -261,11 +260,11 @@ class RandomOrder {
     history_.finish_step(q);
   }
 
-  // A target has what it got after all that its source did before; a source learns nothing of its targets, since
-  // communicators may keep what is sent until it is fetched.
-  void deliver(const Meeting& meeting, const Delivery& d, std::size_t source) {
-    const Block& sent = meeting.blocks[static_cast<std::size_t>(d.source)][d.block];
-    const Block& received = meeting.blocks[static_cast<std::size_t>(d.target)][d.block];
+  // Orders a target after its source. A source is not ordered after its targets, since communicators may buffer what is
+  // sent.
+  void deliver(const SharedExchange& shared, const Delivery& d, std::size_t source) {
+    const Block& sent = shared.blocks[static_cast<std::size_t>(d.source)][d.block];
+    const Block& received = shared.blocks[static_cast<std::size_t>(d.target)][d.block];
     if (d.source == d.target && sent.from == sent.to) return;
     const std::size_t target = queue(d.target, lane_of(source));
     history_.read(source, Region::of(sent.from, sent.from_pitch, sent.column_bytes, sent.columns), "exchange");
@@ -283,7 +282,7 @@ class RandomOrder {
     const auto all = names(ranks_);
     for (std::size_t q = 0; q < queues_.size(); ++q) {
       if (queues_[q].empty()) continue;
-      text += all[q] + (queues_[q].front().meeting ? " is in an exchange; " : " waits for an event; ");
+      text += all[q] + (queues_[q].front().shared ? " is in an exchange; " : " waits for an event; ");
     }
     return text;
   }
@@ -294,12 +293,12 @@ class RandomOrder {
   std::vector<std::deque<Task>> queues_;
   std::vector<double> weights_;
   std::vector<std::size_t> enqueued_;  // exchanges of each queue
-  std::vector<bool> unseen_;           // whether there was one that the host has not waited for
-  std::map<std::pair<Lane, std::size_t>, std::shared_ptr<Meeting>> meetings_;
+  std::vector<bool> unseen_;           // whether the host has yet to wait for an exchange of the queue
+  std::map<std::pair<Lane, std::size_t>, std::shared_ptr<SharedExchange>> exchanges_;
   HappensBefore history_;
 };
 
-// The hosts of the ranks: threads that run body(rank) when they are given the turn.
+// Host threads of the ranks: each runs body(rank) while it has the turn.
 class Hosts {
  public:
   template <class Body>
@@ -314,7 +313,7 @@ class Hosts {
           host(r).thrown = std::current_exception();
         }
         host(r).finished = true;
-        give_turn_to(nobody);
+        give_turn_to(no_host);
       });
     }
   }
@@ -328,15 +327,16 @@ class Hosts {
     }
   }
 
-  // In a host: until the signal has been recorded.
+  // Called by a host: waits until the signal has been recorded.
   void wait(int rank, const RandomOrder::SharedSignal& signal) {
     host(rank).waits_for = signal;
-    give_turn_to(nobody);
+    give_turn_to(no_host);
     wait_for_turn(rank);
     host(rank).waits_for.reset();
   }
 
-  // Outside: lets all of them go on until they wait for what has not been recorded. False if they have finished.
+  // Called by the scheduler: runs all hosts until each waits for a signal that is not recorded. Returns false if all
+  // have finished.
   bool go_on() {
     bool unfinished = false;
     for (int r = 0; r < static_cast<int>(hosts_.size()); ++r) {
@@ -355,13 +355,13 @@ class Hosts {
     std::exception_ptr thrown;
     std::thread thread;
   };
-  static constexpr int nobody = -1;  // among the hosts
+  static constexpr int no_host = -1;  // the scheduler has the turn
 
   Host& host(int rank) { return hosts_[static_cast<std::size_t>(rank)]; }
   void let_go_on(int rank) {
     give_turn_to(rank);
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return turn_ == nobody; });
+    changed_.wait(lock, [&] { return turn_ == no_host; });
   }
   void give_turn_to(int rank) {
     const std::lock_guard lock(mutex_);
@@ -376,12 +376,12 @@ class Hosts {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  int turn_ = nobody;
+  int turn_ = no_host;
   bool stopped_ = false;
   std::vector<Host> hosts_;
 };
 
-// One rank's end of the queues; the work itself is the host engine's.
+// The engine of one rank: enqueues work that the host engine then runs.
 class RandomOrderEngine {
  public:
   using Event = RandomOrder::SharedSignal;
@@ -482,7 +482,7 @@ class RandomOrderEngine {
   void conclude(Lane lane, const std::int32_t* infos, MatrixView<T> x, std::int32_t* status) {
     put(lane, "conclude", {entries(infos, size_)}, {Region::of(x), entries(status, 1)},
         [=, ranks = size_](HostEngine& host) {
-          // The host engine below is alone: to it, the least of all entries is the only one.
+          // The host engine below has one rank: pass it the least of all entries.
           const std::int32_t first = *std::min_element(infos, infos + ranks);
           host.conclude(lane, &first, x, status);
         });
@@ -563,7 +563,7 @@ class RandomOrderEngine {
   void choose_scale(Lane lane, const Real* norms, Real* scale, std::int32_t* info) {
     put(lane, "choose_scale", {Region::of(MatrixView<const Real>{norms, size_, 1, size_})},
         {number(scale), entries(info, 1)}, [=, ranks = size_](HostEngine& host) {
-          // The host engine below is alone: to it, the largest of all norms is the only one.
+          // The host engine below has one rank: pass it the largest of all norms.
           const Real norm = *std::max_element(norms, norms + ranks);
           host.choose_scale(lane, &norm, scale, info);
         });
@@ -747,7 +747,7 @@ class RandomOrderEngine {
   bool alone_ = false;
 };
 
-// The interface of ranks.h over it.
+// Ranks on the random-order engine, with the interface of ranks.h.
 class RandomOrderRanks {
  public:
   using Engine = RandomOrderEngine;
@@ -763,9 +763,9 @@ class RandomOrderRanks {
 
   template <class Body>
   void run(Body&& body) {
-    Attendance alone(fresh_key(), 0, {0}, {}, patience);
-    Communicator nobody(alone);
-    HostEngine host(nobody);
+    Participant alone(fresh_key(), 0, {0}, {}, test_timeout);
+    Communicator communicator(alone);
+    HostEngine host(communicator);
     RandomOrder order(memory_, size_, seed_);
     Hosts hosts(size_, [&](int rank) {
       RandomOrderEngine engine(order, hosts, host, rank, size_);

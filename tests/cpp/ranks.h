@@ -1,13 +1,13 @@
-// Ranks that are threads of the test, each with a host engine.
+// Ranks as threads of the test, each with a host engine.
 //
-// What a test of an algorithm needs of ranks, here and on devices (cuda/ has the same interface):
+// Interface of ranks for tests of algorithms, here and on devices (cuda/cuda_ranks.h):
 //   Ranks::Engine                       the engine of one rank
-//   Ranks::most                         no test asks for more ranks; a device may have fewer, see available()
-//   Ranks::available(ranks)             whether that many ranks can be had
+//   Ranks::most                         the largest number of ranks in a test; a machine may have fewer
+//   Ranks::available(ranks)             whether this machine has that many ranks
 //   ranks.size()
 //   ranks.matrix<T>(rows, columns)      one matrix on every rank, with view(rank), upload(rank, matrix) and
 //                                       download(rank); all of them are made before run() and start as NaN
-//   ranks.run(body)                     calls body(engine) for every rank, which puts work into its lanes and
+//   ranks.run(body)                     calls body(engine) for each rank, which puts work into its lanes and
 //                                       reads no results; returns when all work is done, throws if a rank failed
 #pragma once
 
@@ -20,16 +20,16 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "comm/gathering.h"
+#include "comm/rendezvous.h"
 #include "engine/host/host_engine.h"
 #include "host_memory.h"
 #include "lapack.h"
 
 namespace jaxmg::testing {
 
-inline constexpr std::chrono::milliseconds patience{60'000};  // sanitizers are slow
+inline constexpr std::chrono::milliseconds test_timeout{60'000};  // sanitizers are slow
 
-// A key that no other call has.
+// Returns a key that no other call has.
 inline CallKey fresh_key() {
   static std::atomic<std::uint64_t> last{0};
   return {1, ++last, 0};
@@ -41,7 +41,7 @@ inline std::vector<int> all_members(int ranks) {
   return members;
 }
 
-// Calls body(rank) for every rank, each in a thread of its own. Returns what each threw, if anything.
+// Calls body(rank) for each rank, each in its own thread. Returns the exception of each rank, if any.
 template <class Body>
 std::vector<std::exception_ptr> on_threads(int ranks, Body&& body) {
   std::vector<std::exception_ptr> thrown(static_cast<std::size_t>(ranks));
@@ -59,17 +59,17 @@ std::vector<std::exception_ptr> on_threads(int ranks, Body&& body) {
   return thrown;
 }
 
-// Runs body(communicator, attendance) on a thread of each rank. Throws what one of them has thrown.
+// Runs body(communicator, participant) on a thread of each rank. Rethrows the first exception of a rank.
 template <class Body>
 void on_communicators(int ranks, HostMemory& memory, Body&& body) {
   const CallKey key = fresh_key();
   const auto thrown = on_threads(ranks, [&](int rank) {
-    Attendance attendance(key, rank, all_members(ranks), memory.regions(rank), patience);
+    Participant participant(key, rank, all_members(ranks), memory.regions(rank), test_timeout);
     try {
-      Communicator communicator(attendance);
-      body(communicator, attendance);
+      Communicator communicator(participant);
+      body(communicator, participant);
     } catch (const std::exception& error) {
-      attendance.fail(error.what());
+      participant.fail(error.what());
       throw;
     }
   });
@@ -95,7 +95,7 @@ class HostRanks {
 
   template <class Body>
   void run(Body&& body) {
-    on_communicators(size_, memory_, [&](Communicator& communicator, Attendance&) {
+    on_communicators(size_, memory_, [&](Communicator& communicator, Participant&) {
       HostEngine engine(communicator);
       body(engine);
     });

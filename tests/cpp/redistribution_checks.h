@@ -1,4 +1,4 @@
-// What dealing a matrix in place must do on any kind of ranks.
+// Properties of in-place redistribution, for any kind of ranks.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,7 @@ class Redistribute : public ::testing::Test {};
 
 TYPED_TEST_SUITE_P(Redistribute);
 
-// Every layout of full and ragged tiles, on 1 to 8 ranks, with little and much room for staging.
+// Layouts of full and ragged tiles, on 1 to 8 ranks, with few and many staging tiles.
 template <class Ranks, class Check>
 void for_layouts(Check&& check) {
   for (const int ranks : {1, 2, 3, 4, 8}) {
@@ -36,7 +36,7 @@ void for_layouts(Check&& check) {
   }
 }
 
-TYPED_TEST_P(Redistribute, PutsEveryColumnWhereTheLayoutSays) {
+TYPED_TEST_P(Redistribute, FollowsTheLayout) {
   using T = typename TypeParam::Scalar;
   for_layouts<typename TypeParam::Ranks>([](const TileColumns& layout, std::int64_t staging) {
     typename TypeParam::Ranks ranks(layout.ranks());
@@ -54,7 +54,7 @@ TYPED_TEST_P(Redistribute, InverseRestores) {
   });
 }
 
-// Where n ends inside a shard, the padding behind it travels along and the matrix is where the layout says.
+// If the matrix ends inside a shard, the padding moves along, and the matrix follows the layout.
 TYPED_TEST_P(Redistribute, DealsMatricesThatEndInsideAShard) {
   using T = typename TypeParam::Scalar;
   for (const int ranks : {2, 3, 4, 8}) {
@@ -71,7 +71,6 @@ TYPED_TEST_P(Redistribute, DealsMatricesThatEndInsideAShard) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(Redistribute, PutsEveryColumnWhereTheLayoutSays, InverseRestores,
-                            DealsMatricesThatEndInsideAShard);
+REGISTER_TYPED_TEST_SUITE_P(Redistribute, FollowsTheLayout, InverseRestores, DealsMatricesThatEndInsideAShard);
 
 }  // namespace jaxmg::testing

@@ -23,7 +23,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Host, Redistribute, OnAllScalars<HostRanks>);
 
 namespace {
 
-using Places = std::map<TilePlace, std::int64_t>;  // which tile of the matrix lies where
+using Places = std::map<TilePlace, std::int64_t>;  // the tile of the matrix at each place
 
 Places block_order(const TileColumns& layout) {
   Places places;
@@ -35,7 +35,7 @@ Places block_order(const TileColumns& layout) {
   return places;
 }
 
-// Full tiles go round the ranks like cards.
+// Full tiles are dealt to the ranks round-robin.
 Places dealt_order(const TileColumns& layout) {
   Places places;
   for (std::int64_t t = 0; t < layout.ranks() * layout.full_slots(); ++t) {
@@ -44,7 +44,7 @@ Places dealt_order(const TileColumns& layout) {
   return places;
 }
 
-// Runs the moves of each round at once. Fails where that could mean two things.
+// Runs the moves of each round simultaneously. Fails if moves of a round conflict.
 void run(const std::vector<RedistributionRound>& rounds, const TileColumns& layout, std::int64_t staging,
          Places& places) {
   for (const RedistributionRound& round : rounds) {
@@ -96,7 +96,7 @@ TEST(RedistributionPlan, InverseRestores) {
   });
 }
 
-// A tile crosses to another rank once if it must and else not at all.
+// A tile is sent to another rank at most once, and only if its rank changes.
 TEST(RedistributionPlan, SendsEachTileToItsRankOnce) {
   for_plans([](const TileColumns& layout, std::int64_t staging) {
     Places places = block_order(layout);

@@ -1,4 +1,4 @@
-// What factors and solutions are judged by, computed in at least double precision.
+// Residuals of factors and solutions, computed in at least double precision.
 #pragma once
 
 #include <algorithm>
@@ -42,7 +42,7 @@ double frobenius(const Matrix<T>& a) {
   return std::sqrt(sum);
 }
 
-// n eps of T's precision: what backward errors are measured in.
+// n eps of T's precision, the unit of backward errors.
 template <class T>
 double n_eps(std::int64_t n) {
   return static_cast<double>(n) * static_cast<double>(std::numeric_limits<Real<T>>::epsilon());

@@ -1,5 +1,5 @@
-// Algorithms order their lanes: in any order that a device may choose, the result is bitwise the host engine's, and no
-// two accesses to the same memory are unordered.
+// Schedules of algorithms: in any order that a device may choose, the result is bitwise the host engine's, and no two
+// accesses to the same memory race.
 #include <complex>
 #include <cstdint>
 #include <memory>
@@ -19,7 +19,7 @@
 namespace jaxmg::testing {
 namespace {
 
-constexpr std::uint64_t orders = 2;  // of each shape; races show in any of them
+constexpr std::uint64_t orders = 2;  // random orders of each shape; races are found in any order
 
 std::vector<Shape> schedules() {
   std::vector<Shape> all;
@@ -192,12 +192,12 @@ TEST(Schedule, Solve) {
   });
 }
 
-// Ranks wait for their engine, which waits for other ranks. Bounds choose eigenvectors on the way.
+// Hosts wait for their engines, which wait for other ranks. Bounds choose eigenvectors during the call.
 template <class T>
 void expect_syevd_in_any_order() {
   std::uint64_t seed = 0;
   for (const int ranks : {1, 2, 3}) {
-    // Panels that are tiles, that straddle them, and wider than they are; and one rank that works for all.
+    // Panels equal to tiles, across tiles, and wider than tiles; and one rank that works for all.
     for (const auto& [n, tile, b, solo] :
          {std::tuple{41, 4, 4, false}, {38, 5, 4, false}, {35, 3, 8, false}, {23, 4, 4, true}}) {
       EigenShape shape = eigen_shape(n, ranks, tile, b, seed % 2 == 0 ? 1 : 2);
@@ -283,7 +283,7 @@ TEST(RandomOrder, AnExchangeOrdersTargetsAfterSources) {
   EXPECT_EQ(a.download(2)(0, 2), 0.0);
 }
 
-TEST(RandomOrder, FindsABlockThatLeavesBeforeItIsReady) {
+TEST(RandomOrder, FindsABlockSentBeforeItIsReady) {
   RandomOrderRanks ranks(2, 0);
   auto a = ranks.matrix<double>(1, 2);
   EXPECT_THROW(ranks.run([&](RandomOrderEngine& e) {
@@ -305,7 +305,7 @@ TEST(RandomOrder, FindsBlocksThatOverwriteEachOther) {
                Race);
 }
 
-// All lanes of a rank come after what its host has fetched.
+// All lanes of a rank are ordered after the data that its host has fetched.
 TEST(RandomOrder, AFetchOrdersTheLanesOfItsRank) {
   RandomOrderRanks ranks(2, 0);
   auto a = ranks.matrix<double>(1, 2), b = ranks.matrix<double>(1, 1);

@@ -1,4 +1,4 @@
-// The secular equation, and the eigenvectors that its roots give.
+// Roots of the secular equation, and the eigenvectors computed from them.
 #include "engine/secular.h"
 
 #include <algorithm>
@@ -24,7 +24,7 @@ struct Problem {
   int size() const { return static_cast<int>(d.size()); }
 };
 
-// As deflation leaves them: norm of z 1, rho |z_j| and gaps above 8 eps.
+// Problems as deflation leaves them: norm of z 1, rho |z_j| and gaps above 8 eps.
 template <class R>
 std::vector<Problem<R>> problems(int size) {
   constexpr double tolerance = 16 * static_cast<double>(unit_roundoff<R>());
@@ -32,7 +32,7 @@ std::vector<Problem<R>> problems(int size) {
   std::uniform_real_distribution<double> spread(-1, 1);
   const auto any = [&](int) { return spread(random); };
   const auto ones = [](int) { return 1.0; };
-  // Weights of all magnitudes; every third one large, so that none vanishes once the norm is 1.
+  // Weights of all magnitudes; every third one is large, and none vanishes once the norm is 1.
   const auto uneven = [&](int i) {
     return i % 3 == 0 ? 1.0 : std::pow(tolerance * 1e3, std::fabs(spread(random))) * (i % 2 == 0 ? 1 : -1);
   };
@@ -59,7 +59,7 @@ std::vector<Problem<R>> problems(int size) {
     add("even poles", even, ones, rho);
     add("even poles, random weights", even, any, rho);
     add("even poles, uneven weights", even, uneven, rho);
-    add("poles as close as can be", close, any, rho);
+    add("poles as close as possible", close, any, rho);
     add("close pairs of poles", pairs, any, rho);
     add("close pairs of poles, uneven weights", pairs, uneven, rho);
     add("graded poles", graded, any, rho);
@@ -85,7 +85,7 @@ class SecularEquation : public ::testing::Test {};
 using Reals = ::testing::Types<float, double>;
 TYPED_TEST_SUITE(SecularEquation, Reals);
 
-TYPED_TEST(SecularEquation, RootsInterlaceAndAreFoundSoon) {
+TYPED_TEST(SecularEquation, RootsInterlaceAndConvergeFast) {
   using R = TypeParam;
   for (const int size : {1, 2, 3, 10, 100, 300}) {
     for (const auto& p : problems<R>(size)) {
@@ -154,7 +154,7 @@ TYPED_TEST(SecularEquation, EigenvectorsAreOrthogonal) {
   }
 }
 
-TYPED_TEST(SecularEquation, NotANumberEnds) {
+TYPED_TEST(SecularEquation, NanTerminates) {
   using R = TypeParam;
   for (auto p : problems<R>(10)) {
     p.z[4] = std::numeric_limits<R>::quiet_NaN();

@@ -1,4 +1,4 @@
-// Shapes that factorisations and solves are tested on.
+// Shapes for tests of factorisations and solves.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 namespace jaxmg::testing {
 
 // Orders below, at and above the numbers of ranks and the widths of tiles; tiles from single columns to more than a
-// shard; block columns of one tile, of several, of all; one to three sets of buffers.
+// shard; block columns of one, several or all tiles; one to three buffer slots.
 template <class Ranks>
 std::vector<Shape> shapes() {
   std::vector<Shape> all;

@@ -1,4 +1,4 @@
-// The thread count of OpenBLAS, seen from outside: lowered while guards live, and what it was when none does.
+// Thread count of OpenBLAS: lowered while guards exist, and restored by the last guard.
 #include "engine/host/single_threaded_blas.h"
 
 #include <dlfcn.h>
@@ -58,7 +58,7 @@ TEST_F(SingleThreadedBlasTest, IsOneInsideAndRestoredOutside) {
   EXPECT_EQ(count(), many_);
 }
 
-// Somebody who asked for few threads gets no more.
+// A count that is already low stays as it is.
 TEST_F(SingleThreadedBlasTest, IsNeverRaised) {
   set_count(1);
   {
@@ -77,7 +77,7 @@ TEST_F(SingleThreadedBlasTest, TheLastGuardRestores) {
   EXPECT_EQ(count(), many_);
 }
 
-// What calls do: all ranks come in, each multiplies, each goes when it is done; and so do the ranks of other calls.
+// Simulates concurrent calls: all ranks enter, each multiplies, and each leaves when it is done.
 TEST_F(SingleThreadedBlasTest, HoldsForThreadsThatComeAndGo) {
   constexpr int calls = 3, ranks = 4, rounds = 200;
   std::atomic<int> wrong = 0;
@@ -119,8 +119,8 @@ TEST_F(SingleThreadedBlasTest, DoesNothingWithoutOpenBlas) {
   EXPECT_EQ(count(), many_);
 }
 
-// The library is looked for again when another BLAS is given, but a count that was lowered is restored where it was.
-TEST_F(SingleThreadedBlasTest, FollowsTheBlasThatIsGiven) {
+// The library is searched again when another BLAS is set, but a lowered count is restored in its own library.
+TEST_F(SingleThreadedBlasTest, FollowsTheGivenBlas) {
   {
     const SingleThreadedBlas guard;
     set_blas("dgemm", reinterpret_cast<void*>(no_blas));

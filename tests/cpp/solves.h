@@ -1,4 +1,4 @@
-// Factorisations and solves on any kind of ranks (see ranks.h), from matrices to matrices.
+// Factorisations and solves on any kind of ranks (see ranks.h), from whole matrices to whole results.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +25,7 @@
 
 namespace jaxmg::testing {
 
-// How a matrix of order n is dealt and worked on.
+// Layout and blocking of a matrix of order n.
 struct Shape {
   std::int64_t n;
   int ranks;
@@ -76,7 +76,7 @@ struct CallOf {
 
   std::int64_t bytes() const { return typename R::template Workspace<T>(Arena(), problem, plan).bytes(); }
 
-  // With the views of the routine's signature.
+  // Runs the routine on the views of its signature.
   template <class E, class... Views>
   void run(E& engine, MatrixView<std::byte> workspace, Views... views) const {
     typename R::template Workspace<T> w(arena_over(workspace), problem, plan);
@@ -118,7 +118,7 @@ Factorization<T> factor(Ranks& ranks, const Matrix<T>& a, const Shape& shape, co
           download(y, shape.ranks)};
 }
 
-// L L^H X = B, all ranks holding all of B. Returns what each of them has for X.
+// L L^H X = B, all ranks holding all of B. Returns each rank's X.
 template <class T, class Ranks>
 std::vector<Matrix<T>> solve_few(Ranks& ranks, const Matrix<T>& l, const Matrix<T>& b, const Shape& shape) {
   const TileColumns layout = shape.layout();
@@ -137,7 +137,7 @@ std::vector<Matrix<T>> solve_few(Ranks& ranks, const Matrix<T>& l, const Matrix<
   return download(x, shape.ranks);
 }
 
-// B in equal parts for the ranks, padded with zeros; and back.
+// Splits B into equal parts for the ranks, padded with zeros, and joins them.
 template <class T>
 std::vector<Matrix<T>> columns_for_each(const Matrix<T>& b, int ranks) {
   const std::int64_t share = shard_of(b.columns(), ranks);
@@ -178,7 +178,7 @@ Matrix<T> solve_many(Ranks& ranks, const Matrix<T>& l, const Matrix<T>& b, const
   return side_by_side(download(x, shape.ranks), b.columns());
 }
 
-// Deals shards in place with room for `staging` tiles, or undoes it.
+// Deals shards in place with `staging` staging tiles, or undoes it.
 template <class T, class Ranks>
 std::vector<Matrix<T>> deal(Ranks& ranks, const std::vector<Matrix<T>>& shards, const TileColumns& layout,
                             std::int64_t staging, bool inverse) {
@@ -200,13 +200,13 @@ struct Solution {
   std::vector<std::int32_t> info;
 };
 
-// B as a routine takes it on each rank: each rank's columns, or all.
+// The operand B of each rank: its own columns, or all.
 template <class T>
 std::vector<Matrix<T>> on_ranks(const Matrix<T>& b, int ranks, bool distributed) {
   return distributed ? columns_for_each(b, ranks) : std::vector<Matrix<T>>(static_cast<std::size_t>(ranks), b);
 }
 
-// A X = B as R, posv or what a backend makes of it, serves that: from `shards`, in exactly `workspace_bytes`.
+// Solves A X = B with R, posv or a backend's version of it, from `shards`, in exactly `workspace_bytes`.
 template <class R, class T, class Ranks>
 Solution<T> solve(Ranks& ranks, const std::vector<Matrix<T>>& from, const Matrix<T>& b, const CallOf<R, T>& call,
                   std::int64_t workspace_bytes) {
@@ -240,7 +240,7 @@ Solution<T> solve(Ranks& ranks, const Matrix<T>& a, const Matrix<T>& b, const Sh
                CallOf<routines::Posv, T>(shape, b.columns(), distributed_rhs).bytes());
 }
 
-// Shards after a routine that works on them alone and, of every rank, what it left in the status (which starts as -1).
+// Shards after a routine whose only operand they are, and every rank's status (initially -1).
 template <class T>
 struct OnShards {
   std::vector<Matrix<T>> shards;
@@ -301,7 +301,7 @@ std::vector<Matrix<T>> rows_of_factor(Ranks& ranks, const std::vector<Matrix<T>>
   return rows_of_factor(ranks, factor, shape, CallOf<routines::Lower, T>(shape).bytes());
 }
 
-// The diagonal of L as every rank has it.
+// The diagonal of L on every rank.
 template <class T, class Ranks>
 std::vector<Matrix<T>> diagonal_of_factor(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Shape& shape) {
   const CallOf<routines::Diagonal, T> call(shape);
@@ -315,8 +315,8 @@ std::vector<Matrix<T>> diagonal_of_factor(Ranks& ranks, const std::vector<Matrix
   return download(diagonal, shape.ranks);
 }
 
-// Systems with a dealt factor, as R, potrs or what a backend makes of it, serves that. Returns what each rank has for
-// X: all of it, or its columns.
+// Solves systems with a dealt factor by R, potrs or a backend's version of it. Returns each rank's X: all columns, or
+// its own.
 template <class R, class T, class Ranks>
 std::vector<Matrix<T>> solve_with_factor(Ranks& ranks, const std::vector<Matrix<T>>& factor, const Matrix<T>& b,
                                          const CallOf<R, T>& call, std::int64_t workspace_bytes) {
@@ -334,7 +334,7 @@ std::vector<Matrix<T>> solve_with_factor(Ranks& ranks, const std::vector<Matrix<
   for (int r = 0; r < size; ++r) {
     const Matrix<T> after = shards.download(r), &before = factor[static_cast<std::size_t>(r)];
     const auto bytes = static_cast<std::size_t>(before.rows() * before.columns()) * sizeof(T);
-    EXPECT_EQ(std::memcmp(after.data(), before.data(), bytes), 0) << "the factor, which is read, has changed";
+    EXPECT_EQ(std::memcmp(after.data(), before.data(), bytes), 0) << "the factor, an input, has changed";
   }
   return download(x, size);
 }

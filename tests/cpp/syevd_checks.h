@@ -1,4 +1,4 @@
-// What the eigensolver must do on any kind of ranks.
+// Properties of the eigensolver, for any kind of ranks.
 #pragma once
 
 #include <algorithm>
@@ -54,8 +54,8 @@ class SyevdTest : public ::testing::Test {
   using Ranks = typename Parameter::Ranks;
   using T = typename Parameter::Scalar;
 
-  // LAPACK's own tests ask for 30 (its threshold), of norms that are smaller than ours by up to sqrt(n); what is asked
-  // for here is 30 of the larger ones.
+  // LAPACK's own tests use the threshold 30 with norms that are smaller than ours by up to sqrt(n); here it applies to
+  // the larger norms.
   static constexpr double threshold = 30;
 
   static void check(const Matrix<T>& a, const EigenShape& shape) {
@@ -98,7 +98,7 @@ TYPED_TEST_P(SyevdTest, SolvesHardMatrices) {
   }
 }
 
-// Some eigenvectors are as good as all, wherever they begin and however few there are for every rank.
+// Subsets of eigenvectors are as accurate as all of them, for any start and any number per rank.
 TYPED_TEST_P(SyevdTest, FindsPartOfTheEigenvectors) {
   using T = typename TypeParam::Scalar;
   for (const EigenShape& shape : some_eigen_shapes<typename TypeParam::Ranks, T>()) {
@@ -117,7 +117,7 @@ TYPED_TEST_P(SyevdTest, FindsPartOfTheEigenvectors) {
   }
 }
 
-// Turned around, they are the same.
+// The adjoint form holds the same eigenvectors.
 TYPED_TEST_P(SyevdTest, ReturnsTheAdjoint) {
   using T = typename TypeParam::Scalar;
   for (const EigenShape& shape : some_eigen_shapes<typename TypeParam::Ranks, T>()) {
@@ -133,14 +133,14 @@ TYPED_TEST_P(SyevdTest, ReturnsTheAdjoint) {
   }
 }
 
-// Eigenvalues at the bounds belong to the interval above them. The lowest are returned where there is not room for all,
-// zeros where there is more.
+// Eigenvalues at the bounds belong to the interval above them. If not all fit, the lowest are returned; free columns
+// become zero.
 TYPED_TEST_P(SyevdTest, FindsEigenvectorsByValue) {
   using T = typename TypeParam::Scalar;
   using R = Real<T>;
   constexpr R infinity = std::numeric_limits<R>::infinity();
   for (const EigenShape& shape : some_eigen_shapes<typename TypeParam::Ranks, T>()) {
-    // Small enough to be scaled: bounds are those of the matrix as it was.
+    // Small enough to be scaled: bounds refer to the matrix before scaling.
     auto a = random_hermitian<T>(shape.n, 5);
     for (std::int64_t i = 0; i < shape.n * shape.n; ++i) {
       a.data()[i] *= std::ldexp(R(1), std::numeric_limits<R>::min_exponent / 2 - 20);
@@ -163,7 +163,7 @@ TYPED_TEST_P(SyevdTest, FindsEigenvectorsByValue) {
         EXPECT_EQ(range.first, found.first);
         EXPECT_EQ(range.count, found.count);
       }
-      // Columns are made of the same ones of S, and so differ by the rounding of products alone.
+      // Columns are computed from the same columns of S, and therefore differ only by the rounding of products.
       const std::int64_t count = std::min(found.count, room);
       Matrix<T> known(shape.n, room);
       std::copy_n(all.z.data() + found.first * shape.n, shape.n * count, known.data());
@@ -172,8 +172,8 @@ TYPED_TEST_P(SyevdTest, FindsEigenvectorsByValue) {
   }
 }
 
-// Powers of two: the result is that of the matrix in the middle of the range, scaled.
-TYPED_TEST_P(SyevdTest, ScalesWhatWouldOverOrUnderflow) {
+// With powers of two, the result equals the scaled result of the matrix in the middle of the range.
+TYPED_TEST_P(SyevdTest, ScalesMatricesThatWouldOverOrUnderflow) {
   using T = typename TypeParam::Scalar;
   using R = Real<T>;
   const int widest = std::numeric_limits<R>::max_exponent - 10;
@@ -199,7 +199,7 @@ TYPED_TEST_P(SyevdTest, ScalesWhatWouldOverOrUnderflow) {
   }
 }
 
-TYPED_TEST_P(SyevdTest, ANumberThatIsNotFiniteMakesAllNaN) {
+TYPED_TEST_P(SyevdTest, NonFiniteElementsGiveNan) {
   using T = typename TypeParam::Scalar;
   using R = Real<T>;
   for (const EigenShape& shape : some_eigen_shapes<typename TypeParam::Ranks, T>()) {
@@ -234,8 +234,8 @@ TYPED_TEST_P(SyevdTest, IsDeterministic) {
   }
 }
 
-// All ranks get what one rank alone would, to the last bit.
-TYPED_TEST_P(SyevdTest, OneRankMaySolveForAll) {
+// All ranks receive the result of a single rank, bitwise.
+TYPED_TEST_P(SyevdTest, OneRankSolvesForAllRanks) {
   using T = typename TypeParam::Scalar;
   using Ranks = typename TypeParam::Ranks;
   const auto choice = bandwidths<typename Ranks::Engine, T>();
@@ -276,7 +276,7 @@ TYPED_TEST_P(SyevdTest, OneRankMaySolveForAll) {
 }
 
 REGISTER_TYPED_TEST_SUITE_P(SyevdTest, SolvesMatricesOfAllShapes, SolvesHardMatrices, FindsPartOfTheEigenvectors,
-                            ReturnsTheAdjoint, FindsEigenvectorsByValue, ScalesWhatWouldOverOrUnderflow,
-                            ANumberThatIsNotFiniteMakesAllNaN, IsDeterministic, OneRankMaySolveForAll);
+                            ReturnsTheAdjoint, FindsEigenvectorsByValue, ScalesMatricesThatWouldOverOrUnderflow,
+                            NonFiniteElementsGiveNan, IsDeterministic, OneRankSolvesForAllRanks);
 
 }  // namespace jaxmg::testing

@@ -26,7 +26,7 @@ SyevdProblem request(Platform platform, std::int64_t n, std::int64_t ranks, bool
   return q;
 }
 
-TEST(SyevdPlan, EveryRequestIsMetByAValidPlan) {
+TEST(SyevdPlan, EveryRequestHasAValidPlan) {
   for (const Platform platform : {Platform::cpu, Platform::cuda}) {
     for (const ScalarType type : {ScalarType::f32, ScalarType::f64, ScalarType::c64, ScalarType::c128}) {
       for (const std::int64_t ranks : {1, 2, 3, 4, 8}) {
@@ -59,7 +59,7 @@ TEST(SyevdPlan, EveryRequestIsMetByAValidPlan) {
   }
 }
 
-// What the planner promises is what the backend carves, and it solves with what the planner chose.
+// The planned workspace equals what the backend carves, and the backend solves with the planned blocking.
 TEST(SyevdPlan, TheBackendRunsInTheWorkspaceOfThePlan) {
   for (const int ranks : {1, 2, 3, 4, 8}) {
     for (const std::int64_t n : {1, 5, 40, 131}) {
@@ -84,8 +84,8 @@ TEST(SyevdPlan, TheBackendRunsInTheWorkspaceOfThePlan) {
   }
 }
 
-// One rank solves small problems, unless tiles are asked for or the workspace would not hold the whole matrix.
-TEST(SyevdPlan, OneRankSolvesWhatIsSmall) {
+// One rank solves small problems, unless a tile is requested or the workspace cannot hold the whole matrix.
+TEST(SyevdPlan, OneRankSolvesSmallProblems) {
   for (const Platform platform : {Platform::cpu, Platform::cuda}) {
     for (const bool vectors : {true, false}) {
       bool last = true;
@@ -135,8 +135,8 @@ TEST(SyevdPlan, TheLargestMatrixFitsOnFourDevices) {
   EXPECT_EQ(made.plan.blocking.columns, q.n / 4);
 }
 
-// Any limit is either kept or refused with the least that would do, which then does.
-TEST(SyevdPlan, ALimitIsKeptOrRefused) {
+// Any limit is either kept, or rejected with the least sufficient limit, which is then kept.
+TEST(SyevdPlan, ALimitIsKeptOrRejected) {
   for (const Platform platform : {Platform::cpu, Platform::cuda}) {
     for (const bool vectors : {true, false}) {
       const EigenPlan free = Syevd::plan(request(platform, 16384, 4, vectors));
@@ -170,7 +170,7 @@ TEST(SyevdPlan, LargerProblemsTakeLongerAndValuesAloneLess) {
   }
 }
 
-TEST(SyevdPlan, RefusesSizesOutOfRange) {
+TEST(SyevdPlan, RejectsSizesOutOfRange) {
   const auto refused = [](const SyevdProblem& q) {
     try {
       Syevd::plan(q);

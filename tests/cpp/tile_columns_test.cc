@@ -12,7 +12,7 @@
 namespace jaxmg {
 namespace {
 
-// Orders that fill their shards and that end inside one, tiles that divide a shard, that do not, that exceed it.
+// Orders that fill their shards or end inside one; tiles that divide a shard, do not divide it, or exceed it.
 template <class Check>
 void for_layouts(Check&& check) {
   for (const int ranks : {1, 2, 3, 4, 5, 8}) {
@@ -32,7 +32,7 @@ void for_layouts(Check&& check) {
   }
 }
 
-TEST(TileColumns, TilesFollowEachOtherFromTheFirstColumnToTheLast) {
+TEST(TileColumns, TilesAreContiguousAndCoverAllColumns) {
   for_layouts([](const TileColumns& layout) {
     std::int64_t next = 0;
     for (std::int64_t t = 0; t < layout.count(); ++t) {
@@ -46,7 +46,7 @@ TEST(TileColumns, TilesFollowEachOtherFromTheFirstColumnToTheLast) {
   });
 }
 
-TEST(TileColumns, NoTileReachesOverTheEndOfAShard) {
+TEST(TileColumns, NoTileCrossesTheEndOfAShard) {
   for_layouts([](const TileColumns& layout) {
     for (std::int64_t t = 0; t < layout.count(); ++t) {
       EXPECT_EQ(layout.begin(t) / layout.shard(), (layout.end(t) - 1) / layout.shard());
@@ -69,8 +69,8 @@ TEST(TileColumns, NoTwoColumnsShareAPlace) {
   });
 }
 
-// The deal moves whole tiles between the places of whole tiles: it is a permutation in place.
-TEST(TileColumns, EveryPlaceIsTheBlockOrderPlaceOfATileOfThatKind) {
+// Dealing moves full tiles between places of full tiles: it is an in-place permutation.
+TEST(TileColumns, DealPermutesThePlacesOfTilesOfEachKind) {
   for_layouts([](const TileColumns& layout) {
     const std::int64_t full = layout.full_slots() * layout.tile();
     for (std::int64_t t = 0; t < layout.count(); ++t) {
@@ -86,7 +86,7 @@ TEST(TileColumns, EveryPlaceIsTheBlockOrderPlaceOfATileOfThatKind) {
   });
 }
 
-TEST(TileColumns, FullTilesGoRoundTheRanks) {
+TEST(TileColumns, FullTilesAreDealtRoundRobin) {
   for_layouts([](const TileColumns& layout) {
     std::int64_t dealt = 0;
     for (std::int64_t t = 0; t < layout.count(); ++t) {
@@ -137,7 +137,7 @@ TEST(TileColumns, PackedOffsetsCountTheColumnsOfTheRankBefore) {
   });
 }
 
-TEST(TileColumns, SpansAreThePlacesOfTilesAndDoNotTouch) {
+TEST(TileColumns, SpansCoverTheTilesAndAreMaximal) {
   for_layouts([](const TileColumns& layout) {
     for (int r = 0; r < layout.ranks(); ++r) {
       for (std::int64_t first = 0; first <= layout.count(); first += 2) {
@@ -160,7 +160,7 @@ TEST(TileColumns, SpansAreThePlacesOfTilesAndDoNotTouch) {
   });
 }
 
-TEST(TileColumns, SpansOfColumnsAreThePlacesOfColumnsAndDoNotTouch) {
+TEST(TileColumns, SpansOfColumnsCoverTheColumnsAndAreMaximal) {
   for_layouts([](const TileColumns& layout) {
     for (int r = 0; r < layout.ranks(); ++r) {
       for (std::int64_t begin = 0; begin <= layout.order(); begin += 3) {
@@ -191,7 +191,7 @@ TEST(TileColumns, OneRankKeepsTheOrderOfTheMatrix) {
   });
 }
 
-// 32 bits do not hold the number of columns before a shard.
+// The number of columns before a shard exceeds 32 bits.
 TEST(TileColumns, HoldsOrdersBeyond32Bits) {
   const std::int64_t shard = std::int64_t{1} << 40, tile = shard / 4;
   const TileColumns layout(4 * shard, shard, tile, 4);
@@ -200,7 +200,7 @@ TEST(TileColumns, HoldsOrdersBeyond32Bits) {
   EXPECT_EQ(layout.local_offset(15), 3 * tile);
 }
 
-TEST(TileColumns, RefusesWhatIsNoLayout) {
+TEST(TileColumns, RejectsInvalidLayouts) {
   EXPECT_THROW(TileColumns(9, 2, 1, 4), Error);  // more columns than shards hold
   EXPECT_THROW(TileColumns(8, 2, 0, 4), Error);
   EXPECT_THROW(TileColumns(8, 2, -1, 4), Error);
@@ -211,8 +211,8 @@ TEST(TileColumns, RefusesWhatIsNoLayout) {
   EXPECT_THROW(TileColumns(8, 9, 2, 1, 4), Error);
 }
 
-// Rows lie whole on the owner of a column, so a layout depends on the columns alone.
-TEST(TileColumns, ARectangularMatrixIsDealtLikeASquareOneOfAsManyColumns) {
+// All rows of a column lie on its owner, and therefore a layout depends only on the columns.
+TEST(TileColumns, RectangularAndSquareMatricesOfEqualWidthAreDealtAlike) {
   for_layouts([](const TileColumns& square) {
     for (const std::int64_t rows : {std::int64_t{0}, std::int64_t{1}, square.columns() + 3}) {
       const TileColumns layout(rows, square.columns(), square.shard(), square.tile(), square.ranks());

@@ -1,4 +1,4 @@
-// Symmetric tridiagonal matrices to test with, and LAPACK's answers for them.
+// Symmetric tridiagonal test matrices, and their eigenvalues by LAPACK.
 #pragma once
 
 #include <algorithm>
@@ -43,7 +43,7 @@ Tridiagonal<R> make_tridiagonal(std::string name, std::int64_t n, Diagonal&& dia
   return t;
 }
 
-// What LAPACK's testers and the literature on divide and conquer know to be hard, of order n.
+// Test matrices of order n, among them the hard cases of LAPACK's testers and of the literature on divide and conquer.
 template <class R>
 std::vector<Tridiagonal<R>> tridiagonals(std::int64_t n) {
   using Limits = std::numeric_limits<R>;
@@ -55,7 +55,7 @@ std::vector<Tridiagonal<R>> tridiagonals(std::int64_t n) {
   const auto power = [&](double from, double to) {
     return [=](std::int64_t i) { return std::pow(10.0, from + (to - from) * static_cast<double>(i) / x_n); };
   };
-  // Wilkinson's matrix of order 21, again and again.
+  // Wilkinson's matrix of order 21, repeated along the diagonal.
   const auto wilkinson = [](std::int64_t i) { return std::fabs(10.0 - static_cast<double>(i % 21)); };
   const auto glue = [](double coupling) { return [=](std::int64_t i) { return i % 21 == 20 ? coupling : 1.0; }; };
   // Eigenvalues are at most three times as large.
@@ -80,8 +80,8 @@ std::vector<Tridiagonal<R>> tridiagonals(std::int64_t n) {
       "clusters", [&](std::int64_t i) { return static_cast<double>(i % 4) + x_n * eps * spread(random); },
       [&](std::int64_t) { return 10 * eps * spread(random); });
   add("Wilkinson", [&](std::int64_t i) { return std::fabs((x_n - 1) / 2 - static_cast<double>(i)); }, constant(1));
-  add("glued Wilkinson, loosely", wilkinson, glue(std::sqrt(eps)));
-  add("glued Wilkinson, hardly", wilkinson, glue(eps));
+  add("glued Wilkinson, strong glue", wilkinson, glue(std::sqrt(eps)));
+  add("glued Wilkinson, weak glue", wilkinson, glue(eps));
   add("graded downwards", power(12, -12), power(11.5, -12.5));
   add("graded upwards", power(-12, 12), power(-12.5, 11.5));
   add("one huge off-diagonal", any, [&](std::int64_t i) { return i == n / 3 ? 1e12 : spread(random); });

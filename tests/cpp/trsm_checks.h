@@ -1,4 +1,4 @@
-// What a triangular solve must do on any engine.
+// Properties of the triangular solve, for any engine.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +30,7 @@ struct Triangle {
   }
 };
 
-// A triangle of condition near 1, NaN wherever a solve must not read.
+// A triangle of condition near 1, with NaN in elements that a solve must not read.
 template <class T>
 Matrix<T> triangle(std::int64_t n, Uplo uplo, Diag diag) {
   Matrix<T> a = random_matrix<T>(n, n, 1);
@@ -48,7 +48,7 @@ Matrix<T> triangle(std::int64_t n, Uplo uplo, Diag diag) {
   return a;
 }
 
-// op(A) of the triangle, all elements stored.
+// op(A) of the triangle as a full matrix.
 template <class T>
 Matrix<T> expanded(const Matrix<T>& a, const Triangle& t) {
   const std::int64_t n = a.rows();
@@ -72,7 +72,7 @@ class Trsm : public ::testing::Test {};
 
 TYPED_TEST_SUITE_P(Trsm);
 
-// |op(A) X - B| <= 4 n eps |A| |X|, columns included in the count, for every combination of the arguments.
+// |op(A) X - B| <= 4 n eps |A| |X|, columns included in the count, for each combination of the arguments.
 TYPED_TEST_P(Trsm, SolvesWithEveryTriangle) {
   using T = typename TypeParam::Scalar;
   for (const Side side : {Side::left, Side::right}) {

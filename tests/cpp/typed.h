@@ -1,4 +1,4 @@
-// Tests that are written once for all kinds of ranks (see ranks.h) and all scalar types.
+// Typed tests, written once for all kinds of ranks (see ranks.h) and all scalar types.
 #pragma once
 
 #include <complex>
@@ -16,8 +16,8 @@ struct On {
   using Scalar = S;
 };
 
-// Case<S> for every scalar type S. Sanitizers are slow and see the same templates whatever the type: their builds
-// define JAXMG_FEW_SCALARS and compile one real and one complex type, of either precision.
+// Case<S> for each scalar type S. Sanitizers are slow, and all types share the same templates: sanitizer builds define
+// JAXMG_FEW_SCALARS and compile one real and one complex type, one of each precision.
 #ifdef JAXMG_FEW_SCALARS
 template <template <class> class Case>
 using ForAllScalars = ::testing::Types<Case<float>, Case<std::complex<double>>>;

@@ -72,7 +72,7 @@ def run_exported_without_blas(path):
     def fail(_):
         raise RuntimeError("SciPy is broken")
 
-    jaxmg._native._hand_over_blas = fail
+    jaxmg._native.blas.hand_over = fail
     try:
         run_exported(path)
     except jax.errors.JaxRuntimeError as error:

@@ -16,7 +16,7 @@ from jax.errors import JaxRuntimeError
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxmg import cyclic_1d, linalg, potri, potrs, syevd
-from jaxmg.layout import cyclic_places
+from jaxmg.compat.layout import cyclic_places
 from systems import ROWS, assert_solves, gaussian, positive_definite
 
 jax.config.update("jax_enable_x64", True)

@@ -10,8 +10,10 @@ import lineax
 import numpy as np
 import pytest
 from jax.errors import JaxRuntimeError
-from jaxmg import _backends, _ffi, _native, linalg
-from jaxmg._backends import Choice, Request
+from jaxmg import linalg
+from jaxmg._native import ffi, plans
+from jaxmg._planning import backends
+from jaxmg._planning.backends import Choice, Request
 from systems import (
     DTYPES,
     ROWS,
@@ -49,7 +51,7 @@ def installed(monkeypatch):
         def availability(name):
             return ("1.2.3", None) if name in names else (None, "it is not installed")
 
-        monkeypatch.setattr(_backends, "_availability", availability)
+        monkeypatch.setattr(backends, "_availability", availability)
 
     return install
 
@@ -95,9 +97,9 @@ def test_using_is_a_threads_own():
 
 def test_the_time_limit_of_a_call(monkeypatch):
     calls = []
-    real = _ffi._attributes
+    real = ffi._attributes
     monkeypatch.setattr(
-        _ffi, "_attributes", lambda *args, **kw: calls.append(real(*args, **kw)) or calls[-1]
+        ffi, "_attributes", lambda *args, **kw: calls.append(real(*args, **kw)) or calls[-1]
     )
     with jaxmg.config.using(timeout_seconds=7.5):
         jax.jit(lambda a: linalg.solve(a, B, assume_a="pos")).lower(A)
@@ -224,32 +226,32 @@ def test_tiled_is_what_auto_means_on_cpus(make_mesh, on_cpu):
 def test_what_a_library_cannot_do(installed, name, routine, changes, message):
     installed(*VENDORS)
     with pytest.raises(ValueError, match=message):
-        _backends.choose(routine, request(**changes), name)
+        backends.choose(routine, request(**changes), name)
 
 
 def test_a_library_that_is_not_installed(installed):
     installed()
     with pytest.raises(RuntimeError, match="'cusolvermg' .*not available: it is not installed"):
-        _backends.choose("potrs", request(), "cusolvermg")
+        backends.choose("potrs", request(), "cusolvermg")
 
 
 def test_results_that_may_be_wrong(installed):
     installed("cusolvermp")
     with pytest.warns(jaxmg.JaxMgWarning, match="wrong eigenvectors"):
-        assert _backends.choose("syevd", request(), "cusolvermp").name == "cusolvermp"
-    assert _backends.choose("potrs", request(), "cusolvermp") == Choice("cusolvermp", "asked for")
+        assert backends.choose("syevd", request(), "cusolvermp").name == "cusolvermp"
+    assert backends.choose("potrs", request(), "cusolvermp") == Choice("cusolvermp", "asked for")
 
 
 def test_the_native_code_refuses_what_it_does_not_have(make_mesh, on_cpu, monkeypatch):
     """A plan for GPUs, of a backend that CPUs do not have."""
-    plan = _native.plan
+    plan = plans.plan
 
     def for_gpus(*sizes, platform, backend, **arguments):
         return plan(*sizes, platform="gpu", backend="cusolvermg", **arguments)
 
     a = put(A, make_mesh(2), "x", None)
     for call in (linalg.cho_factor, linalg.eigvalsh):
-        monkeypatch.setattr(_native, "plan", for_gpus)
+        monkeypatch.setattr(plans, "plan", for_gpus)
         with pytest.raises(JaxRuntimeError, match="no backend number 1 on CPUs"):
             jax.block_until_ready(call(a, tile=3))
 
@@ -257,22 +259,22 @@ def test_the_native_code_refuses_what_it_does_not_have(make_mesh, on_cpu, monkey
 # --- the automatic choice -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("routine", [*_backends.STEPS, "solve_triangular"])
+@pytest.mark.parametrize("routine", [*backends.STEPS, "solve_triangular"])
 def test_on_cpus_there_is_one(routine):
-    choice = _backends.choose(routine, request(platform="cpu"))
+    choice = backends.choose(routine, request(platform="cpu"))
     assert choice == Choice("tiled", "no other backend serves this call")
 
 
 def test_the_fastest_that_is_there(installed, monkeypatch):
     seconds = {"tiled": 2.0, "cusolvermg": 1.0, "cusolvermp": 0.5}
-    monkeypatch.setattr(_backends, "_seconds", lambda name, routine, request: seconds[name])
+    monkeypatch.setattr(backends, "_seconds", lambda name, routine, request: seconds[name])
 
     def chosen(routine="potrs", **changes):
-        return _backends.choose(routine, request(**changes)).name
+        return backends.choose(routine, request(**changes)).name
 
     installed(*VENDORS)
     assert chosen() == "cusolvermp"
-    assert "tiled 2 s, cusolvermg 1 s, cusolvermp 0.5 s" in _backends.choose("potrs", request())[1]
+    assert "tiled 2 s, cusolvermg 1 s, cusolvermp 0.5 s" in backends.choose("potrs", request())[1]
     assert chosen("potri") == "cusolvermg"  # cuSOLVERMp has no inverse,
     assert chosen("syevd") == "cusolvermg"  # and is not trusted with eigenvectors.
     assert chosen("syevd", processes=4) == chosen("solve_triangular") == "tiled"
@@ -287,18 +289,18 @@ def test_where_a_grid_of_ranks_is_faster(installed, n):
     """On many hosts, where a row or column of the grid hears of a panel and not all ranks do."""
     many = request(n=n, ranks=64, processes=64, hosts=8)
     installed(*VENDORS)
-    assert _backends.choose("cho_factor", request(n=n)).name == "tiled"
-    choice = _backends.choose("cho_factor", many)
+    assert backends.choose("cho_factor", request(n=n)).name == "tiled"
+    choice = backends.choose("cho_factor", many)
     assert choice.name == "cusolvermp" and "planner's model: tiled" in choice.reason
     installed("cusolvermg")
-    assert _backends.choose("cho_factor", many).name == "tiled"
+    assert backends.choose("cho_factor", many).name == "tiled"
 
 
 def test_a_little_faster_is_not_enough(installed, monkeypatch):
     installed(*VENDORS)
     seconds = {"tiled": 1.0, "cusolvermg": 0.9, "cusolvermp": 2.0}
-    monkeypatch.setattr(_backends, "_seconds", lambda name, routine, request: seconds[name])
-    choice = _backends.choose("potrs", request())
+    monkeypatch.setattr(backends, "_seconds", lambda name, routine, request: seconds[name])
+    choice = backends.choose("potrs", request())
     assert choice.name == "tiled" and "tiled 1 s, cusolvermg 0.9 s" in choice.reason
 
 
@@ -326,7 +328,7 @@ def vendor(request):
 def test_cusolvermg_has_a_model():
     """It is made from the same measurements as the numbers of the README."""
     mg, ours = (
-        _backends._seconds(name, "potrs", request(n=32768)) for name in ("cusolvermg", "tiled")
+        backends._seconds(name, "potrs", request(n=32768)) for name in ("cusolvermg", "tiled")
     )
     assert mg == pytest.approx(0.231, rel=0.25) and mg > 1.5 * ours
 

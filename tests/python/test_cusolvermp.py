@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from jax.errors import JaxRuntimeError
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxmg import _backends, _cusolvermp, _native, _sharding, linalg
+from jaxmg import linalg
+from jaxmg._mesh.finding import concrete, ranks_of
+from jaxmg._mesh.ranks import block_spec
+from jaxmg._native import cuda, plans
+from jaxmg._planning import backends, cusolvermp
 from systems import (
     DTYPES,
     assert_eigen,
@@ -39,17 +43,17 @@ def asked(monkeypatch):
         questions.append(made)
         return 10 << 20
 
-    monkeypatch.setattr(_cusolvermp, "solver_bytes", solver_bytes)
-    monkeypatch.setattr(_sharding, "concrete", lambda ranks, size: ranks)
+    monkeypatch.setattr(cusolvermp, "solver_bytes", solver_bytes)
+    monkeypatch.setattr(cusolvermp, "concrete", lambda ranks, size: ranks)
     return questions
 
 
 def plan(step, n, count, **options):
-    return _cusolvermp.plan(step, n, count, F64, **(dict(ranks=4) | options))
+    return cusolvermp.plan(step, n, count, F64, **(dict(ranks=4) | options))
 
 
 def test_the_workspace_has_what_the_library_wants(asked):
-    ours = _native.plan("posv", 4096, 1, F64, ranks=4, backend="cusolvermp")
+    ours = plans.plan("posv", 4096, 1, F64, ranks=4, backend="cusolvermp")
     assert plan("posv", 4096, 1).workspace_bytes == ours.workspace_bytes + (10 << 20)
     assert asked == [ours]
 
@@ -80,13 +84,13 @@ def test_the_question_reaches_the_ranks_whatever_is_traced(make_mesh, monkeypatc
     mesh = make_mesh(*shape)
     if jax.default_backend() != "cpu":
         pytest.skip("the answer is the CPU's")
-    monkeypatch.setattr(_native, "vendor_version", lambda backend: "0.9.1")
-    ranks = _sharding.concrete(_sharding.ranks_of(put(np.eye(8), mesh, "x")), mesh.size)
-    made = _native.plan("posv", 100, 1, F64, ranks=ranks.size, backend="cusolvermp")
+    monkeypatch.setattr(cuda, "vendor_version", lambda backend: "0.9.1")
+    ranks = concrete(ranks_of(put(np.eye(8), mesh, "x")), mesh.size)
+    made = plans.plan("posv", 100, 1, F64, ranks=ranks.size, backend="cusolvermp")
 
     def program(x):
         with pytest.raises(JaxRuntimeError, match="no backend number 2 on CPUs"):
-            _cusolvermp.solver_bytes(made, ranks)
+            cusolvermp.solver_bytes(made, ranks)
         return x
 
     with jax.set_mesh(mesh) if hasattr(jax, "set_mesh") else jax.sharding.use_mesh(mesh):
@@ -100,7 +104,7 @@ def test_it_has_no_inverse(asked):
 
 def test_what_is_done_with_a_factor_is_done_here():
     steps = ("posv", "potrf", "potrs", "potri", "lower", "diagonal", "syevd")
-    assert [step for step in steps if _backends.of_step("cusolvermp", step) != "tiled"] == [
+    assert [step for step in steps if backends.of_step("cusolvermp", step) != "tiled"] == [
         "posv",
         "potrf",
         "syevd",
@@ -123,8 +127,8 @@ def test_what_is_done_with_a_factor_is_done_here():
 )
 def test_which_matrices_are_taken_in_blocks(make_mesh, n, spec, taken):
     a = put(np.eye(n), make_mesh(2, 2), *spec)
-    ranks = _sharding.ranks_of(a)
-    assert _sharding.block_spec(a, ranks) == (PartitionSpec(*spec) if taken else None)
+    ranks = ranks_of(a)
+    assert block_spec(a, ranks) == (PartitionSpec(*spec) if taken else None)
 
 
 @pytest.fixture
@@ -132,8 +136,8 @@ def on_cpus(monkeypatch, asked):
     """Let calls be made for CPU devices, as far as they can be without being run."""
     if jax.default_backend() != "cpu":
         pytest.skip("traces what only GPUs run")
-    monkeypatch.setattr(_backends, "_why_not", lambda *arguments: None)
-    monkeypatch.setattr(_backends, "_availability", lambda name: ("0.9.1", None))
+    monkeypatch.setattr(backends, "_why_not", lambda *arguments: None)
+    monkeypatch.setattr(backends, "_availability", lambda name: ("0.9.1", None))
 
 
 def collectives(function, a, *others):

@@ -10,11 +10,13 @@ from importlib import metadata
 
 import jaxmg
 import pytest
-from jaxmg import __main__, _doctor, _native, _probes
-from jaxmg._doctor import OK, PROBLEM, WARNING, Finding
+from jaxmg import __main__
+from jaxmg._native import cuda, loading
+from jaxmg._tools import doctor, probes
+from jaxmg._tools.doctor import OK, PROBLEM, WARNING, Finding
 
 
-def doctor(*arguments, **environment):
+def run_doctor(*arguments, **environment):
     result = subprocess.run(
         [sys.executable, "-m", "jaxmg", "doctor", *arguments],
         env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
@@ -27,7 +29,7 @@ def doctor(*arguments, **environment):
 
 
 def test_a_sound_installation():
-    status, output = doctor("--json")
+    status, output = run_doctor("--json")
     report = json.loads(output)
     assert status == 0 and report["counts"]["problem"] == 0, output
     found = report["findings"]
@@ -40,7 +42,7 @@ def test_a_sound_installation():
 
 
 def test_no_native_library(tmp_path):
-    status, output = doctor(JAXMG_LIBRARY_DIR=str(tmp_path))
+    status, output = run_doctor(JAXMG_LIBRARY_DIR=str(tmp_path))
     assert status == 1
     assert f"problem  for CPUs: jaxmg's host library {tmp_path}" in output
     assert "warning  not tried" in output and "problems: 1" in output
@@ -49,19 +51,19 @@ def test_no_native_library(tmp_path):
 @pytest.fixture
 def gpu_machine(monkeypatch, tmp_path):
     """A machine with a GPU, JAX's plugin for CUDA 13, and a CUDA library."""
-    monkeypatch.setattr(_native, "gpu_present", lambda: True)
-    monkeypatch.setattr(_native, "_find_cuda_library", lambda: tmp_path / "libjaxmg_cuda13.so")
-    _native._load_cuda_once.cache_clear()
+    monkeypatch.setattr(cuda, "gpu_present", lambda: True)
+    monkeypatch.setattr(cuda, "_find_cuda_library", lambda: tmp_path / "libjaxmg_cuda13.so")
+    cuda._load_cuda_once.cache_clear()
     yield
-    _native._load_cuda_once.cache_clear()
+    cuda._load_cuda_once.cache_clear()
 
 
 def test_a_library_of_nvidia_is_missing(gpu_machine, monkeypatch):
-    _native.require("cpu")
+    loading.require("cpu")
     missing = OSError("libnccl.so.2: cannot open shared object file")
-    monkeypatch.setattr(_native.ctypes, "CDLL", lambda path: (_ for _ in ()).throw(missing))
+    monkeypatch.setattr(cuda.ctypes, "CDLL", lambda path: (_ for _ in ()).throw(missing))
     found = []
-    _probes.libraries(lambda *finding: found.append(Finding(*finding)))
+    probes.libraries(lambda *finding: found.append(Finding(*finding)))
     assert [finding.state for finding in found] == [OK, PROBLEM]
     assert "libnccl.so.2: cannot open" in found[1].text and "troubleshooting" in found[1].advice
 
@@ -81,20 +83,20 @@ def test_versions_of_nvidias_libraries():
             "/b/libnccl.so.2",
         )
     )
-    paths = _probes.loaded_libraries(maps)
+    paths = probes.loaded_libraries(maps)
     assert paths["cublas"] == ["/a/libcublas.so.13"]
-    found = [Finding(*finding) for finding in _probes.version_findings(versions, paths)]
+    found = [Finding(*finding) for finding in probes.version_findings(versions, paths)]
     assert [finding.state for finding in found] == [PROBLEM, OK, OK, OK, WARNING]
     assert "12.8" in found[0].text and "update it" in found[0].advice
     assert "NCCL 2.28.9: /a/libnccl.so.2, /b/libnccl.so.2" in found[4].text
-    state, text, _ = next(_probes.version_findings(versions | {"driver": 0}, paths))
+    state, text, _ = next(probes.version_findings(versions | {"driver": 0}, paths))
     assert state == PROBLEM and "not loaded" in text
 
 
 def test_links_between_gpus():
     def states(**links):
         pairs = {tuple(map(int, pair[1:])): link for pair, link in links.items()}
-        return [Finding(*finding) for finding in _probes.link_findings(pairs)]
+        return [Finding(*finding) for finding in probes.link_findings(pairs)]
 
     nvlink, slow, none = (True, True), (True, False), (False, False)
     (fine,) = states(_01=nvlink, _10=nvlink)
@@ -125,7 +127,7 @@ def test_links_between_gpus():
     ],
 )
 def test_variables_of_the_environment(name, value, state):
-    (finding,) = _doctor.environment({name: value, "PATH": "/bin"})
+    (finding,) = doctor.environment({name: value, "PATH": "/bin"})
     assert finding.state == state and finding.text == f"{name}={value}"
     assert bool(finding.advice) == (state != OK)
 
@@ -138,7 +140,7 @@ def test_releases():
             except KeyError:
                 raise metadata.PackageNotFoundError(package) from None
 
-        return [finding.state for finding in _doctor.installation(version_of)]
+        return [finding.state for finding in doctor.installation(version_of)]
 
     assert states(jax="0.6.2", jaxlib="0.6.2") == [OK, OK]
     assert states(jax="0.6.1", jaxlib="0.6.1") == [OK, PROBLEM]
@@ -156,7 +158,7 @@ def test_a_backend_that_is_asked_for_and_not_there(monkeypatch):
     )
     monkeypatch.setattr(jaxmg, "backends", lambda: missing)
     found = []
-    _probes.backends(lambda *finding: found.append(Finding(*finding)))
+    probes.backends(lambda *finding: found.append(Finding(*finding)))
     assert [finding.state for finding in found] == [OK, PROBLEM]
     assert "not installed" in found[1].text and "JAXMG_BACKEND" in found[1].advice
 
@@ -169,7 +171,7 @@ def instead(monkeypatch, tmp_path):
         program = tmp_path / "program"
         program.write_text(f"#!/bin/sh\necho so far so good\n{script}\n")
         program.chmod(0o755)
-        monkeypatch.setattr(_doctor.sys, "executable", str(program))
+        monkeypatch.setattr(doctor.sys, "executable", str(program))
 
     return use
 
@@ -186,17 +188,17 @@ def test_probes_that_hang_or_crash(instead, tmp_path, script, text):
     half = r"""printf '["o' >> $3/findings"""
     instead(f'echo \'["ok", "a thing", ""]\' > $3/findings\n{half}\n{script}')
     began = time.monotonic()
-    (before, end), fact = _doctor._run(tmp_path, 2, "devices")
+    (before, end), fact = doctor._run(tmp_path, 2, "devices")
     assert time.monotonic() - began < 10
     assert before == Finding(OK, "a thing") and fact == {}
     assert end.state == PROBLEM and text in end.text and "so far so good" in end.advice
 
 
 def test_a_process_that_fails_ends_those_that_wait_for_it(instead, monkeypatch, tmp_path):
-    monkeypatch.setattr(_doctor, "_GRACE", 0.2)
+    monkeypatch.setattr(doctor, "_GRACE", 0.2)
     instead("if [ $7 = 1 ]; then exit 3; fi; sleep 60")
     began = time.monotonic()
-    first, second = _doctor._run_together(tmp_path, 50, on_cpu=True, count=1)
+    first, second = doctor._run_together(tmp_path, 50, on_cpu=True, count=1)
     assert time.monotonic() - began < 20
     assert (
         "was stopped" in first.text and "process 1: this check ended with status 3" in second.text
@@ -205,7 +207,7 @@ def test_a_process_that_fails_ends_those_that_wait_for_it(instead, monkeypatch, 
 
 def test_a_failing_probe_says_why_once(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "unheard_of")
-    (finding,), fact = _doctor._run(tmp_path, 100, "devices")
+    (finding,), fact = doctor._run(tmp_path, 100, "devices")
     assert finding.state == PROBLEM and "unheard_of" in finding.text and fact == {}
 
 

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import pytest
 from jax.errors import JaxRuntimeError
-from jaxmg import _ffi, cyclic_1d, linalg
+from jaxmg import cyclic_1d, linalg
+from jaxmg._native import ffi
 from systems import ROWS, assert_solves, gaussian, positive_definite, put
 
 N = 24
@@ -102,7 +103,7 @@ def test_ranks_that_do_not_meet_run_into_the_time_limit(make_mesh, monkeypatch, 
     mesh = make_mesh(several)
     b = gaussian((N,))
     operands = put(A, mesh, "x", None), put(b, mesh)
-    gather = _ffi._roll
+    gather = ffi._roll
 
     def scattered(ranks, *rest):
         """A roll that gives the last rank another idea of which call this is."""
@@ -113,7 +114,7 @@ def test_ranks_that_do_not_meet_run_into_the_time_limit(make_mesh, monkeypatch, 
     solve = jax.jit(lambda a, b: linalg.solve(a, b, assume_a="pos", tile=2))
     with monkeypatch.context() as patch:
         patch.setenv("JAXMG_TIMEOUT_SECONDS", "1.5")
-        patch.setattr(_ffi, "_roll", scattered)
+        patch.setattr(ffi, "_roll", scattered)
         began = time.monotonic()
         messages = errors_of(lambda: solve(*operands))
         assert 1 < time.monotonic() - began < PROMPTLY

@@ -9,7 +9,7 @@ import textwrap
 import jax
 import jaxmg
 import pytest
-from jaxmg import _native
+from jaxmg._native import cuda, loading
 from jaxmg.utils import JaxMgWarning
 
 
@@ -90,7 +90,8 @@ def test_import_registers_the_handlers_of_all_platforms_and_loads_nothing_else()
         jax.ffi.register_ffi_target = note
         loaded = set(sys.modules)
         import jaxmg
-        names = [f"jaxmg_{name}" for name in ("roll_call", *jaxmg._native.routines())]
+        from jaxmg._native import plans
+        names = [f"jaxmg_{name}" for name in ("roll_call", *plans.routines())]
         assert registered == {(name, platform) for name in names for platform in ("cpu", "CUDA")}
         new = {name.partition(".")[0] for name in set(sys.modules) - loaded}
         assert not new & {"scipy", "cuda", "nvidia"}, new
@@ -105,57 +106,57 @@ def test_import_registers_the_handlers_of_all_platforms_and_loads_nothing_else()
 def test_a_handler_that_cannot_be_loaded_is_reported_to_xla(gpu_machine):
     message = ctypes.create_string_buffer(128)
     address = ctypes.addressof(message)
-    assert _native._find_handler(b"gpu", b"posv", address, len(message)) is None
+    assert loading.find_handler(b"gpu", b"posv", address, len(message)) is None
     assert message.value.startswith(b"jaxmg cannot run on GPUs: JAX's plugin is for CUDA 13")
     assert len(message.value) == len(message) - 1
-    assert _native._find_handler(b"cpu", b"posv", address, len(message))
+    assert loading.find_handler(b"cpu", b"posv", address, len(message))
 
 
 @pytest.fixture
 def gpu_machine(monkeypatch, tmp_path):
     """A machine with a GPU, JAX's plugin for CUDA 13, and jaxmg without CUDA libraries."""
     monkeypatch.setenv("JAXMG_LIBRARY_DIR", str(tmp_path))
-    monkeypatch.setattr(_native, "gpu_present", lambda: True)
+    monkeypatch.setattr(cuda, "gpu_present", lambda: True)
     monkeypatch.setattr(
-        _native.importlib.util,
+        cuda.importlib.util,
         "find_spec",
         lambda name: object() if name == "jax_cuda13_plugin" else None,
     )
     jax_platforms = jax.config.jax_platforms
     jax.config.update("jax_platforms", None)
-    _native._load_cuda_once.cache_clear()
+    cuda._load_cuda_once.cache_clear()
     yield tmp_path
-    _native._load_cuda_once.cache_clear()
+    cuda._load_cuda_once.cache_clear()
     jax.config.update("jax_platforms", jax_platforms)
 
 
 def test_warning_on_a_gpu_machine_without_cuda_library(gpu_machine):
     with pytest.warns(JaxMgWarning, match="CPU only.*CUDA 13.*libjaxmg_cuda13.so"):
-        _native.warn_if_gpu_is_unusable()
+        cuda.warn_if_gpu_is_unusable()
 
 
 def test_warning_without_plugin(gpu_machine, monkeypatch):
-    monkeypatch.setattr(_native.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: None)
     with pytest.warns(JaxMgWarning, match=r"install jaxmg\[cuda13\]"):
-        _native.warn_if_gpu_is_unusable()
+        cuda.warn_if_gpu_is_unusable()
 
 
 def test_no_warning_where_jax_is_told_to_use_the_cpu(gpu_machine, recwarn):
     jax.config.update("jax_platforms", "cpu")
-    _native.warn_if_gpu_is_unusable()
+    cuda.warn_if_gpu_is_unusable()
     assert not recwarn.list
 
 
 def test_a_call_for_gpus_says_why_it_cannot_run(gpu_machine, monkeypatch):
-    monkeypatch.setattr(_native, "_host_library", lambda: None)
+    monkeypatch.setattr(loading, "host_library", lambda: None)
     with pytest.raises(RuntimeError, match="cannot run on GPUs: .*libjaxmg_cuda13.so"):
-        _native.require("gpu")
+        loading.require("gpu")
     (gpu_machine / "libjaxmg_cuda13.so").write_text("not a library")
-    _native._load_cuda_once.cache_clear()
+    cuda._load_cuda_once.cache_clear()
     with pytest.raises(RuntimeError, match="cannot run on GPUs: loading .* failed"):
-        _native.require("gpu")
+        loading.require("gpu")
 
 
 def test_an_unknown_platform():
     with pytest.raises(RuntimeError, match="not on platform 'tpu'"):
-        _native.require("tpu")
+        loading.require("tpu")

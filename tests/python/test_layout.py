@@ -15,7 +15,7 @@ from jaxmg import (
     unpad_rows,
     verify_cyclic,
 )
-from jaxmg.layout import cyclic_places
+from jaxmg.compat.layout import cyclic_places
 from systems import DTYPES, ROWS, gaussian, put
 
 

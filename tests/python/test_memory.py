@@ -4,13 +4,14 @@ import functools
 
 import numpy as np
 import pytest
-from jaxmg import _memory, _native
+from jaxmg._native import plans
+from jaxmg._planning import memory as planning
 
 N, RANKS = 65536, 4
 
 
 def plan_for(limit, routine="posv", n=N, nrhs=1):
-    return _native.plan(
+    return plans.plan(
         routine,
         n,
         nrhs,
@@ -30,8 +31,8 @@ def blocking(plan):
 
 
 def fitted(monkeypatch, memory, plan_for=plan_for):
-    monkeypatch.setattr(_memory, "_memory", lambda platform: memory)
-    return _memory.fitted(plan_for, "gpu")
+    monkeypatch.setattr(planning, "_memory", lambda platform: memory)
+    return planning.fitted(plan_for, "gpu")
 
 
 @pytest.fixture

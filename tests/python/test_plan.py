@@ -5,7 +5,7 @@ import dataclasses
 import jaxmg
 import numpy as np
 import pytest
-from jaxmg import _native
+from jaxmg._native import plans
 
 
 def test_what_it_says(make_mesh, devices):
@@ -92,10 +92,10 @@ def test_hosts_cost_time_alone():
 def test_time_on_a_grid():
     def seconds(routine, **options):
         sizes = (routine, 65536, 1, np.dtype("float64"))
-        return _native.plan(*sizes, ranks=64, backend="cusolvermp", **options).seconds
+        return plans.plan(*sizes, ranks=64, backend="cusolvermp", **options).seconds
 
     assert seconds("potrf") < seconds("posv") < seconds("posv", hosts=8)
-    slow = _native.Network(network_bytes=1e9)
+    slow = plans.Network(network_bytes=1e9)
     assert seconds("posv", hosts=8) < seconds("posv", hosts=8, network=slow)
     with pytest.raises(ValueError, match="cusolvermp does not serve potri"):
         seconds("potri")

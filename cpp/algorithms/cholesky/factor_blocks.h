@@ -23,7 +23,7 @@ void send_diagonal(const TiledShard<T>& a, const BlockColumn& column, MatrixView
   }
 }
 
-// Adds to `blocks` the broadcast of the block column's rows of all columns before it.
+// Adds to `blocks` the broadcast of the block row of L to the left of the diagonal block.
 template <class T>
 void send_block_row(const TiledShard<T>& a, const BlockColumn& column, MatrixView<T> block_row,
                     std::vector<Block>& blocks) {

@@ -1,4 +1,4 @@
-// Status of Cholesky routines: which leading minor is not positive definite, on every rank.
+// Status of Cholesky routines: the first leading minor that is not positive definite, the same on every rank.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,8 @@ void begin_status(E& engine, const StagedWorkspace& w, std::int32_t known = no_f
   engine.join();
 }
 
-// Finds failures of a dealt factor on its diagonal. A factor of an indefinite matrix is NaN throughout, and results
-// made from it become NaN, too.
+// Detects failure on the diagonal of a dealt factor. The factor of an indefinite matrix is NaN throughout, and results
+// computed from it become NaN, too.
 template <class T, class E>
 void check_diagonal(E& engine, const TileColumns& layout, MatrixView<T> factor, const StagedWorkspace& w,
                     std::int32_t known = no_failure) {
@@ -46,7 +46,7 @@ void check_diagonal(E& engine, const TileColumns& layout, MatrixView<T> factor, 
   engine.join();
 }
 
-// All ranks agree on the least failing minor; if there is one, x becomes NaN.
+// Reduces info to the least failing minor over all ranks; if there is one, x becomes NaN.
 template <class T, class E>
 void conclude(E& engine, MatrixView<T> x, std::int32_t* info, const StagedWorkspace& w) {
   share_entries(engine, Lane::panel, w.info);

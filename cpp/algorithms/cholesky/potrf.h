@@ -4,18 +4,19 @@
 //   L21 = A21 L11^-H           every rank solves its share of the rows
 //   A22 = A22 - L21 L21^H      every rank updates its own tile columns
 //
-// A rank solves the rows with the numbers of its own columns. They are the right operands of its updates, so only the
-// left operand, the whole panel L21, is broadcast. The width K is the depth of the updates, and decides their speed.
+// A rank solves the rows with the same indices as its own columns. They are the right operands of its updates, and
+// therefore only the left operand, the whole panel L21, is broadcast. The width K is the depth of the updates, and
+// decides their speed.
 //
-// The diagonal blocks are the critical path, and work is done in the order in which that path needs it. The rows of a
-// panel fall into three parts:
+// The diagonal blocks are the critical path, which determines the order of all work. The rows of a panel fall into
+// three parts:
 //   near   rows of the next block column: the next diagonal block waits for them
 //   mid    rows of the block column after it: the near rows of the next panel wait for them
 //   far    all others, with a whole step to spare
 // Updates follow the same order: the next block column, part by part; the block column after it (lane `ahead`); all
 // others (lane `bulk`).
 //
-// Right-hand sides may go along: with Y1 = L11^-1 B1 and B2 = B2 - L21 Y1 the factorisation leaves Y = L^-1 B.
+// Right-hand sides may be solved along: with Y1 = L11^-1 B1 and B2 = B2 - L21 Y1 the factorisation leaves Y = L^-1 B.
 //
 // Only the lower triangle is read. On return tile columns hold L from their diagonal downwards; elements above the
 // diagonal are undefined. The panel is solved with L11 itself, never with an inverse of it: the explicit inverse costs
@@ -38,7 +39,7 @@
 
 namespace jaxmg {
 
-// Block columns alternate between `slots` sets of buffers; `nrhs` right-hand sides go along.
+// Block columns use `slots` sets of buffers in rotation; `nrhs` right-hand sides are solved along.
 template <class T>
 struct PotrfWorkspace {
   std::int32_t* failed;                  // potrf's info
@@ -102,16 +103,16 @@ class Potrf {
   struct Step {
     // Of L11 and L21, on every rank.
     Event diagonal_ready, near_rows_ready, mid_rows_ready, all_rows_ready;
-    // Of the next block column, after this step's update: the diagonal block; the near and mid rows; the rows that the
-    // mid rows of the next panel are solved from; all rows.
+    // Of the next block column, after this step's update: the diagonal block; the near and mid rows; the rows from
+    // which the mid rows of the next panel are solved; all rows.
     Event next_diagonal_updated, next_mid_rows_updated, next_far_front_updated, next_column_updated;
-    // The block column after it; of all others, the one that `ahead` updates in the next step; all others.
+    // The block column after it; the block column that `ahead` updates in the next step; all others.
     Event ahead_updated, bulk_front_updated, bulk_updated;
     Event written_back, rhs_updated;
   };
 
   std::size_t slot(std::size_t o) const { return o % w_.panels.size(); }
-  // The first tile and row of block column o; the end of the matrix where there is none.
+  // The first tile and row of block column o, or the end of the matrix if there is no such block column.
   std::int64_t first_tile(std::size_t o) const {
     return o < columns_.size() ? columns_[o].first_tile : layout_.count();
   }

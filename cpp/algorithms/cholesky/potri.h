@@ -1,13 +1,14 @@
-// The inverse A^-1 = L^-H L^-1 from the factor that Potrf leaves in tile columns, in place.
+// Inverse A^-1 = L^-H L^-1, in place of the factor that Potrf leaves in tile columns.
 //
 //   Y = L^-H         bottom up, into the upper triangle: L_oo^H Y_o = I_o, then Y_above = Y_above - L_o,above^H Y_o
 //   A^-1 = Y Y^H     into the lower triangle, summed over the block columns of Y
 //
 // Both are GEMMs on every rank's own columns. The block rows of L are broadcast to the first, the block columns of Y to
-// the second, and no rank waits for results of another in between. Y solves L^H Y = I by substitution with L itself.
-// One sweep that factors, inverts and multiplies as it goes (Gauss-Jordan) looks faster, but loses digits in proportion
-// to the condition of A (Du Croz and Higham, "Stability of methods for matrix inversion", IMA J. Numer. Anal. 12, 1992,
-// compare the methods; on a kernel matrix of condition 1e12 the residual was 2.5e-13 to 1e-10 instead of 2.5e-17).
+// the second, and no rank waits for results of another rank in between. Y solves L^H Y = I by substitution with L
+// itself. One sweep that factors, inverts and multiplies as it goes (Gauss-Jordan) looks faster, but loses digits in
+// proportion to the condition of A (Du Croz and Higham, "Stability of methods for matrix inversion", IMA J. Numer.
+// Anal. 12, 1992, compare the methods; on a kernel matrix of condition 1e12 the residual was 2.5e-13 to 1e-10 instead
+// of 2.5e-17).
 //
 // The lower triangle of the result is A^-1, including whole diagonal tiles; Y remains above them.
 #pragma once
@@ -67,7 +68,7 @@ class Potri {
   }
 
  private:
-  // Y = L^-H. The rows of a block column of L are needed once, so rows of Y overwrite them in the block column itself.
+  // Y = L^-H. The rows of a block column of L are needed once, and therefore rows of Y overwrite them in place.
   void invert_factor() {
     const std::size_t count = columns_.size();
     ring_.restart();
@@ -114,8 +115,8 @@ class Potri {
     e_.join();
   }
 
-  // A^-1 = sum over block columns o of Y_:,o Y_:,o^H, in own columns from their diagonal down. Of Y it overwrites only
-  // the diagonal tiles, which are copied first.
+  // A^-1 = sum over block columns o of Y_:,o Y_:,o^H, in own columns from their diagonal down. This overwrites only the
+  // diagonal tiles of Y, which are copied first.
   void multiply() {
     const std::size_t count = columns_.size();
     ring_.restart();

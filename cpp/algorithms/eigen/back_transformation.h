@@ -1,8 +1,8 @@
-// The back-transformation Z = Q2 Z of eigenvectors from tridiagonal to band form.
+// Back-transformation Z = Q2 Z of eigenvectors from tridiagonal to band form.
 //
 // If every rank keeps all reflectors of bulge chasing, the eigenvectors, which are dealt by columns, are transformed
-// without communication. Where that takes too much memory each rank keeps a share of every block, and the ranks gather
-// the reflectors of the next products while the current products run.
+// without communication. If that takes too much memory, each rank keeps a share of every block. The ranks then
+// all-gather the reflectors of the next products while the current products run.
 //
 // Reflectors of length b applied one by one would make this a sequence of vector operations. Instead the reflectors of
 // b sweeps are multiplied out to diamonds (engine/diamonds.h), orthogonal matrices of order 2b, and all diamonds of a
@@ -31,21 +31,22 @@
 
 namespace jaxmg {
 
-// Number of merge levels worth their cost, for eigenvectors transformed `columns` at a time. Diamonds of any width w
-// take 4 n^2 operations for every column, and forming them takes about 5 n^2 w, half of it merging. But an H200 (f64)
-// applies diamonds of width 128 at 52 Tflop/s, and of width 64 at 42.
+// Number of merge levels worth their cost, for eigenvectors transformed `columns` at a time. Applying diamonds of any
+// width w takes 4 n^2 operations per column, and forming them takes about 5 n^2 w, half of it merging. However, an H200
+// (f64) applies diamonds of width 128 at 52 Tflop/s, and of width 64 at 42.
 inline int merge_levels(std::int64_t columns, std::int64_t b) {
   int levels = 0;
   while (b > 1 && (2 * b << levels) <= 128 && (16 * b << levels) <= columns) ++levels;
   return levels;
 }
 
-// For eigenvectors transformed `columns` at a time. Each round forms the diamonds anew, as many at a time as fit into
-// the space of `room` diamonds of order 2b, at least least_diamonds(n, b). Where that holds merged diamonds and their
-// parts, they are merged up to `most_levels` times. Shared reflectors arrive in windows, for as many diamonds.
+// Workspace for eigenvectors transformed `columns` at a time. Each round forms the diamonds again, as many at a time as
+// fit into the space of `room` diamonds of order 2b, at least least_diamonds(n, b). If that space holds merged diamonds
+// and their parts, they are merged up to `most_levels` times. Shared reflectors arrive in windows for the same number
+// of diamonds.
 template <class T>
 struct BackTransformationWorkspace {
-  // Strips begin at row 1. GEMMs are fast where they begin at a multiple of this many elements.
+  // Strips begin at row 1. GEMMs are fast if they begin at a multiple of this many elements.
   static constexpr std::int64_t aligned = std::max<std::int64_t>(1, 16 / static_cast<std::int64_t>(sizeof(T)));
 
   MatrixView<T> other;  // the eigenvectors before or after each wave, from row aligned - 1 on
@@ -70,7 +71,7 @@ struct BackTransformationWorkspace {
       at_once = fitting;
     }
     if (shared) {
-      // At either end of merged waves lie 2^levels - 1 fine waves that they share with their neighbours.
+      // At either end, merged waves share 2^levels - 1 fine waves with their neighbours.
       const std::int64_t of_neighbours = 2 * ((1 << levels) - 1) * least_diamonds(n, b);
       window_blocks = std::min((at_once << (2 * levels)) + of_neighbours, DiamondGrid{n, b}.diamonds());
       for (T*& window : windows) window = arena.take<T>(window_blocks * b * b);
@@ -97,8 +98,8 @@ class BackTransformation {
     if (q2_.blocks() > 0) make_chunks();
   }
 
-  // Z = Q2 Z, where no rank has more than `share` columns. Every rank makes this call, also without columns: it may
-  // hold reflectors that others need.
+  // Z = Q2 Z, where no rank has more than `share` columns. Every rank must make this call, even without columns: it may
+  // hold reflectors that other ranks need.
   void run(MatrixView<T> z, std::int64_t share) {
     if constexpr (is_complex<T>) e_.scale_rows(lane_, q2_.all_phases(), z);
     if (chunks_.empty()) return;
@@ -118,14 +119,14 @@ class BackTransformation {
   using Event = typename E::Event;
   static constexpr Lane sending = Lane::panel;  // more urgent than the products, which wait for it
 
-  // Waves whose diamonds are formed together, from blocks [from, to) in the order of the small waves.
+  // Chunk: waves whose diamonds are formed together, from blocks [from, to) in the order of the small waves.
   struct Chunk {
     std::vector<Wave> waves;
     std::int64_t diamonds;
     std::int64_t from, to;
   };
 
-  // Chunks of as many waves as fit.
+  // Divides the waves into chunks of as many waves as fit.
   void make_chunks() {
     const DiamondGrid small = q2_.grid();
     const std::int64_t merged = std::int64_t{1} << w_.levels;
@@ -138,11 +139,11 @@ class BackTransformation {
         chunk.waves.push_back(grid_.wave(w));
         chunk.diamonds += chunk.waves.back().count;
       }
-      if (w == first) throw Error(ErrorCode::internal, "the workspace does not hold the diamonds of one wave");
+      if (w == first) throw Error(ErrorCode::internal, "the workspace is too small for the diamonds of one wave");
       chunk.from = small.before(std::max<std::int64_t>(0, middle(first) - merged + 1));
       chunk.to = small.before(std::min(small.waves(), middle(w - 1) + merged));
       if (!q2_.whole() && chunk.to - chunk.from > w_.window_blocks) {
-        throw Error(ErrorCode::internal, "a window does not hold the reflectors of as many diamonds as are formed");
+        throw Error(ErrorCode::internal, "a window is too small for the reflectors of the diamonds formed at once");
       }
       chunks_.push_back(std::move(chunk));
     }
@@ -171,9 +172,9 @@ class BackTransformation {
   }
 
   // Each wave reads strips of `width` rows from Z and writes them to `other`, or the reverse, alternately. Consecutive
-  // waves use the same strips except the first and last, so a strip is part of every wave from its first to its last;
-  // every other wave the place of the last strip lies beyond the matrix. Row 0 is in no strip: it stays in `other`, and
-  // in Z the rows below it move up by one, so that strips are aligned for GEMMs in both.
+  // waves use the same strips except the first and last: a strip is part of every wave from its first to its last. In
+  // every other wave the last strip would lie beyond the matrix. Row 0 is in no strip: it stays in `other`, and in Z
+  // the rows below it move up by one, which aligns strips for GEMMs in both.
   void transform(MatrixView<T> z) {
     const std::int64_t n = q2_.n, width = grid_.width;
     const MatrixView<T> other = w_.other.block(w_.aligned - 1, 0, n, z.columns);
@@ -200,7 +201,7 @@ class BackTransformation {
     e_.copy(lane_, other, z);
   }
 
-  // Multiplies the strips from `row` on by a diamond each; the matrix may end inside the last one.
+  // Multiplies the strips from `row` on by one diamond each; the matrix may end inside the last strip.
   void apply(Batch<T> diamonds, std::int64_t row, MatrixView<T> from, MatrixView<T> to) {
     const std::int64_t order = 2 * grid_.width, columns = from.columns;
     const std::int64_t whole = std::min(diamonds.count, (from.rows - row) / order);
@@ -215,7 +216,7 @@ class BackTransformation {
                      strips(to, whole, rest, 1));
   }
 
-  // The diamonds of a chunk, formed if `needed`, from own reflectors or from a window that has arrived.
+  // Returns the diamonds of a chunk, formed if `needed`, from own reflectors or from a window that has arrived.
   Batch<T> next_diamonds(const Chunk& chunk, bool needed) {
     if (q2_.whole()) return form_diamonds(chunk, q2_);
     const std::size_t slot = received_++ % w_.windows.size();
@@ -231,7 +232,7 @@ class BackTransformation {
     return of_level(chunk, w_.levels);
   }
 
-  // Levels alternate between two buffers, and the last one ends in `diamonds`.
+  // Buffer of a merge level: levels alternate between two buffers, and the last level ends in `diamonds`.
   Batch<T> of_level(const Chunk& chunk, int level) const {
     const std::int64_t order = 2 * q2_.b << level;
     T* const data = (w_.levels - level) % 2 == 0 ? w_.diamonds : w_.parts;
@@ -239,7 +240,7 @@ class BackTransformation {
   }
 
   // Merges four diamonds, of two groups A, C (steps 2t, 2t + 1) and B, D, into one. In strips of h = `width` rows, A
-  // acts on rows 1 and 2, C and B on 2 and 3, D on 3 and 4, so that
+  // acts on rows 1 and 2, C and B on 2 and 3, D on 3 and 4. Then
   //
   //   Q = (I + C + I) (A + D) (I + B + I)       (+ the direct sum)
   //
@@ -266,7 +267,7 @@ class BackTransformation {
   BackTransformationWorkspace<T>& w_;
   DiamondGrid grid_;
   std::vector<Chunk> chunks_;
-  // Chunks of all rounds whose reflectors are broadcast, have been, and have arrived.
+  // Counts over all rounds of chunks whose reflectors are to be broadcast, have been broadcast, and have arrived.
   std::size_t to_send_ = 0, sent_ = 0, received_ = 0;
   std::array<Event, 2> arrived_{}, formed_{};  // of each window
 };

@@ -1,4 +1,4 @@
-// The back-transformation Z = Q Z of eigenvectors from a band to the full matrix, for own columns of Z.
+// Back-transformation Z = Q Z of eigenvectors from a band to the full matrix, for own columns of Z.
 //
 // Q = H_0 H_1 ... of the band reduction is applied by blocks of panels, from the last to the first. The reflectors of a
 // block are I - V T V^H, too, with
@@ -6,7 +6,7 @@
 //   [V1 V2]:  T = [ T1  -T1 (V1^H V2) T2 ]       (Schreiber and Van Loan, SIAM J. Sci. Stat. Comput. 10, 1989)
 //                 [           T2         ]
 //
-// While one block is applied the next one is broadcast and its T is merged.
+// While one block is applied, the next block is broadcast and its T is merged.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,7 @@ namespace jaxmg {
 
 template <class T>
 struct BandBackTransformationWorkspace {
-  std::vector<MatrixView<T>> v, t;  // of two blocks that alternate
+  std::vector<MatrixView<T>> v, t;  // of two blocks, used alternately
   MatrixView<T> products;           // V^H V
   MatrixView<T> column;             // (V1^H V2) T2
   MatrixView<T> vz, tvz;            // V^H Z and T V^H Z
@@ -48,8 +48,8 @@ template <class T, class E>
   requires BlasOps<E, T> && ExchangeOps<E>
 class BandBackTransformation {
  public:
-  // `a` and `factors` as BandReduction left them; `z` has n rows and any number of columns. `depth` columns of V are
-  // applied at once, a multiple of b.
+  // `a` and `factors` are the output of BandReduction; `z` has n rows and any number of columns. `depth` columns of V
+  // are applied at once, a multiple of b.
   BandBackTransformation(E& engine, const TileColumns& layout, std::int64_t b, std::int64_t depth, MatrixView<T> a,
                          MatrixView<T> factors, MatrixView<T> z, BandBackTransformationWorkspace<T>& workspace)
       : e_(engine),

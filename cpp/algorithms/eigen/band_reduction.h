@@ -1,26 +1,25 @@
 // Reduction of a Hermitian matrix dealt in tile columns to a band, Q^H A Q = B, by blocks of reflectors (Bischof, Lang
 // and Sun, A framework for symmetric band reduction, ACM TOMS 26, 2000).
 //
-// A panel is b columns. The reduction annihilates the elements below their diagonal block and the b - 1 diagonals under
-// it:
+// A panel is b columns. The reduction annihilates their elements more than b rows below the diagonal:
 //
 //   A21 = V R                  a QR factorisation on one rank, H = I - V T V^H
-//   Y   = A22 V T              every rank computes the rows with the numbers of its own columns, and broadcasts them
+//   Y   = A22 V T              every rank computes the rows with the indices of its own columns, and broadcasts them
 //   W   = Y - 1/2 V (V T)^H Y
 //   A22 = H^H A22 H = A22 - V W^H - W V^H        every rank updates its own columns
 //
-// Both triangles are stored. That doubles the arithmetic, and makes all of it plain matrix products: a rank's share of
+// Both triangles are stored. This doubles the arithmetic, but makes all of it plain matrix products: a rank's share of
 // A22 V is (its columns)^H V, without a sum over ranks, and the update is one product of depth 2b. (cuBLAS's symm and
 // syr2k reach a fraction of gemm's rate at these shapes.)
 //
 // The update of A22 may wait for `delay` panels and is then a product of depth 2 b delay. Until then pending updates
 // are applied on the fly wherever A is read: with A22 = A - L R^H, L = [V W ...], R = [W V ...], a panel subtracts L
 // R^H from its columns, and Y is (A V - R (L^H V)) T, as A is Hermitian. The columns of the next panel are updated
-// first, and the panel is factored while the bulk of the update runs.
+// first, and that panel is factored while the bulk of the update runs.
 //
 // A keeps R and V in place, as LAPACK does: column j holds the band in rows j ... j + b and below them a column of V
-// with an implicit unit diagonal. The columns of several panels are therefore one unit lower trapezoid whose top lies b
-// rows below the diagonal.
+// with an implicit unit diagonal. The columns of several panels therefore form one unit lower trapezoid whose top lies
+// b rows below the diagonal.
 #pragma once
 
 #include <algorithm>
@@ -48,7 +47,8 @@ struct BandReductionWorkspace {
   MatrixView<T> own_y;     // own rows of A22 V, in the order of the shard
   MatrixView<T> products;  // L^H V, or V^H Y
   MatrixView<T> small;     // T^H V^H Y
-  // Two groups of panels alternate: all rows of L = [V W ...], and own rows of R = [W V ...] in the shard's order.
+  // Double-buffered over groups of panels: all rows of L = [V W ...], and own rows of R = [W V ...] in the shard's
+  // order.
   std::vector<MatrixView<T>> left, right;
 
   BandReductionWorkspace(Arena& arena, const TileColumns& layout, std::int64_t b, std::int64_t delay) {
@@ -69,9 +69,9 @@ template <class T, class E>
   requires BlasOps<E, T> && ExchangeOps<E> && PanelQrOps<E, T>
 class BandReduction {
  public:
-  // `a` is this rank's n rows by shard of A; R and V on return. `factors` (b by n) receives the T of every panel, side
-  // by side. `band` (at least b + 1 by n) receives the band: element (i, j) at (i - j, j), zeros elsewhere. Its
-  // diagonal may have imaginary parts from rounding.
+  // `a` is this rank's n x shard columns of A, and holds R and V on return. `factors` (b by n) receives the T of every
+  // panel, side by side. `band` (at least b + 1 by n) receives the band: element (i, j) at (i - j, j), zeros elsewhere.
+  // Rounding may leave imaginary parts on its diagonal.
   BandReduction(E& engine, const TileColumns& layout, std::int64_t b, std::int64_t delay, MatrixView<T> a,
                 MatrixView<T> factors, MatrixView<T> band, BandReductionWorkspace<T>& workspace)
       : e_(engine),
@@ -145,10 +145,10 @@ class BandReduction {
     }
   }
 
-  // Applies the pending updates of earlier panels to the columns of this one.
+  // Applies the pending updates of earlier panels to the columns of this panel.
   void update_panel(const Panel& p) { update(Lane::panel, panel_at(p.column / b_ - 1), p.column, p.row); }
 
-  // Updates all other columns, except those of the next panel, which the lane that factors it updates.
+  // Updates all other columns except the next panel, which is updated in the lane that factors it.
   void update_others(const Panel& p) {
     e_.wait(Lane::bulk, e_.record(Lane::panel));
     update(Lane::bulk, p, p.row + b_, n_, p.row);
@@ -237,7 +237,8 @@ class BandReduction {
     }
   }
 
-  // Columns of the band are contiguous in columns of A; with a leading dimension longer by one they form rectangles.
+  // Gathers the band. Its columns are contiguous in columns of A; with a leading dimension longer by one they form
+  // rectangles.
   void collect_band() {
     e_.zero(Lane::panel, band_);
     std::vector<Block> blocks;

@@ -1,6 +1,6 @@
 // Eigenvalues of a real symmetric tridiagonal matrix by bisection, as in LAPACK's stebz: each to within eps ||T||.
 //
-// Eigenvalues are computed independently, so ranks divide them and exchange nothing but results.
+// Eigenvalues are independent: ranks divide them and exchange only results.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +30,7 @@ struct BisectionWorkspace {
 };
 
 // Eigenvalues number first ... last - 1 of T of order n, in ascending order, in w on every rank. `d` (n) and `e` (n -
-// 1) are the same on every rank and unchanged on return. If T is not finite, w becomes NaN and info 1.
+// 1) are the same on every rank and unchanged on return. If T is not finite, w becomes NaN and info becomes 1.
 template <class R, class E>
   requires ExchangeOps<E> && StatusOps<E, R> && TridiagonalOps<E, R>
 void tridiagonal_eigenvalues(E& engine, std::int64_t n, const R* d, const R* e, std::int64_t first, std::int64_t last,

@@ -1,8 +1,8 @@
 // Bulge chasing: reduction of a Hermitian band matrix to a real symmetric tridiagonal one, Q2^H B Q2 = T.
 //
-// Every rank reduces its own copy of the band. This is O(n^2 b) work, which more ranks do not speed up, and all copies
-// come out bitwise the same. A rank keeps all reflectors of Q2 (engine/reflectors.h), n^2 / 2 elements, or where that
-// is too much a share of every block; see back_transformation.h.
+// Every rank reduces its own copy of the band. This is O(n^2 b) work, which more ranks would not speed up, and all
+// copies are bitwise identical. A rank keeps all reflectors of Q2 (engine/reflectors.h), n^2 / 2 elements, or a share
+// of every block to save memory; see back_transformation.h.
 #pragma once
 
 #include <cstdint>
@@ -16,16 +16,16 @@
 
 namespace jaxmg {
 
-// Scratch of the reduction, free after it.
+// Scratch of the reduction.
 template <class T>
 struct BulgeChasingWorkspace {
-  MatrixView<T> padded;    // the band, and zeros beyond its end that the last steps read
-  std::int32_t* progress;  // of each sweep
+  MatrixView<T> padded;    // the band, followed by zeros that the last steps read
+  std::int32_t* progress;  // for each sweep
 
   BulgeChasingWorkspace(Arena& arena, std::int64_t n, std::int64_t b)
       : padded(arena.matrix<T>(2 * b, n + 3 * b)), progress(arena.take<std::int32_t>(n)) {}
 
-  // Element (i, j), j <= i <= j + b, is at band(i - j, j); the rows after these are zero before and after.
+  // Element (i, j), j <= i <= j + b, is at band(i - j, j); further rows are zero on entry and on return.
   MatrixView<T> band() const { return padded.block(0, 0, padded.rows, padded.columns - padded.rows / 2 * 3); }
 
   template <class E>

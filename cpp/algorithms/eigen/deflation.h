@@ -5,7 +5,7 @@
 // 8 eps times the largest modulus in d and z are negligible.
 //
 // A whole level is processed on the host: a sequential scan of n numbers, with little work for each, takes less time
-// there than one launch for every merge.
+// there than one launch for each merge.
 #pragma once
 
 #include <algorithm>
@@ -21,8 +21,8 @@
 
 namespace jaxmg {
 
-// Per-level tables written by deflation and read by engine kernels. Host and engine carve them from their memory alike,
-// so that one copy moves all of them.
+// Per-level tables written by deflation and read by engine kernels. Host and engine carve them in the same order, so
+// that one copy moves all of them.
 template <class R>
 struct DeflationTables {
   R *rho, *d, *z;
@@ -43,8 +43,8 @@ struct DeflationTables {
   }
 };
 
-// Numbers of kept columns of a merge that are nonzero in its upper rows only, everywhere, in its lower rows only, in
-// this order.
+// Counts of the kept columns of a merge that are nonzero in its upper rows only, everywhere, and in its lower rows
+// only, in this order.
 struct ColumnKinds {
   std::int64_t upper = 0, dense = 0, lower = 0;
 };
@@ -72,7 +72,7 @@ class Deflation {
   // one of deflated ones, followed by z.
   R* values() { return value_; }
 
-  // Finds the ascending order of each part's eigenvalues; kept[k] of them are in the first run of part k.
+  // Merges the two runs of each part into ascending order; the first run of part k has kept[k] eigenvalues.
   void sort(Halving parts, const int* kept) {
     for (std::int64_t k = 0; k < parts.parts; ++k) {
       const auto at = [&](std::int64_t i) { return ascending_.begin() + i; };
@@ -117,7 +117,7 @@ class Deflation {
   void scan(R rho, std::int64_t begin, std::int64_t end) {
     kept_.clear();
     deflated_.clear();
-    int waiting = none;  // kept unless the next number rotates it away
+    int waiting = none;  // kept, unless a rotation with the next number deflates it
     for (std::int64_t i = begin; i < end; ++i) {
       const int here = runs_[size(i)];
       if (!(rho * std::fabs(z_[here]) > tolerance_)) {
@@ -171,7 +171,7 @@ class Deflation {
       target_[size(i)] = static_cast<int>(number);
       ++number;
     }
-    // A chain begins with a column that no other was rotated into.
+    // A chain begins with a column that was not rotated with a column before it.
     for (std::int64_t i = begin; i < number; ++i) is_next_[size(i)] = false;
     for (std::int64_t i = begin; i < number; ++i) {
       if (next_[size(i)] != none) is_next_[size(next_[size(i)])] = true;

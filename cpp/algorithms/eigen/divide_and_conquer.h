@@ -6,19 +6,19 @@
 //   [T1 0; 0 T2] + rho v v^T = [Q1 0; 0 Q2] (D + rho z z^T) [Q1 0; 0 Q2]^T,     z = (last row of Q1, first row of Q2)
 //   D + rho z z^T = S diag(lambda) S^T,                                         Q = [Q1 0; 0 Q2] S
 //
-// Every rank keeps its own block of rows of Q, so a merge is Q_rows <- Q_rows S. S is defined by a few vectors (see
-// engine/secular.h) and generated on each rank, some columns at a time. Ranks exchange only these vectors: z, whose
-// elements lie on the ranks that own the cut rows, and the roots, eigenvalues and weights of the secular equation,
-// which each rank computes for the numbers of its own rows.
+// Every rank keeps its own block of rows of Q. A merge is therefore Q_rows <- Q_rows S. S is defined by a few vectors
+// (see engine/secular.h) and generated on each rank, some columns at a time. Ranks exchange only these vectors. The
+// elements of z lie on the ranks that own the cut rows. Each rank computes the roots, eigenvalues and weights of the
+// secular equation for the numbers of its own rows.
 //
 // S has the columns of Q1 that are zero in lower rows first, then dense columns, then the columns of Q2 that are zero
 // in upper rows. Upper rows of Q then need the first two kinds, lower rows the last two, which halves the arithmetic as
 // in LAPACK's laed3.
 //
-// The last merge costs three quarters of the total. But the eigenvalues are known once its secular equation is solved,
-// so it forms only the columns of S for the requested eigenvectors.
+// The last merge costs three quarters of the total. However, the eigenvalues are known once its secular equation is
+// solved. Therefore it forms only the columns of S for the requested eigenvectors.
 //
-// Deflation runs on the host, which waits for the engine once a level. All work is in lane `panel`.
+// Deflation runs on the host, which waits for the engine once per level. All work is in lane `panel`.
 #pragma once
 
 #include <algorithm>
@@ -40,21 +40,22 @@
 
 namespace jaxmg {
 
-// Columns of S generated at a time by the last merge; earlier merges, whose S is smaller, generate more.
+// Default number of columns of S generated at a time by the last merge; earlier merges, whose S is smaller, generate
+// more.
 inline std::int64_t default_secular_columns(std::int64_t n) { return std::min<std::int64_t>(n, 2048); }
 
-// Eigenvectors in the order of their eigenvalues: `count` of them, from number `first` on.
+// Range of eigenvectors in ascending order of eigenvalues: `count` eigenvectors from number `first` on.
 struct EigenvectorRange {
   std::int64_t first, count;
 
-  // Eigenvectors of a rank when they are dealt to the ranks in blocks.
+  // Eigenvectors per rank when the range is dealt to the ranks in contiguous blocks.
   std::int64_t share(int ranks) const { return (count + ranks - 1) / ranks; }
 };
 
 template <class R>
 struct DivideAndConquerWorkspace {
   MatrixView<R> rows;   // the result: this rank's rows of Q
-  MatrixView<R> other;  // the same before a step; free afterwards. The caller sets it if `other_is_lent`.
+  MatrixView<R> other;  // input of the current step, then scratch. The caller sets it if `other_is_lent`.
   R* s;                 // columns of S
   std::int64_t s_elements;
   R *value, *z;  // contiguous
@@ -215,7 +216,7 @@ class DivideAndConquer {
     for (int r = 0; r < e_.size(); ++r) ranges.push_back({own_begin(r), own_begin(r + 1)});
     return ranges;
   }
-  // The numbers whose cut rows each rank owns. Cut rows do not descend, so these are ranges.
+  // For each rank, the eigenvalue numbers whose cut rows it owns. These are ranges, since cut rows never decrease.
   std::vector<Range> cut_ranges(Halving merges) const {
     std::vector<Range> ranges(static_cast<std::size_t>(e_.size()), {n_, n_});
     const Halving halves{n_, 2 * merges.parts};
@@ -280,7 +281,7 @@ class DivideAndConquer {
     return kinds;
   }
 
-  // Leaves are solved on the owners of their rows; after that every rank has all eigenvalues.
+  // Adds the broadcast of the leaves' eigenvalues from the owners of their rows to `blocks`.
   void add_values(Halving merges, std::vector<Block>& blocks) const {
     if (merges.parts * 2 == leaves_.parts) add_ranges(work_.value, blocks, own_ranges());
   }
@@ -313,7 +314,7 @@ class DivideAndConquer {
     }
   }
 
-  // Columns of Q from `at` on: the own rows of merge k times columns of its S.
+  // Computes columns of Q from `at` on: the own rows of merge k times columns of its S.
   void multiply(Halving merges, std::int64_t k, const ColumnKinds& kind, MatrixView<R> s, std::int64_t at) {
     const std::int64_t begin = std::max(begin_, merges.begin(k)), end = std::min(end_, merges.end(k));
     const std::int64_t middle = std::clamp(merges.middle(k), begin, end), column = merges.begin(k);

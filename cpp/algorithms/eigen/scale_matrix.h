@@ -1,4 +1,4 @@
-// Scales a matrix so that squares of its elements neither over- nor underflow (see engine/scaling.h).
+// Scaling of a matrix to prevent over- and underflow of squares of its elements (see engine/scaling.h).
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 namespace jaxmg {
 
 // A = scale A, for the scale that choose_scale computes from the norms of all ranks; `own` are this rank's parts of A.
-// A matrix that is not finite becomes zero, so that every later stage terminates, and is reported in *info.
+// A matrix that is not finite becomes zero, which lets every later stage terminate, and is reported in *info.
 template <class T, class E>
   requires BlasOps<E, Real<T>> && ExchangeOps<E> && ScalingOps<E, T>
 void scale_matrix(E& e, Lane lane, const std::vector<MatrixView<T>>& own, Real<T>* norms, Real<T>* scale,
@@ -27,7 +27,7 @@ void scale_matrix(E& e, Lane lane, const std::vector<MatrixView<T>>& own, Real<T
   for (const MatrixView<T>& part : own) e.multiply(lane, scale, part);
 }
 
-// The same for tile columns.
+// The same for a matrix dealt in tile columns.
 template <class T, class E>
   requires BlasOps<E, Real<T>> && ExchangeOps<E> && ScalingOps<E, T>
 void scale_matrix(E& e, Lane lane, const TileColumns& layout, MatrixView<T> a, Real<T>* norms, Real<T>* scale,

@@ -5,8 +5,8 @@
 //   T = Q diag(w) Q^T                             divide_and_conquer.h, or bisection.h for the eigenvalues alone
 //   Z = Q1 (Q2 Q)                                 back_transformation.h, band_back_transformation.h
 //
-// Reducing A to T directly would read all of A for every column. Reducing it to a band takes b columns at a time, so
-// that nearly all work on A is matrix products; the rest, on the band, is O(n^2 b) (Haidar, Ltaief and Dongarra,
+// Reducing A to T directly would read all of A for each column. Reducing it to a band takes b columns at a time:
+// nearly all work on A is matrix products, and the remaining work on the band is O(n^2 b) (Haidar, Ltaief and Dongarra,
 // Parallel reduction to condensed forms for symmetric eigenvalue problems using aggregated fine-grained and
 // memory-aware kernels, SC 2011).
 #pragma once
@@ -71,7 +71,7 @@ EigenvectorRange chosen(E& e, Lane lane, const EigenvectorChoice<R>& choice, con
   e.fetch(lane, choice.bounds, 2, bounds);
   std::int32_t found[2] = {0, 0};
   for (const R value : values) {
-    const R w = value / factor;  // as the engine divides it
+    const R w = value / factor;  // with the same rounding as the engine
     if (w <= bounds[0]) ++found[0];
     if (w > bounds[0] && w <= bounds[1]) ++found[1];
   }
@@ -103,7 +103,7 @@ struct SyevdWorkspace {
   std::optional<BisectionWorkspace<R>> bisection;
   std::int64_t bytes;
 
-  // For `share` eigenvectors on every rank, or for eigenvalues alone.
+  // Workspace for `share` eigenvectors on every rank; 0 for eigenvalues alone.
   SyevdWorkspace(Arena arena, const TileColumns& layout, const SyevdBlocking& blocking, std::int64_t share) {
     const std::int64_t n = layout.order(), b = blocking.b;
     const bool vectors = share > 0;
@@ -130,7 +130,7 @@ struct SyevdWorkspace {
     bytes = stages.bytes();
   }
 
-  // Whether the buffer of the eigenvectors can hold this rank's rows of the real matrix they are computed from.
+  // Whether the divide and conquer may use the buffer of the eigenvectors for this rank's rows of Q.
   static bool lends(const TileColumns& layout, std::int64_t share) { return !is_complex<T> && share == layout.shard(); }
 };
 
@@ -141,10 +141,10 @@ class Syevd {
   using R = Real<T>;
 
   // `a` is this rank's n rows by shard of A, both triangles, and is overwritten. `w` (n) receives the eigenvalues in
-  // ascending order, on every rank. `z` (n by share; empty for eigenvalues alone) receives rank r's eigenvectors,
-  // numbers r share and following of the requested ones, and zeros in the columns behind them. `status` is LAPACK's
-  // info, the same on all ranks: where it is not 0 (`not_finite` for NaN or infinities in A, positive where a stage
-  // failed) w and z are NaN.
+  // ascending order, on every rank. `z` (n by share; empty for eigenvalues alone) receives rank r's eigenvectors, from
+  // number r share of the requested ones on. Columns without an eigenvector become zero. `status` is LAPACK's info, the
+  // same on all ranks: where it is not 0 (`not_finite` for NaN or infinities in A, positive where a stage failed) w and
+  // z are NaN.
   Syevd(E& engine, const TileColumns& layout, const SyevdBlocking& blocking, MatrixView<T> a, R* w, MatrixView<T> z,
         const EigenvectorChoice<R>& choice, std::int32_t* status, SyevdWorkspace<T>& workspace)
       : e_(engine),

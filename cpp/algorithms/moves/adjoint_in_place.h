@@ -1,4 +1,4 @@
-// The adjoint Z^H of a matrix, in place of it: columns of Z become rows of Z^H.
+// Adjoint of a matrix in place: columns of Z become rows of Z^H.
 #pragma once
 
 #include "core/matrix_view.h"

@@ -1,4 +1,4 @@
-// Matrices to and from the two-dimensional block-cyclic distribution, out of place, by one all-to-all (see
+// Redistribution to and from the two-dimensional block-cyclic distribution, out of place, by one all-to-all (see
 // layout/block_cyclic.h).
 #pragma once
 

@@ -1,7 +1,7 @@
-// Completes a Hermitian matrix dealt in tile columns: its upper triangle becomes the adjoint of the lower one.
+// Mirrors a Hermitian matrix dealt in tile columns: the upper triangle becomes the adjoint of the lower triangle.
 //
-// The tile at rows t and columns c < t is sent from the owner of column c to the owner of column t, a block column at a
-// time, and transposed there. A single rank transposes in place.
+// The tile at rows t and columns c < t is sent from the owner of column c to the owner of column t, and transposed
+// there. This proceeds by block columns. A single rank transposes in place.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Columns of a matrix from one layout to another, out of place, by one all-to-all (see layout/column_moves.h).
+// Redistribution of columns from one layout to another, out of place, by one all-to-all (see layout/column_moves.h).
 #pragma once
 
 #include <cstdint>

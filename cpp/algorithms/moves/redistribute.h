@@ -10,7 +10,7 @@
 
 namespace jaxmg {
 
-// The number of staging tiles beyond which more do not save a round.
+// The number of staging tiles beyond which more tiles save no round.
 inline std::int64_t useful_staging_tiles(const TileColumns& layout) {
   return std::max<std::int64_t>(1, (layout.full_slots() + 1) / 2);
 }

@@ -1,4 +1,5 @@
-// A matrix from row blocks to column blocks by one all-to-all. Real eigenvectors are widened to scalar type T.
+// Redistribution of a matrix from row blocks to column blocks by one all-to-all. Real eigenvectors are widened to
+// scalar type T.
 #pragma once
 
 #include <algorithm>

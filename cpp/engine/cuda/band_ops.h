@@ -28,7 +28,7 @@ class CudaBandOps {
  public:
   explicit CudaBandOps(const Lanes& lanes) : lanes_(lanes) {}
 
-  // Half-bandwidths with kernels.
+  // Half-bandwidths for which kernels exist.
   template <class T>
   static std::vector<std::int64_t> bandwidths() {
     if constexpr (sizeof(T) == 16) {
@@ -110,7 +110,7 @@ class CudaBandOps {
   static CUkernel band_kernel(std::int64_t b) {
     const auto supported = bandwidths<T>();
     if (std::find(supported.begin(), supported.end(), b) == supported.end()) {
-      throw Error(ErrorCode::internal, "no kernel takes bands of half-bandwidth " + std::to_string(b));
+      throw Error(ErrorCode::internal, "no kernel is compiled for half-bandwidth " + std::to_string(b));
     }
     return b == 32 ? kernel<narrow, T>() : kernel<wide, T>();
   }

@@ -35,7 +35,7 @@ constexpr cudaDataType data_type(ScalarType type) {
   return CUDA_C_64F;
 }
 
-// The routines of one scalar type, as the libraries name and type them.
+// The routines of one scalar type under the libraries' names and types.
 template <class T>
 struct Routines;
 
@@ -76,7 +76,7 @@ cublasStatus_t gemm(cublasHandle_t blas, Op opa, Op opb, int m, int n, int k, co
                            native(beta), native(c), ldc);
 }
 
-// C_i = A_i B_i for i < count, matrices lying apart by strides.
+// C_i = A_i B_i for i < count, with strided matrices.
 template <class T>
 cublasStatus_t multiply_batched(cublasHandle_t blas, int m, int n, int k, const T* a, int lda, std::int64_t stride_a,
                                 const T* b, int ldb, std::int64_t stride_b, T* c, int ldc, std::int64_t stride_c,

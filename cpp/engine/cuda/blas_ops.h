@@ -20,7 +20,7 @@
 
 namespace jaxmg::cuda {
 
-// Real numbers of a scalar. Many kernels take a complex matrix as a real one of twice the rows.
+// Real numbers per scalar. Many kernels take a complex matrix as a real one of twice the rows.
 template <class T>
 inline constexpr int reals = is_complex<T> ? 2 : 1;
 
@@ -133,7 +133,7 @@ class CudaBlasOps {
   // Copies a real matrix to a complex one.
   template <class T>
   void widen(Lane lane, MatrixView<Real<T>> from, MatrixView<T> to) {
-    static_assert(is_complex<T>, "a real matrix is copied");
+    static_assert(is_complex<T>, "widens a real matrix to a complex one");
     if (from.empty()) return;
     launch(kernel<"widen", Real<T>>(), grid_for(from.rows * from.columns, 256), lanes_.stream(lane), from.data, from.ld,
            from.rows, from.columns, to.data, to.ld);

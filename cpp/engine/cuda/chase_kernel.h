@@ -1,24 +1,26 @@
-// Band to tridiagonal on a GPU: one cooperative launch, in which every thread block chases the bulges of some sweeps.
+// Bulge chasing from band to tridiagonal form on a GPU: one cooperative launch, in which every thread block chases the
+// bulges of some sweeps.
 //
-// Sweeps follow each other down the band like the cars of a train, each a little more than two steps behind the one
-// before it, so that about n / (3 b) of them run at once. A block keeps in registers what a step works on,
+// Sweeps are pipelined down the band, each a little more than two steps behind its predecessor: about n / (3 b) of them
+// run at once. A block keeps the operands of a step in registers:
 //
 //   | B  D    |     rows I(t) of the step:      B  columns I(t-1), the reflector from the left
 //   |    C    |     rows I(t+1):                D  columns I(t), from both sides;  C  from the right
 //
-// C of one step is B of the next one. Its warps have roles: most hold columns of these blocks and apply reflectors; the
-// chain warp makes the next reflector as soon as the first column of C is known, on which the time of a step depends;
-// the publisher publishes the number of finished steps for the next sweep, and the poller waits for the sweep before,
-// so that neither delays the other warps. (Compare Haidar, Ltaief and Dongarra, Parallel reduction to condensed forms
+// C of one step is B of the next one. The warps of a block have roles. Most hold columns of these blocks and apply
+// reflectors. The chain warp is the critical path: it makes the next reflector as soon as the first column of C is
+// known. The publisher publishes the number of finished steps for the next sweep, and the poller waits for the previous
+// sweep, without delaying the other warps. (Compare Haidar, Ltaief and Dongarra, Parallel reduction to condensed forms
 // for symmetric eigenvalue problems using aggregated fine-grained and memory-aware kernels, SC'11.)
 //
-// Beyond the end of the matrix the band holds zeros, so that no step checks for it. All sums are formed in a fixed
-// order: the result depends neither on the number of blocks nor on their timing.
+// Beyond the end of the matrix the band holds zeros, and therefore no step checks for the end. All sums are formed in a
+// fixed order: the result depends neither on the number of blocks nor on their timing.
 //
-// A block waits for sweeps of other blocks, and therefore all must run at once, which a cooperative launch ensures. If
-// a sweep makes no step for `patience` all the same, the poller sets info and all blocks stop waiting: the kernel ends.
+// A block waits for sweeps of other blocks, and therefore all blocks must run at once, which a cooperative launch
+// ensures. If a sweep nevertheless makes no step for `stall_limit`, the poller sets info and all blocks stop waiting:
+// the kernel ends.
 //
-// Only the kernel compiler sees this.
+// For the kernel compiler only.
 #pragma once
 
 #include "device_scalar.h"
@@ -27,13 +29,13 @@
 
 namespace jaxmg {
 
-constexpr int column_warps = (chase_threads / 32) - 3;  // beside the chain, the publisher and the poller
+constexpr int column_warps = (chase_threads / 32) - 3;  // all warps except the chain, the publisher and the poller
 
 template <class T, int b>
 struct ChaseShared {
   T u[2][b];                           // the reflectors of this and the next step
   T partial[column_warps][2 * b + 4];  // each warp's share of C u and of the lower triangle of D times u
-  T above[b];                          // the share of the rest of D in D u
+  T above[b];                          // the contribution of the strict upper triangle of D to D u
   T sums[2 * b];                       // C u, then D u
   T first[b];                          // the first column of C
   T beta[2];
@@ -56,7 +58,7 @@ __device__ inline unsigned long long nanoseconds() {
   return now;
 }
 
-// To the L2 cache, for load_fresh of other blocks; complex numbers in one access.
+// Stores to the L2 cache, for load_fresh of other blocks; complex numbers in one access.
 __device__ inline void store_fresh(float* x, float value) { __stcg(x, value); }
 __device__ inline void store_fresh(double* x, double value) { __stcg(x, value); }
 __device__ inline void store_fresh(DeviceComplex<float>* x, DeviceComplex<float> value) {
@@ -65,7 +67,7 @@ __device__ inline void store_fresh(DeviceComplex<float>* x, DeviceComplex<float>
 __device__ inline void store_fresh(DeviceComplex<double>* x, DeviceComplex<double> value) {
   __stcg(reinterpret_cast<double2*>(x), make_double2(value.re, value.im));
 }
-// Data that is not read soon.
+// Streaming stores, for data that is not read soon.
 __device__ inline void store_streaming(float* x, float value) { __stcs(x, value); }
 __device__ inline void store_streaming(double* x, double value) { __stcs(x, value); }
 __device__ inline void store_streaming(DeviceComplex<float>* x, DeviceComplex<float> value) {
@@ -161,8 +163,8 @@ __device__ constexpr R full_precision_squares() {
   return sizeof(R) == 8 ? R(4.5e-277) : R(8.3e-25);
 }
 
-// A vector over the lanes of a warp, x[r] its element lane + 32 r, becomes the reflector u; returns beta. As
-// reflector() of engine/host/chase.h, but that x is scaled only where its squares need it.
+// A vector over the lanes of a warp, x[r] its element lane + 32 r, becomes the reflector u; returns beta. Like
+// reflector() of engine/host/chase.h, except that x is scaled only if its squares require it.
 template <int count, class T>
 __device__ T warp_reflector(T (&x)[count]) {
   using R = DeviceReal<T>;
@@ -230,13 +232,13 @@ __device__ __forceinline__ void await_sums() { named_barrier(complete_barrier, c
 // registers.
 template <class T, int b>
 struct Sweep {
-  // Columns of B, C and D that a column warp holds, elements of a column that a lane holds, and the distance of
-  // neighbouring diagonal elements' columns in the band: element (i, j) is band[j ld + i].
+  // Columns of B, C and D held by a column warp; elements of a column held by a lane; leading dimension of the band:
+  // element (i, j) is band[j ld + i].
   static constexpr int columns = b / column_warps, per_lane = b / 32, ld = 2 * b - 1;
   // Threads that add up one sum, and the lanes of a warp that share a sum of distributed_sums.
   static constexpr int adders = column_threads / (2 * b), sharers = 32 / columns;
   static constexpr int finished = 1 << 30;
-  static constexpr unsigned long long patience = 10'000'000'000;
+  static constexpr unsigned long long stall_limit = 10'000'000'000;
   using Columns = T[per_lane][columns];  // of a column warp, in registers
 
   const Chase& a;
@@ -247,23 +249,24 @@ struct Sweep {
   __device__ __forceinline__ long long row(int t) const { return s + 1 + static_cast<long long>(t) * b; }
 };
 
-// Waits until the sweep before has done its step t + 2: step t may read what its own step t + 1 needs.
+// Waits until the previous sweep has finished its step t + 2, after which the data of step t + 1 may be read during
+// step t.
 template <class T, int b>
 __device__ __forceinline__ void poll(Sweep<T, b> w, int t) {
   int* const progress = w.a.progress;
-  int* const gave_up = progress + w.a.n - 1;  // no sweep has this number
+  int* const stalled = progress + w.a.n - 1;  // no sweep has this number
   if (w.lane == 0 && w.s > 0 && t + 1 < w.steps && load_acquire(progress + w.s - 1) < t + 3) {
     int seen = -1;
     unsigned long long since = 0;
     for (int spins = 0;; ++spins) {
       const int done = load_acquire(progress + w.s - 1);
-      if (done >= t + 3 || load_acquire(gave_up) != 0) break;
+      if (done >= t + 3 || load_acquire(stalled) != 0) break;
       if (done != seen) {
         seen = done;
         since = nanoseconds();
-      } else if (spins % 256 == 255 && nanoseconds() - since > w.patience) {
+      } else if (spins % 256 == 255 && nanoseconds() - since > w.stall_limit) {
         atomicMin(w.a.info, w.a.n + 1);
-        store_release(gave_up, 1);
+        store_release(stalled, 1);
       }
     }
   }
@@ -297,7 +300,7 @@ __device__ __forceinline__ void run_publisher(Sweep<T, b> w) {
   __syncwarp();
 }
 
-// Makes the reflector of step t from x, and stores it where it is kept and beta in the band.
+// Makes the reflector of step t from x; stores it among the kept reflectors, and beta in the band.
 template <class T, int b>
 __device__ __forceinline__ void make_reflector(Sweep<T, b> w, T (&x)[b / 32], int t, T* beta_at, bool kept,
                                                T* first_block) {
@@ -315,12 +318,12 @@ __device__ __forceinline__ void make_reflector(Sweep<T, b> w, T (&x)[b / 32], in
   }
 }
 
-// The chain: each reflector from the first column of C, after the reflector before has been applied to it.
+// The chain: makes each reflector from the first column of C, after applying the previous reflector to it.
 template <class T, int b>
 __device__ __forceinline__ void run_chain(Sweep<T, b> w) {
   const int column = w.s % b - w.a.first;
   const bool kept = w.a.reflectors != nullptr && column >= 0 && column < w.a.sweeps;
-  T* const first_block = static_cast<T*>(w.a.reflectors) + column * b;  // this sweep's column of it
+  T* const first_block = static_cast<T*>(w.a.reflectors) + column * b;  // this sweep's column of the first block
   T x[w.per_lane];
   begin_step();
   T* const top = w.band + static_cast<long long>(w.s) * w.ld + w.s + 1;
@@ -456,7 +459,7 @@ __device__ __forceinline__ void apply_from_right(Sweep<T, b> w, const T* u, type
 }
 
 // One step of a column warp. C of this step, in `right`, is B of the next one; C of that comes to `left`. u is read
-// from shared memory wherever it is needed, for lack of registers.
+// from shared memory at every use, for lack of registers.
 template <class T, int b>
 __device__ __forceinline__ void apply_reflector(Sweep<T, b> w, typename Sweep<T, b>::Columns& left,
                                                 typename Sweep<T, b>::Columns& right, typename Sweep<T, b>::Columns& d,
@@ -529,7 +532,7 @@ __device__ void chase(const Chase& a) {
 }
 
 // Diagonal, off-diagonal and phases of a Hermitian tridiagonal matrix in band storage, see real_tridiagonal() of
-// engine/host/chase.h. One block: each phase follows from the one before it.
+// engine/host/chase.h. One block: each phase follows from the previous one.
 template <class T>
 __device__ void real_tridiagonal(const T* band, int ld, int n, DeviceReal<T>* d, DeviceReal<T>* e, T* phases) {
   constexpr int threads = 256;
@@ -577,9 +580,9 @@ __device__ void real_tridiagonal(const T* band, int ld, int n, DeviceReal<T>* d,
   }
 }
 
-// D(g, t) of order 2b (engine/diamonds.h) in a block of 8b threads, four to a column. In H(k) ... H(b-1) I rows
-// before k are still those of I, and rows from k + b on are final: each thread keeps the rest of its column in a window
-// of registers that moves up by one for four reflectors.
+// D(g, t) of order 2b (engine/diamonds.h) in a block of 8b threads, four to a column. In H(k) ... H(b-1) I the rows
+// before k still equal the rows of I, and rows from k + b on are final. Each thread keeps the rest of its column in a
+// window of registers that moves up by one every four reflectors.
 template <class T, int b>
 __device__ void form_diamond(const DiamondBatch& a) {
   constexpr int order = 2 * b, window = b / 4 + 1, threads = 8 * b;

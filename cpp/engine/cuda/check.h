@@ -1,4 +1,4 @@
-// CUDA's status codes as errors.
+// Checks of status codes of CUDA and its libraries, which throw Error.
 #pragma once
 
 #include <cublas_v2.h>

@@ -19,7 +19,7 @@ namespace jaxmg::cuda {
 
 class CudaCholeskyOps {
  public:
-  // `workspace` is cuSOLVER's, of `workspace_bytes`.
+  // `workspace` is for cuSOLVER, of `workspace_bytes`.
   CudaCholeskyOps(Lanes& lanes, std::byte* workspace, std::int64_t workspace_bytes)
       : lanes_(lanes), workspace_(workspace), workspace_bytes_(workspace_bytes) {}
 
@@ -33,7 +33,7 @@ class CudaCholeskyOps {
     const std::int64_t bytes = elements * static_cast<std::int64_t>(sizeof(T));
     if (bytes > workspace_bytes_) {
       throw Error(ErrorCode::internal, "cuSOLVER's potrf of order " + std::to_string(n) + " needs " +
-                                           std::to_string(bytes) + " bytes of workspace, " +
+                                           std::to_string(bytes) + " bytes of workspace, but " +
                                            std::to_string(workspace_bytes_) + " were planned");
     }
     JAXMG_CHECK(cuda::potrf(solver, n, a.data, lda, reinterpret_cast<T*>(workspace_), elements, failed));

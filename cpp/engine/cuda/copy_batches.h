@@ -9,7 +9,8 @@
 
 namespace jaxmg::cuda {
 
-// Thread blocks of a copy: enough to fill the links of a GPU, few enough to leave the others to GEMMs.
+// Thread blocks of a copy: enough to saturate the links of a GPU, few enough to leave the other multiprocessors to
+// GEMMs.
 inline constexpr int link_blocks = 32;
 inline constexpr int local_blocks = 264;
 

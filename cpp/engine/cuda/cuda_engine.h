@@ -13,7 +13,7 @@
 
 #include "comm/block.h"
 #include "comm/fault_injection.h"
-#include "comm/gathering.h"
+#include "comm/rendezvous.h"
 #include "core/error.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
@@ -43,21 +43,21 @@ class CudaEngine : public CudaBlasOps,
  public:
   using Event = cudaEvent_t;
 
-  // Work begins after what is in `stream`; finish() makes `stream` wait for all of it.
+  // Work begins after all work in `stream`; finish() makes `stream` wait for the engine's work.
   CudaEngine(Team& team, int rank, cudaStream_t stream, const CudaScratch& scratch, std::int64_t largest_potrf,
              const Call& call)
-      : CudaBlasOps(*team.seat(rank).lanes),
-        CudaCholeskyOps(*team.seat(rank).lanes, scratch.potrf, cusolver_potrf_bytes(largest_potrf)),
-        CudaLuOps(*team.seat(rank).lanes),
-        CudaPanelQrOps(*team.seat(rank).lanes),
-        CudaScalingOps(*team.seat(rank).lanes),
-        CudaBandOps(*team.seat(rank).lanes),
-        CudaTridiagonalOps(*team.seat(rank).lanes),
+      : CudaBlasOps(*team.resources(rank).lanes),
+        CudaCholeskyOps(*team.resources(rank).lanes, scratch.potrf, cusolver_potrf_bytes(largest_potrf)),
+        CudaLuOps(*team.resources(rank).lanes),
+        CudaPanelQrOps(*team.resources(rank).lanes),
+        CudaScalingOps(*team.resources(rank).lanes),
+        CudaBandOps(*team.resources(rank).lanes),
+        CudaTridiagonalOps(*team.resources(rank).lanes),
         team_(team),
-        seat_(team.seat(rank)),
-        lanes_(*seat_.lanes),
-        transport_(*seat_.transport),
-        attendance_(call.attendance),
+        resources_(team.resources(rank)),
+        lanes_(*resources_.lanes),
+        transport_(*resources_.transport),
+        participant_(call.participant),
         timeout_(call.timeout),
         buffers_(call.buffers),
         rank_(rank),
@@ -88,7 +88,7 @@ class CudaEngine : public CudaBlasOps,
   int rank() const { return rank_; }
   int size() const { return size_; }
 
-  // What a backend keeps from call to call for all ranks of the process.
+  // State that a backend keeps between calls for all ranks of the process.
   template <class State>
   std::shared_ptr<State> kept() {
     return team_.keep<State>();
@@ -96,40 +96,41 @@ class CudaEngine : public CudaBlasOps,
   // The same for this rank alone; make() is called on first use.
   template <class State, class Make>
   State& resident(Make&& make) {
-    std::unique_ptr<Resident>& kept = seat_.residents[typeid(State)];
+    std::unique_ptr<Resident>& kept = resources_.residents[typeid(State)];
     if (!kept) kept = make();
     return static_cast<State&>(*kept);
   }
   cudaStream_t stream(Lane lane) const { return lanes_.stream(lane); }
-  Attendance& attendance() const { return attendance_; }
+  Participant& participant() const { return participant_; }
   std::chrono::milliseconds timeout() const { return timeout_; }
-  // The devices of the ranks, for a library that drives all of them.
+  // The devices of all ranks, for a library that drives all of them.
   std::vector<int> devices() const {
     std::vector<int> all;
     for (int r = 0; r < size_; ++r) {
-      const Seat& seat = team_.seat(r);
-      if (std::find(all.begin(), all.end(), seat.device) != all.end() || (size_ > 1 && !seat.reaches_peers)) {
-        throw Error(ErrorCode::invalid_argument, "each rank must have a GPU that has access to those of the others");
+      const RankResources& resources = team_.resources(r);
+      if (std::find(all.begin(), all.end(), resources.device) != all.end() || (size_ > 1 && !resources.reaches_peers)) {
+        throw Error(ErrorCode::invalid_argument,
+                    "each rank must have a GPU of its own, with access to the GPUs of all other ranks");
       }
-      all.push_back(seat.device);
+      all.push_back(resources.device);
     }
     return all;
   }
-  // Runs work() on rank 0, for a library that drives the GPUs of all ranks from one thread: what was enqueued before on
-  // any of them is done then, and the others go on when it returns. All ranks have to be in one process.
+  // Runs work() on rank 0, for a library that drives the GPUs of all ranks from one thread. All work enqueued before on
+  // any rank is then done, and the other ranks wait until it returns. All ranks must be in one process.
   template <class Work>
   void on_behalf_of_all(Work&& work) {
-    if (attendance_.members().size() != static_cast<std::size_t>(size_)) {
-      throw Error(ErrorCode::invalid_argument, "one process must have all GPUs of the call");
+    if (participant_.members().size() != static_cast<std::size_t>(size_)) {
+      throw Error(ErrorCode::invalid_argument, "all GPUs of the call must belong to one process");
     }
     lanes_.join();
     transport_.complete(lanes_.stream(Lane::panel));
     JAXMG_CHECK(cudaStreamSynchronize(lanes_.stream(Lane::panel)));
-    attendance_.barrier();
+    participant_.barrier();
     if (rank_ == 0) work();
-    attendance_.patient_barrier();
+    participant_.unlimited_barrier();
   }
-  // Where a rank of this process has what this rank has at an address of the call's buffers.
+  // The symmetric address on another rank of this process for an address in the call's buffers.
   template <class T>
   T* address_on(int rank, T* address) const {
     const auto& own = buffers_[static_cast<std::size_t>(rank_)];
@@ -151,8 +152,8 @@ class CudaEngine : public CudaBlasOps,
 
   void copy_all(Lane lane, const std::vector<Block>& blocks) { copy_locally(lanes_.stream(lane), blocks); }
 
-  // Work in the lane may wait for other ranks. The transport notices that they are gone, a call of CUDA does not, so
-  // the transport waits first.
+  // Work in the lane may wait for other ranks. The transport waits first, since it detects lost ranks and a call of
+  // CUDA does not.
   template <class T>
   void fetch(Lane lane, const T* from, std::int64_t count, T* to) {
     if (count == 0) return;
@@ -162,7 +163,7 @@ class CudaEngine : public CudaBlasOps,
     JAXMG_CHECK(cudaStreamSynchronize(stream));
   }
 
-  // Pageable memory has been read when the call returns.
+  // CUDA has read pageable memory when the call returns.
   template <class T>
   void store(Lane lane, const T* from, std::int64_t count, T* to) {
     if (count == 0) return;
@@ -181,7 +182,7 @@ class CudaEngine : public CudaBlasOps,
 
   template <class T>
   void conclude(Lane lane, const std::int32_t* infos, MatrixView<T> x, std::int32_t* status) {
-    if (x.ld != x.rows) throw Error(ErrorCode::internal, "the solution must be contiguous");
+    if (x.ld != x.rows) throw Error(ErrorCode::internal, "the result of a routine must be contiguous");
     const std::int64_t count = x.rows * x.columns * reals<T>;
     launch(kernel<"conclude", Real<T>>(), grid_for(count, 256), lanes_.stream(lane), infos, size_, no_failure, x.data,
            count, status);
@@ -189,10 +190,10 @@ class CudaEngine : public CudaBlasOps,
 
  private:
   Team& team_;
-  Seat& seat_;
+  RankResources& resources_;
   Lanes& lanes_;
   Transport& transport_;
-  Attendance& attendance_;
+  Participant& participant_;
   std::chrono::milliseconds timeout_;
   std::vector<MemoryRegions> buffers_;
   int rank_, size_;

@@ -1,5 +1,5 @@
 // Complex numbers for kernels, laid out as std::complex, and the arithmetic of all four scalar types under one name.
-// Only the kernel compiler sees this. No includes: NVRTC has no standard library.
+// For the kernel compiler only. No includes: NVRTC has no standard library.
 #pragma once
 
 namespace jaxmg {
@@ -63,7 +63,7 @@ __device__ inline R imaginary_part(DeviceComplex<R> x) {
   return x.im;
 }
 
-// A number from its parts; a real one has only the first.
+// Makes a number from its real and imaginary part; a real number takes only the first.
 template <class T>
 __device__ inline T scalar(DeviceReal<T> real, DeviceReal<T> imaginary) {
   if constexpr (DeviceScalar<T>::complex) {
@@ -80,14 +80,14 @@ __device__ inline DeviceComplex<R> shuffle_xor(DeviceComplex<R> x, int mask) {
   return {shuffle_xor(x.re, mask), shuffle_xor(x.im, mask)};
 }
 
-// The sum over a warp, in all of its lanes and in an order that is always the same.
+// Sum over a warp, returned in all lanes, in a fixed order.
 template <class T>
 __device__ inline T warp_sum(T x) {
   for (int mask = 16; mask > 0; mask /= 2) x = x + shuffle_xor(x, mask);
   return x;
 }
 
-// Past the L1 cache, which does not see what other blocks write.
+// Loads that bypass the L1 cache, which does not see writes of other blocks.
 __device__ inline float load_fresh(const float* x) { return __ldcg(x); }
 __device__ inline double load_fresh(const double* x) { return __ldcg(x); }
 __device__ inline DeviceComplex<float> load_fresh(const DeviceComplex<float>* x) {

@@ -1,7 +1,7 @@
 // Sums, products and maxima over the threads of a warp or block, and the work of a thread in kernels of tridiagonal
-// eigenproblems. Sums are formed in a fixed order, so results do not depend on scheduling.
+// eigenproblems. Sums are formed in a fixed order: results do not depend on scheduling.
 //
-// Only the kernel compiler sees this.
+// For the kernel compiler only.
 #pragma once
 
 #include "engine/secular.h"
@@ -10,7 +10,7 @@ namespace jaxmg {
 
 constexpr unsigned whole_warp = 0xffffffffu;
 
-// The sum (or product) is the same in all threads: x + y and y + x are.
+// The sum (or product) is the same in all threads, since x + y and y + x are equal.
 struct WarpLanes {
   int first, stride = 32;
   __device__ WarpLanes() : first(threadIdx.x % 32) {}
@@ -43,14 +43,14 @@ struct BlockLanes {
   }
 };
 
-// The row of Q, counted from the first own row, of a thread, or -1: blocks in y cover the rows of a part.
+// The row of Q of a thread, relative to the first own row, or -1: blocks in y cover the rows of a part.
 __device__ inline Index row_of_thread(Halving parts, Index part, Index row, Index rows) {
   const Index top = parts.begin(part) - row, bottom = parts.end(part) - row;
   const Index i = (top > 0 ? top : 0) + blockIdx.y * static_cast<Index>(blockDim.x) + threadIdx.x;
   return i < bottom && i < rows ? i : -1;
 }
 
-// The number of a level that a warp works on, its part of the level, and its place there.
+// The eigenvalue number that a warp works on, its part of the level, and its index in that part.
 struct NumberOfWarp {
   Index i, part, begin;
   int number;

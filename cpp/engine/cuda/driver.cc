@@ -15,7 +15,7 @@ void find(const char* name, Function& function) {
   JAXMG_CHECK(cudaGetDriverEntryPoint(name, &found, cudaEnableDefault, &result));
 #endif
   if (result != cudaDriverEntryPointSuccess || found == nullptr) {
-    fail(name, "the CUDA driver of this machine does not have it; CUDA 12.0 or newer is needed");
+    fail(name, "the CUDA driver of this machine lacks this function; install a driver for CUDA 12.0 or newer");
   }
   function = reinterpret_cast<Function>(found);
 }

@@ -1,4 +1,4 @@
-// The functions of the CUDA driver we use, found at run time: nothing links libcuda.
+// The functions of the CUDA driver that the engine uses, resolved at run time: nothing links libcuda.
 #pragma once
 
 #include <cuda.h>

@@ -4,11 +4,11 @@
 // Each reflector takes one barrier of all blocks. For column c with pivot alpha and x below it, the sums over all rows
 // below the pivot of x^H A give the norm of x (column c), the projections of the columns after c on the reflector, and
 // V^H v for T (columns before c). While a block applies reflector c to its rows it accumulates the sums of column c +
-// 1, so that it passes over its rows once a column. No norm is updated from an older one and no Gram matrix is
+// 1, and therefore passes over its rows once per column. No norm is updated from an older one and no Gram matrix is
 // factored: panels of any rank are factored as backward stably as by LAPACK's geqrf (Cholesky-based QR breaks down on
 // them).
 //
-// Only the kernel compiler sees this.
+// For the kernel compiler only.
 #pragma once
 
 #include "device_scalar.h"
@@ -17,8 +17,8 @@
 
 namespace jaxmg {
 
-// Waits until all blocks of the grid, which run at once, have come here `round` times; their earlier writes are visible
-// then.
+// Barrier of all blocks of the grid, which must run at once: waits until each has arrived `round` times. Their earlier
+// writes are visible afterwards.
 __device__ inline void grid_barrier(unsigned* arrived, unsigned round) {
   __syncthreads();
   if (threadIdx.x == 0) {
@@ -36,14 +36,14 @@ template <class T>
 struct PanelRows {
   const PanelQr& q;
   int warp, lane, warps, blocks;
-  int first, rows;  // in the panel; the grid has no block without rows
+  int first, rows;  // in the panel; every block has at least one row
   int reflectors;
   T *v, *x;   // in shared memory: the reflector, and the next column below its pivot
-  T* global;  // these rows in the panel, and where they are worked on
+  T* global;  // these rows in the panel, and their working copy
   T* a;
   long long ld;
 
-  // Sums of all blocks for column c, and behind them the pivot's row; two columns alternate.
+  // Sums of all blocks for column c, followed by the pivot's row; double-buffered over columns.
   __device__ __forceinline__ T* partial(int c) const {
     return static_cast<T*>(q.scratch) + (c & 1) * q.n * (blocks + 1);
   }
@@ -72,7 +72,7 @@ __device__ __forceinline__ void store_rows(PanelRows<T> p) {
   }
 }
 
-// Publishes the pivot's row of column c, if it is one of this block's.
+// Publishes the pivot's row of column c, if this block owns it.
 template <class T>
 __device__ __forceinline__ void publish_row(PanelRows<T> p, int c) {
   __syncthreads();
@@ -81,14 +81,14 @@ __device__ __forceinline__ void publish_row(PanelRows<T> p, int c) {
     p.partial(c)[p.q.n * p.blocks + j] = p.a[c - p.first + j * p.ld];
 }
 
-// Publishes this block's sum for columns c and j, of which each lane of the warp has a share.
+// Publishes this block's sum for columns c and j; each lane of the warp holds a share of it.
 template <class T>
 __device__ __forceinline__ void publish_sum(PanelRows<T> p, int c, int j, T sum) {
   sum = warp_sum(sum);
   if (p.lane == 0) p.partial(c)[j * p.blocks + blockIdx.x] = sum;
 }
 
-// The sums of the first column.
+// Computes and publishes the sums of the first column.
 template <class T>
 __device__ __forceinline__ void start_sums(PanelRows<T> p) {
   for (int i = threadIdx.x; i < p.rows; i += blockDim.x) p.x[i] = p.first + i > 0 ? p.a[i] : T{};

@@ -13,9 +13,9 @@ struct CopyItem {
   long long to_pitch;
   int column_bytes;
   int columns;
-  unsigned short targets;  // bit i: goes to the batch's target i
+  unsigned short targets;  // bit i: copied to the batch's target i
   unsigned char region;    // the call's buffer that `to` lies in
-  unsigned char vector;    // bytes that every address and size is a multiple of: 16, 8 or 4
+  unsigned char vector;    // access width in bytes that divides every address and size: 16, 8 or 4
 };
 
 constexpr int copy_targets = 8;
@@ -53,7 +53,7 @@ struct PanelQr {
   unsigned* arrived;  // zero
   int m, n;
   int rows;       // of a thread block
-  int in_shared;  // whether they fit into shared memory, beside twice as many numbers
+  int in_shared;  // whether the rows are kept in shared memory
 };
 
 constexpr int qr_columns = 128;  // at most

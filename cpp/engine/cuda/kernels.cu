@@ -1,5 +1,5 @@
-// The few kernels that no library has, named jaxmg_<kernel> or, for each scalar type, jaxmg_<kernel>_<type>. The host
-// looks them up by name (launch.h).
+// The CUDA kernels, named jaxmg_<kernel> or, for each scalar type, jaxmg_<kernel>_<type>. The host looks them up by
+// name (launch.h).
 //
 // Kernels that exist for several types are in headers without include guards, which are included once for each type.
 #include "chase_kernel.h"
@@ -14,7 +14,7 @@
 
 namespace jaxmg {
 
-// Loads of one thread in flight before its stores: stores to peers are posted, so loads take the time.
+// Loads that a thread keeps in flight before its stores: stores to peers are posted, and loads determine the time.
 constexpr int unroll = 4;
 
 template <class Vector>

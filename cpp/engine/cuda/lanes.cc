@@ -7,7 +7,7 @@
 namespace jaxmg::cuda {
 
 Lanes::Lanes() {
-  int least = 0, greatest = 0;  // greater priorities are smaller numbers
+  int least = 0, greatest = 0;  // higher priorities are smaller numbers
   JAXMG_CHECK(cudaDeviceGetStreamPriorityRange(&least, &greatest));
   for (int i = 0; i < lane_count; ++i) {
     const auto lane = static_cast<std::size_t>(i);

@@ -1,5 +1,5 @@
-// The streams, handles and events of one rank on its GPU. They are created once and used by one call at a time; work of
-// a call may still run when the next call enqueues its own.
+// Lanes of a rank on its GPU: streams, handles and events. They are created once and used by one call at a time; work
+// of one call may still run when the next call enqueues its own.
 #pragma once
 
 #include <cublas_v2.h>

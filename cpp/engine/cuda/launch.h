@@ -23,7 +23,7 @@ struct KernelName {
   constexpr KernelName(const char (&name)[length]) { std::copy_n(name, length, text); }
 };
 
-// The kernel jaxmg_<name> of the embedded image, for every context of the process.
+// The kernel jaxmg_<name> of the embedded image, for each context of the process.
 CUkernel find_kernel(const std::string& name);
 
 constexpr const char* suffix_of(ScalarType type) {
@@ -43,18 +43,18 @@ CUkernel kernel() {
   return found;
 }
 
-// Thread blocks of a launch, and threads of a block.
+// Launch dimensions: thread blocks, and threads of a block.
 struct Grid {
   std::int64_t x;
   unsigned threads;
   std::int64_t y = 1;
 };
 
-// Enough thread blocks for `count` elements, and no more than fill a GPU.
+// Enough thread blocks for `count` elements, but no more than fill a GPU.
 inline Grid grid_for(std::int64_t count, unsigned threads) {
   return {std::clamp<std::int64_t>((count + threads - 1) / threads, 1, 1024), threads};
 }
-// A thread block for each of `count` columns, and no more than fill a GPU.
+// A thread block for each of `count` columns, but no more than fill a GPU.
 inline Grid grid_of_columns(std::int64_t count, unsigned threads) {
   return {std::clamp<std::int64_t>(count, 1, 1024), threads};
 }
@@ -68,7 +68,7 @@ void launch(CUkernel kernel, Grid grid, cudaStream_t stream, const Arguments&...
                                                pointers, nullptr));
 }
 
-// The same for a kernel whose thread blocks wait for each other and therefore must all run at once.
+// Cooperative launch of a kernel whose thread blocks wait for each other and therefore must all run at once.
 template <class... Arguments>
 void launch_cooperative(CUkernel kernel, Grid grid, std::int64_t shared_bytes, cudaStream_t stream,
                         const Arguments&... arguments) {

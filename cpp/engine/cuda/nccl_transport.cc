@@ -11,14 +11,14 @@
 namespace jaxmg::cuda {
 namespace {
 
-// What goes one way between this rank and one peer: blocks, cut into slices that each fit a packing buffer.
-// Both sides cut the same blocks in the same order, so slice k sent is slice k received.
+// Traffic in one direction between this rank and a peer: blocks, cut into slices that each fit a packing buffer. Both
+// sides cut the same blocks in the same order, therefore slice k sent is slice k received.
 class Traffic {
  public:
   explicit Traffic(std::int64_t slice_bytes) : slice_bytes_(slice_bytes) {}
 
   void add(Block block) {
-    // Columns longer than a buffer are cut into shorter ones, then blocks between columns.
+    // Cut columns longer than a buffer into shorter ones, then cut blocks between columns.
     for (std::int64_t row = 0; row < block.column_bytes; row += slice_bytes_) {
       Block rows = block;
       rows.from += row;
@@ -59,12 +59,12 @@ class Traffic {
   std::vector<std::vector<Block>> slices_;
 };
 
-// Checks what a call within a group returned: the group's end is where it has to be settled.
+// Checks the result of a call within a group; calls in progress are settled at the end of the group.
 void added(ncclResult_t result) {
   if (result != ncclInProgress) JAXMG_CHECK(result);
 }
 
-// Packs (or unpacks) the blocks of a slice one behind the other.
+// Appends the copies that pack (or unpack) the blocks of a slice contiguously.
 void pack(std::vector<Block>& copies, const std::vector<Block>& slice, std::byte* buffer, bool unpack) {
   for (Block block : slice) {
     std::byte* const packed = buffer;
@@ -82,12 +82,12 @@ void pack(std::vector<Block>& copies, const std::vector<Block>& slice, std::byte
 
 }  // namespace
 
-NcclTransport::NcclTransport(Attendance& attendance, int ranks, const ncclUniqueId& id,
+NcclTransport::NcclTransport(Participant& participant, int ranks, const ncclUniqueId& id,
                              std::chrono::milliseconds timeout)
-    : attendance_(&attendance), rank_(attendance.rank()), ranks_(ranks), timeout_(timeout) {
+    : participant_(&participant), rank_(participant.rank()), ranks_(ranks), timeout_(timeout) {
   JAXMG_CHECK(cudaStreamCreateWithFlags(&network_, cudaStreamNonBlocking));
   JAXMG_CHECK(cudaEventCreateWithFlags(&reached_, cudaEventDisableTiming));
-  // Without blocking, so that a rank of another process that never comes does not keep this one for ever.
+  // Non-blocking, because a rank of another process that never arrives must not block this rank indefinitely.
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = 0;
   try {
@@ -116,8 +116,8 @@ ncclResult_t NcclTransport::state() {
 
 void NcclTransport::check_in_use() {
   if (communicator_ != nullptr) return;
-  attendance_->check();
-  throw Error(ErrorCode::aborted, "the communicator has been given up");
+  participant_->check();
+  throw Error(ErrorCode::aborted, "the NCCL communicator was aborted after an error");
 }
 
 template <class Done>
@@ -125,16 +125,16 @@ void NcclTransport::wait_until(Done&& done) {
   const auto time_from_now = [&] { return std::chrono::steady_clock::now() + timeout_; };
   auto deadline = time_from_now();
   while (!done()) {
-    attendance_->check();
-    if (goes_on()) deadline = time_from_now();
+    participant_->check();
+    if (made_progress()) deadline = time_from_now();
     if (std::chrono::steady_clock::now() > deadline) {
-      const std::vector<int>& here = attendance_->members();
+      const std::vector<int>& here = participant_->members();
       std::vector<int> others;
       for (int r = 0; r < ranks_; ++r) {
         if (std::find(here.begin(), here.end(), r) == here.end()) others.push_back(r);
       }
       throw Error(ErrorCode::deadline_exceeded,
-                  "not all of the rank(s) " + list_of(others) + ", in other processes, went on within " +
+                  "not all of the rank(s) " + list_of(others) + ", in other processes, made progress within " +
                       std::to_string(timeout_.count()) +
                       " ms (the environment variable JAXMG_TIMEOUT_SECONDS sets this limit)");
     }
@@ -142,7 +142,7 @@ void NcclTransport::wait_until(Done&& done) {
   }
 }
 
-bool NcclTransport::goes_on() {
+bool NcclTransport::made_progress() {
   const std::size_t before = finished_;
   while (finished_ < exchanges_ && cudaEventQuery(arrived_[finished_]) == cudaSuccess) ++finished_;
   return finished_ > before;
@@ -161,9 +161,9 @@ void NcclTransport::release() noexcept {
 void NcclTransport::begin(const Call& call) {
   if (call.packing == nullptr && own_scratch_ == nullptr) JAXMG_CHECK(cudaMalloc(&own_scratch_, 2 * packed_bytes));
   scratch_ = call.packing != nullptr ? call.packing : own_scratch_;
-  attendance_ = &call.attendance;
+  participant_ = &call.participant;
   lockstep_ = call.first_of_its_kind;
-  exchanges_ = finished_ = 0;  // waits that were enqueued for these events stay as they are
+  exchanges_ = finished_ = 0;  // waits already enqueued for these events are unaffected
   timeout_ = call.timeout;
 }
 

@@ -1,5 +1,5 @@
-// Ranks in several processes, or on GPUs that do not see each other's memory: blocks travel packed, by NCCL's
-// send and receive. One communicator serves all lanes, in the order in which the algorithm makes its exchanges.
+// NCCL transport: ranks in several processes, or on GPUs without access to each other's memory, send and receive packed
+// blocks. One communicator serves all lanes, in the order of the algorithm's exchanges.
 #pragma once
 
 #include <nccl.h>
@@ -15,8 +15,8 @@ namespace jaxmg::cuda {
 
 class NcclTransport final : public Transport {
  public:
-  // Returns once all ranks have called it with the same id; throws if they have not when the time is up.
-  NcclTransport(Attendance& attendance, int ranks, const ncclUniqueId& id, std::chrono::milliseconds timeout);
+  // Returns once all ranks have called it with the same id; throws on time-out.
+  NcclTransport(Participant& participant, int ranks, const ncclUniqueId& id, std::chrono::milliseconds timeout);
   ~NcclTransport() override;
   NcclTransport(const NcclTransport&) = delete;
   NcclTransport& operator=(const NcclTransport&) = delete;
@@ -27,34 +27,33 @@ class NcclTransport final : public Transport {
   void abandon() noexcept override;
 
  private:
-  // Waits until a call of NCCL is no longer in progress, and checks it.
+  // Waits until a call of NCCL is no longer in progress, and checks its result.
   void settle(ncclResult_t result, const char* what);
-  // What NCCL has to say about what it does in the background.
+  // NCCL's asynchronous error state.
   ncclResult_t state();
-  // To be called under the lock, for as long as NCCL is used: throws if the communicator has been given up.
+  // Call under the lock, before each use of NCCL: throws if the communicator has been aborted.
   void check_in_use();
-  // Throws if another rank of this process fails, or when the time is up, which it is while no exchange comes to its
-  // end.
+  // Waits until done(). Throws if another rank of this process fails, or if no exchange finishes within the time-out.
   template <class Done>
   void wait_until(Done&& done);
-  // Whether exchanges of this call have come to their end since the last time.
-  bool goes_on();
+  // Whether exchanges of this call have finished since the last query.
+  bool made_progress();
   void release() noexcept;
 
-  Attendance* attendance_;
+  Participant* participant_;
   int rank_, ranks_;
   std::chrono::milliseconds timeout_;
   std::byte* scratch_ = nullptr;
-  // The host waits for each exchange: while NCCL's kernels wait for other ranks no kernel can be loaded here, and
-  // the others may be waiting likewise.
+  // The host waits for each exchange: while NCCL's kernels wait for other ranks, no kernel can be loaded on this GPU,
+  // and the other ranks may be blocked likewise.
   bool lockstep_ = false;
-  std::byte* own_scratch_ = nullptr;  // in a process whose GPUs do not reach each other, which no plan foresees
+  std::byte* own_scratch_ = nullptr;  // for a process whose GPUs do not reach each other, which plans do not cover
   cudaStream_t network_{};
   cudaEvent_t reached_{};
-  std::vector<cudaEvent_t> arrived_;  // at the end of each exchange of the call; more of an earlier one may follow
+  std::vector<cudaEvent_t> arrived_;  // at the end of each exchange of the call; unused events may follow
   std::size_t exchanges_ = 0;         // of the call
   std::size_t finished_ = 0;
-  std::mutex mutex_;  // of the communicator, which another thread may give up
+  std::mutex mutex_;  // guards the communicator, which another thread may abort
   ncclComm_t communicator_{};
 };
 

@@ -47,7 +47,7 @@ class CudaPanelQrOps {
   }
 
  private:
-  // How the rows of a panel are divided among thread blocks.
+  // Division of the rows of a panel among thread blocks.
   struct Shape {
     int device = 0;
     int rows;        // of a thread block
@@ -68,8 +68,8 @@ class CudaPanelQrOps {
       // The kernel's own arrays are three numbers a column.
       const std::int64_t budget = shared - 3 * qr_columns * scalar_bytes - 1024;
       const std::int64_t fitting = budget / (scalar_bytes * (q.n + 2)) / 32 * 32;
-      // Half of the multiprocessors, so that updates run concurrently. A block takes more rows than fit into shared
-      // memory only if all blocks must.
+      // Use half of the multiprocessors, and leave the other half to concurrent updates. A block takes more rows than
+      // fit into shared memory only if all blocks must.
       const auto rows_of = [&](std::int64_t count) { return (q.m + 32 * count - 1) / (32 * count) * 32; };
       const std::int64_t each =
           std::max(std::clamp<std::int64_t>(rows_of(most / 2), 64, std::max<std::int64_t>(64, fitting)), rows_of(most));

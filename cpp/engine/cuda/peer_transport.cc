@@ -10,7 +10,7 @@
 namespace jaxmg::cuda {
 namespace {
 
-// Writes to flags and waits for flags, put into a stream together.
+// Batch of writes to flags and waits for flags, enqueued in a stream together.
 class FlagOperations {
  public:
   void write(std::uint32_t* flag, std::uint32_t value) {
@@ -18,9 +18,9 @@ class FlagOperations {
     op.writeValue.operation = CU_STREAM_MEM_OP_WRITE_VALUE_32;
     op.writeValue.address = reinterpret_cast<CUdeviceptr>(flag);
     op.writeValue.value = value;
-    op.writeValue.flags = CU_STREAM_WRITE_VALUE_DEFAULT;  // what the stream did before is visible first
+    op.writeValue.flags = CU_STREAM_WRITE_VALUE_DEFAULT;  // earlier work of the stream becomes visible first
   }
-  // Until flag - value, as a signed number, is not negative.
+  // Waits until flag - value, as a signed number, is not negative.
   void wait(std::uint32_t* flag, std::uint32_t value) {
     CUstreamBatchMemOpParams& op = operations_.emplace_back();
     op.waitValue.operation = CU_STREAM_MEM_OP_WAIT_VALUE_32;
@@ -53,7 +53,7 @@ PeerFlags::~PeerFlags() { cudaFree(flags_); }
 
 void PeerTransport::begin(const Call& call) {
   buffers_ = call.buffers;
-  attendance_ = &call.attendance;
+  participant_ = &call.participant;
 }
 
 void PeerTransport::exchange(Lane lane, cudaStream_t stream, const std::vector<Block>& blocks) {
@@ -74,7 +74,7 @@ void PeerTransport::exchange(Lane lane, cudaStream_t stream, const std::vector<B
   }
   const auto flags = [&](int r) -> PeerFlags& { return *flags_[static_cast<std::size_t>(r)]; };
   const auto await_post = [&](int r, PeerFlags::Kind kind) {
-    attendance_->spin_until([&] { return flags(r).has_posted(lane, kind, number); }, r);
+    participant_->spin_until([&] { return flags(r).has_posted(lane, kind, number); }, r);
   };
 
   FlagOperations say_ready, await_ready, say_done, await_done;

@@ -1,12 +1,12 @@
-// Ranks of one process whose GPUs see each other's memory: sources write straight to where blocks go.
+// Peer transport: ranks of one process whose GPUs access each other's memory; sources write directly to the targets.
 //
-// Two flags in device memory order an exchange between each pair of ranks. The target's stream writes «ready»
-// to the source, the source's stream waits for it, copies, and writes «done» to the target, whose stream waits.
-// Flags count exchanges of a lane, so nothing is ever reset.
+// Two flags in device memory order an exchange between each pair of ranks. The target's stream writes «ready» to the
+// source, the source's stream waits for it, copies, and writes «done» to the target, whose stream waits. Flags count
+// the exchanges of a lane and are never reset.
 //
-// A stream is told to wait for a flag only after the other rank's host thread has enqueued its write. So all that
-// is enqueued can run to its end whatever the hosts do next: fail, or call a CUDA function that waits for the
-// device, as loading a kernel may.
+// A wait for a flag is enqueued only after the other rank's host thread has enqueued the write. Therefore all enqueued
+// work can finish even if a host fails next, or calls a CUDA function that waits for the device, as loading a kernel
+// may.
 #pragma once
 
 #include <array>
@@ -33,7 +33,7 @@ class PeerFlags {
   std::uint32_t* at(Lane lane, Kind kind, int peer) const {
     return flags_ + (static_cast<int>(lane) * 2 + kind) * ranks_ + peer;
   }
-  // Whether the writes of this rank for an exchange have been enqueued.
+  // Records that the writes of this rank for an exchange have been enqueued.
   void post(Lane lane, Kind kind, std::uint32_t number) { posted(lane, kind).store(number, std::memory_order_release); }
   bool has_posted(Lane lane, Kind kind, std::uint32_t number) const {
     return static_cast<std::int32_t>(posted(lane, kind).load(std::memory_order_acquire) - number) >= 0;
@@ -51,7 +51,7 @@ class PeerFlags {
 
 class PeerTransport final : public Transport {
  public:
-  // `flags` of all ranks.
+  // `flags` has an entry for each rank.
   PeerTransport(int rank, std::vector<PeerFlags*> flags) : rank_(rank), flags_(std::move(flags)) {}
 
   void begin(const Call& call) override;
@@ -63,7 +63,7 @@ class PeerTransport final : public Transport {
   int rank_;
   std::vector<PeerFlags*> flags_;
   std::vector<MemoryRegions> buffers_;
-  Attendance* attendance_ = nullptr;
+  Participant* participant_ = nullptr;
   std::array<std::uint32_t, lane_count> count_{};
 };
 

@@ -19,9 +19,9 @@ extern "C" __global__ void JAXMG_NAME(set_diagonal)(Real* a, long long stride, i
   if (i < n) a[i * stride] = 1;
 }
 
-// One block lowers *info to row + the order of the first failing minor, from potrf's own word in *failed and the
-// factor's diagonal, `stride` reals between its elements: not every potrf reports NaN or infinite pivots, but they show
-// there.
+// One block lowers *info to row + the order of the first failing minor. It reads potrf's own info from *failed, and the
+// factor's diagonal with `stride` reals between its elements. Not every potrf reports NaN or infinite pivots, but they
+// appear on the diagonal.
 extern "C" __global__ void JAXMG_NAME(check_factor)(const Real* diagonal, long long stride, int n, int row,
                                                     const int* failed, int* info) {
   __shared__ int first;
@@ -57,7 +57,7 @@ extern "C" __global__ void JAXMG_NAME(unit_lower)(Real* a, long long ld, int row
   }
 }
 
-// *norm becomes the largest of itself and the moduli. Numbers that are not negative are ordered as their bits are.
+// *norm = max(*norm, moduli of A). Nonnegative numbers are ordered like their bit patterns.
 extern "C" __global__ void JAXMG_NAME(largest)(const Real* a, long long ld, int rows, int columns, Real* norm) {
   Real most = 0;
   for (int j = blockIdx.x; j < columns; j += gridDim.x) {

@@ -2,7 +2,7 @@
 
 extern "C" __global__ void __launch_bounds__(512, 1) JAXMG_NAME(geqrt)(PanelQr q) { geqrt<Scalar>(q); }
 
-// The number of blocks on a multiprocessor is the most that registers allow without spilling.
+// The blocks on a multiprocessor are as many as registers allow without spilling.
 extern "C" __global__ void __launch_bounds__(chase_threads, sizeof(Scalar) == 16 ? 1 : 2)
     JAXMG_NAME(chase_32)(const __grid_constant__ Chase a) {
   chase<Scalar, 32>(a);
@@ -26,7 +26,7 @@ extern "C" __global__ void __launch_bounds__(256)
   real_tridiagonal<Scalar>(band, ld, n, d, e, phases);
 }
 
-// See BackTransformation::merge. A block row for each Q of order 4h.
+// See BackTransformation::merge. One grid row of blocks for each Q of order 4h.
 extern "C" __global__ void JAXMG_NAME(merge_corners)(const Scalar* parts, Scalar* q, Scalar* y, int h) {
   const long long square = static_cast<long long>(h) * h;
   const Scalar* const a = parts + blockIdx.x * 16 * square;

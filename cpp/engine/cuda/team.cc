@@ -12,15 +12,15 @@
 namespace jaxmg::cuda {
 namespace {
 
-bool nccl_is_asked_for() {
+bool nccl_is_requested() {
   const char* const transport = std::getenv("JAXMG_TRANSPORT");
-  const std::string asked = transport == nullptr ? "" : transport;
-  if (asked == "nccl") return true;
-  if (asked.empty() || asked == "auto") return false;
-  throw Error(ErrorCode::invalid_argument, "JAXMG_TRANSPORT must be 'auto' or 'nccl', not '" + asked + "'");
+  const std::string requested = transport == nullptr ? "" : transport;
+  if (requested == "nccl") return true;
+  if (requested.empty() || requested == "auto") return false;
+  throw Error(ErrorCode::invalid_argument, "JAXMG_TRANSPORT must be 'auto' or 'nccl', got '" + requested + "'");
 }
 
-// Enables access to the memory of the other devices; returns whether that is possible for all.
+// Enables access to the memory of the other devices; returns false if a device does not allow it.
 bool reach(int device, const std::vector<int>& devices) {
   for (const int other : devices) {
     if (other == device) continue;
@@ -29,7 +29,7 @@ bool reach(int device, const std::vector<int>& devices) {
     if (possible == 0) return false;
     const cudaError_t enabled = cudaDeviceEnablePeerAccess(other, 0);
     if (enabled == cudaErrorPeerAccessAlreadyEnabled) {
-      cudaGetLastError();  // XLA did it
+      cudaGetLastError();  // XLA has enabled it
     } else {
       JAXMG_CHECK(enabled);
     }
@@ -39,52 +39,52 @@ bool reach(int device, const std::vector<int>& devices) {
 
 }  // namespace
 
-void Seat::abandon() noexcept {
+void RankResources::abandon() noexcept {
   if (transport) transport->abandon();
   for (const auto& entry : residents) entry.second->abandon();
   if (lanes) lanes->drain();
 }
 
 Team::Team(const Roll& roll, bool one_process, bool peers)
-    : one_process_(one_process), peers_(peers), seats_(static_cast<std::size_t>(roll.ranks())) {
+    : one_process_(one_process), peers_(peers), resources_(static_cast<std::size_t>(roll.ranks())) {
   if (!one_process_) {
     static_assert(sizeof(nccl_id_) == sizeof(RollEntry::nccl_id));
     std::memcpy(&nccl_id_, roll.entry(0).nccl_id.data(), sizeof(nccl_id_));
   }
 }
 
-void Team::take_seat(Attendance& attendance, std::chrono::milliseconds timeout) {
-  const int rank = attendance.rank();
-  Seat& own = seat(rank);
-  if (own.transport) return;  // seats are taken by all ranks in the same call
+void Team::create_resources(Participant& participant, std::chrono::milliseconds timeout) {
+  const int rank = participant.rank();
+  RankResources& own = resources(rank);
+  if (own.transport) return;  // all ranks create their resources in the same call
   JAXMG_CHECK(cudaGetDevice(&own.device));
   own.lanes = std::make_unique<Lanes>();
   own.flags = std::make_unique<PeerFlags>(ranks());
-  attendance.barrier();
+  participant.barrier();
   bool peers = peers_;
   if (peers_) {
     std::vector<int> devices;
-    for (const Seat& s : seats_) devices.push_back(s.device);
+    for (const RankResources& s : resources_) devices.push_back(s.device);
     own.reaches_peers = reach(own.device, devices);
-    attendance.barrier();
-    peers = std::all_of(seats_.begin(), seats_.end(), [](const Seat& s) { return s.reaches_peers; });
+    participant.barrier();
+    peers = std::all_of(resources_.begin(), resources_.end(), [](const RankResources& s) { return s.reaches_peers; });
   }
   if (peers) {
     std::vector<PeerFlags*> flags;
-    for (const Seat& s : seats_) flags.push_back(s.flags.get());
+    for (const RankResources& s : resources_) flags.push_back(s.flags.get());
     own.transport = std::make_unique<PeerTransport>(rank, std::move(flags));
   } else {
     if (one_process_ && rank == 0) JAXMG_CHECK(ncclGetUniqueId(&nccl_id_));
-    attendance.barrier();
-    own.transport = std::make_unique<NcclTransport>(attendance, ranks(), nccl_id_, timeout);
+    participant.barrier();
+    own.transport = std::make_unique<NcclTransport>(participant, ranks(), nccl_id_, timeout);
   }
-  attendance.barrier();
+  participant.barrier();
 }
 
 std::shared_ptr<Team> Team::acquire(const Roll& roll) {
-  static auto* const idle = new IdleTeams<Team>;  // never destroyed: CUDA may be gone before statics are
+  static auto* const idle = new IdleTeams<Team>;  // never destroyed: CUDA may be unloaded before statics
   const bool one_process = roll.ranks_of(roll.entry(0).process).size() == static_cast<std::size_t>(roll.ranks());
-  const bool peers = one_process && !nccl_is_asked_for();
+  const bool peers = one_process && !nccl_is_requested();
   return idle->acquire(roll, peers ? 1 : 0, [&] { return std::make_unique<Team>(roll, one_process, peers); });
 }
 

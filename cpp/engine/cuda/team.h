@@ -1,4 +1,4 @@
-// What the ranks of a mesh keep between calls: streams and handles, and the means to reach each other.
+// Team: the resources that the ranks of a mesh keep between calls, namely streams, handles and transports.
 #pragma once
 
 #include <nccl.h>
@@ -15,8 +15,8 @@
 #include <typeinfo>
 #include <vector>
 
-#include "comm/gathering.h"
 #include "comm/idle_teams.h"
+#include "comm/rendezvous.h"
 #include "comm/roll.h"
 #include "engine/cuda/lanes.h"
 #include "engine/cuda/peer_transport.h"
@@ -30,43 +30,43 @@ struct Resident {
   Resident(const Resident&) = delete;
   Resident& operator=(const Resident&) = delete;
   virtual ~Resident() = default;
-  // After an error: kernels no longer wait for other ranks.
+  // Call after an error: kernels stop waiting for other ranks.
   virtual void abandon() noexcept = 0;
 };
 
-// One rank's place in a team.
-struct Seat {
+// The resources of one rank.
+struct RankResources {
   int device = -1;  // CUDA ordinal
   bool reaches_peers = false;
   std::unique_ptr<PeerFlags> flags;
   std::unique_ptr<Lanes> lanes;
   std::unique_ptr<Transport> transport;
-  std::map<std::type_index, std::unique_ptr<Resident>> residents;  // one of a type, made on first use
-  std::set<std::string> kinds;  // of calls made so far: what decides which kernels they launch
+  std::map<std::type_index, std::unique_ptr<Resident>> residents;  // one per type, made on first use
+  std::set<std::string> kinds;  // kinds of the calls so far: calls of one kind launch the same kernels
 
-  // After an error: nothing that was enqueued waits for other ranks, nor runs any more.
+  // Call after an error: enqueued work stops waiting for other ranks. On return all of it has finished.
   void abandon() noexcept;
 };
 
-// The ranks of one process on one mesh. A team serves one call at a time; a mesh has as many teams as it has
-// calls at once.
+// The ranks of one process on one mesh. A team serves one call at a time; a mesh has as many teams as simultaneous
+// calls.
 class Team {
  public:
   Team(const Roll& roll, bool one_process, bool peers);
 
-  Seat& seat(int rank) { return seats_[static_cast<std::size_t>(rank)]; }
-  int ranks() const { return static_cast<int>(seats_.size()); }
+  RankResources& resources(int rank) { return resources_[static_cast<std::size_t>(rank)]; }
+  int ranks() const { return static_cast<int>(resources_.size()); }
 
-  // Makes the seat of a rank on the current device; all ranks of the process call it together.
-  void take_seat(Attendance& attendance, std::chrono::milliseconds timeout);
+  // Creates the resources of a rank on the current device; all ranks of the process call it together.
+  void create_resources(Participant& participant, std::chrono::milliseconds timeout);
 
-  // After an error nothing is known about the order of what is in flight: the team is not used again.
+  // Call after an error, which leaves the order of work in flight undefined: the team is not reused.
   void retire() {
     if (!retired_.exchange(true) && !one_process_) count_retired_team();
   }
   bool retired() const { return retired_; }
 
-  // What is kept for the ranks of the process from call to call, made by the one that asks first.
+  // State shared by the ranks of the process and kept between calls; made on first use.
   template <class State>
   std::shared_ptr<State> keep() {
     std::lock_guard lock(mutex_);
@@ -75,17 +75,16 @@ class Team {
     return std::static_pointer_cast<State>(kept);
   }
 
-  // An idle team of the roll's devices, or a new one.
-  // With JAXMG_TRANSPORT=nccl in the environment the ranks of one process do not use each other's memory either:
-  // a way round peer access that is broken, and for tests.
+  // Returns an idle team of the roll's devices, or a new one. With JAXMG_TRANSPORT=nccl in the environment, ranks of
+  // one process use NCCL, too: a workaround for broken peer access, and for tests.
   static std::shared_ptr<Team> acquire(const Roll& roll);
 
  private:
   bool one_process_;
-  bool peers_;  // of one process, to write to each other's memory where they can
+  bool peers_;  // whether ranks of one process write to each other's memory where possible
   std::atomic<bool> retired_ = false;
   ncclUniqueId nccl_id_{};
-  std::vector<Seat> seats_;
+  std::vector<RankResources> resources_;
   std::mutex mutex_;
   std::map<std::type_index, std::shared_ptr<void>> kept_;
 };

@@ -9,18 +9,18 @@
 #include <vector>
 
 #include "comm/block.h"
-#include "comm/gathering.h"
+#include "comm/rendezvous.h"
 #include "engine/engine.h"
 
 namespace jaxmg::cuda {
 
 // Per-call context of a transport.
 struct Call {
-  Attendance& attendance;
+  Participant& participant;
   std::chrono::milliseconds timeout;
   std::vector<MemoryRegions> buffers;  // of all ranks; empty for ranks of other processes
-  std::byte* packing;                  // packed_bytes for each direction, or null where blocks are not packed
-  bool first_of_its_kind;              // kernels may have to be loaded, which may wait for all running work
+  std::byte* packing;                  // packed_bytes for each direction, or null if blocks are not packed
+  bool first_of_its_kind;              // kernels may still have to be loaded, which may wait for all running work
 };
 
 class Transport {
@@ -28,8 +28,8 @@ class Transport {
   virtual ~Transport() = default;
   virtual void begin(const Call& call) = 0;
   virtual void exchange(Lane lane, cudaStream_t stream, const std::vector<Block>& blocks) = 0;
-  // Makes sure that the work enqueued in `stream` so far terminates: called at the end of a call, and before the host
-  // waits within one. Waits on the host where only the host can notice that another rank is gone.
+  // Ensures that the work enqueued in `stream` so far terminates: called at the end of a call, and before the host
+  // waits within a call. Waits on the host where only the host can detect a lost rank.
   virtual void complete(cudaStream_t stream) = 0;
   // After an error: enqueued work stops waiting for work that other ranks have not enqueued. Any thread may call it.
   virtual void abandon() noexcept = 0;

@@ -34,7 +34,7 @@ extern "C" __global__ void __launch_bounds__(32)
     for (int t = 0; t + 1 < players; ++t) {
       bool turns = false;
       if (lane < players / 2) {
-        const Meeting m = meeting(players, t, lane);
+        const JacobiPair m = jacobi_pair(players, t, lane);
         Rotation<Real> r;
         if (m.q < n) r = jacobi_rotation(a[m.p][m.p], a[m.p][m.q], a[m.q][m.q], jacobi_negligible(largest));
         first[lane] = m.p;
@@ -61,7 +61,7 @@ extern "C" __global__ void __launch_bounds__(32)
         if (s < n) rotate(r, a[p][lane], a[s][lane]);
       }
       __syncwarp();
-      // Rounding errors here could prevent convergence.
+      // Set to zero, since rounding errors here could prevent convergence.
       if (turns) a[first[lane]][second[lane]] = a[second[lane]][first[lane]] = 0;
       __syncwarp();
     }
@@ -105,7 +105,7 @@ extern "C" __global__ void JAXMG_NAME(rotate_columns)(Halving merges, const __gr
   to[i + chains.target[end - 1] * ld_to] = running;
 }
 
-// The root, or the deflated eigenvalue, of the number of this warp.
+// Finds the root, or copies the deflated eigenvalue, with the number of this warp.
 __device__ inline void find_root(const MergeLevel<Real>& level, Index first, Index count, int* info) {
   const NumberOfWarp at(level.merges, first);
   if (at.i >= first + count) return;
@@ -172,8 +172,8 @@ extern "C" __global__ void JAXMG_NAME(secular_vectors)(const __grid_constant__ M
 constexpr int bisection_points = 4;
 constexpr int bisection_tile = 512;
 
-// Four threads for each eigenvalue count at four points, which divide its interval into fifths. The counts of a block
-// read the matrix together.
+// Four threads per eigenvalue count at four points, which divide its interval into fifths. All counts of a block read
+// the matrix together.
 extern "C" __global__ void __launch_bounds__(128)
     JAXMG_NAME(bisect)(Index n, const Real* d, const Real* squares, Real low, Real high, Index first, Index count,
                        Real* w, Index stride) {
@@ -198,7 +198,7 @@ extern "C" __global__ void __launch_bounds__(128)
         negative += pivot < 0;
       }
     }
-    // The eigenvalue lies between the first point with more smaller eigenvalues than its number, and the point before.
+    // The eigenvalue lies between the first point whose count exceeds its number, and the point before.
     const unsigned left = __ballot_sync(whole_warp, negative > first + at) >> (threadIdx.x % 32 - point);
     const unsigned own = left & ((1u << bisection_points) - 1);
     const int before = own == 0 ? bisection_points : __ffs(static_cast<int>(own)) - 1;

@@ -1,4 +1,4 @@
-// One rank's part in a call on GPUs: it meets the others, takes its seat in a team, and fails with them.
+// Runs one rank of a call on GPUs: rendezvous, resources of a team, engine, and failure on all ranks together.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -15,10 +15,10 @@
 #include <utility>
 #include <vector>
 
-#include "comm/gathering.h"
 #include "comm/membership.h"
 #include "comm/process_links.h"
-#include "comm/watch.h"
+#include "comm/rendezvous.h"
+#include "comm/watchdog.h"
 #include "core/arena.h"
 #include "engine/cuda/check.h"
 #include "engine/cuda/cuda_engine.h"
@@ -29,8 +29,8 @@
 
 namespace jaxmg::cuda {
 
-// The NCCL id a device offers to a new communicator. Making one is costly, and it is seldom used: a device
-// offers the same id until a communicator was made with it.
+// Cache of the NCCL ids that devices put on rolls. Creating an id is costly and it is seldom used: a device offers the
+// same id until a communicator is created with it.
 class OfferedIds {
  public:
   ncclUniqueId get(std::uint32_t device) {
@@ -53,67 +53,68 @@ class OfferedIds {
   std::map<std::uint32_t, ncclUniqueId> ids_;
 };
 
-// Runs body(engine, workspace) for one rank, among the ranks of its call.
+// Runs body(engine, workspace) for one rank of a call.
 template <class Body>
 void with_cuda_engine(const Membership& members, std::uint32_t device, cudaStream_t stream, const EngineNeeds& needs,
                       Body&& body) {
-  Attendance attendance(members.key, members.rank, members.local_ranks, needs.buffers, members.timeout);
-  std::optional<ProcessLinks> links;  // where ranks are in several processes
+  Participant participant(members.key, members.rank, members.local_ranks, needs.buffers, members.timeout);
+  std::optional<ProcessLinks> links;  // only if the call spans several processes
   if (members.spans()) {
-    links.emplace(Reception::instance(), attendance, members.roll, members.key, members.timeout);
+    links.emplace(Reception::instance(), participant, members.roll, members.key, members.timeout);
   }
   std::shared_ptr<Team> team;
-  Seat* seat = nullptr;
+  RankResources* resources = nullptr;
   const auto use_up_id = [&] {
     if (links && members.rank == 0) OfferedIds::instance().used(device);
   };
   try {
     std::atomic<Transport*> transport = nullptr;
-    std::optional<Watch> watch;
+    std::optional<Watchdog> watchdog;
     if (links) {
       links->connect();
-      // Where a stream waits for a process that has ended, this thread may be held up by CUDA: in a launch when the
-      // stream is full, or in loading a kernel.
-      watch.emplace(
+      // If a stream waits for a process that has ended, CUDA may block this thread: in a launch when the stream is
+      // full, or while loading a kernel.
+      watchdog.emplace(
           [&] {
-            attendance.check();
+            participant.check();
             links->check();
           },
           [&](const std::string& why) {
-            attendance.fail(why);
+            participant.fail(why);
             if (Transport* const in_use = transport) in_use->abandon();
           });
     }
-    team = attendance.shared<Team>([&] { return Team::acquire(members.roll); });
-    if (!team->seat(members.rank).transport) use_up_id();
-    team->take_seat(attendance, members.timeout);
-    seat = &team->seat(members.rank);
-    transport = seat->transport.get();
+    team = participant.shared<Team>([&] { return Team::acquire(members.roll); });
+    if (!team->resources(members.rank).transport) use_up_id();
+    team->create_resources(participant, members.timeout);
+    resources = &team->resources(members.rank);
+    transport = resources->transport.get();
     std::vector<MemoryRegions> all(static_cast<std::size_t>(members.roll.ranks()));
-    for (const int r : members.local_ranks) all[static_cast<std::size_t>(r)] = attendance.buffers(r);
-    // Kernels are loaded when they are first launched.
-    const bool first = seat->kinds.insert(needs.kind).second || needs.data_decides;
+    for (const int r : members.local_ranks) all[static_cast<std::size_t>(r)] = participant.buffers(r);
+    // Kernels are loaded at their first launch.
+    const bool first = resources->kinds.insert(needs.kind).second || needs.data_decides;
     Arena arena(needs.workspace.base, needs.workspace.bytes);
     const CudaScratch scratch(arena, needs.largest_potrf, needs.processes);
     CudaEngine engine(*team, members.rank, stream, scratch, needs.largest_potrf,
-                      {attendance, members.timeout, std::move(all), scratch.packed, first});
+                      {participant, members.timeout, std::move(all), scratch.packed, first});
     body(engine, arena.rest());
-    attendance.barrier();  // all ranks have enqueued all of their work, or all fail
+    participant.barrier();  // either all ranks have enqueued all of their work, or all fail
     engine.finish();
     if (links) {
-      watch->stop();
-      attendance.check();  // what came to its end may have done so because it was given up
-      links->barrier();    // nobody leaves while another one may ask whether it is still there
+      watchdog->stop();
+      participant.check();  // work may have finished only because it was abandoned
+      links->barrier();     // no rank leaves while another may still check its link
     }
   } catch (const std::exception& error) {
-    // The others must know before this rank waits for what it shares with them. Nothing of it may run any more
-    // when its buffers are given up.
-    const Error told = links ? tell_others(attendance, explained(*links, error)) : tell_others(attendance, error);
-    if (links) links->fail(told.what());
+    // Report the failure before this rank waits for work that it shares with other ranks. None of that work may still
+    // run when the buffers are released.
+    const Error reported =
+        links ? report_failure(participant, root_cause(*links, error)) : report_failure(participant, error);
+    if (links) links->fail(reported.what());
     use_up_id();
     if (team) team->retire();
-    if (seat != nullptr) seat->abandon();
-    throw told;
+    if (resources != nullptr) resources->abandon();
+    throw reported;
   }
 }
 

@@ -13,7 +13,7 @@
 
 namespace jaxmg {
 
-// BLAS's letter of an operation.
+// BLAS's trans argument for an operation.
 inline const char* letter(Op op) { return op == Op::none ? "N" : op == Op::transpose ? "T" : "C"; }
 
 template <class T>

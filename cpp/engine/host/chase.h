@@ -1,5 +1,5 @@
-// Band to tridiagonal on the host, by Householder reflectors one after the other (Lang, A parallel algorithm for
-// reducing symmetric banded matrices to tridiagonal form, SIAM J. Sci. Comput. 14, 1993).
+// Bulge chasing from band to tridiagonal form on the host, one Householder reflector at a time (Lang, A parallel
+// algorithm for reducing symmetric banded matrices to tridiagonal form, SIAM J. Sci. Comput. 14, 1993).
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,8 @@
 
 namespace jaxmg {
 
-// Products of complex numbers without C's detour for infinities: what is not finite becomes NaN or infinite anyway.
+// Product of complex numbers without C's special treatment of infinities: results that are not finite become NaN or
+// infinite in any case.
 template <class T>
 T product(T a, T b) {
   if constexpr (is_complex<T>) {
@@ -37,7 +38,7 @@ T conjugate_product(T a, T b) {
 // x^H y.
 template <class T>
 T dot(const T* x, const T* y, std::int64_t count) {
-  constexpr std::int64_t chains = 4;  // sums on their own: one would wait for each addition
+  constexpr std::int64_t chains = 4;  // independent sums: a single one would wait for each addition
   T sums[chains] = {};
   std::int64_t i = 0;
   for (; i + chains <= count; i += chains) {
@@ -58,7 +59,7 @@ void axpy(T alpha, const T* x, T* y, std::int64_t count) {
 //
 //   beta = -phase ||x||,    u = (x - beta e1) / sqrt(||x|| (||x|| + |x1|)).
 //
-// A power of two brings x near 1 first, so that no square overflows, and those that underflow do not count.
+// x is first scaled near 1 by a power of two: then no square overflows, and squares that underflow are negligible.
 template <class T>
 T reflector(const T* x, std::int64_t count, T* u) {
   using R = Real<T>;
@@ -109,7 +110,7 @@ class BandChase {
 
   void run() {
     for (std::int64_t s = 0; b_ > 1 && s < n_ - 2; ++s) {
-      // Rows `row` and following of column `column` are to vanish but for the first.
+      // Rows from `row` on of column `column` are annihilated, except the first.
       std::int64_t column = s;
       for (std::int64_t t = 0; s + 1 + t * b_ < n_; ++t) {
         const std::int64_t row = s + 1 + t * b_, size = std::min(b_, n_ - row);
@@ -176,7 +177,7 @@ class BandChase {
 };
 
 // Diagonal and off-diagonal of a Hermitian tridiagonal matrix T1 in band storage, and the phases P that make it real:
-// T1 = P T P^H with e >= 0, or e as it is and P = I where T1 is real.
+// T1 = P T P^H with e >= 0, or e unchanged and P = I if T1 is real.
 template <class T>
 void real_tridiagonal(MatrixView<T> band, std::int64_t n, Real<T>* d, Real<T>* e, T* phases) {
   for (std::int64_t j = 0; j < n; ++j) {
@@ -186,7 +187,7 @@ void real_tridiagonal(MatrixView<T> band, std::int64_t n, Real<T>* d, Real<T>* e
       if (j + 1 == n) continue;
       const T off = *band.at(1, j);
       e[j] = std::abs(off);
-      // Every phase is brought back to modulus one: errors do not add up.
+      // Renormalise every phase to modulus one, or errors would accumulate.
       T next = e[j] == 0 ? phases[j] : product(phases[j], off / e[j]);
       phases[j + 1] = next / std::abs(next);
     } else {
@@ -196,7 +197,7 @@ void real_tridiagonal(MatrixView<T> band, std::int64_t n, Real<T>* d, Real<T>* e
   }
 }
 
-// Q = D(g, t) of order 2b, its last row and column those of the identity.
+// Q = D(g, t) of order 2b; its last row and column equal the identity's.
 template <class T>
 void form_diamond(const Reflectors<T>& reflectors, std::int64_t g, std::int64_t t, MatrixView<T> q) {
   for (std::int64_t j = 0; j < q.columns; ++j) {
@@ -206,7 +207,7 @@ void form_diamond(const Reflectors<T>& reflectors, std::int64_t g, std::int64_t 
   if (g >= reflectors.grid().groups() || t >= reflectors.grid().steps(g)) return;
   const MatrixView<T> block = reflectors.block(g, t);
   for (std::int64_t k = block.columns - 1; k >= 0; --k) {
-    // Columns before k have not been touched by the reflectors after it, nor are they by this one.
+    // Reflectors k and later leave the columns before k unchanged.
     for (std::int64_t j = k; j < q.columns; ++j) {
       axpy(-dot(block.at(0, k), q.at(k, j), block.rows), block.at(0, k), q.at(k, j), block.rows);
     }

@@ -23,7 +23,7 @@ class HostCholeskyOps {
     Blas<T>::instance().potrf("L", &n, a.data, &lda, failed);
   }
 
-  // Not every LAPACK reports NaN or infinite pivots, but they show on the diagonal of the factor.
+  // Not every LAPACK reports NaN or infinite pivots, but they appear on the diagonal of the factor.
   template <class T>
   void check_factor(Lane, MatrixView<T> l, const std::int32_t* failed, std::int64_t row, std::int32_t* info) {
     std::int64_t first = *failed > 0 ? *failed : l.rows + 1;

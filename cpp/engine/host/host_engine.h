@@ -1,5 +1,5 @@
-// The CPU engine: LAPACK and BLAS, with one thread for each rank. Every call has finished when it returns, so lanes and
-// events are empty. It is the oracle of the CUDA engine's tests.
+// The CPU engine: LAPACK and BLAS, with one thread for each rank. Every operation has finished when it returns, and
+// therefore lanes and events do nothing. It is the reference of the CUDA engine's tests.
 //
 // Its operations are in blas_ops.h, cholesky_ops.h, lu_ops.h, panel_qr_ops.h, scaling_ops.h, band_ops.h and
 // tridiagonal_ops.h; exchanges and status are here.

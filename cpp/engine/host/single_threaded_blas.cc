@@ -11,7 +11,7 @@
 namespace jaxmg {
 namespace {
 
-// What OpenBLAS exports to read and set how many threads a call may use.
+// OpenBLAS's functions that read and set the number of threads of a call.
 struct ThreadCount {
   int (*get)() = nullptr;
   void (*set)(int) = nullptr;
@@ -19,15 +19,16 @@ struct ThreadCount {
   explicit operator bool() const { return get != nullptr && set != nullptr; }
 };
 
-// With OpenMP the count is one of the calling thread, whose pool is its own: nothing to set for the process.
+// OpenBLAS built with OpenMP keeps the count per calling thread, which has its own pool: there is no process-wide count
+// to set.
 constexpr int openmp = 2;
 
-// The functions of the OpenBLAS that `routine` belongs to, or calls.
+// The thread-count functions of the OpenBLAS that contains or is called by `routine`.
 ThreadCount thread_count_of(void* routine) {
   Dl_info where{};
   if (routine == nullptr || dladdr(routine, &where) == 0) return {};
-  // Loaded already, and kept so by who gave us the routine. Symbols are looked for in its dependencies, too: SciPy's
-  // routines are wrappers in a library that needs its OpenBLAS. Another OpenBLAS of the process (NumPy's) is not seen.
+  // The library is already loaded, and stays loaded. Symbols are also searched in its dependencies: SciPy's routines
+  // are wrappers in a library that links its OpenBLAS. Another OpenBLAS of the process (NumPy's) is not found.
   void* const library = dlopen(where.dli_fname, RTLD_NOLOAD | RTLD_LAZY);
   if (library == nullptr) return {};
   ThreadCount found;
@@ -49,7 +50,7 @@ ThreadCount thread_count_of(void* routine) {
   return found;
 }
 
-// All guards of the process.
+// Reference count of all guards of the process.
 class Guards {
  public:
   static Guards& instance() {
@@ -81,7 +82,7 @@ class Guards {
 
   std::mutex mutex_;
   int guards_ = 0;
-  void* gemm_ = nullptr;  // whose functions are in count_
+  void* gemm_ = nullptr;  // the routine whose library count_ belongs to
   ThreadCount count_;
   int former_ = 0;
 };

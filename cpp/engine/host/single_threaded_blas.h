@@ -1,12 +1,13 @@
-// Ranks are threads already. OpenBLAS shares one pool of threads among all callers and lets one call into it at a
-// time: calls from several ranks wait for each other, spinning on the cores that the ranks need. Where variants of
-// gemm mix, releases of 2026 and before do not even keep them apart safely (OpenMathLib/OpenBLAS, issue 5836).
+// Guard that limits OpenBLAS to one thread per call, since ranks are threads already. OpenBLAS shares one pool of
+// threads among all callers and admits one call at a time: calls from several ranks wait for each other, spinning on
+// the cores that the ranks need. In releases up to 2026, concurrent calls of different gemm variants are not even safe
+// (OpenMathLib/OpenBLAS, issue 5836).
 #pragma once
 
 namespace jaxmg {
 
-// While any of these lives, calls of OpenBLAS use the thread they are made from; the last one to go restores the
-// former count. It belongs to the process, so other users of the same OpenBLAS have one thread meanwhile.
+// While any guard exists, calls of OpenBLAS run in the calling thread; the last guard restores the former count. The
+// count belongs to the process, therefore other users of the same OpenBLAS also have one thread meanwhile.
 //
 // Does nothing if the BLAS given to set_blas() is not an OpenBLAS with threads of its own.
 class SingleThreadedBlas {

@@ -1,4 +1,4 @@
-// The host engine's operations of symmetric tridiagonal eigenproblems, TridiagonalOps. One thread forms all sums.
+// The host engine's operations of symmetric tridiagonal eigenproblems, TridiagonalOps. A single thread forms all sums.
 #pragma once
 
 #include <algorithm>
@@ -145,8 +145,8 @@ class HostTridiagonalOps {
 
   template <class R>
   void bisect(Lane, std::int64_t n, const R* d, const R* squares, R low, R high, std::int64_t first, MatrixView<R> w) {
-    // Several eigenvalues at a time, since the divisions of one count depend on each other. Counts are of type R, so
-    // that the compiler vectorises them with the pivots.
+    // Process several eigenvalues at a time, since the divisions of one count depend on each other. Counts have type R,
+    // which lets the compiler vectorise them with the pivots.
     constexpr std::size_t width = 64;
     std::array<R, width> bottom, top, x, pivot, count, wanted;
     for (std::int64_t at = 0; at < w.columns; at += width) {
@@ -194,14 +194,14 @@ class HostTridiagonalOps {
       bool turned = false;
       for (int t = 0; t + 1 < players; ++t) {
         for (int k = 0; k < players / 2; ++k) {
-          const auto [p, q] = meeting(players, t, k);
+          const auto [p, q] = jacobi_pair(players, t, k);
           if (q >= n) continue;
           const Rotation<R> r = jacobi_rotation(*a.at(p, p), *a.at(p, q), *a.at(q, q), jacobi_negligible(largest));
           if (!r.turns) continue;
           turned = true;
           for (int i = 0; i < n; ++i) rotate(r, *a.at(i, p), *a.at(i, q));
           for (int i = 0; i < n; ++i) rotate(r, *a.at(p, i), *a.at(q, i));
-          *a.at(p, q) = *a.at(q, p) = 0;  // rounding errors here could prevent convergence
+          *a.at(p, q) = *a.at(q, p) = 0;  // since rounding errors here could prevent convergence
           for (int i = 0; i < n; ++i) rotate(r, *z.at(i, p), *z.at(i, q));
         }
       }

@@ -1,4 +1,4 @@
-// One rank's part in a call on CPUs: it meets the others, and fails with them.
+// Runs one rank of a call on CPUs: rendezvous, engine, and failure on all ranks together.
 #pragma once
 
 #include <exception>
@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "comm/gathering.h"
 #include "comm/membership.h"
 #include "comm/process_links.h"
+#include "comm/rendezvous.h"
 #include "core/arena.h"
 #include "core/error.h"
 #include "engine/host/host_engine.h"
@@ -17,32 +17,32 @@
 
 namespace jaxmg {
 
-// Runs body(engine, workspace) on the thread of one rank, among the ranks of its call.
+// Runs body(engine, workspace) on the thread of one rank of a call.
 template <class Body>
 void with_host_engine(const Membership& members, const EngineNeeds& needs, Body&& body) {
-  Attendance attendance(members.key, members.rank, members.local_ranks, needs.buffers, members.timeout);
-  std::optional<ProcessLinks> links;  // where ranks are in several processes
+  Participant participant(members.key, members.rank, members.local_ranks, needs.buffers, members.timeout);
+  std::optional<ProcessLinks> links;  // only if the call spans several processes
   try {
     if (members.spans()) {
-      links.emplace(Reception::instance(), attendance, members.roll, members.key, members.timeout);
+      links.emplace(Reception::instance(), participant, members.roll, members.key, members.timeout);
       if (const std::vector<int> far = links->out_of_reach(); !far.empty()) {
         throw Error(ErrorCode::invalid_argument,
-                    "the CPU devices of a mesh have to be on one machine, and in one container; those of the rank(s) " +
-                        list_of(far) + " are not where this one is");
+                    "the CPU devices of a mesh must be on one machine and in one container, but rank " +
+                        std::to_string(members.rank) + " cannot reach rank(s) " + list_of(far));
       }
       links->connect();
     }
-    // Made once all ranks are here, so that waiting for one keeps no other user of BLAS from its threads.
+    // Made once all ranks have arrived: other users of BLAS keep their threads while this call waits for ranks.
     std::optional<SingleThreadedBlas> single_threaded;
     if (members.roll.ranks() > 1) single_threaded.emplace();
-    Communicator communicator = links ? Communicator(attendance, *links) : Communicator(attendance);
+    Communicator communicator = links ? Communicator(participant, *links) : Communicator(participant);
     HostEngine engine(communicator);
     body(engine, Arena(needs.workspace.base, needs.workspace.bytes));
-    communicator.barrier();  // a rank that fails fails all
+    communicator.barrier();  // a rank that fails here fails all ranks
   } catch (const std::exception& error) {
-    const Error told = tell_others(attendance, error);
-    if (links) links->fail(told.what());
-    throw told;
+    const Error reported = report_failure(participant, error);
+    if (links) links->fail(reported.what());
+    throw reported;
   }
 }
 

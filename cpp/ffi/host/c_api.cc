@@ -1,4 +1,4 @@
-// The functions that Python calls directly, through ctypes. The struct mirrors one in python/jaxmg/_native.py.
+// The functions that Python calls directly, through ctypes. The struct mirrors one in python/jaxmg/_native/plans.py.
 #include <cstdint>
 #include <span>
 #include <string>

@@ -1,4 +1,4 @@
-// One rank's part in a call of cuSOLVERMg: all ranks meet, and rank 0 makes the call for the GPUs of all of them.
+// A call of cuSOLVERMg: all ranks synchronise, and rank 0 makes the call for the GPUs of all ranks.
 #pragma once
 
 #include <cstddef>
@@ -15,10 +15,10 @@
 
 namespace jaxmg {
 
-// The library as ranks with engine E have it: `using Session = ...`, cuda::CusolverMgSession or what stands for it in
-// tests on the host. Of an engine it takes
-//   kept<Session>()           one for all ranks of the process
-//   devices()                 that they are on
+// The library as seen from engine E: `using Session = ...`, cuda::CusolverMgSession or its stand-in for tests on the
+// host. It requires of the engine
+//   kept<Session>()           one session for all ranks of the process
+//   devices()                 of all ranks
 //   on_behalf_of_all(work)    work() on rank 0, after all earlier work of all ranks and before any later work
 //   address_on(rank, address)
 template <class E>
@@ -29,13 +29,13 @@ class CusolverMgCall {
  public:
   using Session = typename CusolverMgOn<E>::Session;
 
-  // `a` is this rank's part of a matrix of this layout, which has to be block-cyclic; `workspace` is the library's.
+  // `a` is this rank's part of a matrix of this layout, which must be block-cyclic; `workspace` is for the library.
   CusolverMgCall(E& engine, const TileColumns& layout, MatrixView<T> a, Arena workspace)
       : engine_(engine), layout_(layout), a_(a), workspace_(workspace), session_(engine.template kept<Session>()) {}
 
   const Session& session() const { return *session_; }
 
-  // work(session, A, workspace) on rank 0, with the parts of all ranks. Returns LAPACK's info of its last routine.
+  // Runs work(session, A, workspace) on rank 0, with the parts of all ranks. Returns LAPACK's info of its last routine.
   template <class Work>
   std::int32_t run(Work&& work) {
     engine_.on_behalf_of_all([&] {
@@ -47,7 +47,7 @@ class CusolverMgCall {
     return session_->info();
   }
 
-  // Where each rank has what this one has at `own`.
+  // The symmetric addresses of `own` on all ranks.
   template <class Element>
   std::vector<Element*> parts(Element* own) const {
     std::vector<Element*> all;

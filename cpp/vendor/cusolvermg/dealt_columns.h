@@ -1,4 +1,4 @@
-// What a solver is told that one thread calls for all ranks of a process.
+// Arguments of solvers that one thread drives for all ranks of a process (cuSOLVERMg).
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace jaxmg {
 struct DealtColumns {
   ScalarType type;
   std::int64_t rows, columns, block;
-  std::vector<void*> parts;  // of each rank, the leading dimension being `rows`
+  std::vector<void*> parts;  // of each rank, with leading dimension `rows`
 };
 
 // Row interchanges of a factorisation as LAPACK has them, dealt like the columns that they belong to.

@@ -1,5 +1,5 @@
-// Ranks that are GPUs, each served by a thread of the test: the interface of ranks.h over the CUDA engine. They meet
-// as ranks of one process do in a call from JAX (ffi/cuda_handlers.cc).
+// Ranks on GPUs, each served by a thread of the test: the interface of ranks.h over the CUDA engine. They rendezvous
+// like ranks of one process in a call from JAX (engine/cuda/with_engine.h).
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "comm/gathering.h"
+#include "comm/rendezvous.h"
 #include "comm/roll.h"
 #include "device_memory.h"
 #include "engine/cuda/check.h"
@@ -27,7 +27,7 @@
 
 namespace jaxmg::testing {
 
-// How blocks travel between the GPUs.
+// Transport between the GPUs.
 enum class Via { peers, nccl };
 
 inline int device_count() {
@@ -35,9 +35,9 @@ inline int device_count() {
   return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
 }
 
-// With JAXMG_TEST_RANKS_PER_GPU=<count> in the environment so many ranks, 4 at most, share a GPU where they are peers:
-// what several GPUs do can then be tested on one, but for the links between them. Their streams must not share a
-// hardware queue, or one waits for another behind it: CUDA_DEVICE_MAX_CONNECTIONS=32 has to be set as well.
+// With JAXMG_TEST_RANKS_PER_GPU=<count> in the environment, up to 4 ranks that are peers share a GPU: algorithms over
+// several GPUs can be tested on one, except the links between GPUs. Their streams must not share a hardware queue,
+// where one would wait for another: set CUDA_DEVICE_MAX_CONNECTIONS=32, too.
 inline int ranks_per_gpu() {
   const char* const count = std::getenv("JAXMG_TEST_RANKS_PER_GPU");
   return count == nullptr ? 1 : std::clamp(std::atoi(count), 1, 4);
@@ -53,8 +53,7 @@ inline bool devices_see_each_other(int count) {
   return true;
 }
 
-// Says how many GPUs the tests of this program have found: tests of more ranks leave those out. Without any GPU all
-// tests are skipped.
+// Reports the number of GPUs found: tests omit larger numbers of ranks. Without any GPU all tests are skipped.
 class NeedsGpus : public ::testing::Environment {
  public:
   void SetUp() override {
@@ -67,7 +66,7 @@ class NeedsGpus : public ::testing::Environment {
 
 inline const auto* const needs_gpus = ::testing::AddGlobalTestEnvironment(new NeedsGpus);
 
-// A variable of the environment, as long as this lives.
+// Sets an environment variable for a scope.
 class ScopedVariable {
  public:
   ScopedVariable(std::string name, const std::string& value) : name_(std::move(name)) {
@@ -92,7 +91,7 @@ class CudaRanks {
     return ranks <= devices * ranks_per_gpu() && devices_see_each_other(std::min(ranks, devices));
   }
 
-  // The devices of so many ranks.
+  // Devices for a number of ranks, round-robin.
   static std::vector<int> spread(int ranks) {
     std::vector<int> devices = all_members(ranks);
     for (int& device : devices) device %= std::max(1, device_count());
@@ -104,8 +103,8 @@ class CudaRanks {
   explicit CudaRanks(int ranks) : CudaRanks(spread(ranks)) {}
 
   int size() const { return static_cast<int>(devices_.size()); }
-  // How long ranks wait for each other from now on.
-  void set_patience(std::chrono::milliseconds patience) { patience_ = patience; }
+  // Sets the time-out of later calls.
+  void set_timeout(std::chrono::milliseconds timeout) { timeout_ = timeout; }
 
   template <class T>
   OnDeviceRanks<T> matrix(std::int64_t rows, std::int64_t columns) {
@@ -119,7 +118,7 @@ class CudaRanks {
     }
   }
 
-  // Returns what each rank threw, if anything.
+  // Returns the exception of each rank, if any.
   template <class Body>
   std::vector<std::exception_ptr> try_run(Body&& body) {
     memory_.template matrix<std::byte>(scratch_bytes(), 1);
@@ -157,40 +156,40 @@ class CudaRanks {
     const MemoryRegions& own = memory_.regions(rank);
     std::string kind = typeid(Body).name();
     for (const MemoryRegion& region : own) kind += ' ' + std::to_string(region.bytes);
-    Attendance attendance(key, rank, all_members(size()), own, patience_);
+    Participant participant(key, rank, all_members(size()), own, timeout_);
     std::shared_ptr<cuda::Team> team;
-    cuda::Seat* seat = nullptr;
+    cuda::RankResources* resources = nullptr;
     try {
-      team = attendance.shared<cuda::Team>([&] {
-        // The other ranks wait here, so nobody reads the environment while it changes.
+      team = participant.shared<cuda::Team>([&] {
+        // The other ranks wait here, and therefore no thread reads the environment while it changes.
         std::optional<ScopedVariable> transport;
         if (via == Via::nccl) transport.emplace("JAXMG_TRANSPORT", "nccl");
         return cuda::Team::acquire(roll);
       });
-      team->take_seat(attendance, patience_);
-      seat = &team->seat(rank);
-      EXPECT_EQ(dynamic_cast<cuda::NcclTransport*>(seat->transport.get()) != nullptr, via == Via::nccl);
+      team->create_resources(participant, timeout_);
+      resources = &team->resources(rank);
+      EXPECT_EQ(dynamic_cast<cuda::NcclTransport*>(resources->transport.get()) != nullptr, via == Via::nccl);
       std::vector<MemoryRegions> all;
-      for (int r = 0; r < size(); ++r) all.push_back(attendance.buffers(r));
-      const bool first = seat->kinds.insert(kind).second;
+      for (int r = 0; r < size(); ++r) all.push_back(participant.buffers(r));
+      const bool first = resources->kinds.insert(kind).second;
       Arena arena(own.back().base, own.back().bytes);
       const CudaScratch scratch(arena, largest_potrf, 1);
       cuda::CudaEngine engine(*team, rank, stream, scratch, largest_potrf,
-                              {attendance, patience_, std::move(all), scratch.packed, first});
+                              {participant, timeout_, std::move(all), scratch.packed, first});
       body(engine);
-      attendance.barrier();
+      participant.barrier();
       engine.finish();
     } catch (const std::exception& error) {
-      attendance.fail("rank " + std::to_string(rank) + " failed: " + error.what());
+      participant.fail("rank " + std::to_string(rank) + " failed: " + error.what());
       if (team) team->retire();
-      if (seat != nullptr) seat->abandon();
+      if (resources != nullptr) resources->abandon();
       throw;
     }
   }
 
   std::vector<int> devices_;
   DeviceMemory memory_;
-  std::chrono::milliseconds patience_ = patience;
+  std::chrono::milliseconds timeout_ = test_timeout;
 };
 
 using PeerRanks = CudaRanks<Via::peers>;

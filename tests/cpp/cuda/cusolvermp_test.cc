@@ -1,5 +1,4 @@
-// Routines served by cuSOLVERMp, on every number of GPUs; skipped where the library, or an NCCL that it takes, is
-// missing.
+// Routines served by cuSOLVERMp, on every number of GPUs; skipped if the library or a compatible NCCL is missing.
 #include <iostream>
 
 #include "block_cyclic_checks.h"
@@ -15,7 +14,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Peers, BlockCyclicMoves, OnAllScalars<PeerRanks>)
 
 namespace {
 
-// NCCL gives each rank of a communicator a GPU of its own.
+// NCCL requires a separate GPU for each rank of a communicator.
 class CusolverMpRanks : public PeerRanks {
  public:
   using PeerRanks::PeerRanks;

@@ -1,4 +1,4 @@
-// Buffers of ranks that live in the memory of GPUs, as host_memory.h has them in the memory of the host.
+// Buffers of ranks in GPU memory, with the interface of host_memory.h.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -18,16 +18,16 @@
 
 namespace jaxmg::testing {
 
-// Device memory by device and exact size, so that compute-sanitizer sees what is beyond the end. What is given back
-// is kept for the next one that asks: to allocate takes longer than most tests.
+// Pool of device memory by device and exact size, which lets compute-sanitizer detect accesses beyond the end. Released
+// buffers are reused: allocation takes longer than most tests.
 class DevicePool {
  public:
   static DevicePool& instance() {
-    static auto* const pool = new DevicePool;  // never destroyed: CUDA may be gone before statics are
+    static auto* const pool = new DevicePool;  // never destroyed: CUDA may be unloaded before statics
     return *pool;
   }
 
-  // The device becomes the current one.
+  // Makes `device` current.
   std::byte* take(int device, std::int64_t bytes) {
     JAXMG_CHECK(cudaSetDevice(device));
     std::lock_guard lock(mutex_);
@@ -56,7 +56,7 @@ class DevicePool {
   std::map<std::pair<int, std::int64_t>, std::vector<std::byte*>> idle_;
 };
 
-// A stream that the work of one rank begins after and ends in, as XLA's.
+// Stream that plays the part of XLA's: the work of a rank begins after it and ends in it.
 class DeviceStream {
  public:
   explicit DeviceStream(int device) : device_(device) {

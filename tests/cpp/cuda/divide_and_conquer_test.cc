@@ -6,7 +6,7 @@ namespace jaxmg::testing {
 using Peers = ::testing::Types<On<PeerRanks, float>, On<PeerRanks, double>>;
 INSTANTIATE_TYPED_TEST_SUITE_P(Peers, DivideAndConquerTest, Peers);
 INSTANTIATE_TYPED_TEST_SUITE_P(Peers, Bisection, Peers);
-// NCCL does not look at what it carries: one scalar type is enough.
+// NCCL transports bytes: one scalar type is enough.
 using ThroughNccl = ::testing::Types<On<NcclRanks, double>>;
 INSTANTIATE_TYPED_TEST_SUITE_P(Nccl, DivideAndConquerTest, ThroughNccl);
 INSTANTIATE_TYPED_TEST_SUITE_P(Nccl, Bisection, ThroughNccl);

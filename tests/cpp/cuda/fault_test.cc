@@ -1,4 +1,4 @@
-// A rank that fails on a GPU: all ranks say so in time, and the next call works.
+// Failure of a rank on a GPU: all ranks report it in time, and the next call works.
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -20,16 +20,17 @@ template <class Ranks>
 class Faults : public ::testing::Test {
  protected:
   using T = double;
-  static constexpr std::chrono::milliseconds little_patience{2'000};
+  static constexpr std::chrono::milliseconds short_timeout{2'000};
 
-  // Solves a system; returns what each rank threw.
-  static std::vector<std::string> solve(const std::vector<int>& devices, std::chrono::milliseconds limit = patience) {
+  // Solves a system; returns the error message of each rank.
+  static std::vector<std::string> solve(const std::vector<int>& devices,
+                                        std::chrono::milliseconds limit = test_timeout) {
     const Shape shape{60, static_cast<int>(devices.size()), 4, 12, 3};
     const TileColumns layout = shape.layout();
     const auto a = positive_definite<T>(shape.n, 1);
     const auto b = random_matrix<T>(shape.n, 2, 2);
     Ranks there(devices);
-    there.set_patience(limit);
+    there.set_timeout(limit);
     auto shards = there.template matrix<T>(shape.n, layout.shard());
     auto x = there.template matrix<T>(shape.n, b.columns());
     auto status = there.template matrix<std::int32_t>(1, 1);
@@ -60,7 +61,7 @@ class Faults : public ::testing::Test {
 using AllRanks = ::testing::Types<PeerRanks, NcclRanks>;
 TYPED_TEST_SUITE(Faults, AllRanks);
 
-TYPED_TEST(Faults, OfOneRankAreToldByAllAndTheNextCallWorks) {
+TYPED_TEST(Faults, OfOneRankAreReportedByAllAndTheNextCallWorks) {
   JAXMG_NEEDS_RANKS(TypeParam, 2);
   for (const int ranks : {2, 4}) {
     if (!TypeParam::available(ranks)) continue;
@@ -72,22 +73,21 @@ TYPED_TEST(Faults, OfOneRankAreToldByAllAndTheNextCallWorks) {
       const auto began = std::chrono::steady_clock::now();
       {
         const ScopedVariable fault("JAXMG_INJECT_FAULT", std::to_string(rank) + ":" + std::to_string(exchange));
-        const auto messages = this->solve(devices, this->little_patience);
+        const auto messages = this->solve(devices, this->short_timeout);
         for (int r = 0; r < ranks; ++r) {
           const std::string& message = messages[static_cast<std::size_t>(r)];
-          EXPECT_NE(message, "") << "rank " << r << " does not know";
+          EXPECT_NE(message, "") << "rank " << r << " reports no failure";
           EXPECT_TRUE(r != rank || message.find("injected fault") != std::string::npos) << message;
         }
       }
-      EXPECT_LE(std::chrono::steady_clock::now() - began, 2 * this->little_patience);
+      EXPECT_LE(std::chrono::steady_clock::now() - began, 2 * this->short_timeout);
       EXPECT_EQ(this->solve(devices), none);
     }
   }
 }
 
-// Nobody within a process has to run into the time limit to learn of it, not even in a first call, which is kept in
-// step.
-TYPED_TEST(Faults, AreToldAtOnce) {
+// Ranks of one process report the failure before the time-out, even in a first call, which runs in lockstep.
+TYPED_TEST(Faults, AreReportedImmediately) {
   JAXMG_NEEDS_RANKS(TypeParam, 2);
   TypeParam there(TypeParam::available(4) ? 4 : 2);
   auto a = there.template matrix<double>(8, 8);
@@ -106,7 +106,7 @@ TYPED_TEST(Faults, AreToldAtOnce) {
     try {
       std::rethrow_exception(thrown[r]);
     } catch (const Error& error) {
-      // The others may hear it from NCCL first.
+      // Other ranks may receive an error of NCCL first.
       if (std::is_same_v<TypeParam, PeerRanks>) {
         EXPECT_STREQ(error.what(), r == 1 ? "injected fault" : "rank 1 failed: injected fault");
       }
@@ -114,7 +114,7 @@ TYPED_TEST(Faults, AreToldAtOnce) {
   }
 }
 
-TEST(Transport, AnUnknownOneIsRefused) {
+TEST(Transport, UnknownNameIsRejected) {
   const ScopedVariable transport("JAXMG_TRANSPORT", "pigeons");
   RollEntry entry;
   entry.process = process_nonce();

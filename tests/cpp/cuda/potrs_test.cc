@@ -4,7 +4,7 @@
 namespace jaxmg::testing {
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Peers, Potrs, OnAllScalars<PeerRanks>);
-// NCCL does not look at what it carries: one scalar type is enough.
+// NCCL transports bytes: one scalar type is enough.
 using ThroughNccl = ::testing::Types<On<NcclRanks, std::complex<double>>>;
 INSTANTIATE_TYPED_TEST_SUITE_P(Nccl, Potrs, ThroughNccl);
 

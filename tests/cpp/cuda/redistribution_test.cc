@@ -4,7 +4,7 @@
 namespace jaxmg::testing {
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Peers, Redistribute, OnAllScalars<PeerRanks>);
-// NCCL does not look at what it carries: one scalar type is enough.
+// NCCL transports bytes: one scalar type is enough.
 using ThroughNccl = ::testing::Types<On<NcclRanks, float>>;
 INSTANTIATE_TYPED_TEST_SUITE_P(Nccl, Redistribute, ThroughNccl);
 
@@ -16,8 +16,8 @@ class LargeRedistribute : public ::testing::Test {};
 using AllRanks = ::testing::Types<PeerRanks, NcclRanks>;
 TYPED_TEST_SUITE(LargeRedistribute, AllRanks);
 
-// Tiles of 13 MB, two at a time: more than goes through NCCL's packing buffers in one piece.
-TYPED_TEST(LargeRedistribute, ArrivesBitForBitAndGoesBack) {
+// Tiles of 13 MB, two at a time: more than NCCL's packing buffers hold.
+TYPED_TEST(LargeRedistribute, IsExactAndInvertible) {
   JAXMG_NEEDS_RANKS(TypeParam, 2);
   for (const int ranks : {2, 4}) {
     if (!TypeParam::available(ranks)) continue;

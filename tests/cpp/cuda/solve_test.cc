@@ -81,7 +81,7 @@ TYPED_TEST(Solve, AgreesWithTheHostEngine) {
   }
 }
 
-TYPED_TEST(Solve, WhateverTheOrderOfDevices) {
+TYPED_TEST(Solve, DoesNotDependOnTheOrderOfDevices) {
   using T = typename TypeParam::Scalar;
   JAXMG_NEEDS_RANKS(TypeParam::Ranks, 2);
   for (const int ranks : {2, 3, 4}) {
@@ -97,8 +97,8 @@ TYPED_TEST(Solve, WhateverTheOrderOfDevices) {
   }
 }
 
-// From the second call on nothing keeps ranks in step but the order of their streams. All calls give the same bits.
-TYPED_TEST(Solve, AgainAndAgain) {
+// From the second call on only the order of their streams synchronises the ranks. All calls give the same bits.
+TYPED_TEST(Solve, RepeatedCallsGiveTheSameBits) {
   using T = typename TypeParam::Scalar;
   JAXMG_NEEDS_RANKS(TypeParam::Ranks, 1);
   for (const int ranks : {1, 2, 3, 4}) {
@@ -123,7 +123,7 @@ TYPED_TEST(Solve, AgainAndAgain) {
   }
 }
 
-// Each call has a team of its own, so neither keeps the other from its streams and flags.
+// Each call has its own team, with separate streams and flags.
 TEST(SolveOfPeers, TwoCallsAtOnce) {
   using T = double;
   JAXMG_NEEDS_RANKS(PeerRanks, 2);
@@ -161,7 +161,7 @@ Matrix<T> toeplitz(std::int64_t n) {
   return a;
 }
 
-// With what the planner says, on every number of GPUs.
+// Solves with the planner's choices, on every number of GPUs.
 template <class T, class Ranks>
 void solve_as_planned(std::int64_t n, std::int64_t nrhs) {
   JAXMG_NEEDS_RANKS(Ranks, 1);
@@ -201,7 +201,7 @@ void solve_with_chunks() {
 TEST(ChunkedSolve, BetweenPeers) { solve_with_chunks<PeerRanks>(); }
 TEST(ChunkedSolve, ThroughNccl) { solve_with_chunks<NcclRanks>(); }
 
-// What is planned for cuSOLVER is no less than it asks for.
+// The planned workspace is at least what cuSOLVER requires.
 TEST(Scratch, HoldsCusolversWorkspace) {
   JAXMG_NEEDS_RANKS(PeerRanks, 1);
   JAXMG_CHECK(cudaSetDevice(0));

@@ -1,4 +1,4 @@
-// Questions to cuSOLVERMg about its workspace, before there is a call.
+// Workspace queries to cuSOLVERMg while planning, before a call runs.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -14,7 +14,7 @@
 
 namespace jaxmg::cuda {
 
-// Addresses on each device for questions about matrices: the library requires them, and does not follow them.
+// Placeholder addresses on each device for workspace queries: the library requires them, and does not dereference them.
 class Addresses {
  public:
   Addresses() { JAXMG_CHECK(cudaGetDevice(&current_)); }
@@ -39,10 +39,11 @@ class Addresses {
   std::vector<void*> parts_;
 };
 
-// The first devices of the process stand for any: needs depend on their number.
+// Sessions for workspace queries, by number of devices. The first devices of the process represent any others: the
+// workspace depends only on their number.
 class Sessions {
  public:
-  // ask(session, addresses), which returns bytes.
+  // Returns ask(session, addresses), a number of bytes.
   template <class Ask>
   std::int64_t ask(int devices, Ask&& ask) {
     std::lock_guard lock(mutex_);
@@ -55,7 +56,7 @@ class Sessions {
     return ask(session, memory.parts());
   }
   static Sessions& instance() {
-    static auto* const sessions = new Sessions;  // never destroyed: CUDA may be gone before statics are
+    static auto* const sessions = new Sessions;  // never destroyed: CUDA may be unloaded before statics
     return *sessions;
   }
 

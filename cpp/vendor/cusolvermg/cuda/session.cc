@@ -26,7 +26,7 @@ void find(void* library, const char* name, Function& function) {
 }
 
 CusolverMg load() {
-  // Found where Python has loaded it from, else where the system looks for libraries.
+  // The library that Python has loaded, or else one on the system's search path.
   void* const library = dlopen(library_name, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* const why = dlerror();
@@ -114,14 +114,14 @@ void CusolverMgSession::call(const char* routine, ScalarType type, VendorWorkspa
   JAXMG_CHECK(size(handle_, arguments..., &elements));
   if (!work.suffices(routine, elements * size_of(type))) return;
   const cusolverStatus_t status = function(handle_, arguments..., work.parts.data(), elements, &info_);
-  // A minor that is not positive is an internal error to the library, too.
+  // The library reports a minor that is not positive as an internal error, too.
   if (status != CUSOLVER_STATUS_INTERNAL_ERROR || info_ <= 0) check(status, routine);
   for (const int device : devices_) {
     JAXMG_CHECK(cudaSetDevice(device));
     JAXMG_CHECK(cudaDeviceSynchronize());
   }
   if (info_ < 0) {
-    throw Error(ErrorCode::internal, std::string(routine) + ": argument " + std::to_string(-info_) + " is wrong");
+    throw Error(ErrorCode::internal, std::string(routine) + ": argument " + std::to_string(-info_) + " is illegal");
   }
 }
 

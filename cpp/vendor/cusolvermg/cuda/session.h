@@ -1,10 +1,10 @@
-// NVIDIA's cuSOLVERMg, loaded when it is first asked for: one thread drives all GPUs of a matrix whose columns are
-// dealt in blocks. (cuSOLVER library documentation, "cuSolverMG API Reference"; deprecated since CUDA 13.0.)
+// Session of NVIDIA's cuSOLVERMg, which is loaded on first use: one thread drives all GPUs of a matrix whose columns
+// are dealt in blocks. (cuSOLVER library documentation, "cuSolverMG API Reference"; deprecated since CUDA 13.0.)
 #pragma once
 
 #include <cuda_runtime_api.h>
 #include <library_types.h>
-// The deprecation is for those who write new programs.
+// Silences the deprecation warning, which addresses new programs.
 #define DISABLE_CUSOLVERMG_DEPRECATED
 #include <cusolverMg.h>
 
@@ -41,18 +41,18 @@ namespace jaxmg::cuda {
   visit(syevd, Syevd)
 // clang-format on
 
-// The functions of the library; nothing links it.
+// The functions of the library, resolved at run time: nothing links it.
 struct CusolverMg {
 #define JAXMG_MEMBER(function, name) decltype(&cusolverMg##name) function;
   JAXMG_CUSOLVERMG(JAXMG_MEMBER)
 #undef JAXMG_MEMBER
-  // Throws Error, each time, where the library cannot be loaded.
+  // Throws Error on every call if the library cannot be loaded.
   static const CusolverMg& instance();
-  // That of the cuSOLVER it is part of: 10000 major + 100 minor + patch.
+  // Version of the cuSOLVER that contains it: 10000 major + 100 minor + patch.
   static int version();
 };
 
-// A handle and a grid for certain devices. One thread at a time may use it; its current device stays what it was.
+// A handle and a grid of devices. One thread at a time may use it; the thread's current device is preserved.
 class CusolverMgSession {
  public:
   CusolverMgSession() = default;
@@ -60,12 +60,12 @@ class CusolverMgSession {
   CusolverMgSession(const CusolverMgSession&) = delete;
   CusolverMgSession& operator=(const CusolverMgSession&) = delete;
 
-  // Comes before all else; does nothing when it is called again.
+  // Call first; later calls do nothing.
   void open(const std::vector<int>& devices);
 
-  // LAPACK's routines, of the lower triangle of a Hermitian matrix; they return when the devices are done, or only
-  // measure their workspace. Of syevd the eigenvectors take the place of A; getrs solves A X = B, not with the
-  // transpose.
+  // LAPACK's routines, on the lower triangle of a Hermitian matrix; they return when the devices are done. With a
+  // workspace that measures they only record the bytes that they need. syevd overwrites A with the eigenvectors; getrs
+  // solves A X = B, and has no transpose.
   void potrf(DealtColumns& a, VendorWorkspace& work);
   void potrs(DealtColumns& a, DealtColumns& b, VendorWorkspace& work);
   void potri(DealtColumns& a, VendorWorkspace& work);
@@ -73,13 +73,13 @@ class CusolverMgSession {
   void getrs(DealtColumns& a, DealtPivots& pivots, DealtColumns& b, VendorWorkspace& work);
   void syevd(DealtColumns& a, bool vectors, VendorWorkspace& work);
 
-  // LAPACK's info of the last one.
+  // LAPACK's info of the last routine.
   int info() const { return info_; }
-  // The eigenvalues of the last syevd, in ascending order, as real numbers of the type that goes with the matrix.
+  // The eigenvalues of the last syevd, in ascending order, in the real type of the matrix.
   const std::byte* eigenvalues() const { return eigenvalues_.data(); }
 
  private:
-  // Measures, or calls, a function of the library that is named `routine`; `size` has the same arguments.
+  // Measures the workspace of a function of the library, by `size`, which takes the same arguments; or calls it.
   template <class Size, class Function, class... Arguments>
   void call(const char* routine, ScalarType type, VendorWorkspace& work, Size size, Function function,
             Arguments... arguments);

@@ -10,7 +10,7 @@
 namespace jaxmg::cuda {
 namespace {
 
-// That of all releases so far, for CUDA 12 and 13 alike.
+// The soname of all releases so far, for CUDA 12 and 13 alike.
 constexpr const char* soname = "libcusolverMp.so.0";
 
 [[noreturn]] void unusable(const std::string& why) {
@@ -22,7 +22,8 @@ std::string text(int nccl_version) {
          std::to_string(nccl_version % 100);
 }
 
-// NCCL is in the process before, as XLA and this library link it. Too old a one would show as a missing symbol.
+// Checks the version of NCCL, which the process has loaded before, as XLA and this library link it. An older version
+// would otherwise show up as a missing symbol.
 void check_nccl() {
   int version = 0;
   JAXMG_CHECK(ncclGetVersion(&version));
@@ -30,7 +31,7 @@ void check_nccl() {
   const bool enough = dlsym(nccl != nullptr ? nccl : RTLD_DEFAULT, "ncclCommQueryProperties") != nullptr;
   if (nccl != nullptr) dlclose(nccl);
   if (!enough) {
-    unusable("it needs NCCL 2.29 or newer, and this process has loaded NCCL " + text(version) +
+    unusable("it requires NCCL 2.29 or newer, but this process has loaded NCCL " + text(version) +
              "; install a newer nvidia-nccl-cu" + std::to_string(CUDART_VERSION / 1000) + " (2.29.2 or newer)");
   }
 }
@@ -38,7 +39,7 @@ void check_nccl() {
 template <class Function>
 void find(void* library, const char* name, Function& function) {
   function = reinterpret_cast<Function>(dlsym(library, name));
-  if (function == nullptr) unusable(std::string(soname) + " has no " + name + "; version 0.9 or newer is needed");
+  if (function == nullptr) unusable(std::string(soname) + " has no " + name + "; it requires version 0.9 or newer");
 }
 
 CusolverMpLibrary load() {

@@ -1,5 +1,5 @@
-// The functions of cuSOLVERMp, found at run time: nothing links it. They are declared here, because most machines that
-// this library is built on have no header of it.
+// The functions of cuSOLVERMp, resolved at run time: nothing links it. They are declared here because most build
+// machines lack its header.
 #pragma once
 
 #include <cublas_v2.h>
@@ -29,7 +29,7 @@ struct CusolverMpLibrary {
                                          std::uint32_t first_column, std::int64_t ld);
   cusolverStatus_t (*destroy_description)(Description);
 
-  // Rows and columns are counted from 1. Sizes of workspace are in bytes, on the device and on the host.
+  // Row and column indices start at 1. Workspace sizes are in bytes, on the device and on the host.
   cusolverStatus_t (*potrf_size)(Handle, cublasFillMode_t, std::int64_t n, const void* a, std::int64_t ia,
                                  std::int64_t ja, Description, cudaDataType, std::size_t* device, std::size_t* host);
   cusolverStatus_t (*potrf)(Handle, cublasFillMode_t, std::int64_t n, void* a, std::int64_t ia, std::int64_t ja,
@@ -64,10 +64,11 @@ struct CusolverMpLibrary {
                             Description, cudaDataType, void* device, std::size_t device_bytes, void* host,
                             std::size_t host_bytes, int* info);
 
-  // Loads it on first use. Throws Error with the reason where it is not there, or not usable with this process' NCCL.
+  // Loads it on first use. Throws Error with the reason if it is missing, or incompatible with the NCCL of this
+  // process.
   static const CusolverMpLibrary& instance();
 
-  // As the library counts: 10000 major + 100 minor + patch. Makes a handle on the current device to ask.
+  // The library's version, 10000 major + 100 minor + patch. Creates a handle on the current device.
   int version() const;
 };
 

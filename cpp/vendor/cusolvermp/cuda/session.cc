@@ -44,7 +44,8 @@ CusolverMp::CusolverMp(int ranks, int rank, const ncclUniqueId& id, cudaStream_t
   int device = 0;
   JAXMG_CHECK(cudaGetDevice(&device));
   JAXMG_CHECK(cudaEventCreateWithFlags(&reached_, cudaEventDisableTiming));
-  // The transport's communicator does not block, so that its calls can be given up; the library's have to.
+  // The transport's communicator is non-blocking, because its calls must be abortable; the library requires a blocking
+  // one.
   JAXMG_CHECK(ncclCommInitRank(&communicator_, ranks_, id, rank_));
   try {
     JAXMG_CHECK(library_.create(&handle_, device, stream_));
@@ -56,7 +57,7 @@ CusolverMp::CusolverMp(int ranks, int rank, const ncclUniqueId& id, cudaStream_t
 
 CusolverMp& CusolverMp::of(CudaEngine& engine, std::uint32_t* id) {
   auto& own = engine.resident<CusolverMp>([&] {
-    CusolverMpLibrary::instance();  // where it is missing the others must not begin to wait
+    CusolverMpLibrary::instance();  // throws here if missing, before other ranks wait
     ncclUniqueId made{};
     std::array<std::uint32_t, id_words> words{};
     if (engine.rank() == 0) JAXMG_CHECK(ncclGetUniqueId(&made));
@@ -68,11 +69,11 @@ CusolverMp& CusolverMp::of(CudaEngine& engine, std::uint32_t* id) {
     std::memcpy(&made, words.data(), sizeof(made));
     return std::make_unique<CusolverMp>(engine.size(), engine.rank(), made, engine.stream(Lane::panel));
   });
-  own.begin(engine.attendance(), engine.timeout());
+  own.begin(engine.participant(), engine.timeout());
   return own;
 }
 
-// Grids and handle are left to the process: taking them down may wait for ranks that are gone.
+// Grids and handle stay allocated until the process ends: destroying them may wait for lost ranks.
 void CusolverMp::abandon() noexcept {
   if (communicator_ == nullptr) return;
   ncclCommAbort(communicator_);
@@ -106,7 +107,7 @@ void CusolverMp::wait() {
     const cudaError_t state = cudaEventQuery(reached_);
     if (state == cudaSuccess) return;
     if (state != cudaErrorNotReady) JAXMG_CHECK(state);
-    attendance_->check();
+    participant_->check();
     if (std::chrono::steady_clock::now() > deadline) {
       throw Error(ErrorCode::deadline_exceeded,
                   "cuSOLVERMp did not finish within " + std::to_string(timeout_.count()) +
@@ -121,7 +122,7 @@ std::int32_t CusolverMp::call(const char* routine, VendorWorkspace& workspace, S
                               Arguments... arguments) {
   std::size_t device_bytes = 0, host_bytes = 0;
   JAXMG_CHECK(size(handle_, arguments..., &device_bytes, &host_bytes));
-  // The library's workspace, and its info before it.
+  // Info, and the library's workspace behind it.
   const auto carve = [&](Arena arena) {
     auto* const info = arena.take<int>(1);
     auto* const device = arena.take<std::byte>(static_cast<std::int64_t>(device_bytes));
@@ -137,7 +138,7 @@ std::int32_t CusolverMp::call(const char* routine, VendorWorkspace& workspace, S
   int found = 0;
   JAXMG_CHECK(cudaMemcpyAsync(&found, info, sizeof(int), cudaMemcpyDeviceToHost, stream_));
   JAXMG_CHECK(cudaStreamSynchronize(stream_));
-  // A minor that is not positive is an internal error to the library, too.
+  // The library reports a minor that is not positive as an internal error, too.
   if (found <= 0) check(status, routine);
   if (found < 0) fail(routine, "argument " + std::to_string(-found) + " is illegal");
   return found;

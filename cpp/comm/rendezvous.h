@@ -1,0 +1,132 @@
+// Rendezvous of the ranks of one process for one call.
+//
+// Each rank of a process runs in its own thread. The ranks join under a key that all of them compute alike, learn each
+// other's buffers, and pass barriers together. If a rank fails or does not arrive before the time-out, the next step of
+// every rank throws: no rank hangs.
+#pragma once
+
+#include <chrono>
+#include <compare>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "comm/block.h"
+
+namespace jaxmg {
+
+struct CallKey {
+  std::uint64_t process = 0;   // of rank 0
+  std::uint64_t roll = 0;      // rank 0's number of the roll call
+  std::int64_t call_site = 0;  // hash of the call; equal calls may share a roll call
+
+  auto operator<=>(const CallKey&) const = default;
+};
+
+// A list of ranks for a message: "0, 2, 5".
+std::string list_of(const std::vector<int>& ranks);
+// Time-out message that names the missing `ranks` of a call of `size` ranks.
+std::string timeout_message(const std::vector<int>& ranks, int size, std::chrono::milliseconds timeout);
+
+// Number of incomplete rendezvous in this process: calls whose ranks are still arriving, and some calls that failed
+// before all ranks arrived.
+std::size_t open_rendezvous();
+
+class Rendezvous {
+ public:
+  Rendezvous(std::vector<int> members, std::chrono::milliseconds timeout, std::uint64_t repetition);
+
+  // Registers `rank` with its buffers; returns whether all members have joined.
+  bool join(int rank, MemoryRegions buffers);
+  bool has_joined(int rank);
+  // Whether the call has failed and every member that joined has left.
+  bool is_abandoned();
+
+ private:
+  friend class Participant;
+
+  struct Entry {
+    MemoryRegions buffers;
+    std::uint64_t steps = 0;
+    bool joined = false;
+    bool left = false;
+  };
+  Entry& entry(int rank);
+  void step(int rank, bool unlimited = false);
+  std::string late(const std::vector<int>& ranks) const;
+  void fail(const std::string& why) noexcept;
+  // Throws if a member has failed. If `late`, fails the call with a time-out that names rank `other`.
+  void check(bool late, int other);
+  void leave(int rank) noexcept;
+
+  bool all_left() const;
+
+  std::vector<int> members_;
+  std::chrono::milliseconds timeout_;
+  std::uint64_t repetition_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Entry> entries_;
+  std::string failure_;
+  std::shared_ptr<void> state_;
+};
+
+// One rank's participation in a rendezvous, from joining to leaving. Leaving waits for all members that joined, since
+// they may still be reading this rank's buffers.
+class Participant {
+ public:
+  // Returns once all of `members` (the ranks in this process) have joined. The n-th join of a rank under the
+  // same key meets the n-th join of the others.
+  Participant(const CallKey& key, int rank, const std::vector<int>& members, MemoryRegions buffers,
+              std::chrono::milliseconds timeout);
+  ~Participant() { rendezvous_->leave(rank_); }
+  Participant(const Participant&) = delete;
+  Participant& operator=(const Participant&) = delete;
+
+  int rank() const { return rank_; }
+  // Number of earlier uses of the key, the same for all members. It restarts at 0 after a thousand calls with other
+  // keys; simultaneous calls of one key have different numbers.
+  std::uint64_t repetition() const { return rendezvous_->repetition_; }
+  const std::vector<int>& members() const { return rendezvous_->members_; }
+  const MemoryRegions& buffers(int rank) const { return rendezvous_->entry(rank).buffers; }
+
+  // Returns once every member has passed as many barriers as this rank.
+  void barrier() { rendezvous_->step(rank_); }
+  // The same without a time-out, for waits while one member works on behalf of all.
+  void unlimited_barrier() { rendezvous_->step(rank_, true); }
+  // Spins until done() holds, which rank `other` is expected to bring about within microseconds; throws like a barrier.
+  template <class Done>
+  void spin_until(Done&& done, int other) {
+    const auto deadline = std::chrono::steady_clock::now() + rendezvous_->timeout_;
+    while (true) {
+      for (int i = 0; i < 1000; ++i) {
+        if (done()) return;
+      }
+      rendezvous_->check(std::chrono::steady_clock::now() > deadline, other);
+      std::this_thread::yield();
+    }
+  }
+  // Throws if a member has failed.
+  void check() { rendezvous_->check(false, rank_); }
+  // Makes the next barrier of every member throw.
+  void fail(const std::string& why) noexcept { rendezvous_->fail(why); }
+
+  // State that the members share until the call ends; the first member that asks makes it.
+  template <class State, class Make>
+  std::shared_ptr<State> shared(Make&& make) {
+    std::lock_guard lock(rendezvous_->mutex_);
+    if (!rendezvous_->state_) rendezvous_->state_ = make();
+    return std::static_pointer_cast<State>(rendezvous_->state_);
+  }
+
+ private:
+  std::shared_ptr<Rendezvous> rendezvous_;
+  int rank_;
+};
+
+}  // namespace jaxmg

@@ -1,0 +1,1 @@
+"""The functions of `jaxmg.linalg`, their options, and the factors as values."""

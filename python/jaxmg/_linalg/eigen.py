@@ -1,0 +1,387 @@
+"""Eigenvalues, eigenvectors and functions of Hermitian matrices."""
+
+import operator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmg._arguments import ArgumentError, as_arrays, positive_int, real_scalar
+from jaxmg._linalg.options import Options, prepared, takes, to_matrix
+from jaxmg._mesh import placement, programs
+from jaxmg._mesh.ranks import column_spec
+from jaxmg._mesh.tracing import is_traced
+from jaxmg._programs import row_blocks
+from jaxmg._programs.call import Call
+from jaxmg._programs.eigen import LOWER, UPPER, Part, between, values_between
+from jaxmg._rules import eigen as rules
+from jaxmg._rules import spectral
+
+__all__ = ["EighResult", "eigh", "eigvalsh", "pinvh", "sqrtm_h"]
+
+# Of conj(A), whose columns JAX's rows are, the native code reads the lower triangle; the other one
+# costs an exchange.
+_TRIANGLES = {None: UPPER, "L": LOWER, "U": UPPER}
+
+
+class EighResult(NamedTuple):
+    """Eigenvalues and eigenvectors, with the names that ``jnp.linalg.eigh`` gives them."""
+
+    eigenvalues: jax.Array
+    eigenvectors: jax.Array
+
+
+@takes("return_info", "tile", "backend", "donate", "workspace_limit")
+def eigh(
+    a, b=None, *, UPLO=None, subset_by_index=None, subset_by_value=None, size=None, options: Options
+):
+    """Eigenvalues and eigenvectors of a Hermitian matrix, ``a @ v = w * v`` or ``w * (b @ v)``.
+
+    Parameters
+    ----------
+    a : (N, N) array
+        Hermitian; float32, float64, complex64 or complex128. Sharded over rows, columns or both,
+        replicated, or on one device; mesh and sharding are read off the array.
+    b : (N, N) array, optional
+        Hermitian positive definite, with any sharding: for the generalised problem. The identity by
+        default. Dtypes are promoted as for `solve`.
+    UPLO : {"L", "U", None}
+        The triangle of `a` and of `b` that is read: "U" (and None) for the elements ``[i, j]`` with
+        ``j >= i``, "L" for those with ``j <= i``, which costs an exchange of these. Imaginary parts
+        on the diagonal are ignored. (By default,
+        ``jnp.linalg.eigh`` takes the mean of both, ``symmetrize_input``; for a Hermitian matrix
+        that is the same.)
+    subset_by_index : (int, int), optional
+        Numbers of the first and the last eigenvalue that are wanted, from 0 on in ascending order.
+        Only their eigenvectors are computed, which saves time.
+    subset_by_value : (float, float), optional
+        The eigenvalues above the first bound, up to and including the second, are wanted. The
+        bounds may be infinite, and they may be traced. They are taken in the dtype of the
+        eigenvalues. The result has `count` then.
+    size : int, optional
+        With `subset_by_value`, the number of eigenvalues and eigenvectors in the result, since
+        shapes have to be known before values; N by default. No more eigenvectors than that, and
+        than there are, are computed.
+    {options}
+
+    Returns
+    -------
+    eigenvalues : (k,) array
+        Real, ascending, the same on every device. k is N, or the size of the subset.
+    eigenvectors : (N, k) array
+        One in each column, ``V.conj().T @ V = I`` (``V.conj().T @ b @ V = I`` with `b`). Sharded
+        over columns, ``P(None, axis)``, if these divide evenly among the devices: each has whole
+        eigenvectors.
+    count : () int32 array
+        Only with `subset_by_value`: how many eigenvalues are in the interval. Beyond `count`, the
+        eigenvalues in the result are NaN, the eigenvectors 0. If `count` exceeds `size`, the
+        smallest of them are returned.
+    info : () int32 array
+        Only with ``return_info=True``: 0 if all is well. Otherwise everything is NaN (and `count`
+        0): -4 if `a` holds NaN or infinity where it is read, N + i if the leading minor of order i
+        of `b` is not positive definite, above 0 if an iteration did not converge.
+
+    The first two are an `EighResult` if they are all.
+
+    Raises
+    ------
+    ValueError
+        If a shape, an option, or the subset is wrong, `backend` cannot do this call, or `a` and `b`
+        each live on several devices, but not on the same.
+    TypeError
+        If a dtype is not supported, like those of half precision, or a bound is no real number.
+    RuntimeError
+        If the native library for the devices' platform, or that of `backend`, cannot be loaded.
+
+    Notes
+    -----
+    Without `tile`, one device solves problems that are too small to share.
+
+    Meshes inside ``jit`` are as for `solve`. ``vmap`` decomposes the matrices one after another,
+    each on all devices.
+
+    Derivatives to any order are those of ``jnp.linalg.eigh``: `a` and `b` are taken for Hermitian,
+    and so are their cotangents; of tangents, the Hermitian part is read. Derivatives of
+    eigenvectors are infinite (or NaN) where eigenvalues are equal. Those of a subset's eigenvectors
+    need all others, which are computed then.
+
+    The matrix is reduced to a band by Householder reflections in blocks, the band to tridiagonal
+    form by bulge chasing (Bischof, Lang and Sun, "A framework for symmetric band reduction", ACM
+    Trans. Math. Softw. 26, 2000), and that matrix is decomposed by divide and conquer (Gu and
+    Eisenstat, "A divide-and-conquer algorithm for the symmetric tridiagonal eigenproblem", SIAM J.
+    Matrix Anal. Appl. 16, 1995). With `b` = L L^H, this is done to L^-1 a L^-H.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> a = jnp.diag(jnp.array([3.0, 1.0, 2.0]))
+    >>> w, v = jaxmg.linalg.eigh(a)
+    >>> jnp.round(w, 3).tolist()
+    [1.0, 2.0, 3.0]
+    >>> w, v = jaxmg.linalg.eigh(a, subset_by_index=(1, 2))
+    >>> jnp.round(w, 3).tolist(), v.shape
+    ([2.0, 3.0], (3, 2))
+    """
+    matrices, uplo, call = _prepared(a, b, UPLO, options)
+    part, bounds, size = _subset(matrices[0], subset_by_index, subset_by_value, size)
+    static = dict(call=call, uplo=uplo, donate=options.donate)
+    static["spec"] = column_spec(size, call.ranks)
+    if bounds is None:
+        *result, aside = _eigh(*matrices, part=part, **static)
+    else:
+        bounds = _placed_bounds(bounds, matrices[0], call)
+        *result, aside = _eigh_between(matrices[0], bounds, *matrices[1:], size=size, **static)
+    result = (*result, aside.info) if options.return_info else result
+    return tuple(result) if len(result) > 2 else EighResult(*result)
+
+
+@takes("return_info", "tile", "backend", "donate", "workspace_limit")
+def eigvalsh(
+    a, b=None, *, UPLO=None, subset_by_index=None, subset_by_value=None, size=None, options: Options
+):
+    """Eigenvalues of a Hermitian matrix, without eigenvectors.
+
+    Parameters
+    ----------
+    a, b, UPLO, subset_by_index, subset_by_value, size
+        As for `eigh`.
+    {options}
+
+    Returns
+    -------
+    w : (k,) array
+        As the eigenvalues of `eigh`. All are computed, whatever the subset.
+    count : () int32 array
+        Only with `subset_by_value`; see `eigh`.
+    info : () int32 array
+        Only with ``return_info=True``; see `eigh`.
+
+    Raises
+    ------
+    ValueError, TypeError, RuntimeError
+        As `eigh` does.
+
+    Notes
+    -----
+    No eigenvectors are computed; but a derivative needs those of the eigenvalues returned (with
+    `subset_by_value`, all of them). It is finite where eigenvalues are equal.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> a = jnp.diag(jnp.array([3.0, 1.0, 2.0]))
+    >>> jnp.round(jaxmg.linalg.eigvalsh(a), 3).tolist()
+    [1.0, 2.0, 3.0]
+    >>> w, count = jaxmg.linalg.eigvalsh(a, subset_by_value=(1.5, 4.0))
+    >>> jnp.round(w, 3).tolist(), int(count)
+    ([2.0, 3.0, nan], 2)
+    """
+    matrices, uplo, call = _prepared(a, b, UPLO, options)
+    part, bounds, size = _subset(matrices[0], subset_by_index, subset_by_value, size)
+    static = dict(call=call, uplo=uplo, donate=options.donate)
+    if bounds is None:
+        *result, aside = _eigvals(*matrices, part=part, **static)
+    else:
+        bounds = _placed_bounds(bounds, matrices[0], call)
+        *result, aside = _eigvals_between(matrices[0], bounds, *matrices[1:], size=size, **static)
+    result = (*result, aside.info) if options.return_info else result
+    return tuple(result) if len(result) > 1 else result[0]
+
+
+@takes("return_info", "tile", "backend", "donate", "workspace_limit")
+def pinvh(a, *, rtol=None, UPLO=None, options: Options):
+    """Moore-Penrose pseudo-inverse of a Hermitian matrix, from its eigenvectors.
+
+    Parameters
+    ----------
+    a : (N, N) array
+        As for `eigh`.
+    rtol : real scalar, optional
+        Eigenvalues whose modulus is not above `rtol` times the largest one count as 0; N eps by
+        default (SciPy's). Its dtype does not count.
+    UPLO
+        As for `eigh`.
+    {options}
+
+    Returns
+    -------
+    x : (N, N) array
+        With the sharding of `a`. All NaN if `a` holds NaN or infinity where it is read.
+    info : () int32 array
+        Only with ``return_info=True``; see `eigh`.
+
+    Raises
+    ------
+    ValueError, TypeError, RuntimeError
+        As `eigh` does.
+
+    Notes
+    -----
+    Derivatives, to any order, are those among matrices of the same rank; they are finite where
+    eigenvalues are equal. Each costs products of N x N matrices, in which blocks of rows go from
+    device to device.
+
+    Other functions of a matrix, like inverses that are smooth in the eigenvalues, are made of
+    `eigh`: ``(v * f(w)) @ v.conj().T``.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> jnp.round(jaxmg.linalg.pinvh(jnp.diag(jnp.array([4.0, 0.0]))), 3).tolist()
+    [[0.25, 0.0], [0.0, 0.0]]
+    """
+    scalars = () if rtol is None else (("rtol", rtol),)
+    return to_matrix("syevd", _pinvh, a, options, *scalars, uplo=_triangle(UPLO))
+
+
+@takes("return_info", "tile", "backend", "donate", "workspace_limit")
+def sqrtm_h(a, *, UPLO=None, options: Options):
+    """Principal square root of a Hermitian positive semidefinite matrix, from its eigenvectors.
+
+    Parameters
+    ----------
+    a : (N, N) array
+        As for `eigh`.
+    UPLO
+        As for `eigh`.
+    {options}
+
+    Returns
+    -------
+    x : (N, N) array
+        Hermitian positive semidefinite, ``x @ x = a``, with the sharding of `a`. All NaN if an
+        eigenvalue is negative by more than rounding (N eps times the largest one), or `a` holds NaN
+        or infinity where it is read.
+    info : () int32 array
+        Only with ``return_info=True``; see `eigh`. It is 0 if there is a negative eigenvalue.
+
+    Raises
+    ------
+    ValueError, TypeError, RuntimeError
+        As `eigh` does.
+
+    Notes
+    -----
+    Derivatives, to any order, are the solutions of ``x @ dx + dx @ x = da``, in which eigenvalues
+    may be equal. Where `a` is singular, they are those among matrices of the same rank.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> jnp.round(jaxmg.linalg.sqrtm_h(jnp.diag(jnp.array([4.0, 9.0]))), 3).tolist()
+    [[2.0, 0.0], [0.0, 3.0]]
+    """
+    return to_matrix("syevd", _sqrtm, a, options, uplo=_triangle(UPLO))
+
+
+# --- programs ---------------------------------------------------------------------------------
+
+
+@programs.program("uplo", "part", "spec")
+def _eigh(*matrices, call: Call, uplo, part, spec):
+    matrices = _on_mesh(matrices, call)
+    w, v, aside = rules.eigh(call, uplo, part, True, matrices)
+    return w, row_blocks.columns_to_matrix(v, part.count, call=call, spec=spec), aside
+
+
+@programs.program("uplo", "size", "spec")
+def _eigh_between(a, bounds, *b, call: Call, uplo, size, spec):
+    matrices, bounds = _on_mesh((a, *b), call), _stacked(bounds, a)
+    w, v, count, aside = rules.eigh_between(call, uplo, size, matrices, bounds)
+    beyond = jnp.where(aside.info == 0, 0.0, jnp.nan)
+    v = row_blocks.columns_to_matrix(v, size, call=call, spec=spec, beyond=beyond)
+    return w, v, count, aside
+
+
+@programs.program("uplo", "part")
+def _eigvals(*matrices, call: Call, uplo, part):
+    return rules.eigvals(call, uplo, part, _on_mesh(matrices, call))
+
+
+@programs.program("uplo", "size")
+def _eigvals_between(a, bounds, *b, call: Call, uplo, size):
+    matrices, everything = _on_mesh((a, *b), call), Part(0, a.shape[1])
+    w, aside = rules.eigvals(call, uplo, everything, matrices)
+    first, count = between(w, _stacked(bounds, a))
+    return values_between(w, first, count, size), count, aside
+
+
+@programs.program("uplo", "spec")
+def _pinvh(a, *rtol, call: Call, uplo, spec):
+    real = np.finfo(a.dtype)
+    rtol = jnp.asarray(*rtol or (a.shape[1] * float(real.eps),), real.dtype)
+    a = programs.matrix_on_mesh(a, call.ranks)
+    m = rules.hermitian(call, uplo, a)
+    w, z, aside = spectral.decomposition(call, uplo, a)
+    x = spectral.pseudo_inverse(call, rtol, m, w, z)
+    return row_blocks.to_matrix(x, call=call, spec=spec), aside.info
+
+
+@programs.program("uplo", "spec")
+def _sqrtm(a, *, call: Call, uplo, spec):
+    a = programs.matrix_on_mesh(a, call.ranks)
+    m = rules.hermitian(call, uplo, a)
+    w, z, aside = spectral.decomposition(call, uplo, a)
+    x = spectral.square_root(call, m, w, z)
+    return row_blocks.to_matrix(x, call=call, spec=spec), aside.info
+
+
+def _stacked(bounds, a):
+    """Return two bounds as an array of the real dtype that goes with that of A."""
+    return jnp.stack([bound.astype(np.finfo(a.dtype).dtype) for bound in bounds])
+
+
+def _on_mesh(matrices, call: Call):
+    return tuple(programs.matrix_on_mesh(matrix, call.ranks) for matrix in matrices)
+
+
+# --- arguments --------------------------------------------------------------------------------
+
+
+def _prepared(a, b, UPLO, options: Options):
+    """Return the matrices, checked and placed, the triangle, and how to call routines on them."""
+    uplo = _triangle(UPLO)
+    if b is None:
+        a, call = prepared("syevd", a, options)
+        return placement.place_matrices(call.ranks, a=a), uplo, call
+    a, b = as_arrays(("a", a), ("b", b))
+    a, call = prepared("syevd", a, options, b)
+    if b.shape != a.shape:
+        raise ArgumentError(f"b must have the shape {a.shape} of a, got {b.shape}")
+    return placement.place_matrices(call.ranks, a=a, b=b), uplo, call
+
+
+def _triangle(UPLO) -> int:
+    if UPLO not in _TRIANGLES:
+        raise ValueError(f"UPLO must be one of {tuple(_TRIANGLES)}, got {UPLO!r}")
+    return _TRIANGLES[UPLO]
+
+
+def _placed_bounds(bounds, a, call: Call):
+    return tuple(placement.place_scalar(bound, call.ranks, a) for bound in bounds)
+
+
+def _subset(a, by_index, by_value, size):
+    """Return the part to compute or the bounds of an interval, and the size of the result."""
+    n = a.shape[1]
+    if by_index is not None and by_value is not None:
+        raise ValueError("subset_by_index and subset_by_value must not both be given")
+    if by_value is not None:
+        low, high = (
+            real_scalar(bound, "a bound of subset_by_value", a.dtype) for bound in by_value
+        )
+        if not is_traced(low, high) and not np.less(*jax.device_get((low, high))):
+            raise ValueError(f"subset_by_value must be (low, high) with low < high, got {by_value}")
+        size = n if size is None else positive_int(size, "size")
+        return None, (low, high), size
+    if size is not None:
+        raise ValueError("size is the number of eigenvalues for subset_by_value; there is none")
+    if by_index is None:
+        return Part(0, n), None, n
+    first, last = map(operator.index, by_index)
+    if not 0 <= first <= last < n:
+        raise ValueError(
+            f"subset_by_index must be (first, last) with 0 <= first <= last < {n}, got {by_index}"
+        )
+    return Part(first, last - first + 1), None, last - first + 1

@@ -1,0 +1,222 @@
+"""The Cholesky factor as a value: made once, used for many things, carried anywhere."""
+
+import functools
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmg._arguments import ArgumentError, as_array, as_arrays, check_right_hand_side
+from jaxmg._linalg.options import Options, make_call, takes
+from jaxmg._mesh import placement, programs
+from jaxmg._mesh.finding import ranks_of_blocks
+from jaxmg._mesh.ranks import Ranks, row_spec
+from jaxmg._mesh.specs import spec_on
+from jaxmg._native.ffi import BACKWARD, FORWARD
+from jaxmg._programs import row_blocks
+from jaxmg._programs.call import Call
+from jaxmg._programs.dealt import Dealt
+from jaxmg._rules import cholesky as rules
+
+__all__ = ["CholeskyFactor", "SlogdetResult"]
+
+
+class SlogdetResult(NamedTuple):
+    """Sign and logarithm of a determinant, with the names of ``jnp.linalg.slogdet``."""
+
+    sign: jax.Array
+    logabsdet: jax.Array
+
+
+# SciPy's trans: the sweep, and whether it is done between conjugations: L^T = conj(L^H).
+_TRANS = {
+    0: (FORWARD, False),
+    "N": (FORWARD, False),
+    1: (BACKWARD, True),
+    "T": (BACKWARD, True),
+    2: (BACKWARD, False),
+    "C": (BACKWARD, False),
+}
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("data", "info"),
+    meta_fields=("n", "tile", "axes", "ranks"),
+)
+@dataclass(frozen=True, eq=False)
+class CholeskyFactor:
+    """The factor L of a Hermitian positive definite A = L L^H; `jaxmg.linalg.cho_factor` makes it.
+
+    An immutable pytree: it may cross ``jit``, be carried through ``lax.scan``, donated, pickled and
+    saved. It holds no mesh: the mesh is that of `data` where the factor is used, which is to have
+    as many ranks along `axes` as the one it was made on. What is read from a file has to be put on
+    one first (`to_mesh`).
+
+    Attributes
+    ----------
+    data : (P * ceil(N / P), N) array
+        L as it was computed, in tile columns dealt to the P ranks; sharded over rows. Its elements
+        are in no order to rely on; `lower` has those of L. The tangent and the cotangent of a
+        factor are those of A, in rows. All NaN if A is not positive definite.
+    info : () int32 array
+        0, or the order of the first leading minor of A that is not positive definite.
+    n, tile : int
+        Order of A, width of the tile columns.
+    axes : tuple of str
+        The mesh axes over which rows are sharded; empty on one device outside any mesh.
+    ranks : int
+        P, the number of devices along `axes`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> factor = jaxmg.linalg.cho_factor(4.0 * jnp.eye(3))
+    >>> factor.solve(jnp.ones(3)).tolist()
+    [0.25, 0.25, 0.25]
+    """
+
+    data: jax.Array
+    info: jax.Array
+    n: int
+    tile: int
+    axes: tuple[str, ...]
+    ranks: int
+
+    @classmethod
+    def of(cls, dealt: Dealt, info, ranks: Ranks) -> "CholeskyFactor":
+        """Return what the programs have made on `ranks` as a value."""
+        return cls(dealt.data, info, dealt.data.shape[1], dealt.tile, ranks.axes, ranks.size)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.n, self.n
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.data.dtype)
+
+    def to_mesh(self, mesh):
+        """Return the factor with its contents on `mesh`: they may come from a file.
+
+        The mesh has to have as many devices along `axes` as the one the factor was made on.
+        """
+        data, info = placement.put_blocks(mesh, self.axes, self.ranks, self.data, self.info)
+        return replace(self, data=data, info=info)
+
+    @takes("backend", "workspace_limit")
+    def solve(self, b, *, _mesh=None, options: Options):
+        """Solve ``A @ x = b``; see `jaxmg.linalg.cho_solve`."""
+        return self._apply("cho_solve", _solve, b, options, _mesh)
+
+    @takes("backend", "workspace_limit")
+    def solve_triangular(self, b, *, trans=0, options: Options):
+        """Solve with L, L^T or L^H; see `jaxmg.linalg.solve_triangular`."""
+        if trans not in _TRANS:
+            raise ValueError(f"trans must be one of {tuple(_TRANS)}, got {trans!r}")
+        sweeps, conjugate = _TRANS[trans]
+        return self._apply(
+            "solve_triangular",
+            _solve_triangular,
+            b,
+            options,
+            sweeps=sweeps,
+            conjugate=conjugate,
+        )
+
+    @takes("backend", "donate", "workspace_limit")
+    def inv(self, *, options: Options):
+        """Return the inverse of A; see `jaxmg.linalg.inv`."""
+        return self._matrix("potri", _inverse, options)
+
+    @takes("backend", "donate", "workspace_limit")
+    def lower(self, *, options: Options):
+        """Return L; see `jaxmg.linalg.cholesky`."""
+        return self._matrix("cholesky", _lower, options)
+
+    @takes("backend", "workspace_limit")
+    def logdet(self, *, options: Options):
+        """Return the logarithm of the determinant of A; see `jaxmg.linalg.logdet`."""
+        data, call = self._prepared("cho_factor", options)
+        (data,) = placement.place_all(call.ranks, data)
+        return _logdet(Dealt(data, self.tile), call=call)
+
+    @takes("backend", "workspace_limit")
+    def slogdet(self, *, options: Options):
+        """Return (sign, logarithm) of the determinant of A; see `jaxmg.linalg.slogdet`."""
+        data, call = self._prepared("cho_factor", options)
+        (data,) = placement.place_all(call.ranks, data)
+        info = placement.place_scalar(self.info, call.ranks, data)
+        return SlogdetResult(*_slogdet(Dealt(data, self.tile), info, call=call))
+
+    def _apply(self, routine, program, b, options, mesh=None, **static):
+        data, b = as_arrays(("factor.data", self.data), ("b", b))
+        check_right_hand_side(self, b)
+        data, call = self._prepared(routine, options, mesh, data, b)
+        x_spec = spec_on(b, call.ranks.mesh)
+        data, placed = placement.place_all(call.ranks, data, b, gather=self.ranks == 1)
+        x = program(Dealt(data, self.tile), placed, call=call, x_spec=x_spec, **static)
+        return placement.keep_sharding(x, b)
+
+    def _matrix(self, routine, program, options):
+        data, call = self._prepared(routine, options)
+        spec = row_spec(self.n, call.ranks)
+        (data,) = placement.place_all(call.ranks, data)
+        return program(Dealt(data, self.tile), call=call, spec=spec, donate=options.donate)
+
+    def _prepared(self, routine, options, mesh=None, data=None, *b):
+        """Return the contents, and how to call a routine that reads them (and right-hand sides b).
+
+        `mesh` is where the contents are if they do not say so themselves; `data` is the contents
+        in the dtype of the call, by default their own.
+        """
+        data = as_array(self.data, "factor.data") if data is None else data
+        rows = self.ranks * -(-self.n // self.ranks)
+        if data.shape != (rows, self.n):
+            raise ArgumentError(
+                f"a factor of order {self.n} on {self.ranks} ranks has contents of shape "
+                f"{(rows, self.n)}, but factor.data has {data.shape} (use vmap for a batch)"
+            )
+        ranks = ranks_of_blocks(data, self.axes, self.ranks, *b, mesh=mesh)
+        count = math.prod(b[0].shape[1:]) if b else 1
+        return data, make_call(routine, data, ranks, options, count=count)
+
+
+# --- programs ---------------------------------------------------------------------------------
+
+
+@programs.program("x_spec")
+def _solve(factor: Dealt, b, *, call: Call, x_spec):
+    b = programs.on_mesh(b, call.ranks)
+    return rules.solve(call, x_spec, factor, b)
+
+
+@programs.program("x_spec", "sweeps", "conjugate")
+def _solve_triangular(factor: Dealt, b, *, call: Call, x_spec, sweeps, conjugate):
+    b = programs.on_mesh(b, call.ranks)
+    x = rules.solve_triangular(call, x_spec, sweeps, factor, b.conj() if conjugate else b)
+    return x.conj() if conjugate else x
+
+
+@programs.program("spec")
+def _inverse(factor: Dealt, *, call: Call, spec):
+    return row_blocks.to_matrix(rules.inverse(call, factor), call=call, spec=spec)
+
+
+@programs.program("spec")
+def _lower(factor: Dealt, *, call: Call, spec):
+    return row_blocks.to_matrix(rules.lower(call, factor), call=call, spec=spec)
+
+
+@programs.program()
+def _logdet(factor: Dealt, *, call: Call):
+    return rules.log_determinant(call, factor)
+
+
+@programs.program()
+def _slogdet(factor: Dealt, info, *, call: Call):
+    sign = jnp.where(info == 0, 1, jnp.nan).astype(factor.data.dtype)
+    return sign, rules.log_determinant(call, factor)

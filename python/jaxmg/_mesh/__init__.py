@@ -1,0 +1,1 @@
+"""Meshes: the ranks of a call, placement of arrays, programs over the ranks."""

@@ -1,0 +1,180 @@
+"""Programs over the ranks: compilation, Auto axes, and the one use of ``shard_map``.
+
+Explicit mesh axes are made Auto for the duration of a call (``auto_axes``), so that functions
+inside of it see one kind of mesh only.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+
+from jaxmg._mesh import varying
+from jaxmg._mesh.entering import entered
+from jaxmg._mesh.ranks import Ranks, row_spec
+from jaxmg._mesh.tracing import is_staged, is_traced
+
+try:
+    from jax.sharding import auto_axes
+except ImportError:  # JAX < 0.7
+    from jax.experimental.shard import auto_axes
+
+# XLA may shard rows that do not divide evenly over a part of a mesh axis, and JAX 0.9 fails on such
+# a result of a program. There, these results are replicated, and operands whose gradients they are.
+_UNEVEN_RESULTS_FAIL = jax.__version_info__[:2] == (0, 9)
+
+
+def program(*static: str) -> Callable:
+    """Return a decorator that makes ``f(*arrays, call=..., **static)`` a program of its own.
+
+    Inside the caller's ``jit`` it becomes part of that program. Elsewhere, below ``grad`` and
+    ``vmap`` too, it is compiled, once for each `call` (which has `ranks`) and each value of the
+    arguments named in `static`. With ``donate=True``, the first array is then given up to the
+    result. A pytree may stand for an array.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        names = ("call", *static)
+        compiled = jax.jit(function, static_argnames=names)
+        donating = jax.jit(function, static_argnames=names, donate_argnums=0)
+
+        @functools.wraps(function)
+        def run(*arrays, call, donate=False, **options):
+            chosen = donating if donate and not is_traced(*jax.tree.leaves(arrays)) else compiled
+            # Inside of the caller's shard_map, one operand may differ from device to device and
+            # another be the same on all; the rules below need not distinguish them.
+            arrays = varying.alike(*arrays)
+            with entered(call.ranks):
+                return (function if is_staged() else chosen)(*arrays, call=call, **options)
+
+        return run
+
+    return decorate
+
+
+def auto(function: Callable, ranks: Ranks, out_specs) -> Callable:
+    """Let `function` (global view) see Auto axes only; its results have `out_specs`.
+
+    A spec of None leaves the sharding of that result to XLA where it may choose. All results are
+    known to be on the mesh.
+    """
+    mesh = _tracing_mesh(ranks.mesh)
+    if mesh is None:
+        return function
+    if mesh.explicit_axes:
+        mesh = mesh.abstract_mesh if isinstance(mesh, Mesh) else mesh
+        shardings = jax.tree.map(
+            lambda spec: NamedSharding(mesh, PartitionSpec() if spec is None else spec),
+            out_specs,
+            is_leaf=_is_spec,
+        )
+        return auto_axes(function, out_sharding=shardings)
+
+    def constrained(*operands):
+        if _UNEVEN_RESULTS_FAIL:
+            operands = jax.tree.map(lambda x: _evenly(x, mesh), operands)
+        return jax.tree.map(
+            lambda spec, x: _constrained(x, mesh, spec),
+            out_specs,
+            function(*operands),
+            is_leaf=_is_spec,
+        )
+
+    return constrained
+
+
+def on_mesh(array, ranks: Ranks, spec: PartitionSpec | None = None):
+    """Return a traced array as one that is known to be on the ranks' mesh.
+
+    Its derivatives are, and JAX wants them to be of the same type.
+    """
+    if ranks.mesh is None or not jax.typeof(array).sharding.mesh.empty:
+        return array
+    array = auto(lambda x: x, ranks, spec)(array)
+    if jax.typeof(array).sharding.mesh.empty:  # JAX < 0.7: only what is computed with counts.
+        zero = over_ranks(lambda: jnp.zeros((), array.dtype), ranks, (), PartitionSpec())
+        array = array + zero()
+    return array
+
+
+def matrix_on_mesh(a, ranks: Ranks):
+    """Return a matrix as `on_mesh` does, in rows where these divide evenly."""
+    return on_mesh(a, ranks, row_spec(a.shape[0], ranks))
+
+
+def over_ranks(function: Callable, ranks: Ranks, in_specs, out_specs) -> Callable:
+    """Return `function`, which is written for one rank's blocks, for global arrays."""
+    if ranks.mesh is None:
+        return function
+
+    def run(*operands):  # The context's mesh is the one where this is called.
+        return jax.shard_map(
+            function,
+            mesh=_with_devices(_tracing_mesh(ranks.mesh)),
+            in_specs=in_specs,
+            out_specs=out_specs,
+            check_vma=False,
+        )(*operands)
+
+    return run
+
+
+def in_rows(array, ranks: Ranks):
+    """Say inside of `auto` that an array is in row blocks."""
+    mesh = _tracing_mesh(ranks.mesh)
+    return array if mesh is None else _constrained(array, mesh, ranks.rows)
+
+
+def pad_rows_to(array, rows: int):
+    """Append zero rows until there are `rows`; a NumPy array stays one."""
+    pad = jnp.pad if isinstance(array, jax.Array) else np.pad
+    missing = rows - array.shape[0]
+    return pad(array, ((0, missing), (0, 0))) if missing else array
+
+
+def _tracing_mesh(mesh):
+    """Return the context's version of `mesh`: the axis types may have changed on the way here."""
+    current = jax.sharding.get_abstract_mesh()
+    if mesh is None or current.empty or current.shape_tuple != mesh.shape_tuple:
+        return mesh
+    return current
+
+
+def _with_devices(mesh):
+    """Return a mesh over whose axes JAX can lower collectives.
+
+    For an abstract mesh, it looks for them on the concrete mesh that is set, even where
+    ``jax.sharding.use_abstract_mesh`` has put another one in its place. A program has one order of
+    devices, so that the concrete mesh has those of the abstract one.
+    """
+    if not isinstance(mesh, AbstractMesh) or not hasattr(jax.sharding, "get_mesh"):  # JAX < 0.8.
+        return mesh
+    try:
+        with jax.core.eval_context():  # JAX does not say which one is set while it traces.
+            given = jax.sharding.get_mesh()
+    except ValueError:  # Below vmap, JAX < 0.10 does not say it even there.
+        return mesh
+    if given.empty or given.shape_tuple == mesh.shape_tuple or given.size != mesh.size:
+        return mesh
+    devices = given.devices.reshape(mesh.axis_sizes)
+    return Mesh(devices, mesh.axis_names, axis_types=mesh.axis_types)
+
+
+def _constrained(x, mesh, spec: PartitionSpec | None):
+    if spec is None:
+        entry = None if _UNEVEN_RESULTS_FAIL else PartitionSpec.UNCONSTRAINED
+        spec = PartitionSpec(*(entry,) * x.ndim)
+    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+
+
+def _evenly(x, mesh):
+    """Return an array whose gradient XLA can divide evenly among the devices."""
+    uneven = jnp.ndim(x) > 0 and x.shape[0] % mesh.size
+    return _constrained(x, mesh, PartitionSpec()) if uneven else x
+
+
+def _is_spec(leaf) -> bool:
+    return leaf is None or isinstance(leaf, PartitionSpec)

@@ -1,0 +1,67 @@
+"""The ranks of a call: the devices along some axes of a mesh, and how they share matrices."""
+
+from dataclasses import dataclass
+
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
+
+from jaxmg._mesh.specs import axes_in, size_of, spec_on
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The devices of one call: rank r is the r-th device along `axes` of `mesh`.
+
+    `mesh` is None on a single device outside any mesh; `axes` are then empty. The devices along
+    the other axes of the mesh do the same work on copies.
+    """
+
+    mesh: Mesh | AbstractMesh | None
+    axes: tuple[str, ...]
+    platform: str
+    processes: int
+    hosts: int
+
+    @property
+    def size(self) -> int:
+        return size_of(self.mesh, self.axes)
+
+    @property
+    def rows(self) -> PartitionSpec:
+        """The spec of a matrix whose rows are dealt to the ranks in blocks."""
+        return PartitionSpec(self.axes or None, None)
+
+    @property
+    def columns(self) -> PartitionSpec:
+        """The spec of a matrix whose columns are dealt to the ranks in blocks."""
+        return PartitionSpec(None, self.axes or None)
+
+    def shard_rows(self, n: int) -> int:
+        """Rows of each rank's block of an n-row matrix (the last blocks end in padding)."""
+        return -(-n // self.size)
+
+    def padded_rows(self, n: int) -> int:
+        """Rows of all blocks together."""
+        return self.size * self.shard_rows(n)
+
+
+def row_spec(n: int, ranks: Ranks) -> PartitionSpec | None:
+    """Return the spec of an n-row matrix in rows, None where these do not divide evenly."""
+    return ranks.rows if ranks.mesh is not None and n % ranks.size == 0 else None
+
+
+def column_spec(n: int, ranks: Ranks) -> PartitionSpec | None:
+    """Return the spec of n columns dealt to the ranks, None where these do not divide evenly."""
+    spec = row_spec(n, ranks)
+    return None if spec is None else PartitionSpec(*reversed(spec))
+
+
+def block_spec(array, ranks: Ranks) -> PartitionSpec | None:
+    """Return the spec of a square matrix that the ranks have in blocks of rows and columns.
+
+    None where it is in another form or not known, or where its rows do not divide among all ranks.
+    """
+    spec = spec_on(array, ranks.mesh)
+    if spec is None or len(spec) != 2 or not all(axes_in(entry) for entry in spec):
+        return None
+    axes = tuple(axis for entry in spec for axis in axes_in(entry))
+    return spec if axes == ranks.axes and row_spec(array.shape[0], ranks) is not None else None

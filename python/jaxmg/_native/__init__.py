@@ -1,0 +1,1 @@
+"""The native libraries: loading, plans, FFI calls."""

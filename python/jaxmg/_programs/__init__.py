@@ -1,0 +1,1 @@
+"""Programs of the routines: global arrays in, global arrays out."""

@@ -1,0 +1,70 @@
+"""How a routine is called: everything except its arrays."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from jax.sharding import PartitionSpec
+
+from jaxmg._mesh.ranks import Ranks, block_spec
+from jaxmg._mesh.specs import parts
+from jaxmg._native import plans
+from jaxmg._planning import backends, memory
+from jaxmg._programs.dealt import Dealt
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The distribution of A over the ranks in `posv` and `syevd`: rows, or blocks."""
+
+    spec: PartitionSpec
+    grid_rows: int = 0  # Rows of the grid that the blocks of A^T are on; 0 for rows of A.
+
+    @classmethod
+    def rows(cls, ranks: Ranks) -> "Placement":
+        return cls(ranks.rows)
+
+    @classmethod
+    def blocks_of(cls, a, ranks: Ranks) -> "Placement":
+        """Return blocks of rows and columns if A is in such blocks, and otherwise rows."""
+        spec = block_spec(a, ranks)
+        # Columns of blocks of A are rows of the grid of A^T.
+        return cls.rows(ranks) if spec is None else cls(spec, parts(ranks.mesh, spec[1]))
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a routine is called: everything except its arrays."""
+
+    ranks: Ranks
+    placement: Placement
+    tile: int | None = None
+    workspace_limit: int | None = None
+    backend: str = "tiled"
+
+    def in_rows(self) -> "Call":
+        """Return this call for a matrix that is in row blocks."""
+        return dataclasses.replace(self, placement=Placement.rows(self.ranks))
+
+    def plan(self, routine: str, n: int, count: int, dtype, **arguments) -> plans.CallPlan:
+        """Plan one routine of this call; `arguments` are those of the routine alone."""
+        request = backends.Request.on(self.ranks, n, count, dtype)
+        backend = backends.of_step(self.backend, routine)
+
+        def plan_for(limit):
+            return backends.plan_step(
+                routine,
+                request,
+                tile=self.tile or 0,
+                workspace_limit=limit,
+                backend=backend,
+                ranks=self.ranks,
+                **arguments,
+            )
+
+        if self.workspace_limit:
+            return plan_for(self.workspace_limit)
+        return memory.fitted(plan_for, self.ranks.platform)
+
+    def reading(self, factor: Dealt) -> "Call":
+        """Return this call for a routine that reads a factor, with the factor's tile size."""
+        return dataclasses.replace(self, tile=factor.tile or None)

@@ -1,0 +1,26 @@
+"""Right-hand sides in the form of the native code: conjugated rows, perhaps dealt to the ranks."""
+
+from jax.sharding import PartitionSpec
+
+from jaxmg._mesh import programs
+from jaxmg._mesh.ranks import Ranks
+from jaxmg._native import plans
+
+REPLICATED = PartitionSpec(None, None)
+
+
+def as_rows(b):
+    b = b if b.ndim == 2 else b[:, None]
+    return b.conj().T
+
+
+def as_columns(x, ndim: int):
+    x = x.conj().T
+    return x if ndim == 2 else x[:, 0]
+
+
+def distributed(rhs, plan: plans.CallPlan, ranks: Ranks):
+    """Return the spec of the right-hand sides (rows) as the plan wants them, and them padded."""
+    if not plan.distributed_rhs:
+        return REPLICATED, rhs
+    return ranks.rows, programs.pad_rows_to(rhs, ranks.padded_rows(rhs.shape[0]))

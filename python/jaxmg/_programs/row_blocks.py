@@ -1,0 +1,260 @@
+"""Arithmetic on N x N matrices in row blocks, for the rules of differentiation.
+
+Row blocks are the P * ceil(N / P) rows of all ranks, of which those from N on are zero. No rank
+ever holds more than a few blocks: products send blocks around, transposes exchange pieces.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import PartitionSpec
+
+from jaxmg._mesh import programs
+from jaxmg._mesh.ranks import Ranks
+from jaxmg._programs.call import Call
+
+
+def from_matrix(a, *, call: Call):
+    """Return a (N, N) matrix of any sharding in row blocks."""
+    return programs.auto(lambda a: _padded(a, call.ranks), call.ranks, call.ranks.rows)(a)
+
+
+def from_triangle(a, *, upper: bool, call: Call):
+    """Return the Hermitian matrix with a triangle of a (N, N) matrix in row blocks.
+
+    As LAPACK does, this ignores imaginary parts on the diagonal.
+    """
+
+    def all_ranks(a):
+        part = _padded(a, call.ranks)
+        strict = jnp.triu(part, 1) if upper else jnp.tril(part, -1)
+        row, column = (lax.broadcasted_iota(jnp.int32, part.shape, axis) for axis in (0, 1))
+        diagonal = jnp.where(row == column, part.real, 0).astype(part.dtype)
+        return strict + diagonal + _adjoint(strict, call.ranks)
+
+    return programs.auto(all_ranks, call.ranks, call.ranks.rows)(a)
+
+
+def to_matrix(m, *, call: Call, spec=None):
+    """Return the (N, N) matrix with the sharding `spec`; None leaves it to XLA."""
+    return programs.auto(lambda m: m[: m.shape[1]], call.ranks, spec)(m)
+
+
+def as_placed(m, *, call: Call):
+    """Return M, of which nothing but the sharding matters, where the call has A."""
+    if not call.placement.grid_rows:
+        return m
+    return programs.auto(lambda m: m, call.ranks, call.placement.spec)(m)
+
+
+def times(m, x, *, call: Call, x_spec=None, adjoint=False):
+    """Return M x, or M^H x, for x (N,) or (N, k), with the sharding of x."""
+    n = m.shape[1]
+
+    def all_ranks(m, x):
+        m = programs.in_rows(m, call.ranks)
+        columns = x if x.ndim == 2 else x[:, None]
+        if adjoint:
+            result = _matmul(m.conj().T, _padded(columns, call.ranks))
+        else:
+            result = _matmul(m, columns)[:n]
+        return result if x.ndim == 2 else result[:, 0]
+
+    return programs.auto(all_ranks, call.ranks, x_spec)(m, x)
+
+
+def product(a, b, *, linear_in: int, call: Call):
+    """Return A B, of which operand `linear_in` (0 or 1) may be transposed.
+
+    Each rank needs its rows of A and all of B, a block after another: in step k the block of rank k
+    goes to all.
+    """
+    ranks, n = call.ranks, a.shape[1]
+    size, rows = ranks.size, ranks.shard_rows(n)
+    if size == 1:
+        return programs.auto(_matmul, ranks, ranks.rows)(a, b)
+
+    # Checkpointed, so that for a derivative the blocks are sent again: those of all steps together
+    # are the whole of B.
+    @jax.checkpoint
+    def term(columns, b, k):
+        mine = lax.axis_index(ranks.axes) == k
+        # The transpose of this chooses, in a loop, from a sum over the ranks: XLA for GPUs would
+        # move that sum out of the loop, past the choice, but for the barrier.
+        block = lax.optimization_barrier(jnp.where(mine, b, 0))
+        return _matmul(columns, lax.psum(block, ranks.axes))
+
+    def terms(a, b):
+        a = jnp.pad(a, ((0, 0), (0, size * rows - n)))
+        columns = a.reshape(a.shape[0], size, rows).swapaxes(0, 1)
+
+        def step(total, of_rank):
+            return total + term(of_rank[0], b, of_rank[1]), None
+
+        total = jnp.zeros((a.shape[0], b.shape[1]), b.dtype)
+        return lax.scan(step, total, (columns, jnp.arange(size, dtype=np.int32)))[0]
+
+    # Older JAX (0.6) transposes only loops that are derivatives. As the product is linear in an
+    # operand, it is its own derivative; at 0, what is not needed of that is known to be 0.
+    def one_rank(*operands):
+        def of_one(x):
+            return terms(*(x if i == linear_in else operands[i] for i in range(2)))
+
+        x = operands[linear_in]
+        return jax.jvp(of_one, (jnp.zeros_like(x),), (x,))[1]
+
+    run = programs.over_ranks(one_rank, ranks, (ranks.rows, ranks.rows), ranks.rows)
+    return programs.auto(run, ranks, ranks.rows)(a, b)
+
+
+def rows(m, first, count: int, *, call: Call, kept=None):
+    """Return `count` rows of M from number `first` on, dealt to the ranks anew.
+
+    Of them, only the first `kept` are not zero. Both numbers may be known only when this runs: so,
+    as in a product, the block of each rank goes to all, which take what they need.
+    """
+    ranks = call.ranks
+    share = ranks.shard_rows(count)
+    kept = count if kept is None else kept
+
+    def one_rank(m, first, kept):
+        rank = lax.axis_index(ranks.axes) if ranks.axes else 0
+        row = rank * share + jnp.arange(share, dtype=np.int32)
+        result = jnp.zeros((share, m.shape[1]), m.dtype)
+        for k in range(ranks.size):
+            block = lax.psum(jnp.where(rank == k, m, 0), ranks.axes) if ranks.size > 1 else m
+            place = first + row - k * m.shape[0]
+            found = (place >= 0) & (place < m.shape[0]) & (row < kept)
+            result = result + jnp.where(found[:, None], block[jnp.where(found, place, 0)], 0)
+        return result
+
+    everywhere = PartitionSpec()
+    run = programs.over_ranks(one_rank, ranks, (ranks.rows, everywhere, everywhere), ranks.rows)
+    return programs.auto(run, ranks, ranks.rows)(
+        m, *(jnp.asarray(x, np.int32) for x in (first, kept))
+    )
+
+
+def adjoint(m, rows: int | None = None, *, call: Call):
+    """Return M^H of a square M, or of one with that many rows."""
+    return _in_rows(lambda m: _adjoint(m, call.ranks, rows), call.ranks)(m)
+
+
+def hermitian_part(m, *, call: Call):
+    """Return (M + M^H) / 2."""
+    return _in_rows(lambda m: (m + _adjoint(m, call.ranks)) / 2, call.ranks)(m)
+
+
+def lower_half(m, *, call: Call):
+    """Return the lower triangle of M with half of its diagonal."""
+    return _in_rows(lambda m: (jnp.tril(m) + jnp.tril(m, -1)) / 2, call.ranks)(m)
+
+
+def inner_rows(x, y, *, call: Call):
+    """Return the real parts of the inner products of the rows of X with those of Y.
+
+    Those of rows that are padding are among them.
+    """
+
+    def all_ranks(x, y):
+        return jnp.sum(
+            (programs.in_rows(x, call.ranks).conj() * programs.in_rows(y, call.ranks)).real,
+            axis=1,
+        )
+
+    return programs.auto(all_ranks, call.ranks, PartitionSpec(None))(x, y)
+
+
+def scaled(m, scales, *, call: Call):
+    """Return diag(scales) M; rows that have no scale become zero."""
+
+    def all_ranks(m, scales):
+        scales = jnp.pad(scales, (0, m.shape[0] - scales.size))
+        return programs.in_rows(m, call.ranks) * scales[:, None].astype(m.dtype)
+
+    return programs.auto(all_ranks, call.ranks, call.ranks.rows)(m, scales)
+
+
+def weighted(m, weights, of_rows, of_columns, *, call: Call):
+    """Multiply the elements of M by ``weights(row, column, of_row, of_column)``.
+
+    `of_rows` and `of_columns` are vectors, of which each weight depends on one element; rows of
+    padding have the element 0.
+    """
+
+    def all_ranks(m, of_rows, of_columns):
+        row, column = (lax.broadcasted_iota(jnp.int32, m.shape, axis) for axis in (0, 1))
+        of_rows = jnp.pad(of_rows, (0, m.shape[0] - of_rows.size))
+        values = weights(row, column, of_rows[:, None], of_columns[None, :])
+        return programs.in_rows(m, call.ranks) * programs.in_rows(
+            values.astype(m.dtype), call.ranks
+        )
+
+    return programs.auto(all_ranks, call.ranks, call.ranks.rows)(m, of_rows, of_columns)
+
+
+def adjoint_columns(m, *, call: Call):
+    """Return the adjoint of M in blocks of columns: every rank keeps what it has."""
+    ranks = call.ranks
+    return programs.auto(lambda m: programs.in_rows(m, ranks).conj().T, ranks, ranks.columns)(m)
+
+
+def columns_to_matrix(m, columns: int, *, call: Call, spec=None, beyond=0):
+    """Return a matrix of `columns` columns, which M has in blocks, with the sharding `spec`.
+
+    What M has too many is dropped, what is missing becomes `beyond`.
+    """
+
+    def all_ranks(m, beyond):
+        m = m[:, :columns]
+        missing = columns - m.shape[1]
+        return lax.pad(m, beyond.astype(m.dtype), [(0, 0, 0), (0, missing, 0)]) if missing else m
+
+    return programs.auto(all_ranks, call.ranks, spec)(m, jnp.asarray(beyond))
+
+
+def inner(x, y, *, call: Call):
+    """Return the real part of sum(conj(X) * Y)."""
+
+    def all_ranks(x, y):
+        return jnp.sum((x.conj() * programs.in_rows(y, call.ranks)).real)
+
+    return programs.auto(all_ranks, call.ranks, PartitionSpec())(x, y)
+
+
+def diagonal(a, *, call: Call):
+    """Return the diagonal of a (N, N) matrix of any sharding."""
+    return programs.auto(jnp.diagonal, call.ranks, PartitionSpec())(a)
+
+
+def add_to_diagonal(a, shift, *, call: Call):
+    """Return the (N, N) matrix A + shift I in row blocks."""
+
+    def all_ranks(a, shift):
+        a = _padded(a, call.ranks)
+        row, column = (lax.broadcasted_iota(jnp.int32, a.shape, axis) for axis in (0, 1))
+        return jnp.where(row == column, a + shift.astype(a.dtype), a)
+
+    return programs.auto(all_ranks, call.ranks, call.ranks.rows)(a, shift)
+
+
+def _in_rows(function, ranks: Ranks):
+    """Return `function` of one matrix in row blocks, whose cotangent is in row blocks, too."""
+    return programs.auto(lambda m: function(programs.in_rows(m, ranks)), ranks, ranks.rows)
+
+
+def _padded(a, ranks: Ranks):
+    return programs.pad_rows_to(a, ranks.padded_rows(a.shape[0]))
+
+
+def _adjoint(m, ranks: Ranks, rows: int | None = None):
+    n = m.shape[1]
+    # As many columns as rows of the result, so that these divide among the ranks.
+    padded = jnp.pad(m, ((0, 0), (0, ranks.padded_rows(n) - n)))
+    return programs.in_rows(padded.conj().T, ranks)[:, : n if rows is None else rows]
+
+
+def _matmul(a, b):
+    # GPUs would round float32 operands to TF32.
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

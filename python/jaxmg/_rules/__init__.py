@@ -1,0 +1,1 @@
+"""Rules of differentiation, written in terms of the programs."""

@@ -1,0 +1,8 @@
+"""Supported dtypes, platforms and backends."""
+
+import numpy as np
+
+DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "complex64", "complex128"))
+PLATFORMS = ("cpu", "gpu")
+# Each with the vendor's libraries that its first use loads, by cuda-pathfinder's names for them.
+BACKENDS = {"tiled": (), "cusolvermg": ("cusolverMg",), "cusolvermp": ("cusolverMp",)}

@@ -1,0 +1,43 @@
+"""The functions of JAXMg 0.0.x and 1.4, with the arguments and results existing code relies on.
+
+`potrs`, `potri`, `syevd` and `cyclic_1d` have the results of 0.0.x. The ``*_shardmap_ctx``
+functions have two meanings: inside the caller's ``shard_map`` they work on local shards, as in
+0.0.x; elsewhere on global arrays, as in 1.4.
+
+New code should use `jaxmg.linalg`.
+"""
+
+from jaxmg.compat.cholesky import (
+    potri,
+    potri_shardmap_ctx,
+    potri_symmetrize,
+    potrs,
+    potrs_shardmap_ctx,
+)
+from jaxmg.compat.cyclic import cyclic_1d
+from jaxmg.compat.eigen import syevd, syevd_shardmap_ctx
+from jaxmg.compat.layout import (
+    calculate_padding,
+    get_cols_cyclic,
+    pad_rows,
+    plot_block_to_cyclic,
+    unpad_rows,
+    verify_cyclic,
+)
+
+__all__ = [
+    "calculate_padding",
+    "cyclic_1d",
+    "get_cols_cyclic",
+    "pad_rows",
+    "plot_block_to_cyclic",
+    "potri",
+    "potri_shardmap_ctx",
+    "potri_symmetrize",
+    "potrs",
+    "potrs_shardmap_ctx",
+    "syevd",
+    "syevd_shardmap_ctx",
+    "unpad_rows",
+    "verify_cyclic",
+]
