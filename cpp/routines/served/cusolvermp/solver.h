@@ -27,6 +27,8 @@ namespace jaxmg {
 //
 //   potrf(a, workspace)                  A = L L^H in the lower triangle; returns LAPACK's info, as far as known here
 //   potrs(a, b, workspace)               L L^H X = B in place of B
+//   getrf(a, pivots, workspace)          P A = L U; pivots: 64-bit, of the local rows, and room for a block more
+//   getrs(a, pivots, b, workspace)       A X = B in place of B
 //   syevd(a, w, z, vectors, workspace)   A = Z diag(w) Z^H, w on every rank; no Z unless vectors are wanted
 //
 // for BlockCyclicMatrix a, b, z in square tiles on one grid, and a VendorWorkspace. Only the solver can tell how much
