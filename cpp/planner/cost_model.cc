@@ -70,6 +70,11 @@ CostModel::CostModel(Platform platform, ScalarType type, std::int64_t ranks, con
   }
 }
 
+double CostModel::transposition(double n) const {
+  const double shard = elements(n * n / ranks_);
+  return 4 * shard / machine_.memory_bytes + shard / (several_hosts() ? network_bytes_ : link_bytes_);
+}
+
 // What an exchange takes beyond its bytes, and beyond what the chains of one host have in them.
 double ColumnsCost::exchange() const {
   return several_hosts() ? network_seconds_ + (ranks_ - per_host_) * message_seconds : 0;
@@ -191,6 +196,13 @@ double CusolverMgCost::potri(std::int64_t order) const {
   return n * 15e-6 + fma_ * 2 * n * n * n / 3 / ranks_ / (0.038 * machine_.flops);
 }
 
+// Not measured: potrf's rate for twice its products, and the price of a column that potri has, because every column has
+// a pivot to be found. A has to be transposed.
+double CusolverMgCost::gesv(std::int64_t order, std::int64_t nrhs) const {
+  const double n = static_cast<double>(order);
+  return transposition(n) + n * 15e-6 + 2 * (potrf(order) - n * 3e-6) + potrs(order, nrhs);
+}
+
 double CusolverMgCost::syevd(std::int64_t order) const {
   const double n = static_cast<double>(order);
   return n * 190e-6 + fma_ * 4 * n * n * n / 3 / ranks_ / (0.0105 * machine_.flops);
@@ -238,6 +250,13 @@ double GridCost::potrs(std::int64_t order, std::int64_t nrhs) const {
   const double work =
       std::max(2 * elements(n * n / ranks_) / machine_.memory_bytes, 2 * fma_ * n * n * columns / ranks_ / rate(depth));
   return work + 2 * n / depth * step;
+}
+
+// Not measured. Every column of a panel has its pivot searched for down a column of the grid, by a step of a chain;
+// right-hand sides are solved for one after another. A has to be transposed.
+double GridCost::gesv(std::int64_t order, std::int64_t nrhs) const {
+  const double n = static_cast<double>(order), search = n * machine_.step_seconds + n * along_column(elements(1));
+  return transposition(n) + search + 2 * potrf(order) + static_cast<double>(nrhs) * potrs(order, 1);
 }
 
 // In one stage: half of its work are products of the matrix with one vector, which read what is left of it.

@@ -52,6 +52,8 @@ class CostModel {
   double elements(double count) const { return count * size_; }  // in bytes
   double rate(double depth) const { return machine_.flops * depth / (depth + machine_.half_depth); }
   bool several_hosts() const { return ranks_ > per_host_; }
+  // From rows of A^T to A: transposed on each rank, and sent to others.
+  double transposition(double n) const;
 
   Machine machine_;
   double ranks_, per_host_;
@@ -91,6 +93,7 @@ class CusolverMgCost : public CostModel {
   double potrf(std::int64_t n) const;
   double potrs(std::int64_t n, std::int64_t nrhs) const;
   double potri(std::int64_t n) const;
+  double gesv(std::int64_t n, std::int64_t nrhs) const;
   double syevd(std::int64_t n) const;  // eigenvectors or not
 };
 
@@ -100,6 +103,7 @@ class GridCost : public CostModel {
 
   double potrf(std::int64_t n) const;
   double potrs(std::int64_t n, std::int64_t nrhs) const;
+  double gesv(std::int64_t n, std::int64_t nrhs) const;
   double syevd(std::int64_t n, std::int64_t vectors) const;
 
  private:

@@ -5,66 +5,48 @@
 // goes on behind it, and solves then divide by zero.
 #pragma once
 
-#include <cstdint>
-
-#include "algorithms/cholesky/factor_status.h"
 #include "algorithms/lu/getrf.h"
-#include "algorithms/moves/redistribute.h"
-#include "planner/block_columns.h"
-#include "planner/cost_model.h"
-#include "routines/signature.h"
+#include "routines/record.h"
 
 namespace jaxmg {
 
-struct Pivots {
+struct Pivots : OfIntegers {
   static constexpr auto name = "pivots";
-  template <class>
-  using Element = std::int32_t;
   static Shape shape(const auto& q, const auto&) { return {q.n}; }
 };
 
 namespace routines {
 
-// Deals A, and factors it.
-template <class T, class E>
-void deal_and_factor_lu(E& engine, const TileColumns& layout, MatrixView<T> a, MatrixView<std::int32_t> pivots,
-                        MatrixView<std::int32_t> info, GetrfWorkspace<T>& getrf, const StagedWorkspace& memory) {
-  begin_status(engine, memory);
-  redistribute(engine, layout, a, memory.shared(), false);
-  jaxmg::Getrf<T, E>(engine, layout, a, pivots.data, getrf, memory.info + engine.rank()).run();
-  conclude(engine, MatrixView<T>{}, info.data, memory);
-}
+// A stage.
+template <class T>
+struct FactorLu : GetrfWorkspace<T> {
+  FactorLu(Arena& arena, const SquareProblem& q, const BlockColumnPlan& plan)
+      : GetrfWorkspace<T>(arena, q.layout(plan.tile), lu_leaf(q, plan.tile), plan.slots) {}
+};
 
-struct Getrf {
+struct Getrf : OnBlockColumns<Getrf> {
   static constexpr auto name = "getrf";
   using Problem = SquareProblem;
   using Plan = BlockColumnPlan;
   using Buffers = Signature<InOut<Shard>, Out<Pivots>, Out<Info>>;
-
   template <class T>
-  struct Workspace {
-    StagedWorkspace memory;
-    GetrfWorkspace<T> getrf;
-
-    Workspace(Arena arena, const Problem& q, const Plan& plan)
-        : memory(arena, q.layout(plan.tile)),
-          getrf(memory.stage<GetrfWorkspace<T>>(q.layout(plan.tile), lu_leaf(q, plan.tile), plan.slots)) {
-      memory.deal<T>(q.layout(plan.tile));
-    }
-    std::int64_t bytes() const { return memory.bytes(); }
-  };
+  using Workspace = Staged<FactorLu<T>, Dealing<T>>;
 
   // A block column is one tile, whose rows lie on one rank.
   static std::int64_t preferred_depth(std::int64_t) { return 1; }
-  static Planned<Plan> plan(const Problem& q) { return plan_block_columns<Getrf>(q); }
-  static double seconds(const ColumnsCost& cost, const SquareProblem& q, const Plan& plan) {
+  static double seconds(const ColumnsCost& cost, const Problem& q, const Plan& plan) {
     return cost.deal(static_cast<double>(q.shard_bytes())) + cost.getrf(q.n, plan.tile);
   }
 
+  // Deals A, and factors it. The workspace may be another routine's.
   template <class T, class E>
-  static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
+  static void run(E& engine, const Problem& q, const Plan& plan, auto& w, MatrixView<T> a,
                   MatrixView<std::int32_t> pivots, MatrixView<std::int32_t> info) {
-    deal_and_factor_lu(engine, q.layout(plan.tile), a, pivots, info, w.getrf, w.memory);
+    const TileColumns layout = q.layout(plan.tile);
+    begin_status(engine, w);
+    redistribute(engine, layout, a, w.shared(), false);
+    jaxmg::Getrf<T, E>(engine, layout, a, pivots.data, w, w.info + engine.rank()).run();
+    conclude(engine, MatrixView<T>{}, info.data, w);
   }
 };
 

@@ -14,8 +14,10 @@
 #include "routines/serve.h"
 #include "routines/served/cusolvermg/cholesky.h"
 #include "routines/served/cusolvermg/eigen.h"
+#include "routines/served/cusolvermg/lu.h"
 #include "routines/served/cusolvermp/cholesky.h"
 #include "routines/served/cusolvermp/eigen.h"
+#include "routines/served/cusolvermp/lu.h"
 #include "routines/syevd.h"
 
 namespace jaxmg {

@@ -9,12 +9,14 @@
 #include <vector>
 
 #include "eigenproblems.h"
+#include "engine/lu_ops.h"
 #include "gtest/gtest.h"
 #include "hermitian.h"
 #include "matrices.h"
 #include "residuals.h"
 #include "routines/served/cusolvermg/cholesky.h"
 #include "routines/served/cusolvermg/eigen.h"
+#include "routines/served/cusolvermg/lu.h"
 #include "solves.h"
 #include "vendor/cusolvermg/dealt_columns.h"
 
@@ -52,10 +54,12 @@ class CusolverMgTest : public ::testing::Test {
     return call.bytes() + Parameter::Library::bytes(call);
   }
 
+  // A Hermitian system, or one with any A: R is Posv or Gesv.
+  template <class R = routines::Posv>
   static Solution<T> solve(const Matrix<T>& a, const Matrix<T>& b, const Shape& s, bool distributed) {
     Ranks ranks(s.ranks);
-    const Call<routines::Posv> call(s, b.columns(), distributed);
-    return testing::solve(ranks, in_blocks(a, s.layout()), b, call, bytes<routines::Posv>(call));
+    const Call<R> call(s, b.columns(), distributed);
+    return testing::solve(ranks, in_blocks(a, s.layout()), b, call, bytes<R>(call));
   }
   static OnShards<T> factor(const Matrix<T>& a, const Shape& s) {
     Ranks ranks(s.ranks);
@@ -105,6 +109,47 @@ TYPED_TEST_P(CusolverMgTest, SolvesSystems) {
         }
         EXPECT_LE(solve_error(a, distributed ? side_by_side(found.x, nrhs) : found.x[0], b), 3);
       }
+    }
+  }
+}
+
+// Ranks have columns of A^T.
+TYPED_TEST_P(CusolverMgTest, SolvesSystemsWithAnyMatrix) {
+  using T = typename TypeParam::Scalar;
+  if constexpr (!LuOps<typename TypeParam::Ranks::Engine, T>) {
+    GTEST_SKIP() << "the engine has no operations of LU";
+  } else {
+    for (const Shape& shape : mg_shapes<typename TypeParam::Ranks>()) {
+      const auto a = random_matrix<T>(shape.n, shape.n, 11);
+      for (const std::int64_t nrhs : {1, 5}) {
+        for (const bool distributed : {false, true}) {
+          SCOPED_TRACE(::testing::Message()
+                       << shape << ", " << nrhs << (distributed ? " shared" : " common") << " rhs");
+          const auto b = random_matrix<T>(shape.n, nrhs, 12);
+          const auto found = this->template solve<routines::Gesv>(transposed(a), b, shape, distributed);
+          for (const std::int32_t info : found.info) EXPECT_EQ(info, 0);
+          const auto x = distributed ? side_by_side(found.x, nrhs) : found.x[0];
+          EXPECT_LE(solve_error(a, x, b), 3);
+          if (distributed) continue;
+          for (const auto& other : found.x) EXPECT_EQ(other, x) << "ranks differ";
+        }
+      }
+    }
+  }
+}
+
+TYPED_TEST_P(CusolverMgTest, SingularMatricesMakeSolutionsNan) {
+  using T = typename TypeParam::Scalar;
+  if constexpr (!LuOps<typename TypeParam::Ranks::Engine, T>) {
+    GTEST_SKIP() << "the engine has no operations of LU";
+  } else {
+    for (const Shape& shape : mg_shapes<typename TypeParam::Ranks>()) {
+      SCOPED_TRACE(shape);
+      const std::int64_t zero = shape.n / 2;
+      const auto found = this->template solve<routines::Gesv>(transposed(singular_at<T>(shape.n, zero)),
+                                                              random_matrix<T>(shape.n, 2, 13), shape, false);
+      for (const std::int32_t info : found.info) EXPECT_EQ(info, zero + 1);
+      for (const auto& x : found.x) EXPECT_TRUE(all_nan(x));
     }
   }
 }
@@ -217,8 +262,8 @@ TYPED_TEST_P(CusolverMgTest, NonFiniteMatricesGiveNan) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(CusolverMgTest, SolvesSystems, FactorAgreesWithOurBackend, FailureMakesEverythingNan,
-                            FindsEigenvaluesAndEigenvectors, FindsEigenvectorsByValueAsRowsOfTheAdjoint,
-                            NonFiniteMatricesGiveNan);
+REGISTER_TYPED_TEST_SUITE_P(CusolverMgTest, SolvesSystems, SolvesSystemsWithAnyMatrix, SingularMatricesMakeSolutionsNan,
+                            FactorAgreesWithOurBackend, FailureMakesEverythingNan, FindsEigenvaluesAndEigenvectors,
+                            FindsEigenvectorsByValueAsRowsOfTheAdjoint, NonFiniteMatricesGiveNan);
 
 }  // namespace jaxmg::testing

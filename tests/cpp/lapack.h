@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "engine/host/blas.h"
@@ -64,6 +66,19 @@ int lapack_getrf(Matrix<T>& a, std::vector<int>& pivots) {
   int info = 0;
   Blas<T>::instance().getrf(&n, &n, a.data(), &lda, pivots.data(), &info);
   return info;
+}
+
+// A X = B with the factors and pivots of getrf, as LAPACK's getrs does it.
+template <class T>
+void lapack_getrs(const Matrix<T>& lu, const std::vector<int>& pivots, Matrix<T>& x) {
+  const int n = static_cast<int>(x.rows()), nrhs = static_cast<int>(x.columns()), ld = std::max(1, n);
+  for (std::int64_t i = 0; i < x.rows(); ++i) {
+    const std::int64_t other = pivots[static_cast<std::size_t>(i)] - 1;
+    for (std::int64_t j = 0; j < x.columns(); ++j) std::swap(x(i, j), x(other, j));
+  }
+  const T one = 1;
+  Blas<T>::instance().trsm("L", "L", "N", "U", &n, &nrhs, &one, lu.data(), &ld, x.data(), &ld);
+  Blas<T>::instance().trsm("L", "U", "N", "N", &n, &nrhs, &one, lu.data(), &ld, x.data(), &ld);
 }
 
 // L L^H X = B, as LAPACK's potrs does it.

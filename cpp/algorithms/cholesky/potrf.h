@@ -48,7 +48,8 @@ struct PotrfWorkspace {
   std::vector<Panel<T>> panels;          // all rows of L21
   MatrixView<T> own_rhs;                 // this rank's rows of the right-hand sides, packed
 
-  PotrfWorkspace(Arena& arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots, std::int64_t nrhs) {
+  PotrfWorkspace(Arena& arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots,
+                 std::int64_t nrhs = 0) {
     failed = arena.take<std::int32_t>(slots);
     if (layout.ranks() == 1) return;
     if (nrhs > 0) own_rhs = arena.matrix<T>(layout.shard(), nrhs);
