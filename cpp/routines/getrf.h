@@ -12,7 +12,7 @@ namespace jaxmg {
 
 struct Pivots : OfIntegers {
   static constexpr auto name = "pivots";
-  static Shape shape(const auto& q, const auto&) { return {q.n}; }
+  static Shape shape(const auto& q, const auto&) { return {1, q.n}; }
 };
 
 namespace routines {
