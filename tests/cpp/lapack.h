@@ -3,6 +3,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <vector>
 
 #include "engine/host/blas.h"
 #include "matrices.h"
@@ -21,6 +23,10 @@ void spotrf_();
 void dpotrf_();
 void cpotrf_();
 void zpotrf_();
+void sgetrf_();
+void dgetrf_();
+void cgetrf_();
+void zgetrf_();
 void sgeqrf_();
 void dgeqrf_();
 void cgeqrf_();
@@ -38,6 +44,7 @@ inline const bool lapack_is_set = [] {
   return set("sgemm", sgemm_) && set("dgemm", dgemm_) && set("cgemm", cgemm_) && set("zgemm", zgemm_) &&
          set("strsm", strsm_) && set("dtrsm", dtrsm_) && set("ctrsm", ctrsm_) && set("ztrsm", ztrsm_) &&
          set("spotrf", spotrf_) && set("dpotrf", dpotrf_) && set("cpotrf", cpotrf_) && set("zpotrf", zpotrf_) &&
+         set("sgetrf", sgetrf_) && set("dgetrf", dgetrf_) && set("cgetrf", cgetrf_) && set("zgetrf", zgetrf_) &&
          set("sgeqrf", sgeqrf_) && set("dgeqrf", dgeqrf_) && set("cgeqrf", cgeqrf_) && set("zgeqrf", zgeqrf_) &&
          set("slarft", slarft_) && set("dlarft", dlarft_) && set("clarft", clarft_) && set("zlarft", zlarft_);
 }();
@@ -48,6 +55,15 @@ int lapack_potrf(Matrix<T>& a) {
   const int n = static_cast<int>(a.rows()), lda = std::max(1, n);
   int info = 0;
   Blas<T>::instance().potrf("L", &n, a.data(), &lda, &info);
+  return info;
+}
+
+template <class T>
+int lapack_getrf(Matrix<T>& a, std::vector<int>& pivots) {
+  const int n = static_cast<int>(a.rows()), lda = std::max(1, n);
+  pivots.assign(static_cast<std::size_t>(n), 0);
+  int info = 0;
+  Blas<T>::instance().getrf(&n, &n, a.data(), &lda, pivots.data(), &info);
   return info;
 }
 
