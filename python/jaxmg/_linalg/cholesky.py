@@ -180,8 +180,8 @@ def cho_factor(a, *, tile=None, backend="auto", donate=False, workspace_limit=No
     [0.25, 0.25, 0.25]
     """
     a, call = prepared("cho_factor", a, tile, backend, workspace_limit)
-    data, info = _factor(*placement.place_all(call.ranks, a), call=call, donate=donate)
-    return _as_factor(data, info, call, a)
+    dealt, info = _factor(*placement.place_all(call.ranks, a), call=call, donate=donate)
+    return CholeskyFactor.of(dealt, info, call.ranks)
 
 
 def cho_factor_shifted(
@@ -241,10 +241,10 @@ def cho_factor_shifted(
     first = None
     if shift is not None:
         first = placement.place_scalar(real_scalar(shift, "shift", a.dtype), call.ranks, placed)
-    data, info, s = _factor_shifted(
+    dealt, info, s = _factor_shifted(
         placed, first, call=call, growth=float(growth), max_tries=max_tries
     )
-    return _as_factor(data, info, call, a), s
+    return CholeskyFactor.of(dealt, info, call.ranks), s
 
 
 def cho_solve(factor, b, *, backend="auto", workspace_limit=None):
@@ -551,25 +551,19 @@ def _factor_shifted(a, first, *, call: Call, growth, max_tries):
 
 @programs.program("spec")
 def _inverse(a, *, call: Call, spec):
-    data, info = rules.factor(call, programs.matrix_on_mesh(a, call.ranks))
-    x = rules.inverse(call.of_factor(a), data)
+    factor, info = rules.factor(call, programs.matrix_on_mesh(a, call.ranks))
+    x = rules.inverse(call, factor)
     return row_blocks.to_matrix(x, call=call, spec=spec), info
 
 
 @programs.program("spec")
 def _lower(a, *, call: Call, spec):
-    data, info = rules.factor(call, programs.matrix_on_mesh(a, call.ranks))
-    triangle = rules.lower(call.of_factor(a), data)
+    factor, info = rules.factor(call, programs.matrix_on_mesh(a, call.ranks))
+    triangle = rules.lower(call, factor)
     return row_blocks.to_matrix(triangle, call=call, spec=spec), info
 
 
 # --- what the functions have in common --------------------------------------------------------
-
-
-def _as_factor(data, info, call: Call, a) -> CholeskyFactor:
-    axes = call.ranks.axes
-    tile = call.of_factor(a).tile or 0
-    return CholeskyFactor(data, info, a.shape[0], tile, axes, call.ranks.size)
 
 
 def _check_factor(factor) -> CholeskyFactor:

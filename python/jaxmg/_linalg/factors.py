@@ -13,11 +13,12 @@ from jaxmg._arguments import ArgumentError, as_array, as_arrays, check_right_han
 from jaxmg._linalg.options import make_call
 from jaxmg._mesh import placement, programs
 from jaxmg._mesh.finding import ranks_of_blocks
-from jaxmg._mesh.ranks import row_spec
+from jaxmg._mesh.ranks import Ranks, row_spec
 from jaxmg._mesh.specs import spec_on
 from jaxmg._native.ffi import BACKWARD, FORWARD
 from jaxmg._programs import row_blocks
 from jaxmg._programs.call import Call
+from jaxmg._programs.dealt import Dealt
 from jaxmg._rules import cholesky as rules
 
 __all__ = ["CholeskyFactor", "SlogdetResult"]
@@ -85,6 +86,11 @@ class CholeskyFactor:
     axes: tuple[str, ...]
     ranks: int
 
+    @classmethod
+    def of(cls, dealt: Dealt, info, ranks: Ranks) -> "CholeskyFactor":
+        """Return what the programs have made on `ranks` as a value."""
+        return cls(dealt.data, info, dealt.data.shape[1], dealt.tile, ranks.axes, ranks.size)
+
     @property
     def shape(self) -> tuple[int, int]:
         return self.n, self.n
@@ -131,14 +137,15 @@ class CholeskyFactor:
     def logdet(self, *, backend="auto", workspace_limit=None):
         """Return the logarithm of the determinant of A; see `jaxmg.linalg.logdet`."""
         data, call = self._prepared("cho_factor", backend, workspace_limit)
-        return _logdet(*placement.place_all(call.ranks, data), call=call)
+        (data,) = placement.place_all(call.ranks, data)
+        return _logdet(Dealt(data, self.tile), call=call)
 
     def slogdet(self, *, backend="auto", workspace_limit=None):
         """Return (sign, logarithm) of the determinant of A; see `jaxmg.linalg.slogdet`."""
         data, call = self._prepared("cho_factor", backend, workspace_limit)
         (data,) = placement.place_all(call.ranks, data)
         info = placement.place_scalar(self.info, call.ranks, data)
-        return SlogdetResult(*_slogdet(data, info, call=call))
+        return SlogdetResult(*_slogdet(Dealt(data, self.tile), info, call=call))
 
     def _apply(self, routine, program, b, backend, workspace_limit, mesh=None, **static):
         data, b = as_arrays(("factor.data", self.data), ("b", b))
@@ -146,14 +153,14 @@ class CholeskyFactor:
         data, call = self._prepared(routine, backend, workspace_limit, mesh, data, b)
         x_spec = spec_on(b, call.ranks.mesh)
         data, placed = placement.place_all(call.ranks, data, b, gather=self.ranks == 1)
-        x = program(data, placed, call=call, x_spec=x_spec, **static)
+        x = program(Dealt(data, self.tile), placed, call=call, x_spec=x_spec, **static)
         return placement.keep_sharding(x, b)
 
     def _matrix(self, routine, program, backend, donate, workspace_limit):
         data, call = self._prepared(routine, backend, workspace_limit)
         spec = row_spec(self.n, call.ranks)
         (data,) = placement.place_all(call.ranks, data)
-        return program(data, call=call, spec=spec, donate=donate)
+        return program(Dealt(data, self.tile), call=call, spec=spec, donate=donate)
 
     def _prepared(self, routine, backend, workspace_limit, mesh=None, data=None, *b):
         """Return the contents, and how to call a routine that reads them (and right-hand sides b).
@@ -169,42 +176,42 @@ class CholeskyFactor:
                 f"{(rows, self.n)}, but factor.data has {data.shape} (use vmap for a batch)"
             )
         ranks = ranks_of_blocks(data, self.axes, self.ranks, *b, mesh=mesh)
-        tile, count = self.tile or None, math.prod(b[0].shape[1:]) if b else 1
-        return data, make_call(routine, data, ranks, tile, backend, workspace_limit, count=count)
+        count = math.prod(b[0].shape[1:]) if b else 1
+        return data, make_call(routine, data, ranks, None, backend, workspace_limit, count=count)
 
 
 # --- programs ---------------------------------------------------------------------------------
 
 
 @programs.program("x_spec")
-def _solve(data, b, *, call: Call, x_spec):
+def _solve(factor: Dealt, b, *, call: Call, x_spec):
     b = programs.on_mesh(b, call.ranks)
-    return rules.solve(call, x_spec, data, b)
+    return rules.solve(call, x_spec, factor, b)
 
 
 @programs.program("x_spec", "sweeps", "conjugate")
-def _solve_triangular(data, b, *, call: Call, x_spec, sweeps, conjugate):
+def _solve_triangular(factor: Dealt, b, *, call: Call, x_spec, sweeps, conjugate):
     b = programs.on_mesh(b, call.ranks)
-    x = rules.solve_triangular(call, x_spec, sweeps, data, b.conj() if conjugate else b)
+    x = rules.solve_triangular(call, x_spec, sweeps, factor, b.conj() if conjugate else b)
     return x.conj() if conjugate else x
 
 
 @programs.program("spec")
-def _inverse(data, *, call: Call, spec):
-    return row_blocks.to_matrix(rules.inverse(call, data), call=call, spec=spec)
+def _inverse(factor: Dealt, *, call: Call, spec):
+    return row_blocks.to_matrix(rules.inverse(call, factor), call=call, spec=spec)
 
 
 @programs.program("spec")
-def _lower(data, *, call: Call, spec):
-    return row_blocks.to_matrix(rules.lower(call, data), call=call, spec=spec)
+def _lower(factor: Dealt, *, call: Call, spec):
+    return row_blocks.to_matrix(rules.lower(call, factor), call=call, spec=spec)
 
 
 @programs.program()
-def _logdet(data, *, call: Call):
-    return rules.log_determinant(call, data)
+def _logdet(factor: Dealt, *, call: Call):
+    return rules.log_determinant(call, factor)
 
 
 @programs.program()
-def _slogdet(data, info, *, call: Call):
-    sign = jnp.where(info == 0, 1, jnp.nan).astype(data.dtype)
-    return sign, rules.log_determinant(call, data)
+def _slogdet(factor: Dealt, info, *, call: Call):
+    sign = jnp.where(info == 0, 1, jnp.nan).astype(factor.data.dtype)
+    return sign, rules.log_determinant(call, factor)

@@ -29,7 +29,7 @@ def program(*static: str) -> Callable:
     Inside the caller's ``jit`` it becomes part of that program. Elsewhere, below ``grad`` and
     ``vmap`` too, it is compiled, once for each `call` (which has `ranks`) and each value of the
     arguments named in `static`. With ``donate=True``, the first array is then given up to the
-    result.
+    result. A pytree may stand for an array.
     """
 
     def decorate(function: Callable) -> Callable:
@@ -39,7 +39,7 @@ def program(*static: str) -> Callable:
 
         @functools.wraps(function)
         def run(*arrays, call, donate=False, **options):
-            chosen = donating if donate and not is_traced(*arrays) else compiled
+            chosen = donating if donate and not is_traced(*jax.tree.leaves(arrays)) else compiled
             # Inside of the caller's shard_map, one operand may differ from device to device and
             # another be the same on all; the rules below need not distinguish them.
             arrays = varying.alike(*arrays)

@@ -9,6 +9,7 @@ from jaxmg._mesh.ranks import Ranks, block_spec
 from jaxmg._mesh.specs import parts
 from jaxmg._native import plans
 from jaxmg._planning import backends, memory
+from jaxmg._programs.dealt import Dealt
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,6 @@ class Call:
             return plan_for(self.workspace_limit)
         return memory.fitted(plan_for, self.ranks.platform)
 
-    def of_factor(self, a) -> "Call":
-        """Return this call with the tile size that a factor of A has, for what is done with it."""
-        if a.size == 0:
-            return self
-        return dataclasses.replace(self, tile=self.plan("potrf", a.shape[-1], 1, a.dtype).tile)
+    def reading(self, factor: Dealt) -> "Call":
+        """Return this call for a routine that reads a factor, with the factor's tile size."""
+        return dataclasses.replace(self, tile=factor.tile or None)

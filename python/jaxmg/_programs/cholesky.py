@@ -18,10 +18,12 @@ from jax.sharding import PartitionSpec
 
 from jaxmg._mesh import programs, varying
 from jaxmg._mesh.ranks import Ranks
-from jaxmg._native import ffi
+from jaxmg._native import ffi, plans
 from jaxmg._native.ffi import BACKWARD, BOTH, FORWARD
+from jaxmg._programs import row_blocks
 from jaxmg._programs.batching import batchable
 from jaxmg._programs.call import Call
+from jaxmg._programs.dealt import Dealt
 from jaxmg._programs.right_hand_sides import REPLICATED, as_columns, as_rows, distributed
 
 __all__ = ["BACKWARD", "BOTH", "FORWARD", "Call"]
@@ -31,7 +33,7 @@ __all__ = ["BACKWARD", "BOTH", "FORWARD", "Call"]
 
 
 def posv(a, b, *, call: Call, x_spec=None):
-    """Solve A X = B for b (N,) or (N, nrhs), a as in `potrf`; return (x, info, factor).
+    """Solve A X = B for b (N,) or (N, nrhs), a as in `potrf`; return (x, info, what is left of A).
 
     x has the sharding `x_spec` on the ranks' mesh (None: replicated on an Explicit mesh, XLA's
     choice on an Auto one).
@@ -45,17 +47,17 @@ def posv(a, b, *, call: Call, x_spec=None):
     def solve(a, rhs):
         plan = call.plan("posv", n, rhs.shape[0], a.dtype, grid_rows=placement.grid_rows)
         rhs_spec, padded = distributed(rhs, plan, ranks)
-        factor, x, info = programs.over_ranks(
+        rest, x, info = programs.over_ranks(
             functools.partial(ffi.posv, call=plan, ranks=ranks),
             ranks,
             (placement.spec, rhs_spec),
             (placement.spec, rhs_spec, PartitionSpec(None)),
         )(programs.pad_rows_to(a, ranks.padded_rows(n)), padded)
-        return factor, x[: rhs.shape[0]], info[0]
+        return rest, x[: rhs.shape[0]], info[0]
 
     def all_ranks(a, b):
-        factor, x, info = batchable(solve, merged=1, shared=(True, False, True))(a, as_rows(b))
-        return as_columns(x, b.ndim), info, factor
+        rest, x, info = batchable(solve, merged=1, shared=(True, False, True))(a, as_rows(b))
+        return as_columns(x, b.ndim), info, rest
 
     return programs.auto(all_ranks, ranks, specs)(a, b)
 
@@ -67,36 +69,76 @@ def _nothing_solved(ranks: Ranks, a, b):
 
 def potrf(a, *, call: Call):
     """Factor A, a matrix or its row blocks; return (factor, info)."""
-    ranks, n, specs = call.ranks, a.shape[1], (call.ranks.rows, PartitionSpec())
+    ranks, n = call.ranks, a.shape[1]
     if a.size == 0:
-        return programs.auto(lambda a: (a, jnp.zeros((), np.int32)), ranks, specs)(a)
+        specs = ranks.rows, PartitionSpec()
+        data, info = programs.auto(lambda a: (a, jnp.zeros((), np.int32)), ranks, specs)(a)
+        return Dealt(data, call.tile or 0), info
+    plan = call.plan("potrf", n, 1, a.dtype)
+    data, info = _potrf(a, plan, ranks)
+    return Dealt(data, plan.tile), info
+
+
+def potrf_shifted(a, first, *, growth: float, max_tries: int, call: Call):
+    """Factor A + shift I for the first shift of 0, first, growth first, ... for which that works.
+
+    Return (factor, info, shift).
+    """
+    ranks, n = call.ranks, a.shape[1]
+    if a.size == 0:
+        return *potrf(a, call=call), varying.zeros_like(first)
     plan = call.plan("potrf", n, 1, a.dtype)
 
-    def factor(a):
-        factor, info = programs.over_ranks(
+    def unfinished(state):
+        tries, _, _, info = state
+        return (info != 0) & (tries < max_tries)
+
+    def search(a, first):
+        def attempt(state):
+            tries, shift, _, _ = state
+            shift = jnp.where(tries == 0, first, growth * shift)
+            shifted = row_blocks.add_to_diagonal(a, shift, call=call)
+            return (tries + 1, shift, *_potrf(shifted, plan, ranks))
+
+        state = (np.int32(0), varying.zeros_like(first), *_potrf(a, plan, ranks))
+        _, shift, data, info = lax.while_loop(unfinished, attempt, state)
+        return data, info, shift
+
+    specs = ranks.rows, PartitionSpec(), PartitionSpec()
+    data, info, shift = programs.auto(batchable(search), ranks, specs)(a, first)
+    return Dealt(data, plan.tile), info, shift
+
+
+def _potrf(a, plan: plans.CallPlan, ranks: Ranks):
+    """Factor A by a plan; return (data of the factor, info)."""
+
+    def factored(a):
+        data, info = programs.over_ranks(
             functools.partial(ffi.potrf, call=plan, ranks=ranks),
             ranks,
             (ranks.rows,),
             (ranks.rows, PartitionSpec(None)),
-        )(programs.pad_rows_to(a, ranks.padded_rows(n)))
-        return factor, info[0]
+        )(programs.pad_rows_to(a, ranks.padded_rows(a.shape[1])))
+        return data, info[0]
 
-    return programs.auto(batchable(factor), ranks, specs)(a)
+    specs = ranks.rows, PartitionSpec()
+    return programs.auto(batchable(factored), ranks, specs)(a)
 
 
-def potrs(factor, b, *, call: Call, sweeps: int, x_spec=None):
+def potrs(factor: Dealt, b, *, call: Call, sweeps: int, x_spec=None):
     """Solve A X = B (BOTH), L X = B (FORWARD) or L^H X = B (BACKWARD), for b as in `posv`."""
     if b.size == 0:
         return programs.auto(lambda b: b, call.ranks, x_spec)(b)
 
-    def all_ranks(factor, b):
-        solve = batchable(_row_solve(call, factor.shape[1], sweeps), merged=1)
-        return as_columns(solve(factor, as_rows(b)), b.ndim)
+    solve = batchable(_row_solve(call.reading(factor), sweeps), merged=1)
 
-    return programs.auto(all_ranks, call.ranks, x_spec)(factor, b)
+    def all_ranks(data, b):
+        return as_columns(solve(data, as_rows(b)), b.ndim)
+
+    return programs.auto(all_ranks, call.ranks, x_spec)(factor.data, b)
 
 
-def potrs_rows(factor, r, *, call: Call, sweeps: int):
+def potrs_rows(factor: Dealt, r, *, call: Call, sweeps: int):
     """Multiply row blocks R from the right: R A^-1 (BOTH), R L^-H (FORWARD), R L^-1 (BACKWARD).
 
     This is (A^-1 R^H)^H, and so on: the rows of R are what the native code takes for right-hand
@@ -104,63 +146,65 @@ def potrs_rows(factor, r, *, call: Call, sweeps: int):
     """
     if r.size == 0:
         return r
-    solve = batchable(_row_solve(call, factor.shape[1], sweeps))
-    return programs.auto(solve, call.ranks, call.ranks.rows)(factor, r)
+    solve = batchable(_row_solve(call.reading(factor), sweeps))
+    return programs.auto(solve, call.ranks, call.ranks.rows)(factor.data, r)
 
 
-def potri(factor, *, call: Call):
+def potri(factor: Dealt, *, call: Call):
     """Return the inverse of A in row blocks."""
     return _from_factor(ffi.potri, "potri", factor, call)
 
 
-def lower(factor, *, call: Call):
+def lower(factor: Dealt, *, call: Call):
     """Return L in row blocks."""
     return _from_factor(ffi.lower, "lower", factor, call)
 
 
-def diagonal(factor, *, call: Call):
+def diagonal(factor: Dealt, *, call: Call):
     """Return the (N,) diagonal of L."""
-    if factor.size == 0:
-        return programs.auto(jnp.ravel, call.ranks, PartitionSpec(None))(factor)
-    ranks, n = call.ranks, factor.shape[1]
-    plan = call.plan("diagonal", n, 1, factor.dtype)
+    ranks, data = call.ranks, factor.data
+    if data.size == 0:
+        return programs.auto(jnp.ravel, ranks, PartitionSpec(None))(data)
+    plan = call.reading(factor).plan("diagonal", data.shape[1], 1, data.dtype)
     values = programs.over_ranks(
         functools.partial(ffi.diagonal, call=plan, ranks=ranks),
         ranks,
         (ranks.rows,),
         REPLICATED,
     )
-    return programs.auto(batchable(values), ranks, REPLICATED)(factor)[0]
+    return programs.auto(batchable(values), ranks, REPLICATED)(data)[0]
 
 
-def _row_solve(call: Call, n: int, sweeps: int):
+def _row_solve(call: Call, sweeps: int):
+    """Return the solve with the data of a factor and right-hand sides as rows."""
     ranks = call.ranks
     if sweeps != BOTH:  # Vendors' libraries solve with L and L^H at once.
         call = dataclasses.replace(call, backend="tiled")
 
-    def solve(factor, rhs):
-        plan = call.plan("potrs", n, rhs.shape[0], factor.dtype, sweeps=sweeps)
+    def solve(data, rhs):
+        plan = call.plan("potrs", data.shape[1], rhs.shape[0], data.dtype, sweeps=sweeps)
         rhs_spec, padded = distributed(rhs, plan, ranks)
         x = programs.over_ranks(
             functools.partial(ffi.potrs, call=plan, ranks=ranks),
             ranks,
             (rhs_spec, ranks.rows),
             rhs_spec,
-        )(padded, factor)
+        )(padded, data)
         return x[: rhs.shape[0]]
 
     return solve
 
 
-def _from_factor(routine, name: str, factor, call: Call):
+def _from_factor(routine, name: str, factor: Dealt, call: Call):
     """Call a routine that puts an N x N result in row blocks in place of the factor."""
-    if factor.size == 0:
-        return factor
-    ranks, n = call.ranks, factor.shape[1]
-    plan = call.plan(name, n, 1, factor.dtype)
+    ranks, data = call.ranks, factor.data
+    if data.size == 0:
+        return data
+    n = data.shape[1]
+    plan = call.reading(factor).plan(name, n, 1, data.dtype)
 
-    def one_rank(factor):
-        result = routine(factor, call=plan, ranks=ranks)
+    def one_rank(data):
+        result = routine(data, call=plan, ranks=ranks)
         if n == ranks.padded_rows(n):
             return result
         rows = ranks.shard_rows(n)
@@ -168,7 +212,7 @@ def _from_factor(routine, name: str, factor, call: Call):
         return jnp.where(row[:, None] < n, result, 0)
 
     run = programs.over_ranks(one_rank, ranks, (ranks.rows,), ranks.rows)
-    return programs.auto(batchable(run), ranks, ranks.rows)(factor)
+    return programs.auto(batchable(run), ranks, ranks.rows)(data)
 
 
 # --- inside the caller's shard_map ------------------------------------------------------------
@@ -198,7 +242,7 @@ def inverse_on_shards(a, call: Call):
     if a.size == 0:
         return a, jnp.zeros((), np.int32)
     plan = call.plan("potrf", n, 1, a.dtype)
-    factor, info = ffi.potrf(a, call=plan, ranks=call.ranks)
-    plan = call.of_factor(a).plan("potri", n, 1, a.dtype)
-    x = ffi.potri(factor, call=plan, ranks=call.ranks)
+    data, info = ffi.potrf(a, call=plan, ranks=call.ranks)
+    plan = call.reading(Dealt(data, plan.tile)).plan("potri", n, 1, a.dtype)
+    x = ffi.potri(data, call=plan, ranks=call.ranks)
     return x, varying.invariant(info, call.ranks.axes)[0]

@@ -110,7 +110,7 @@ def _decomposed(matrices, bounds, call: Call, uplo: int, part: Part, as_columns:
     a, factor, not_definite = _reduced(a, *b, call=call, uplo=uplo)
     (z, *found), aside = _syevd(a, *bounds, call=call, uplo=UPPER, wanted=part)
     # The eigenvectors of C are Y = L^H V, so V^H = Y^H L^-1.
-    vectors = cholesky.potrs_rows(factor, z, call=call.of_factor(a), sweeps=BACKWARD)
+    vectors = cholesky.potrs_rows(factor, z, call=call, sweeps=BACKWARD)
     if as_columns:
         vectors = row_blocks.adjoint_columns(vectors, call=call)
     return (vectors, *found), _with_info_of_b(aside, not_definite)
@@ -160,7 +160,6 @@ def _nothing_decomposed(a, *bounds):
 
 def _reduced(a, b, *, call: Call, uplo: int):
     """Return C = L^-1 A L^-H in row blocks, and the factor and info of B = L L^H."""
-    call = call.of_factor(a)
     a = row_blocks.from_triangle(a, upper=uplo == UPPER, call=call)
     b = row_blocks.from_triangle(b, upper=uplo == UPPER, call=call)
     factor, info = cholesky.potrf(b, call=call)

@@ -13,15 +13,13 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jax.sharding import PartitionSpec
 
-from jaxmg._mesh import programs, varying
+from jaxmg._mesh import varying
 from jaxmg._native.ffi import BACKWARD, BOTH, FORWARD
 from jaxmg._programs import cholesky, row_blocks
-from jaxmg._programs.batching import batchable
 from jaxmg._programs.call import Call
+from jaxmg._programs.dealt import Dealt
 from jaxmg._rules.tangents import from_reals, instantiated, is_zero, no_tangent, reals
 
 # --- factors ----------------------------------------------------------------------------------
@@ -36,42 +34,31 @@ def factor(call: Call, a):
 @functools.partial(factor.defjvp, symbolic_zeros=True)
 def _(call, primals, tangents):
     (da,) = tangents
-    data, info = factor(call, *primals)
-    return (data, info), (row_blocks.from_matrix(da, call=call), no_tangent(info))
+    result, info = factor(call, *primals)
+    return (result, info), (_tangent(call, da, result), no_tangent(info))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def factor_shifted(call: Call, growth: float, max_tries: int, a, first):
-    """Factor A + shift I for the first shift of 0, first, growth first, ... for which that works.
+    """Return (factor, info, shift) as `cholesky.potrf_shifted` does.
 
-    Return (factor, info, shift). The shift is constant where this is differentiated.
+    The shift is constant where this is differentiated.
     """
-
-    def unfinished(state):
-        tries, _, _, info = state
-        return (info != 0) & (tries < max_tries)
-
-    def search(a, first):
-        def attempt(state):
-            tries, shift, _, _ = state
-            shift = jnp.where(tries == 0, first, growth * shift)
-            shifted = row_blocks.add_to_diagonal(a, shift, call=call)
-            return (tries + 1, shift, *cholesky.potrf(shifted, call=call))
-
-        state = (np.int32(0), varying.zeros_like(first), *cholesky.potrf(a, call=call))
-        _, shift, data, info = lax.while_loop(unfinished, attempt, state)
-        return data, info, shift
-
-    specs = (call.ranks.rows, PartitionSpec(), PartitionSpec())
-    return programs.auto(batchable(search), call.ranks, specs)(a, first)
+    return cholesky.potrf_shifted(a, first, growth=growth, max_tries=max_tries, call=call)
 
 
 @functools.partial(factor_shifted.defjvp, symbolic_zeros=True)
 def _(call, growth, max_tries, primals, tangents):
-    data, info, shift = factor_shifted(call, growth, max_tries, *primals)
-    da = tangents[0]
-    da = varying.zeros_like(data) if is_zero(da) else row_blocks.from_matrix(da, call=call)
-    return (data, info, shift), (da, no_tangent(info), no_tangent(shift))
+    result, info, shift = factor_shifted(call, growth, max_tries, *primals)
+    d_result = _tangent(call, tangents[0], result)
+    return (result, info, shift), (d_result, no_tangent(info), no_tangent(shift))
+
+
+def _tangent(call: Call, da, result: Dealt) -> Dealt:
+    """Return the tangent of a factor: dA in row blocks."""
+    if is_zero(da):
+        return Dealt(varying.zeros_like(result.data), result.tile)
+    return Dealt(row_blocks.from_matrix(da, call=call), result.tile)
 
 
 # --- A^-1 b -----------------------------------------------------------------------------------
@@ -79,47 +66,47 @@ def _(call, growth, max_tries, primals, tangents):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def factor_and_solve(call: Call, x_spec, a, b):
-    """Solve A x = b; return (x, info, a factor of A)."""
+    """Solve A x = b; return (x, info, what is left of A)."""
 
     def posv(b):
-        x, info, data = cholesky.posv(a, from_reals(b), call=call, x_spec=x_spec)
-        return reals(x), (info, data)
+        x, info, rest = cholesky.posv(a, from_reals(b), call=call, x_spec=x_spec)
+        return reals(x), (info, rest)
 
-    x, (info, data) = _symmetric_solve(lambda x: x, b, posv, has_aux=True)
-    return x, info, data
+    x, (info, rest) = _symmetric_solve(lambda x: x, b, posv, has_aux=True)
+    return x, info, rest
 
 
 @functools.partial(factor_and_solve.defjvp, symbolic_zeros=True)
 def _(call, x_spec, primals, tangents):
     (a, b), (da, db) = primals, tangents
-    call = call.of_factor(a)
-    data, info = factor(call, a)
-    x = solve(call, x_spec, data, b)
+    dealt, info = factor(call, a)
+    x = solve(call, x_spec, dealt, b)
     if not is_zero(da):
         da = row_blocks.from_matrix(da, call=call)
-    dx = solve(call, x_spec, data, _residual(call, x_spec, db, da, x))
+    dx = solve(call, x_spec, dealt, _residual(call, x_spec, db, da, x))
     # The factor takes the place of A, and has its sharding.
-    rest, d_rest = (row_blocks.as_placed(m, call=call) for m in (data, instantiated(da, data)))
+    left = dealt.data, instantiated(da, dealt.data)
+    rest, d_rest = (row_blocks.as_placed(m, call=call) for m in left)
     return (x, info, rest), (dx, no_tangent(info), d_rest)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def solve(call: Call, x_spec, data, b):
+def solve(call: Call, x_spec, dealt: Dealt, b):
     """Return A^-1 b for b (N,) or (N, nrhs)."""
 
     def potrs(b):
-        x = cholesky.potrs(data, from_reals(b), call=call, sweeps=BOTH, x_spec=x_spec)
+        x = cholesky.potrs(dealt, from_reals(b), call=call, sweeps=BOTH, x_spec=x_spec)
         return reals(x)
 
-    return _symmetric_solve(lambda x: _times_a(call, x_spec, data, x), b, potrs)
+    return _symmetric_solve(lambda x: _times_a(call, x_spec, dealt, x), b, potrs)
 
 
 @functools.partial(solve.defjvp, symbolic_zeros=True)
 def _(call, x_spec, primals, tangents):
     # A x = b, so A dx = db - dA x.
-    (data, b), (da, db) = primals, tangents
-    x = solve(call, x_spec, data, b)
-    return x, solve(call, x_spec, data, _residual(call, x_spec, db, da, x))
+    (dealt, b), (da, db) = primals, tangents
+    x = solve(call, x_spec, dealt, b)
+    return x, solve(call, x_spec, dealt, _residual(call, x_spec, db, da.data, x))
 
 
 def _symmetric_solve(matvec, b, solve, has_aux=False):
@@ -140,7 +127,7 @@ def _symmetric_solve(matvec, b, solve, has_aux=False):
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _times_a(call: Call, x_spec, data, x):
+def _times_a(call: Call, x_spec, dealt, x):
     """Stand for A x where ``custom_linear_solve`` wants it: its derivative in A is all it uses."""
     return x
 
@@ -148,7 +135,7 @@ def _times_a(call: Call, x_spec, data, x):
 @_times_a.defjvp
 def _(call, x_spec, primals, tangents):
     (_, x), (da, _) = primals, tangents
-    return x, row_blocks.times(da, x, call=call, x_spec=x_spec)
+    return x, row_blocks.times(da.data, x, call=call, x_spec=x_spec)
 
 
 def _residual(call: Call, x_spec, db, dm, x, *, adjoint=False):
@@ -163,85 +150,85 @@ def _residual(call: Call, x_spec, db, dm, x, *, adjoint=False):
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def inverse(call: Call, data):
+def inverse(call: Call, dealt: Dealt):
     """Return A^-1 in row blocks."""
-    return cholesky.potri(data, call=call)
+    return cholesky.potri(dealt, call=call)
 
 
 @inverse.defjvp
 def _(call, primals, tangents):
     # A X = I, so dX = -X dA X.
-    (data,), (da,) = primals, tangents
-    x = inverse(call, data)
-    dx = row_blocks.product(x, da, linear_in=1, call=call)
+    (dealt,), (da,) = primals, tangents
+    x = inverse(call, dealt)
+    dx = row_blocks.product(x, da.data, linear_in=1, call=call)
     return x, -row_blocks.product(dx, x, linear_in=0, call=call)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def log_determinant(call: Call, data):
+def log_determinant(call: Call, dealt: Dealt):
     """Return log det A = 2 sum(log(diag(L)))."""
-    return 2 * jnp.sum(jnp.log(cholesky.diagonal(data, call=call).real))
+    return 2 * jnp.sum(jnp.log(cholesky.diagonal(dealt, call=call).real))
 
 
 @log_determinant.defjvp
 def _(call, primals, tangents):
     # d log det A = tr(A^-1 dA), and A^-1 is Hermitian.
-    (data,), (da,) = primals, tangents
-    value = log_determinant(call, data)
-    return value, row_blocks.inner(inverse(call, data), da, call=call)
+    (dealt,), (da,) = primals, tangents
+    value = log_determinant(call, dealt)
+    return value, row_blocks.inner(inverse(call, dealt), da.data, call=call)
 
 
 # --- L, L^-1 b, L^-H b ------------------------------------------------------------------------
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def lower(call: Call, data):
+def lower(call: Call, dealt: Dealt):
     """Return L in row blocks."""
-    return cholesky.lower(data, call=call)
+    return cholesky.lower(dealt, call=call)
 
 
 @lower.defjvp
 def _(call, primals, tangents):
     # A = L L^H, so dL = L P(L^-1 dA L^-H), where P takes the lower triangle and half the diagonal.
-    (data,), (da,) = primals, tangents
-    triangle = lower(call, data)
-    da = row_blocks.hermitian_part(da, call=call)
-    inner = _times_inverse(call, triangle, data, da)  # dA L^-H
+    (dealt,), (da,) = primals, tangents
+    triangle = lower(call, dealt)
+    da = row_blocks.hermitian_part(da.data, call=call)
+    inner = _times_inverse(call, triangle, dealt, da)  # dA L^-H
     inner = row_blocks.adjoint(inner, call=call)  # L^-1 dA
-    inner = _times_inverse(call, triangle, data, inner)
+    inner = _times_inverse(call, triangle, dealt, inner)
     inner = row_blocks.lower_half(inner, call=call)
     return triangle, row_blocks.product(triangle, inner, linear_in=1, call=call)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def solve_triangular(call: Call, x_spec, sweeps: int, data, b):
+def solve_triangular(call: Call, x_spec, sweeps: int, dealt: Dealt, b):
     """Return L^-1 b (FORWARD) or L^-H b (BACKWARD) for b (N,) or (N, nrhs)."""
-    return _sweep(call, x_spec, sweeps, data, lambda x: x, b)
+    return _sweep(call, x_spec, sweeps, dealt, lambda x: x, b)
 
 
 @functools.partial(solve_triangular.defjvp, symbolic_zeros=True)
 def _(call, x_spec, sweeps, primals, tangents):
     # L x = b, so L dx = db - dL x; L^H x = b, so L^H dx = db - dL^H x.
-    (data, b), (da, db) = primals, tangents
-    x = solve_triangular(call, x_spec, sweeps, data, b)
-    if is_zero(da):
-        triangle, dl = lower(call, data), da
+    (dealt, b), (da, db) = primals, tangents
+    x = solve_triangular(call, x_spec, sweeps, dealt, b)
+    if is_zero(da.data):
+        triangle, dl = lower(call, dealt), da.data
     else:
-        triangle, dl = jax.jvp(functools.partial(lower, call), (data,), (da,))
+        triangle, dl = jax.jvp(functools.partial(lower, call), (dealt,), (da,))
     adjoint = sweeps == BACKWARD
     residual = _residual(call, x_spec, db, dl, x, adjoint=adjoint)
 
     def times(x):
         return row_blocks.times(triangle, x, call=call, x_spec=x_spec, adjoint=adjoint)
 
-    return x, _sweep(call, x_spec, sweeps, data, times, residual)
+    return x, _sweep(call, x_spec, sweeps, dealt, times, residual)
 
 
-def _sweep(call: Call, x_spec, sweeps: int, data, matvec, b):
+def _sweep(call: Call, x_spec, sweeps: int, dealt, matvec, b):
     """Return L^-1 b or L^-H b as a linear function of b; `matvec` is as in `_symmetric_solve`."""
 
     def potrs(sweeps, b):
-        return cholesky.potrs(data, b, call=call, sweeps=sweeps, x_spec=x_spec)
+        return cholesky.potrs(dealt, b, call=call, sweeps=sweeps, x_spec=x_spec)
 
     return lax.custom_linear_solve(
         matvec,
@@ -251,11 +238,11 @@ def _sweep(call: Call, x_spec, sweeps: int, data, matvec, b):
     )
 
 
-def _times_inverse(call: Call, triangle, data, r):
+def _times_inverse(call: Call, triangle, dealt, r):
     """Return R L^-H for row blocks R; `triangle` is L, of which derivatives are taken."""
 
     def potrs(sweeps, r):
-        return cholesky.potrs_rows(data, r, call=call, sweeps=sweeps)
+        return cholesky.potrs_rows(dealt, r, call=call, sweeps=sweeps)
 
     def times(r):
         adjoint = row_blocks.adjoint(triangle, call=call)

@@ -270,8 +270,8 @@ def potri(
 @programs.program("spec")
 def _potri(a, *, call: Call, spec):
     a = programs.matrix_on_mesh(a, call.ranks)
-    data, info = rules.factor(call, a)
-    x = rules.inverse(call.of_factor(a), data)
+    factor, info = rules.factor(call, a)
+    x = rules.inverse(call, factor)
     return row_blocks.to_matrix(x, call=call, spec=spec), status_of(info)
 
 
