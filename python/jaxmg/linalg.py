@@ -33,6 +33,6 @@ __all__ = [
     "sqrtm_h",
 ]
 
-# Pickles name the public module.
-for _value in (CholeskyFactor, EighResult, SlogdetResult):
-    _value.__module__ = __name__
+# Pickles and help() name the public module.
+for _name in __all__:
+    globals()[_name].__module__ = __name__

@@ -9,6 +9,8 @@ import lineax
 from jax.flatten_util import ravel_pytree
 
 from jaxmg import linalg
+from jaxmg._linalg.keywords import described
+from jaxmg._linalg.options import Options
 from jaxmg._mesh.finding import mesh_of
 
 __all__ = ["Cholesky"]
@@ -22,10 +24,7 @@ class Cholesky(lineax.AbstractLinearSolver):
 
     Attributes
     ----------
-    tile, workspace_limit : int, optional
-        As for `jaxmg.linalg.solve`.
-    backend : str
-        As for `jaxmg.linalg.solve`.
+    {options}
 
     Raises
     ------
@@ -43,9 +42,9 @@ class Cholesky(lineax.AbstractLinearSolver):
     [0.25, 0.25, 0.25]
     """
 
-    tile: int | None = None
-    workspace_limit: int | None = None
-    backend: str = "auto"
+    tile: int | None = Options.tile
+    workspace_limit: int | None = Options.workspace_limit
+    backend: str = Options.backend
 
     def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]):
         """Return the state: the factor of +-A, its mesh, and whether it is that of -A, of conj(A).
@@ -100,3 +99,8 @@ class Cholesky(lineax.AbstractLinearSolver):
 
     def allow_dependent_rows(self, operator):
         return False
+
+
+Cholesky.__doc__ = described(
+    Cholesky.__doc__, "options", Options, "tile", "backend", "workspace_limit"
+)

@@ -8,6 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxmg._arguments import ArgumentError, positive_int
+from jaxmg._linalg.options import Options, takes
 from jaxmg._planning import backends
 from jaxmg._supported import DTYPES, PLATFORMS
 
@@ -67,6 +68,7 @@ class Plan:
         )
 
 
+@takes("tile", "backend", "workspace_limit")
 def plan(
     routine,
     shape,
@@ -75,11 +77,9 @@ def plan(
     *,
     nrhs=1,
     vectors=None,
-    tile=None,
-    backend="auto",
-    workspace_limit=None,
     hosts=1,
     platform=None,
+    options: Options,
 ) -> Plan:
     """Plan a call without making it.
 
@@ -100,8 +100,6 @@ def plan(
         Number of right-hand sides, for "potrs" and "cho_solve".
     vectors : int, optional
         Number of eigenvectors, for "syevd": 0 for eigenvalues only; by default all.
-    tile, backend, workspace_limit : optional
-        As for `jaxmg.linalg.solve`.
     hosts : int
         Number of machines, or of groups of GPUs that NVLink joins, among which the devices are
         divided evenly; between them is a network (one adapter of 400 Gbit/s for each device is
@@ -109,6 +107,7 @@ def plan(
     platform : {"cpu", "gpu"}, optional
         What a number of devices is of; by default that of JAX's default backend. Devices and meshes
         have their own.
+    {options}
 
     Returns
     -------
@@ -146,11 +145,11 @@ def plan(
         raise TypeError(f"dtype must be one of {expected}; got {dtype}")
     ranks, platform, processes = _count(devices, platform)
     nrhs = positive_int(nrhs, "nrhs") if routine != "syevd" else _number_of_vectors(vectors, n)
-    tile = positive_int(tile, "tile") or 0
-    limit = positive_int(workspace_limit, "workspace_limit") or 0
+    tile = positive_int(options.tile, "tile") or 0
+    limit = positive_int(options.workspace_limit, "workspace_limit") or 0
     hosts = positive_int(hosts, "hosts")
     request = backends.Request(n, nrhs, dtype, ranks, platform, processes, hosts)
-    chosen = backends.choose(routine, request, backend)
+    chosen = backends.choose(routine, request, options.backend)
     steps = backends.plan_steps(chosen.name, routine, request, tile=tile, workspace_limit=limit)
     return Plan(
         routine=routine,

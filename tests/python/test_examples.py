@@ -2,34 +2,40 @@
 
 import doctest
 import importlib
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import jaxmg
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-MODULES = (
-    "_linalg.cholesky",
-    "_linalg.eigen",
-    "_planning.backends",
-    "compat.cholesky",
-    "compat.cyclic",
-    "compat.eigen",
-    "compat.layout",
-    "linalg",
-    "plan",
-    "utils",
-)
+PUBLIC = {
+    f"{module.__name__}.{name}": getattr(module, name)
+    for module in (jaxmg, jaxmg.linalg, jaxmg.utils)
+    for name in module.__all__
+    if inspect.getmodule(getattr(module, name)) is not getattr(module, name)
+}
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", PUBLIC)
 def test_docstrings(name):
-    module = importlib.import_module(f"jaxmg.{name}")
-    failed, _ = doctest.testmod(module, extraglobs={"jaxmg": importlib.import_module("jaxmg")})
-    assert failed == 0
+    value = PUBLIC[name]
+    globs = {**vars(inspect.getmodule(inspect.unwrap(value))), "jaxmg": jaxmg}
+    runner = doctest.DocTestRunner()
+    for test in doctest.DocTestFinder().find(value, name, module=False, globs=globs):
+        assert runner.run(test).failed == 0
+
+
+def test_functions_have_examples():
+    without = {"pad_rows", "unpad_rows", "verify_cyclic", "plot_block_to_cyclic", "cyclic_1d"}
+    without |= {"potri_shardmap_ctx"}
+    for name, value in PUBLIC.items():
+        if inspect.isfunction(value) and name.rpartition(".")[2] not in without:
+            assert ">>>" in value.__doc__, name
 
 
 def test_docstrings_of_the_lineax_solver():

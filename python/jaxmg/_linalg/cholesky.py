@@ -14,7 +14,7 @@ from jaxmg._arguments import (
     real_scalar,
 )
 from jaxmg._linalg.factors import CholeskyFactor
-from jaxmg._linalg.options import make_call, prepared, to_matrix
+from jaxmg._linalg.options import Options, make_call, prepared, takes, to_matrix
 from jaxmg._mesh import placement, programs
 from jaxmg._mesh.entering import entered
 from jaxmg._mesh.finding import ranks_of
@@ -27,18 +27,8 @@ _ASSUMPTIONS = ("gen", "diagonal", "tridiagonal", "banded", "upper triangular",
                 "lower triangular", "sym", "her", "pos")  # fmt: skip
 
 
-def solve(
-    a,
-    b,
-    *,
-    assume_a="gen",
-    return_info=False,
-    check=False,
-    tile=None,
-    backend="auto",
-    donate=False,
-    workspace_limit=None,
-):
+@takes("return_info", "tile", "backend", "donate", "workspace_limit")
+def solve(a, b, *, assume_a="gen", check=False, options: Options):
     """Solve ``a @ x = b`` for a matrix that is spread over several devices.
 
     Parameters
@@ -54,22 +44,10 @@ def solve(
     assume_a : str
         What is known about `a`, with SciPy's meaning. Only ``"pos"`` (Hermitian positive
         definite) exists so far.
-    return_info : bool
-        Append LAPACK's ``info`` to the result.
     check : bool
         Raise if `a` is not positive definite, by ``jax.experimental.checkify.check``: inside
         ``jit``, the program has to be transformed by ``checkify``.
-    tile : int, optional
-        Width of the tile columns, a hint; it does not change the result beyond rounding.
-    backend : {"auto", "tiled", "cusolvermg", "cusolvermp"}
-        Which implementation to use: "tiled" is this library's own, the others are NVIDIA's (see
-        `jaxmg.backends`). "auto" is what ``jaxmg.config.backend`` says, and otherwise the one that
-        is expected to be fastest; `jaxmg.plan` tells which.
-    donate : bool
-        Let `a` be overwritten. Outside ``jit``, `a` cannot be used afterwards; inside, donate it at
-        the outer ``jit`` instead. Of an `a` that has to be promoted, the copy is overwritten.
-    workspace_limit : int, optional
-        Most bytes of workspace per device; by default the planner chooses (see `jaxmg.plan`).
+    {options}
 
     Returns
     -------
@@ -132,10 +110,10 @@ def solve(
     check_square(a)
     check_right_hand_side(a, b)
     ranks, nrhs = ranks_of(a, b), math.prod(b.shape[1:])
-    call = make_call("potrs", a, ranks, tile, backend, workspace_limit, count=nrhs)
+    call = make_call("potrs", a, ranks, options, count=nrhs)
     x_spec = spec_on(b, call.ranks.mesh)
     placed = placement.place_all(call.ranks, a, b)
-    if donate:
+    if options.donate:
         x, info, _ = _solve_in_place(*placed, call=call, x_spec=x_spec, donate=True)
     else:
         x, info = _solve(*placed, call=call, x_spec=x_spec)
@@ -143,25 +121,25 @@ def solve(
         with entered(call.ranks):
             _check(info)
     x = placement.keep_sharding(x, b)
-    return (x, info) if return_info else x
+    return (x, info) if options.return_info else x
 
 
-def cho_factor(a, *, tile=None, backend="auto", donate=False, workspace_limit=None):
+@takes("tile", "backend", "donate", "workspace_limit")
+def cho_factor(a, *, options: Options):
     """Factor a Hermitian positive definite matrix, to use the factor many times.
 
     Parameters
     ----------
     a : (N, N) array
         As for `solve`.
-    tile, backend, donate, workspace_limit
-        As for `solve`. What uses the factor keeps to its tile size.
+    {options}
 
     Returns
     -------
     CholeskyFactor
         A pytree with the methods `solve`, `solve_triangular`, `inv`, `lower`, `logdet` and
-        `slogdet`, for `cho_solve` and the other functions here. Its attribute `info` is LAPACK's;
-        if it is not 0, whatever is made of the factor is NaN.
+        `slogdet`, for `cho_solve` and the other functions here. They keep to its tile size. Its
+        attribute `info` is LAPACK's; if it is not 0, all results from the factor are NaN.
 
     Raises
     ------
@@ -179,30 +157,22 @@ def cho_factor(a, *, tile=None, backend="auto", donate=False, workspace_limit=No
     >>> jaxmg.linalg.cho_solve(factor, jnp.ones(3)).tolist()
     [0.25, 0.25, 0.25]
     """
-    a, call = prepared("cho_factor", a, tile, backend, workspace_limit)
-    dealt, info = _factor(*placement.place_all(call.ranks, a), call=call, donate=donate)
+    a, call = prepared("cho_factor", a, options)
+    dealt, info = _factor(*placement.place_all(call.ranks, a), call=call, donate=options.donate)
     return CholeskyFactor.of(dealt, info, call.ranks)
 
 
-def cho_factor_shifted(
-    a,
-    *,
-    shift=None,
-    growth=10.0,
-    max_tries=10,
-    tile=None,
-    backend="auto",
-    workspace_limit=None,
-):
+@takes("tile", "backend", "workspace_limit")
+def cho_factor_shifted(a, *, shift=None, growth=10.0, max_tries=10, options: Options):
     """Factor ``a + s * I`` for the first s of 0, shift, growth * shift, ... for which that works.
 
-    A matrix that is positive definite but for rounding is so made one that is, inside ``jit``, too
-    (the attempts are a ``lax.while_loop``).
+    This shifts a matrix that is indefinite only through rounding. It works inside ``jit``, too: the
+    attempts are a ``lax.while_loop``.
 
     Parameters
     ----------
     a : (N, N) array
-        As for `solve`, but that it may be not quite positive definite.
+        As for `solve`, except that it may be not quite positive definite.
     shift : real scalar, optional
         The first shift tried after 0, in the real dtype that goes with that of `a`; by default N
         eps times the mean of ``abs(diag(a))``.
@@ -210,8 +180,7 @@ def cho_factor_shifted(
         By what the shift grows at each attempt; above 1.
     max_tries : int
         Most shifts that are tried, besides 0.
-    tile, backend, workspace_limit
-        As for `solve`.
+    {options}
 
     Returns
     -------
@@ -233,7 +202,7 @@ def cho_factor_shifted(
     >>> int(factor.info), float(s) > 0
     (0, True)
     """
-    a, call = prepared("cho_factor", a, tile, backend, workspace_limit)
+    a, call = prepared("cho_factor", a, options)
     max_tries = positive_int(max_tries, "max_tries")
     if not growth > 1:
         raise ValueError(f"growth must be above 1, got {growth}")
@@ -247,7 +216,8 @@ def cho_factor_shifted(
     return CholeskyFactor.of(dealt, info, call.ranks), s
 
 
-def cho_solve(factor, b, *, backend="auto", workspace_limit=None):
+@takes("backend", "workspace_limit")
+def cho_solve(factor, b, *, options: Options):
     """Solve ``a @ x = b`` with the factor of `a`.
 
     Parameters
@@ -257,8 +227,7 @@ def cho_solve(factor, b, *, backend="auto", workspace_limit=None):
     b : (N,) or (N, nrhs) array
         Right-hand sides, with any sharding. The dtypes of factor and `b` are promoted to the common
         one.
-    backend, workspace_limit
-        As for `solve`.
+    {options}
 
     Returns
     -------
@@ -286,11 +255,11 @@ def cho_solve(factor, b, *, backend="auto", workspace_limit=None):
     >>> jaxmg.linalg.cho_solve(factor, jnp.ones((3, 2))).shape
     (3, 2)
     """
-    options = dict(backend=backend, workspace_limit=workspace_limit)
-    return _check_factor(factor).solve(b, **options)
+    return _check_factor(factor).solve(b, **options.named("backend", "workspace_limit"))
 
 
-def solve_triangular(factor, b, *, trans=0, backend="auto", workspace_limit=None):
+@takes("backend", "workspace_limit")
+def solve_triangular(factor, b, *, trans=0, options: Options):
     """Solve ``L @ x = b``, ``L.T @ x = b`` or ``L.conj().T @ x = b`` with a Cholesky factor L.
 
     The first whitens: x has the covariance I if b has L L^H. The last makes samples with the
@@ -306,8 +275,7 @@ def solve_triangular(factor, b, *, trans=0, backend="auto", workspace_limit=None
     trans : {0, "N", 1, "T", 2, "C"}
         SciPy's meaning: 0 or "N" for L, 1 or "T" for its transpose, 2 or "C" for its conjugate
         transpose. The last two are the same for a real L.
-    backend, workspace_limit
-        As for `solve`.
+    {options}
 
     Returns
     -------
@@ -331,32 +299,21 @@ def solve_triangular(factor, b, *, trans=0, backend="auto", workspace_limit=None
     >>> jaxmg.linalg.solve_triangular(factor, jnp.ones(3)).tolist()
     [0.5, 0.5, 0.5]
     """
-    options = dict(backend=backend, workspace_limit=workspace_limit)
-    return _check_factor(factor).solve_triangular(b, trans=trans, **options)
+    given = options.named("backend", "workspace_limit")
+    return _check_factor(factor).solve_triangular(b, trans=trans, **given)
 
 
-def inv(
-    a,
-    *,
-    assume_a="gen",
-    return_info=False,
-    tile=None,
-    backend="auto",
-    donate=False,
-    workspace_limit=None,
-):
+@takes("return_info", "tile", "backend", "donate", "workspace_limit")
+def inv(a, *, assume_a="gen", options: Options):
     """Invert a Hermitian positive definite matrix.
 
     Parameters
     ----------
     a : (N, N) array or CholeskyFactor
-        As for `solve`, or the factor of the matrix.
+        As for `solve`, or the factor of the matrix, which keeps to its own tile size.
     assume_a : str
         As for `solve`; of no effect with a factor.
-    return_info : bool
-        Append LAPACK's ``info`` to the result.
-    tile, backend, donate, workspace_limit
-        As for `solve`; a factor keeps to its own tile size.
+    {options}
 
     Returns
     -------
@@ -383,28 +340,23 @@ def inv(
     >>> jaxmg.linalg.inv(4.0 * jnp.eye(2), assume_a="pos").tolist()
     [[0.25, 0.0], [0.0, 0.25]]
     """
-    if isinstance(a, CholeskyFactor):
-        options = dict(backend=backend, donate=donate, workspace_limit=workspace_limit)
-        x, info = a.inv(**options), a.info
-    else:
+    if not isinstance(a, CholeskyFactor):
         _require_positive_definite(assume_a)
-        x, info = to_matrix("potri", _inverse, a, tile, backend, workspace_limit, donate)
-    return (x, info) if return_info else x
+        return to_matrix("potri", _inverse, a, options)
+    x = a.inv(**options.named("backend", "donate", "workspace_limit"))
+    return (x, a.info) if options.return_info else x
 
 
-def cholesky(
-    a, *, return_info=False, tile=None, backend="auto", donate=False, workspace_limit=None
-):
+@takes("return_info", "tile", "backend", "donate", "workspace_limit")
+def cholesky(a, *, options: Options):
     """Return the Cholesky factor L of a Hermitian positive definite matrix, ``a = L @ L^H``.
 
     Parameters
     ----------
     a : (N, N) array or CholeskyFactor
-        As for `solve`, or the factor, to have L in the order of the matrix.
-    return_info : bool
-        Append LAPACK's ``info`` to the result.
-    tile, backend, donate, workspace_limit
-        As for `solve`; a factor keeps to its own tile size.
+        As for `solve`, or the factor, which keeps to its own tile size, to have L in the order of
+        the matrix.
+    {options}
 
     Returns
     -------
@@ -431,23 +383,21 @@ def cholesky(
     >>> jaxmg.linalg.cholesky(4.0 * jnp.eye(2)).tolist()
     [[2.0, 0.0], [0.0, 2.0]]
     """
-    if isinstance(a, CholeskyFactor):
-        options = dict(backend=backend, donate=donate, workspace_limit=workspace_limit)
-        x, info = a.lower(**options), a.info
-    else:
-        x, info = to_matrix("cholesky", _lower, a, tile, backend, workspace_limit, donate)
-    return (x, info) if return_info else x
+    if not isinstance(a, CholeskyFactor):
+        return to_matrix("cholesky", _lower, a, options)
+    x = a.lower(**options.named("backend", "donate", "workspace_limit"))
+    return (x, a.info) if options.return_info else x
 
 
-def logdet(a, *, tile=None, backend="auto", donate=False, workspace_limit=None):
+@takes("tile", "backend", "donate", "workspace_limit")
+def logdet(a, *, options: Options):
     """Return the logarithm of the determinant of a Hermitian positive definite matrix.
 
     Parameters
     ----------
     a : (N, N) array or CholeskyFactor
-        As for `solve`, or the factor of the matrix.
-    tile, backend, donate, workspace_limit
-        As for `solve`; a factor keeps to its own tile size.
+        As for `solve`, or the factor of the matrix, which keeps to its own tile size.
+    {options}
 
     Returns
     -------
@@ -469,23 +419,20 @@ def logdet(a, *, tile=None, backend="auto", donate=False, workspace_limit=None):
     >>> float(jaxmg.linalg.logdet(jnp.eye(3)))
     0.0
     """
-    if isinstance(a, CholeskyFactor):
-        return a.logdet(backend=backend, workspace_limit=workspace_limit)
-    options = dict(backend=backend, workspace_limit=workspace_limit)
-    return cho_factor(a, tile=tile, donate=donate, **options).logdet(**options)
+    return _as_factor(a, options).logdet(**options.named("backend", "workspace_limit"))
 
 
-def slogdet(a, *, assume_a="gen", tile=None, backend="auto", donate=False, workspace_limit=None):
+@takes("tile", "backend", "donate", "workspace_limit")
+def slogdet(a, *, assume_a="gen", options: Options):
     """Return sign and logarithm of the determinant of a Hermitian positive definite matrix.
 
     Parameters
     ----------
     a : (N, N) array or CholeskyFactor
-        As for `solve`, or the factor of the matrix.
+        As for `solve`, or the factor of the matrix, which keeps to its own tile size.
     assume_a : str
         As for `solve`; of no effect with a factor.
-    tile, backend, donate, workspace_limit
-        As for `solve`; a factor keeps to its own tile size.
+    {options}
 
     Returns
     -------
@@ -506,11 +453,9 @@ def slogdet(a, *, assume_a="gen", tile=None, backend="auto", donate=False, works
     >>> float(sign), float(logabsdet)
     (1.0, 0.0)
     """
-    if isinstance(a, CholeskyFactor):
-        return a.slogdet(backend=backend, workspace_limit=workspace_limit)
-    _require_positive_definite(assume_a)
-    options = dict(backend=backend, workspace_limit=workspace_limit)
-    return cho_factor(a, tile=tile, donate=donate, **options).slogdet(**options)
+    if not isinstance(a, CholeskyFactor):
+        _require_positive_definite(assume_a)
+    return _as_factor(a, options).slogdet(**options.named("backend", "workspace_limit"))
 
 
 # --- programs ---------------------------------------------------------------------------------
@@ -564,6 +509,12 @@ def _lower(a, *, call: Call, spec):
 
 
 # --- what the functions have in common --------------------------------------------------------
+
+
+def _as_factor(a, options: Options) -> CholeskyFactor:
+    if isinstance(a, CholeskyFactor):
+        return a
+    return cho_factor(a, **options.named("tile", "backend", "donate", "workspace_limit"))
 
 
 def _check_factor(factor) -> CholeskyFactor:

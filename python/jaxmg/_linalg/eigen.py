@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmg._arguments import ArgumentError, as_arrays, positive_int, real_scalar
-from jaxmg._linalg.options import prepared, to_matrix
+from jaxmg._linalg.options import Options, prepared, takes, to_matrix
 from jaxmg._mesh import placement, programs
 from jaxmg._mesh.ranks import column_spec
 from jaxmg._mesh.tracing import is_traced
@@ -32,19 +32,9 @@ class EighResult(NamedTuple):
     eigenvectors: jax.Array
 
 
+@takes("return_info", "tile", "backend", "donate", "workspace_limit")
 def eigh(
-    a,
-    b=None,
-    *,
-    UPLO=None,
-    subset_by_index=None,
-    subset_by_value=None,
-    size=None,
-    return_info=False,
-    tile=None,
-    backend="auto",
-    donate=False,
-    workspace_limit=None,
+    a, b=None, *, UPLO=None, subset_by_index=None, subset_by_value=None, size=None, options: Options
 ):
     """Eigenvalues and eigenvectors of a Hermitian matrix, ``a @ v = w * v`` or ``w * (b @ v)``.
 
@@ -73,20 +63,7 @@ def eigh(
         With `subset_by_value`, the number of eigenvalues and eigenvectors in the result, since
         shapes have to be known before values; N by default. No more eigenvectors than that, and
         than there are, are computed.
-    return_info : bool
-        Append LAPACK's ``info`` to the result.
-    tile : int, optional
-        Width of the tile columns, a hint; it does not change the result beyond rounding. Without
-        it, one device solves problems that are too small to share.
-    backend : {"auto", "tiled", "cusolvermg", "cusolvermp"}
-        Which implementation to use: "tiled" is this library's own, the others are NVIDIA's (see
-        `jaxmg.backends`). "auto" is what ``jaxmg.config.backend`` says, and otherwise the one that
-        is expected to be fastest; `jaxmg.plan` tells which.
-    donate : bool
-        Let `a` be overwritten. Outside ``jit``, `a` cannot be used afterwards; inside, donate it at
-        the outer ``jit`` instead.
-    workspace_limit : int, optional
-        Most bytes of workspace per device; by default the planner chooses (see `jaxmg.plan`).
+    {options}
 
     Returns
     -------
@@ -119,6 +96,8 @@ def eigh(
 
     Notes
     -----
+    Without `tile`, one device solves problems that are too small to share.
+
     Meshes inside ``jit`` are as for `solve`. ``vmap`` decomposes the matrices one after another,
     each on all devices.
 
@@ -144,41 +123,30 @@ def eigh(
     >>> jnp.round(w, 3).tolist(), v.shape
     ([2.0, 3.0], (3, 2))
     """
-    matrices, uplo, call = _prepared(a, b, UPLO, tile, backend, workspace_limit)
+    matrices, uplo, call = _prepared(a, b, UPLO, options)
     part, bounds, size = _subset(matrices[0], subset_by_index, subset_by_value, size)
-    options = dict(call=call, uplo=uplo, donate=donate)
-    options["spec"] = column_spec(size, call.ranks)
+    static = dict(call=call, uplo=uplo, donate=options.donate)
+    static["spec"] = column_spec(size, call.ranks)
     if bounds is None:
-        *result, aside = _eigh(*matrices, part=part, **options)
+        *result, aside = _eigh(*matrices, part=part, **static)
     else:
         bounds = _placed_bounds(bounds, matrices[0], call)
-        *result, aside = _eigh_between(matrices[0], bounds, *matrices[1:], size=size, **options)
-    result = (*result, aside.info) if return_info else result
+        *result, aside = _eigh_between(matrices[0], bounds, *matrices[1:], size=size, **static)
+    result = (*result, aside.info) if options.return_info else result
     return tuple(result) if len(result) > 2 else EighResult(*result)
 
 
+@takes("return_info", "tile", "backend", "donate", "workspace_limit")
 def eigvalsh(
-    a,
-    b=None,
-    *,
-    UPLO=None,
-    subset_by_index=None,
-    subset_by_value=None,
-    size=None,
-    return_info=False,
-    tile=None,
-    backend="auto",
-    donate=False,
-    workspace_limit=None,
+    a, b=None, *, UPLO=None, subset_by_index=None, subset_by_value=None, size=None, options: Options
 ):
     """Eigenvalues of a Hermitian matrix, without eigenvectors.
 
     Parameters
     ----------
-    a, b, UPLO, subset_by_index, subset_by_value, size, return_info
+    a, b, UPLO, subset_by_index, subset_by_value, size
         As for `eigh`.
-    tile, backend, donate, workspace_limit
-        As for `eigh`.
+    {options}
 
     Returns
     -------
@@ -209,29 +177,20 @@ def eigvalsh(
     >>> jnp.round(w, 3).tolist(), int(count)
     ([2.0, 3.0, nan], 2)
     """
-    matrices, uplo, call = _prepared(a, b, UPLO, tile, backend, workspace_limit)
+    matrices, uplo, call = _prepared(a, b, UPLO, options)
     part, bounds, size = _subset(matrices[0], subset_by_index, subset_by_value, size)
-    options = dict(call=call, uplo=uplo, donate=donate)
+    static = dict(call=call, uplo=uplo, donate=options.donate)
     if bounds is None:
-        *result, aside = _eigvals(*matrices, part=part, **options)
+        *result, aside = _eigvals(*matrices, part=part, **static)
     else:
         bounds = _placed_bounds(bounds, matrices[0], call)
-        *result, aside = _eigvals_between(matrices[0], bounds, *matrices[1:], size=size, **options)
-    result = (*result, aside.info) if return_info else result
+        *result, aside = _eigvals_between(matrices[0], bounds, *matrices[1:], size=size, **static)
+    result = (*result, aside.info) if options.return_info else result
     return tuple(result) if len(result) > 1 else result[0]
 
 
-def pinvh(
-    a,
-    *,
-    rtol=None,
-    UPLO=None,
-    return_info=False,
-    tile=None,
-    backend="auto",
-    donate=False,
-    workspace_limit=None,
-):
+@takes("return_info", "tile", "backend", "donate", "workspace_limit")
+def pinvh(a, *, rtol=None, UPLO=None, options: Options):
     """Moore-Penrose pseudo-inverse of a Hermitian matrix, from its eigenvectors.
 
     Parameters
@@ -241,8 +200,9 @@ def pinvh(
     rtol : real scalar, optional
         Eigenvalues whose modulus is not above `rtol` times the largest one count as 0; N eps by
         default (SciPy's). Its dtype does not count.
-    UPLO, return_info, tile, backend, donate, workspace_limit
+    UPLO
         As for `eigh`.
+    {options}
 
     Returns
     -------
@@ -272,30 +232,20 @@ def pinvh(
     [[0.25, 0.0], [0.0, 0.0]]
     """
     scalars = () if rtol is None else (("rtol", rtol),)
-    x, info = to_matrix(
-        "syevd", _pinvh, a, tile, backend, workspace_limit, donate, *scalars, uplo=_triangle(UPLO)
-    )
-    return (x, info) if return_info else x
+    return to_matrix("syevd", _pinvh, a, options, *scalars, uplo=_triangle(UPLO))
 
 
-def sqrtm_h(
-    a,
-    *,
-    UPLO=None,
-    return_info=False,
-    tile=None,
-    backend="auto",
-    donate=False,
-    workspace_limit=None,
-):
+@takes("return_info", "tile", "backend", "donate", "workspace_limit")
+def sqrtm_h(a, *, UPLO=None, options: Options):
     """Principal square root of a Hermitian positive semidefinite matrix, from its eigenvectors.
 
     Parameters
     ----------
     a : (N, N) array
         As for `eigh`.
-    UPLO, return_info, tile, backend, donate, workspace_limit
+    UPLO
         As for `eigh`.
+    {options}
 
     Returns
     -------
@@ -322,10 +272,7 @@ def sqrtm_h(
     >>> jnp.round(jaxmg.linalg.sqrtm_h(jnp.diag(jnp.array([4.0, 9.0]))), 3).tolist()
     [[2.0, 0.0], [0.0, 3.0]]
     """
-    x, info = to_matrix(
-        "syevd", _sqrtm, a, tile, backend, workspace_limit, donate, uplo=_triangle(UPLO)
-    )
-    return (x, info) if return_info else x
+    return to_matrix("syevd", _sqrtm, a, options, uplo=_triangle(UPLO))
 
 
 # --- programs ---------------------------------------------------------------------------------
@@ -392,14 +339,14 @@ def _on_mesh(matrices, call: Call):
 # --- arguments --------------------------------------------------------------------------------
 
 
-def _prepared(a, b, UPLO, tile, backend, workspace_limit):
+def _prepared(a, b, UPLO, options: Options):
     """Return the matrices, checked and placed, the triangle, and how to call routines on them."""
     uplo = _triangle(UPLO)
     if b is None:
-        a, call = prepared("syevd", a, tile, backend, workspace_limit)
+        a, call = prepared("syevd", a, options)
         return placement.place_matrices(call.ranks, a=a), uplo, call
     a, b = as_arrays(("a", a), ("b", b))
-    a, call = prepared("syevd", a, tile, backend, workspace_limit, b)
+    a, call = prepared("syevd", a, options, b)
     if b.shape != a.shape:
         raise ArgumentError(f"b must have the shape {a.shape} of a, got {b.shape}")
     return placement.place_matrices(call.ranks, a=a, b=b), uplo, call

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmg._arguments import ArgumentError, as_array, as_arrays, check_right_hand_side
-from jaxmg._linalg.options import make_call
+from jaxmg._linalg.options import Options, make_call, takes
 from jaxmg._mesh import placement, programs
 from jaxmg._mesh.finding import ranks_of_blocks
 from jaxmg._mesh.ranks import Ranks, row_spec
@@ -107,11 +107,13 @@ class CholeskyFactor:
         data, info = placement.put_blocks(mesh, self.axes, self.ranks, self.data, self.info)
         return replace(self, data=data, info=info)
 
-    def solve(self, b, *, backend="auto", workspace_limit=None, _mesh=None):
+    @takes("backend", "workspace_limit")
+    def solve(self, b, *, _mesh=None, options: Options):
         """Solve ``A @ x = b``; see `jaxmg.linalg.cho_solve`."""
-        return self._apply("cho_solve", _solve, b, backend, workspace_limit, _mesh)
+        return self._apply("cho_solve", _solve, b, options, _mesh)
 
-    def solve_triangular(self, b, *, trans=0, backend="auto", workspace_limit=None):
+    @takes("backend", "workspace_limit")
+    def solve_triangular(self, b, *, trans=0, options: Options):
         """Solve with L, L^T or L^H; see `jaxmg.linalg.solve_triangular`."""
         if trans not in _TRANS:
             raise ValueError(f"trans must be one of {tuple(_TRANS)}, got {trans!r}")
@@ -120,49 +122,52 @@ class CholeskyFactor:
             "solve_triangular",
             _solve_triangular,
             b,
-            backend,
-            workspace_limit,
+            options,
             sweeps=sweeps,
             conjugate=conjugate,
         )
 
-    def inv(self, *, backend="auto", donate=False, workspace_limit=None):
+    @takes("backend", "donate", "workspace_limit")
+    def inv(self, *, options: Options):
         """Return the inverse of A; see `jaxmg.linalg.inv`."""
-        return self._matrix("potri", _inverse, backend, donate, workspace_limit)
+        return self._matrix("potri", _inverse, options)
 
-    def lower(self, *, backend="auto", donate=False, workspace_limit=None):
+    @takes("backend", "donate", "workspace_limit")
+    def lower(self, *, options: Options):
         """Return L; see `jaxmg.linalg.cholesky`."""
-        return self._matrix("cholesky", _lower, backend, donate, workspace_limit)
+        return self._matrix("cholesky", _lower, options)
 
-    def logdet(self, *, backend="auto", workspace_limit=None):
+    @takes("backend", "workspace_limit")
+    def logdet(self, *, options: Options):
         """Return the logarithm of the determinant of A; see `jaxmg.linalg.logdet`."""
-        data, call = self._prepared("cho_factor", backend, workspace_limit)
+        data, call = self._prepared("cho_factor", options)
         (data,) = placement.place_all(call.ranks, data)
         return _logdet(Dealt(data, self.tile), call=call)
 
-    def slogdet(self, *, backend="auto", workspace_limit=None):
+    @takes("backend", "workspace_limit")
+    def slogdet(self, *, options: Options):
         """Return (sign, logarithm) of the determinant of A; see `jaxmg.linalg.slogdet`."""
-        data, call = self._prepared("cho_factor", backend, workspace_limit)
+        data, call = self._prepared("cho_factor", options)
         (data,) = placement.place_all(call.ranks, data)
         info = placement.place_scalar(self.info, call.ranks, data)
         return SlogdetResult(*_slogdet(Dealt(data, self.tile), info, call=call))
 
-    def _apply(self, routine, program, b, backend, workspace_limit, mesh=None, **static):
+    def _apply(self, routine, program, b, options, mesh=None, **static):
         data, b = as_arrays(("factor.data", self.data), ("b", b))
         check_right_hand_side(self, b)
-        data, call = self._prepared(routine, backend, workspace_limit, mesh, data, b)
+        data, call = self._prepared(routine, options, mesh, data, b)
         x_spec = spec_on(b, call.ranks.mesh)
         data, placed = placement.place_all(call.ranks, data, b, gather=self.ranks == 1)
         x = program(Dealt(data, self.tile), placed, call=call, x_spec=x_spec, **static)
         return placement.keep_sharding(x, b)
 
-    def _matrix(self, routine, program, backend, donate, workspace_limit):
-        data, call = self._prepared(routine, backend, workspace_limit)
+    def _matrix(self, routine, program, options):
+        data, call = self._prepared(routine, options)
         spec = row_spec(self.n, call.ranks)
         (data,) = placement.place_all(call.ranks, data)
-        return program(Dealt(data, self.tile), call=call, spec=spec, donate=donate)
+        return program(Dealt(data, self.tile), call=call, spec=spec, donate=options.donate)
 
-    def _prepared(self, routine, backend, workspace_limit, mesh=None, data=None, *b):
+    def _prepared(self, routine, options, mesh=None, data=None, *b):
         """Return the contents, and how to call a routine that reads them (and right-hand sides b).
 
         `mesh` is where the contents are if they do not say so themselves; `data` is the contents
@@ -177,7 +182,7 @@ class CholeskyFactor:
             )
         ranks = ranks_of_blocks(data, self.axes, self.ranks, *b, mesh=mesh)
         count = math.prod(b[0].shape[1:]) if b else 1
-        return data, make_call(routine, data, ranks, None, backend, workspace_limit, count=count)
+        return data, make_call(routine, data, ranks, options, count=count)
 
 
 # --- programs ---------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from jaxmg._arguments import (
     check_square,
     positive_int,
 )
-from jaxmg._linalg.options import make_call
+from jaxmg._linalg.keywords import gathered, keyword
+from jaxmg._linalg.options import Options, make_call
 from jaxmg._mesh.finding import given_mesh, make_ranks, ranks_of, ranks_on
 from jaxmg._mesh.manual import manual_axes
 from jaxmg._mesh.ranks import Ranks, row_spec
@@ -82,11 +83,45 @@ class Specs:
 
 @dataclass(frozen=True)
 class Where:
-    """What a caller of a ``*_shardmap_ctx`` function said about where the matrix is."""
+    """The keyword arguments of the ``*_shardmap_ctx`` functions that place the matrix."""
 
-    mesh: object
-    specs: Specs
-    axis_name: object
+    mesh: object = keyword(
+        None,
+        """
+        mesh : Mesh or AbstractMesh, optional
+            The devices; by default those of the arrays, or else of the mesh that is entered. Inside
+            ``shard_map``, its mesh.
+        """,
+    )
+    matrix_specs: object = keyword(
+        None,
+        """
+        matrix_specs : PartitionSpec or sequence of one, optional
+            The spec of `a`, as for `potrs`; by default read off `a`. Inside ``shard_map``, the spec
+            with which `a` came there.
+        """,
+    )
+    in_specs: object = keyword(
+        None,
+        """
+        in_specs : PartitionSpec or sequence, optional
+            The same under its name of 0.0.x, as for `potrs`.
+        """,
+    )
+    axis_name: object = keyword(
+        None,
+        """
+        axis_name : str or tuple of str, optional
+            Inside ``shard_map``, the axis over which the rows are dealt. Needed only on a mesh
+            where the shape of `a` fits several axes.
+        """,
+    )
+
+    def specs(self, *, with_b=False) -> Specs:
+        return Specs.given(self.in_specs, self.matrix_specs, with_b=with_b)
+
+
+located = gathered("where", Where)
 
 
 def named_ranks(mesh, specs: Specs, arrays) -> Ranks:
@@ -99,7 +134,7 @@ def named_ranks(mesh, specs: Specs, arrays) -> Ranks:
     return ranks_on(mesh, axes, arrays)
 
 
-def on_mesh(routine, a, T_A, where: Where, backend, *b, count=None):
+def on_mesh(routine, a, T_A, where: Where, specs: Specs, options: Options, *b, count=None):
     """Return a global matrix, checked, how to call a routine, and the spec of a matrix like it."""
     a = as_array(a, "a")
     check_square(a)
@@ -111,29 +146,29 @@ def on_mesh(routine, a, T_A, where: Where, backend, *b, count=None):
             f"{where.axis_name!r}; name the sharding of a by matrix_specs"
         )
     tile = positive_int(T_A, "T_A")
-    ranks = named_ranks(where.mesh, where.specs, (a, *b))
-    call = make_call(routine, a, ranks, tile, backend, None, count=count)
+    ranks = named_ranks(where.mesh, specs, (a, *b))
+    call = make_call(routine, a, ranks, options.with_tile(tile), count=count)
     spec = spec_on(a, call.ranks.mesh)
     if spec is None:
-        spec = where.specs.of_result(a, call.ranks, row_spec)
+        spec = specs.of_result(a, call.ranks, row_spec)
     return a, call, spec
 
 
-def on_shards(routine, a, T_A, where: Where, backend, *, count=None):
+def on_shards(routine, a, T_A, where: Where, specs: Specs, options: Options, *, count=None):
     """Return a rank's rows, checked, and how to call a routine on those of all ranks."""
     a = as_array(a, "a")
     if a.ndim != 2:
         raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
     tile = positive_int(T_A, "T_A")
     mesh = jax.sharding.get_abstract_mesh()
-    axes = manual_axes(a, _axes_of_rows(mesh, where))
+    axes = manual_axes(a, _axes_of_rows(mesh, where, specs))
     ranks = make_ranks(mesh, axes, (a,))
-    return a, make_call(routine, a, ranks, tile, backend, None, count=count)
+    return a, make_call(routine, a, ranks, options.with_tile(tile), count=count)
 
 
-def _axes_of_rows(mesh, where: Where):
+def _axes_of_rows(mesh, where: Where, specs: Specs):
     """Return the axes of the enclosing ``shard_map`` that the caller named, None if none."""
-    given, specs, axis_name = where.mesh, where.specs, where.axis_name
+    given, axis_name = where.mesh, where.axis_name
     if given is not None and given_mesh(given, ()).shape_tuple != mesh.shape_tuple:
         raise ValueError(
             f"mesh must be that of the enclosing shard_map, {dict(mesh.shape)}; got "

@@ -12,7 +12,7 @@ from jaxmg._arguments import (
     check_square,
     positive_int,
 )
-from jaxmg._linalg.options import make_call
+from jaxmg._linalg.options import Options, make_call, takes
 from jaxmg._mesh import placement, programs
 from jaxmg._mesh.finding import ranks_of
 from jaxmg._mesh.manual import in_shard_map
@@ -21,9 +21,10 @@ from jaxmg._mesh.specs import spec_on
 from jaxmg._programs import cholesky, row_blocks
 from jaxmg._programs.call import Call, Placement
 from jaxmg._rules import cholesky as rules
-from jaxmg.compat.arguments import Specs, Where, named_ranks, on_mesh, on_shards, status_of
+from jaxmg.compat.arguments import Specs, Where, located, named_ranks, on_mesh, on_shards, status_of
 
 
+@takes("backend", "donate")
 def potrs(
     a,
     b,
@@ -34,8 +35,7 @@ def potrs(
     pad=True,
     *,
     matrix_specs=None,
-    donate=False,
-    backend="auto",
+    options: Options,
 ):
     """Solve ``a @ x = b`` for a Hermitian positive definite `a`, by Cholesky factorisation.
 
@@ -60,10 +60,7 @@ def potrs(
     matrix_specs : PartitionSpec or sequence of one, optional
         1.4's name for the spec of `a`. It may shard rows, columns or both. With `in_specs` as well,
         the two must agree.
-    donate : bool
-        As for `jaxmg.linalg.solve`.
-    backend : str
-        As for `jaxmg.linalg.solve`.
+    {options}
 
     Returns
     -------
@@ -101,10 +98,10 @@ def potrs(
     tile = positive_int(T_A, "T_A")
     specs = Specs.given(in_specs, matrix_specs, with_b=True)
     ranks = named_ranks(mesh, specs, (a, b))
-    call = make_call("potrs", a, ranks, tile, backend, None, count=math.prod(b.shape[1:]))
+    call = make_call("potrs", a, ranks, options.with_tile(tile), count=math.prod(b.shape[1:]))
     placed = placement.place_all(call.ranks, a, b)
     replicated = PartitionSpec(None, None)
-    x, status, _ = _potrs(*placed, call=call, x_spec=replicated, column=True, donate=donate)
+    x, status, _ = _potrs(*placed, call=call, x_spec=replicated, column=True, donate=options.donate)
     return (x, status) if return_status else x
 
 
@@ -118,18 +115,9 @@ def _potrs(a, b, *, call: Call, x_spec, column: bool):
     return x, status_of(info), factor
 
 
-def potrs_shardmap_ctx(
-    a,
-    b,
-    T_A=None,
-    pad=True,
-    *,
-    mesh=None,
-    matrix_specs=None,
-    in_specs=None,
-    axis_name=None,
-    backend="auto",
-):
+@takes("backend")
+@located
+def potrs_shardmap_ctx(a, b, T_A=None, pad=True, *, where: Where, options: Options):
     """Solve ``A @ x = b`` for global arrays (1.4) or inside the caller's ``shard_map`` (0.0.x).
 
     Inside ``shard_map`` the arguments are the shards of one rank and the result is ``(x, status)``.
@@ -146,17 +134,8 @@ def potrs_shardmap_ctx(
         Tile size, a hint.
     pad : bool
         Accepted and ignored.
-    mesh : Mesh or AbstractMesh, optional
-        The devices; by default those of the arrays, or else of the mesh that is entered. Inside
-        ``shard_map``, its mesh.
-    matrix_specs, in_specs : PartitionSpec, optional
-        The spec of `a`, as for `potrs`; by default read off `a`. Inside ``shard_map``, the spec
-        with which `a` came there.
-    axis_name : str or tuple of str, optional
-        Inside ``shard_map``, the axis over which the rows are dealt. Needed only on a mesh where
-        the shape of `a` fits several axes.
-    backend : str
-        As for `jaxmg.linalg.solve`.
+    {where}
+    {options}
 
     Returns
     -------
@@ -191,23 +170,24 @@ def potrs_shardmap_ctx(
     ([0.25, 0.25, 0.25], 0)
     """
     del pad
-    where = Where(mesh, Specs.given(in_specs, matrix_specs, with_b=True), axis_name)
+    specs = where.specs(with_b=True)
     a, b = as_arrays(("a", a), ("b", b))
     if in_shard_map():
         if b.ndim != 2:
             raise ArgumentError(f"b must be a 2D array inside shard_map, got shape {b.shape}")
-        a, call = on_shards("potrs", a, T_A, where, backend, count=b.shape[1])
+        a, call = on_shards("potrs", a, T_A, where, specs, options, count=b.shape[1])
         check_right_hand_side(a, b)
         x, info = cholesky.posv_on_shards(a, b, call)
         return x, status_of(info)[None]
     nrhs = math.prod(b.shape[1:])
-    a, call, _ = on_mesh("potrs", a, T_A, where, backend, b, count=nrhs)
+    a, call, _ = on_mesh("potrs", a, T_A, where, specs, options, b, count=nrhs)
     x_spec = spec_on(b, call.ranks.mesh)
     placed = placement.place_all(call.ranks, a, b)
     x, status, _ = _potrs(*placed, call=call, x_spec=x_spec, column=False)
     return a, placement.keep_sharding(x, b), status
 
 
+@takes("backend", "donate")
 def potri(
     a,
     T_A=None,
@@ -217,15 +197,15 @@ def potri(
     pad=True,
     *,
     matrix_specs=None,
-    donate=False,
-    backend="auto",
+    options: Options,
 ):
     """Invert a Hermitian positive definite matrix, by Cholesky factorisation.
 
     Parameters
     ----------
-    a, T_A, mesh, in_specs, return_status, pad, matrix_specs, donate, backend
+    a, T_A, mesh, in_specs, return_status, pad, matrix_specs
         As for `potrs`; `in_specs` is a single spec.
+    {options}
 
     Returns
     -------
@@ -260,10 +240,10 @@ def potri(
     tile = positive_int(T_A, "T_A")
     specs = Specs.given(in_specs, matrix_specs)
     ranks = named_ranks(mesh, specs, (a,))
-    call = make_call("potri", a, ranks, tile, backend, None)
+    call = make_call("potri", a, ranks, options.with_tile(tile))
     spec = specs.of_result(a, call.ranks, row_spec)
     (placed,) = placement.place_all(call.ranks, a)
-    x, status = _potri(placed, call=call, spec=spec, donate=donate)
+    x, status = _potri(placed, call=call, spec=spec, donate=options.donate)
     return (x, status) if return_status else x
 
 
@@ -275,25 +255,19 @@ def _potri(a, *, call: Call, spec):
     return row_blocks.to_matrix(x, call=call, spec=spec), status_of(info)
 
 
-def potri_shardmap_ctx(
-    a,
-    T_A=None,
-    pad=True,
-    *,
-    mesh=None,
-    matrix_specs=None,
-    in_specs=None,
-    axis_name=None,
-    backend="auto",
-):
+@takes("backend")
+@located
+def potri_shardmap_ctx(a, T_A=None, pad=True, *, where: Where, options: Options):
     """Invert a global matrix, or inside the caller's ``shard_map`` one in local shards (0.0.x).
 
     Either way the result is ``(x, status)``: the inverse is what is left of `a`.
 
     Parameters
     ----------
-    a, T_A, pad, mesh, matrix_specs, in_specs, axis_name, backend
+    a, T_A, pad
         As for `potrs_shardmap_ctx`.
+    {where}
+    {options}
 
     Returns
     -------
@@ -315,12 +289,12 @@ def potri_shardmap_ctx(
     default in rows.
     """
     del pad
-    where = Where(mesh, Specs.given(in_specs, matrix_specs), axis_name)
+    specs = where.specs()
     if in_shard_map():
-        a, call = on_shards("potri", a, T_A, where, backend)
+        a, call = on_shards("potri", a, T_A, where, specs, options)
         x, info = cholesky.inverse_on_shards(a, call)
         return x, status_of(info)[None]
-    a, call, spec = on_mesh("potri", a, T_A, where, backend)
+    a, call, spec = on_mesh("potri", a, T_A, where, specs, options)
     x, status = _potri(*placement.place_all(call.ranks, a), call=call, spec=spec)
     return placement.keep_sharding(x, a), status
 

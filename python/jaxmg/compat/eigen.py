@@ -7,7 +7,7 @@ from jaxmg._arguments import (
     check_square,
     positive_int,
 )
-from jaxmg._linalg.options import make_call
+from jaxmg._linalg.options import Options, make_call, takes
 from jaxmg._mesh import placement, programs
 from jaxmg._mesh.manual import in_shard_map
 from jaxmg._mesh.ranks import column_spec
@@ -16,11 +16,12 @@ from jaxmg._programs.call import Call
 from jaxmg._programs.eigen import UPPER, Part
 from jaxmg._rules import eigen as rules
 from jaxmg._warning import JaxMgWarning
-from jaxmg.compat.arguments import Specs, Where, named_ranks, on_mesh, on_shards, status_of
+from jaxmg.compat.arguments import Specs, Where, located, named_ranks, on_mesh, on_shards, status_of
 
 _LARGEST_TILE_OF_SYEVD = 1024
 
 
+@takes("backend", "donate")
 def syevd(
     a,
     T_A=None,
@@ -31,8 +32,7 @@ def syevd(
     pad=True,
     *,
     matrix_specs=None,
-    donate=False,
-    backend="auto",
+    options: Options,
 ):
     """Eigenvalues and eigenvectors of a Hermitian matrix.
 
@@ -44,10 +44,11 @@ def syevd(
         says.
     T_A : int, optional
         Tile size, a hint; above 1024 there is a warning, and 1024 is taken.
-    mesh, in_specs, return_status, pad, matrix_specs, donate, backend
+    mesh, in_specs, return_status, pad, matrix_specs
         As for `potrs`; `in_specs` is a single spec.
     return_eigenvectors : bool
         Compute eigenvectors, too.
+    {options}
 
     Returns
     -------
@@ -90,15 +91,15 @@ def syevd(
     del pad
     a = as_array(a, "a")
     check_square(a)
-    tile = _tile_of_syevd(T_A)
+    tile = _tile_of_syevd(T_A, decorators=1)
     specs = Specs.given(in_specs, matrix_specs)
     ranks = named_ranks(mesh, specs, (a,))
     vectors = a.shape[0] if return_eigenvectors else 0
-    call = make_call("syevd", a, ranks, tile, backend, None, count=vectors)
+    call = make_call("syevd", a, ranks, options.with_tile(tile), count=vectors)
     spec = specs.of_result(a, call.ranks, column_spec)
     (placed,) = placement.place_all(call.ranks, a)
-    options = dict(vectors=bool(return_eigenvectors), spec=spec, donate=donate)
-    *result, status = _syevd(placed, call=call, **options)
+    static = dict(vectors=bool(return_eigenvectors), spec=spec)
+    *result, status = _syevd(placed, call=call, donate=options.donate, **static)
     result = (*result, status) if return_status else tuple(result)
     return result if len(result) > 1 else result[0]
 
@@ -114,17 +115,10 @@ def _syevd(a, *, call: Call, vectors: bool, spec):
     return w, v, status_of(aside.info)
 
 
+@takes("backend")
+@located
 def syevd_shardmap_ctx(
-    a,
-    T_A=None,
-    return_eigenvectors=True,
-    pad=True,
-    *,
-    mesh=None,
-    matrix_specs=None,
-    in_specs=None,
-    axis_name=None,
-    backend="auto",
+    a, T_A=None, return_eigenvectors=True, pad=True, *, where: Where, options: Options
 ):
     """Eigenvalues and eigenvectors of a global matrix (1.4) or inside ``shard_map`` (0.0.x).
 
@@ -134,10 +128,12 @@ def syevd_shardmap_ctx(
 
     Parameters
     ----------
-    a, pad, mesh, matrix_specs, in_specs, axis_name, backend
+    a, pad
         As for `potrs_shardmap_ctx`.
     T_A, return_eigenvectors
         As for `syevd`.
+    {where}
+    {options}
 
     Returns
     -------
@@ -176,27 +172,28 @@ def syevd_shardmap_ctx(
     (True, (3, 3), 0)
     """
     del pad
-    where = Where(mesh, Specs.given(in_specs, matrix_specs), axis_name)
-    vectors, tile = bool(return_eigenvectors), _tile_of_syevd(T_A)
+    specs = where.specs()
+    vectors, tile = bool(return_eigenvectors), _tile_of_syevd(T_A, decorators=2)
     if in_shard_map():
-        a, call = on_shards("syevd", a, tile, where, backend)
+        a, call = on_shards("syevd", a, tile, where, specs, options)
         *result, info = eigen.eigh_on_shards(a, call, vectors=vectors)
         return *result, status_of(info)[None]
     count = None if vectors else 0
-    a, call, spec = on_mesh("syevd", a, tile, where, backend, count=count)
+    a, call, spec = on_mesh("syevd", a, tile, where, specs, options, count=count)
     (placed,) = placement.place_all(call.ranks, a)
     w, *of_vectors, status = _syevd(placed, call=call, vectors=vectors, spec=spec)
     return a, w, *(placement.keep_sharding(v, a) for v in of_vectors), status
 
 
-def _tile_of_syevd(T_A) -> int | None:
+def _tile_of_syevd(T_A, *, decorators: int) -> int | None:
+    """Return the tile size, limited; `decorators` are those of the function that is called."""
     tile = positive_int(T_A, "T_A")
     if tile is not None and tile > _LARGEST_TILE_OF_SYEVD:
         warnings.warn(
             f"T_A has a maximum value of {_LARGEST_TILE_OF_SYEVD} for syevd, which is taken "
             f"instead of {tile}",
             JaxMgWarning,
-            stacklevel=3,
+            stacklevel=3 + decorators,
         )
         return _LARGEST_TILE_OF_SYEVD
     return tile

@@ -1,0 +1,51 @@
+"""Keyword arguments that several functions share: declared and described once, in a dataclass."""
+
+import functools
+import inspect
+import textwrap
+from dataclasses import field, fields
+
+
+def keyword(default, description: str):
+    """Return a field of a dataclass of keyword arguments: its default and its description."""
+    return field(default=default, metadata={"description": textwrap.dedent(description).strip()})
+
+
+def gathered(parameter: str, record: type, *names: str):
+    """Return a decorator that hands keyword arguments over as one instance of `record`.
+
+    The decorated function declares the argument `parameter` alone. Callers see and pass the fields
+    `names` of the record (by default all), in the signature and in the docstring, where they take
+    the place of ``{parameter}``.
+    """
+    names = names or tuple(one.name for one in fields(record))
+
+    def decorate(function):
+        signature = inspect.signature(function)
+        parameters = [one for one in signature.parameters.values() if one.name != parameter]
+        parameters += [
+            inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default)
+            for one in fields(record)
+            if one.name in names
+        ]
+
+        @functools.wraps(function)
+        def run(*arguments, **keywords):
+            given = {name: keywords.pop(name) for name in names if name in keywords}
+            return function(*arguments, **keywords, **{parameter: record(**given)})
+
+        run.__signature__ = signature.replace(parameters=parameters)
+        run.__doc__ = described(function.__doc__, parameter, record, *names)
+        return run
+
+    return decorate
+
+
+def described(text: str | None, parameter: str, record: type, *names: str) -> str | None:
+    """Return a docstring with the descriptions of `names` in the place of ``{parameter}``."""
+    if text is None:  # Python runs with -OO.
+        return None
+    place = f"{{{parameter}}}"
+    line = next((line for line in text.splitlines() if line.strip() == place), place)
+    wanted = [one.metadata["description"] for one in fields(record) if one.name in names]
+    return text.replace(line, textwrap.indent("\n".join(wanted), line.removesuffix(place)))
