@@ -10,7 +10,7 @@ namespace jaxmg {
 
 // For pivot i: row `from[0]` moves to row i = `to[0]`, and row `from[1]` to row `to[1]`, unless that is -1: another
 // pivot of the chunk moves that row, or it is row i.
-struct RowMoves {
+struct alignas(16) RowMoves {
   int to[2], from[2];
 };
 

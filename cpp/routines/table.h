@@ -2,6 +2,10 @@
 #pragma once
 
 #include "routines/diagonal.h"
+#include "routines/gesv.h"
+#include "routines/getrf.h"
+#include "routines/getri.h"
+#include "routines/getrs.h"
 #include "routines/lower.h"
 #include "routines/posv.h"
 #include "routines/potrf.h"
@@ -23,6 +27,10 @@ using Routines = List<routines::Posv,      //
                       routines::Potri,     //
                       routines::Lower,     //
                       routines::Diagonal,  //
-                      routines::Syevd>;
+                      routines::Syevd,     //
+                      routines::Gesv,      //
+                      routines::Getrf,     //
+                      routines::Getrs,     //
+                      routines::Getri>;
 
 }  // namespace jaxmg

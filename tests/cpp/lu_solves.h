@@ -17,9 +17,29 @@
 #include "gtest/gtest.h"
 #include "matrices.h"
 #include "residuals.h"
+#include "routines/gesv.h"
+#include "routines/getrf.h"
+#include "routines/getri.h"
+#include "routines/getrs.h"
 #include "solves.h"
 
 namespace jaxmg::testing {
+
+// A^T, A^H or A.
+template <class T>
+Matrix<T> turned(const Matrix<T>& a, Trans trans) {
+  Matrix<T> b(a.columns(), a.rows());
+  for (std::int64_t j = 0; j < a.columns(); ++j) {
+    for (std::int64_t i = 0; i < a.rows(); ++i) {
+      if (trans == Trans::none) {
+        b(i, j) = a(i, j);
+      } else {
+        b(j, i) = trans == Trans::transpose ? a(i, j) : conjugate(a(i, j));
+      }
+    }
+  }
+  return b;
+}
 
 template <class T>
 struct LuFactorization {
@@ -104,6 +124,118 @@ std::vector<Matrix<T>> solve_lu(Ranks& ranks, const LuFactorization<T>& factor, 
   return download(x, shape.ranks);
 }
 
+// The routines, from and to shards of the rows of A: columns of A^T.
+
+template <class T>
+struct DealtLu {
+  std::vector<Matrix<T>> shards;
+  std::vector<Matrix<std::int32_t>> pivots;  // of each rank
+  std::vector<std::int32_t> info;
+  std::vector<Matrix<T>> x;  // of gesv
+};
+
+// Makes matrices on the ranks, calls the routine with their views and the workspace, and downloads.
+template <class T, class Ranks>
+DealtLu<T> getrf(Ranks& ranks, const Matrix<T>& a, const CallOf<routines::Getrf, T>& call,
+                 std::int64_t workspace_bytes) {
+  const int size = static_cast<int>(call.problem.ranks);
+  const TileColumns layout = call.problem.layout(call.plan.tile);
+  auto shards = ranks.template matrix<T>(a.rows(), layout.shard());
+  auto pivots = ranks.template matrix<std::int32_t>(a.rows(), 1);
+  auto status = ranks.template matrix<std::int32_t>(1, 1);
+  auto workspace = ranks.template matrix<std::byte>(workspace_bytes, 1);
+  upload(shards, in_blocks(turned(a, Trans::transpose), layout));
+  ranks.run([&](auto& engine) {
+    const int rank = engine.rank();
+    call.run(engine, workspace.view(rank), shards.view(rank), pivots.view(rank), status.view(rank));
+  });
+  DealtLu<T> found{download(shards, size), download(pivots, size), {}, {}};
+  for (const auto& info : download(status, size)) found.info.push_back(info(0, 0));
+  return found;
+}
+template <class T, class Ranks>
+DealtLu<T> getrf(Ranks& ranks, const Matrix<T>& a, const Shape& shape) {
+  const CallOf<routines::Getrf, T> call(shape);
+  return getrf(ranks, a, call, call.bytes());
+}
+
+template <class T, class Ranks>
+DealtLu<T> gesv(Ranks& ranks, const Matrix<T>& a, const Matrix<T>& b, const CallOf<routines::Gesv, T>& call,
+                std::int64_t workspace_bytes) {
+  const int size = static_cast<int>(call.problem.ranks);
+  const TileColumns layout = call.problem.layout(call.plan.tile);
+  const auto rhs = on_ranks(b, size, call.plan.distributed_rhs);
+  auto shards = ranks.template matrix<T>(a.rows(), layout.shard());
+  auto x = ranks.template matrix<T>(b.rows(), rhs[0].columns());
+  auto pivots = ranks.template matrix<std::int32_t>(a.rows(), 1);
+  auto status = ranks.template matrix<std::int32_t>(1, 1);
+  auto workspace = ranks.template matrix<std::byte>(workspace_bytes, 1);
+  upload(shards, in_blocks(turned(a, Trans::transpose), layout));
+  upload(x, rhs);
+  ranks.run([&](auto& engine) {
+    const int rank = engine.rank();
+    call.run(engine, workspace.view(rank), shards.view(rank), x.view(rank), pivots.view(rank), status.view(rank));
+  });
+  DealtLu<T> found{download(shards, size), download(pivots, size), {}, download(x, size)};
+  for (const auto& info : download(status, size)) found.info.push_back(info(0, 0));
+  return found;
+}
+template <class T, class Ranks>
+DealtLu<T> gesv(Ranks& ranks, const Matrix<T>& a, const Matrix<T>& b, const Shape& shape, bool distributed) {
+  const CallOf<routines::Gesv, T> call(shape, b.columns(), distributed);
+  return gesv(ranks, a, b, call, call.bytes());
+}
+
+// Returns what each rank has for X: all of it, or its columns.
+template <class T, class Ranks>
+std::vector<Matrix<T>> getrs(Ranks& ranks, const DealtLu<T>& factor, const Matrix<T>& b,
+                             const CallOf<routines::Getrs, T>& call, std::int64_t workspace_bytes) {
+  const int size = static_cast<int>(call.problem.ranks);
+  const auto rhs = on_ranks(b, size, call.plan.distributed_rhs);
+  auto shards = ranks.template matrix<T>(factor.shards[0].rows(), factor.shards[0].columns());
+  auto x = ranks.template matrix<T>(b.rows(), rhs[0].columns());
+  auto pivots = ranks.template matrix<std::int32_t>(b.rows(), 1);
+  auto workspace = ranks.template matrix<std::byte>(workspace_bytes, 1);
+  upload(shards, factor.shards);
+  upload(pivots, factor.pivots);
+  upload(x, rhs);
+  ranks.run([&](auto& engine) {
+    const int rank = engine.rank();
+    call.run(engine, workspace.view(rank), x.view(rank), shards.view(rank), pivots.view(rank));
+  });
+  EXPECT_EQ(download(pivots, size), factor.pivots);
+  return download(x, size);
+}
+template <class T, class Ranks>
+std::vector<Matrix<T>> getrs(Ranks& ranks, const DealtLu<T>& factor, const Matrix<T>& b, const Shape& shape,
+                             Trans trans, bool distributed) {
+  CallOf<routines::Getrs, T> call(shape, b.columns(), distributed);
+  call.problem.trans = trans;
+  return getrs(ranks, factor, b, call, call.bytes());
+}
+
+// The inverse of A.
+template <class T, class Ranks>
+Matrix<T> getri(Ranks& ranks, const DealtLu<T>& factor, const CallOf<routines::Getri, T>& call,
+                std::int64_t workspace_bytes) {
+  const int size = static_cast<int>(call.problem.ranks);
+  auto shards = ranks.template matrix<T>(factor.shards[0].rows(), factor.shards[0].columns());
+  auto pivots = ranks.template matrix<std::int32_t>(factor.pivots[0].rows(), 1);
+  auto workspace = ranks.template matrix<std::byte>(workspace_bytes, 1);
+  upload(shards, factor.shards);
+  upload(pivots, factor.pivots);
+  ranks.run([&](auto& engine) {
+    const int rank = engine.rank();
+    call.run(engine, workspace.view(rank), shards.view(rank), pivots.view(rank));
+  });
+  return turned(from_blocks(download(shards, size), call.problem.layout(call.plan.tile)), Trans::transpose);
+}
+template <class T, class Ranks>
+Matrix<T> getri(Ranks& ranks, const DealtLu<T>& factor, const Shape& shape) {
+  const CallOf<routines::Getri, T> call(shape);
+  return getri(ranks, factor, call, call.bytes());
+}
+
 // What has become of rows 0, 1, ... after the interchanges.
 inline std::vector<std::int64_t> permutation(const std::vector<std::int32_t>& pivots) {
   std::vector<std::int64_t> rows(pivots.size());
@@ -160,22 +292,6 @@ double largest_multiplier(const Matrix<T>& lu) {
     }
   }
   return largest;
-}
-
-// A^T, A^H or A.
-template <class T>
-Matrix<T> turned(const Matrix<T>& a, Trans trans) {
-  Matrix<T> b(a.columns(), a.rows());
-  for (std::int64_t j = 0; j < a.columns(); ++j) {
-    for (std::int64_t i = 0; i < a.rows(); ++i) {
-      if (trans == Trans::none) {
-        b(i, j) = a(i, j);
-      } else {
-        b(j, i) = trans == Trans::transpose ? a(i, j) : conjugate(a(i, j));
-      }
-    }
-  }
-  return b;
 }
 
 }  // namespace jaxmg::testing

@@ -142,6 +142,29 @@ TEST(Schedule, Getrs) {
   });
 }
 
+// getrf, and the routines that read its factor; gesv.
+TEST(Schedule, RoutinesOfLu) {
+  for_orders([](const Shape& shape, std::uint64_t seed) {
+    const auto a = random_matrix<double>(shape.n, shape.n, 15), b = random_matrix<double>(shape.n, 5, 16);
+    const auto ranks = [&] { return RandomOrderRanks(shape.ranks, seed); };
+    const auto host = [&] { return HostRanks(shape.ranks); };
+    auto factoring = ranks(), inverting = ranks();
+    auto host_factoring = host(), host_inverting = host();
+    const auto factor = getrf(host_factoring, a, shape), found = getrf(factoring, a, shape);
+    EXPECT_EQ(collected(found.shards, shape.layout()), collected(factor.shards, shape.layout()));
+    EXPECT_EQ(found.pivots, factor.pivots);
+    EXPECT_EQ(found.info, factor.info);
+    EXPECT_EQ(getri(inverting, factor, shape), getri(host_inverting, factor, shape));
+    for (const bool distributed : {false, true}) {
+      auto solving = ranks(), with_factor = ranks();
+      auto host_solving = host(), host_with_factor = host();
+      EXPECT_EQ(gesv(solving, a, b, shape, distributed).x, gesv(host_solving, a, b, shape, distributed).x);
+      EXPECT_EQ(getrs(with_factor, factor, b, shape, Trans::transpose, distributed),
+                getrs(host_with_factor, factor, b, shape, Trans::transpose, distributed));
+    }
+  });
+}
+
 TEST(Schedule, Redistribute) {
   for_orders([](const Shape& shape, std::uint64_t seed) {
     const TileColumns layout(shape.layout().shard() * shape.ranks, shape.layout().shard(), shape.tile, shape.ranks);
