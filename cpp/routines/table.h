@@ -17,6 +17,7 @@
 #include "routines/served/cusolvermp/cholesky.h"
 #include "routines/served/cusolvermp/eigen.h"
 #include "routines/syevd.h"
+#include "routines/trtrs.h"
 
 namespace jaxmg {
 
@@ -31,6 +32,7 @@ using Routines = List<routines::Posv,      //
                       routines::Gesv,      //
                       routines::Getrf,     //
                       routines::Getrs,     //
-                      routines::Getri>;
+                      routines::Getri,     //
+                      routines::Trtrs>;
 
 }  // namespace jaxmg
