@@ -33,9 +33,9 @@ def everything(a, b, **options):
     return {
         "info": factor.info,
         "gesv": linalg.solve(a, b, **options),
-        0: linalg.lu_solve(factor, b),
-        1: linalg.lu_solve(factor, b, 1),
-        2: linalg.lu_solve(factor, b, trans="C"),
+        "getrs": linalg.lu_solve(factor, b),
+        "getrs T": linalg.lu_solve(factor, b, 1),
+        "getrs C": linalg.lu_solve(factor, b, trans="C"),
         "inverse": linalg.inv(factor),
         "det": linalg.det(factor),
         "slogdet": linalg.slogdet(factor),
@@ -48,7 +48,7 @@ def check_everything(a, b, on, b_on, **options):
     run = jax.jit(lambda a, b: everything(a, b, **options))
     made = {name: jax.tree.map(np.asarray, value) for name, value in run(on, b_on).items()}
     assert made["info"] == 0
-    for name, matrix in {"gesv": a, 0: a, 1: a.T, 2: a.conj().T}.items():
+    for name, matrix in {"gesv": a, "getrs": a, "getrs T": a.T, "getrs C": a.conj().T}.items():
         assert_backward_stable(matrix, made[name], b)
     wide = a.astype(np.result_type(a, np.float64))
     n, eps, condition = len(a), np.finfo(a.dtype).eps, np.linalg.cond(wide)
@@ -210,8 +210,7 @@ def test_a_zero_pivot(make_mesh, ranks, dtype):
     on, b = put(a, make_mesh(ranks)), np.ones((12, 2), dtype)
     x, info = linalg.solve(on, b, tile=2, return_info=True)
     assert info == 5 and info.dtype == np.int32
-    known = np.asarray(jnp.linalg.solve(a, b))
-    np.testing.assert_array_equal(np.isfinite(x), np.isfinite(known))
+    assert not np.isfinite(x).all() and not np.isfinite(jnp.linalg.solve(a, b)).all()
     inverse, info = linalg.inv(on, return_info=True)
     assert info == 5 and not np.isfinite(inverse).all()
     factor = linalg.lu_factor(on, tile=2)
@@ -240,16 +239,13 @@ def test_low_rank(make_mesh):
     assert not np.isfinite(x).all() or np.linalg.norm(x) > 1e10
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_not_finite(make_mesh, ranks, value):
+def test_not_a_number(make_mesh, ranks):
     a = A.copy()
-    a[3, 9] = value
-    factor = linalg.lu_factor(put(a, make_mesh(ranks)), tile=2)
-    x = np.asarray(factor.solve(B))
-    assert not np.isfinite(x).all()
-    np.testing.assert_array_equal(
-        np.isnan(linalg.solve(put(a, make_mesh(ranks)), B, tile=2)), np.isnan(x)
-    )
+    a[3, 9] = np.nan
+    on = put(a, make_mesh(ranks))
+    factor = linalg.lu_factor(on, tile=2)
+    for result in (factor.solve(B), linalg.solve(on, B, tile=2), linalg.inv(factor), factor.det()):
+        assert np.isnan(result).any()
 
 
 def test_check(make_mesh):
