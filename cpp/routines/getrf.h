@@ -20,7 +20,7 @@ struct Pivots {
   static constexpr auto name = "pivots";
   template <class>
   using Element = std::int32_t;
-  static Shape shape(const auto& q, const auto&) { return {q.n}; }
+  static Shape shape(const auto& q, const auto&) { return {1, q.n}; }
 };
 
 namespace routines {

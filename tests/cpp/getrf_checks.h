@@ -136,7 +136,8 @@ TYPED_TEST_P(Getrf, InfoIsTheFirstZeroPivot) {
       const auto found = this->factor(m, shape), known = lapack_lu(m);
       EXPECT_EQ(found.info, zero + 1);
       EXPECT_EQ(known.info, zero + 1);
-      EXPECT_EQ(found.pivots, known.pivots);
+      // Any row may be taken for the pivot of zeros.
+      EXPECT_TRUE(std::equal(found.pivots.begin(), found.pivots.begin() + zero, known.pivots.begin()));
       EXPECT_LE(lu_error(m, found), 30);
     }
     SCOPED_TRACE(shape);
