@@ -127,6 +127,34 @@ def cho_solve(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> 
     return _with_plan(outcome, "cho_solve", mesh, factor.tile or tile, b, nrhs=nrhs)
 
 
+def gesv(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.solve of a general matrix."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices, systems.noise)
+    b = systems.make_right_hand_sides(n, nrhs, dtype, NamedSharding(mesh, PartitionSpec()))
+    solve = jax.jit(lambda a, b: jaxmg.linalg.solve(a, b, tile=tile, return_info=True))
+    outcome, (x, info) = _measured(lambda: solve(a, b), mesh.devices.flat)
+    if info != 0:
+        raise RuntimeError(f"pivot {int(info)} is zero")
+    outcome["residual"] = systems.relative_residual(a, x, b, systems.norm_of_noise)
+    return _with_plan(outcome, "gesv", mesh, tile, a, b, nrhs=nrhs)
+
+
+def lu_solve(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.lu_solve with a factor that is made once."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices, systems.noise)
+    b = systems.make_right_hand_sides(n, nrhs, dtype, NamedSharding(mesh, PartitionSpec()))
+    factor = jax.block_until_ready(jaxmg.linalg.lu_factor(a, tile=tile))
+    solve = jax.jit(jaxmg.linalg.lu_solve)
+    outcome, x = _measured(lambda: solve(factor, b), mesh.devices.flat)
+    outcome["residual"] = systems.relative_residual(a, x, b, systems.norm_of_noise)
+    # The factor is the matrix that the plan counts, and says the tile size.
+    return _with_plan(outcome, "getrs", mesh, factor.tile or tile, b, nrhs=nrhs)
+
+
 def syevd(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.eigh."""
     import jaxmg
@@ -167,6 +195,25 @@ def jax_potri(n: int, dtype: str, nrhs: int) -> dict:
     device, a = _on_one_device(n, dtype)
     outcome, x = _measured(lambda: invert(a), [device])
     return outcome | {"residual": _residual_of_inverse(a, x)}
+
+
+def jax_gesv(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.numpy.linalg.solve."""
+    solve = jax.jit(jnp.linalg.solve)
+    device, a = _on_one_device(n, dtype, systems.noise)
+    b = systems.make_right_hand_sides(n, nrhs, dtype, a.sharding)
+    outcome, x = _measured(lambda: solve(a, b), [device])
+    return outcome | {"residual": systems.relative_residual(a, x, b, systems.norm_of_noise)}
+
+
+def jax_lu_solve(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.scipy.linalg.lu_solve with factors that are made once."""
+    solve = jax.jit(jsl.lu_solve)
+    device, a = _on_one_device(n, dtype, systems.noise)
+    b = systems.make_right_hand_sides(n, nrhs, dtype, a.sharding)
+    factors = jax.block_until_ready(jax.jit(jsl.lu_factor)(a))
+    outcome, x = _measured(lambda: solve(factors, b), [device])
+    return outcome | {"residual": systems.relative_residual(a, x, b, systems.norm_of_noise)}
 
 
 def jax_cho_solve(n: int, dtype: str, nrhs: int) -> dict:

@@ -4,7 +4,9 @@ A[i, j] = f(i - j) exp(0.1i (i - j)), without the phase in real types; no host e
 f = `kernel`, A is a smooth kernel with some noise, Hermitian positive definite. Nearly all of its
 eigenvalues are equal, which spares divide and conquer most of its work; so eigensolvers get
 f = `chirp`, with eigenvalues as far apart as those of a random matrix, or for eigenvalues alone
-f = `wrapped_chirp(n)`, whose eigenvalues are known. peers/test_system.h makes the same.
+f = `wrapped_chirp(n)`, whose eigenvalues are known. LU gets f = `noise`, a dense matrix without
+structure but that of its diagonals, for which pivots are to be searched. peers/test_system.h makes
+the same.
 """
 
 import math
@@ -26,6 +28,12 @@ def kernel(distance):
 
 def chirp(distance):
     return jnp.where(jnp.abs(distance) <= BAND, jnp.cos(distance**2), 0.0)
+
+
+def noise(distance):
+    """Return numbers in [-1, 1) that look random."""
+    x = jnp.sin(distance * 12.9898 + 1) * 43758.5453
+    return 2 * (x - jnp.floor(x)) - 1
 
 
 def wrapped_chirp(n: int):
@@ -61,12 +69,17 @@ def norm_of_matrix(n: int) -> float:
     return NOISE + min(LENGTH_SCALE * math.sqrt(math.pi), n)
 
 
+def norm_of_noise(n: int) -> float:
+    """Return (about) the Frobenius norm over sqrt(n), a lower bound of the 2-norm of the noise."""
+    return math.sqrt(n / 3)
+
+
 @jax.jit
 def product(a, b):
     return jnp.matmul(a, b, precision="highest")
 
 
-def relative_residual(a, x, b) -> float:
+def relative_residual(a, x, b, norm=norm_of_matrix) -> float:
     """Return |A x - b| / (|A| |x|) in the (matrix) 2-norm and Frobenius' for x and b."""
 
     @jax.jit
@@ -75,7 +88,7 @@ def relative_residual(a, x, b) -> float:
         return jnp.linalg.norm(r), jnp.linalg.norm(x)
 
     residual, solution = norms(a, x, b)
-    return float(residual) / (norm_of_matrix(a.shape[0]) * float(solution))
+    return float(residual) / (norm(a.shape[0]) * float(solution))
 
 
 def eigen_errors(a, values, v, b) -> tuple[float, float]:

@@ -82,6 +82,24 @@ class Solver {
             }};
   }
 
+  Step getrf() {
+    std::size_t device = 0, host = 0;
+    CHECK(cudaMalloc(&pivots_, static_cast<std::size_t>(n_) * sizeof(std::int64_t)));
+    CHECK(cusolverDnXgetrf_bufferSize(handle_, parameters_, n_, n_, type, a_, n_, type, &device, &host));
+    reserve(device, host);
+    return {"getrf", [this] {
+              CHECK(cusolverDnXgetrf(handle_, parameters_, n_, n_, type, a_, n_, pivots_, type, device_work_,
+                                     device_size_, host_work_.data(), host_size_, device_info_));
+            }};
+  }
+
+  Step getrs() {
+    return {"getrs", [this] {
+              CHECK(cusolverDnXgetrs(handle_, parameters_, CUBLAS_OP_N, n_, nrhs_, type, a_, n_, pivots_, type, b_, n_,
+                                     device_info_));
+            }};
+  }
+
   Step syevd(bool vectors) {
     const cusolverEigMode_t job = vectors ? CUSOLVER_EIG_MODE_VECTOR : CUSOLVER_EIG_MODE_NOVECTOR;
     std::size_t device = 0, host = 0;
@@ -143,6 +161,7 @@ class Solver {
   cusolverDnParams_t parameters_ = nullptr;
   T *a_ = nullptr, *b_ = nullptr;
   R* values_ = nullptr;
+  std::int64_t* pivots_ = nullptr;
   int* device_info_ = nullptr;
   std::size_t device_size_ = 0, host_size_ = 0;
   void* device_work_ = nullptr;

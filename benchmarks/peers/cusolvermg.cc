@@ -64,6 +64,7 @@ class Solver {
         // A matrix has at least one column.
         b_(grid, n_, std::max(1, nrhs_), tile, devices_),
         values_(static_cast<std::size_t>(n_)),
+        pivots_(static_cast<std::size_t>(devices_)),
         work_(static_cast<std::size_t>(devices_)) {
     for (int d = 0; d < devices_; ++d) {
       CHECK(cudaSetDevice(d));
@@ -74,6 +75,7 @@ class Solver {
     for (int d = 0; d < devices_; ++d) {
       cudaSetDevice(d);
       cudaFree(work_[static_cast<std::size_t>(d)]);
+      cudaFree(pivots_[static_cast<std::size_t>(d)]);
       source_[static_cast<std::size_t>(d)].reset();
     }
   }
@@ -105,6 +107,29 @@ class Solver {
               CHECK(cusolverMgPotri(handle_, lower, n_, a_.data.data(), 1, 1, a_.description, type, work_.data(),
                                     size(), &info_));
             }};
+  }
+
+  Step getrf() {
+    for (int d = 0; d < devices_; ++d) {
+      CHECK(cudaSetDevice(d));
+      CHECK(cudaMalloc(&pivots_[static_cast<std::size_t>(d)], static_cast<std::size_t>(n_) * sizeof(int)));
+    }
+    CHECK(cusolverMgGetrf_bufferSize(handle_, n_, n_, a_.data.data(), 1, 1, a_.description, pivots_.data(), type,
+                                     reserved()));
+    return {"getrf", [this] {
+              CHECK(cusolverMgGetrf(handle_, n_, n_, a_.data.data(), 1, 1, a_.description, pivots_.data(), type,
+                                    work_.data(), size(), &info_));
+            }};
+  }
+
+  Step getrs() {
+    CHECK(cusolverMgGetrs_bufferSize(handle_, CUBLAS_OP_N, n_, nrhs_, a_.data.data(), 1, 1, a_.description,
+                                     pivots_.data(), b_.data.data(), 1, 1, b_.description, type, reserved()));
+    return {
+        "getrs", [this] {
+          CHECK(cusolverMgGetrs(handle_, CUBLAS_OP_N, n_, nrhs_, a_.data.data(), 1, 1, a_.description, pivots_.data(),
+                                b_.data.data(), 1, 1, b_.description, type, work_.data(), size(), &info_));
+        }};
   }
 
   Step syevd(bool vectors) {
@@ -175,6 +200,7 @@ class Solver {
   std::vector<R> values_;  // cuSOLVERMg writes eigenvalues to the host
   std::vector<std::unique_ptr<TestMatrix<T>>> source_;
   std::vector<std::int64_t> sizes_;
+  std::vector<int*> pivots_;
   std::vector<void*> work_;
 };
 

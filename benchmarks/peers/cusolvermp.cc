@@ -119,6 +119,7 @@ class Solver {
   ~Solver() {
     cudaFree(values_);
     cudaFree(device_info_);
+    cudaFree(pivots_);
     cudaFree(device_work_);
   }
   Solver(const Solver&) = delete;
@@ -146,6 +147,30 @@ class Solver {
           CHECK(cusolverMpPotrs(handle_, lower, n_, nrhs_, a_.data, 1, 1, a_.description, b_.data, 1, 1, b_.description,
                                 type, device_work_, device_size_, host_work_.data(), host_size_, device_info_));
         }};
+  }
+
+  Step getrf() {
+    std::size_t device = 0, host = 0;
+    // As in ScaLAPACK, an element for each local row and a tile more.
+    CHECK(cudaMalloc(&pivots_, static_cast<std::size_t>(a_.rows + a_.tile) * sizeof(std::int64_t)));
+    CHECK(cusolverMpGetrf_bufferSize(handle_, n_, n_, a_.data, 1, 1, a_.description, pivots_, type, &device, &host));
+    reserve(device, host);
+    return {"getrf", [this] {
+              CHECK(cusolverMpGetrf(handle_, n_, n_, a_.data, 1, 1, a_.description, pivots_, type, device_work_,
+                                    device_size_, host_work_.data(), host_size_, device_info_));
+            }};
+  }
+
+  Step getrs() {
+    std::size_t device = 0, host = 0;
+    CHECK(cusolverMpGetrs_bufferSize(handle_, CUBLAS_OP_N, n_, nrhs_, a_.data, 1, 1, a_.description, pivots_, b_.data,
+                                     1, 1, b_.description, type, &device, &host));
+    reserve(device, host);
+    return {"getrs", [this] {
+              CHECK(cusolverMpGetrs(handle_, CUBLAS_OP_N, n_, nrhs_, a_.data, 1, 1, a_.description, pivots_, b_.data, 1,
+                                    1, b_.description, type, device_work_, device_size_, host_work_.data(), host_size_,
+                                    device_info_));
+            }};
   }
 
   Step syevd(bool vectors) {
@@ -225,6 +250,7 @@ class Solver {
   TestMatrix<T> source_;
   std::string job_;
   R* values_ = nullptr;
+  std::int64_t* pivots_ = nullptr;
   int* device_info_ = nullptr;
   std::size_t device_size_ = 0, host_size_ = 0;
   void* device_work_ = nullptr;

@@ -2,7 +2,8 @@
 //
 // A Solver<T> of a program beside this file has
 //   tile()                                       its tile size
-//   potrf(), potrs(), potri(), syevd(vectors)    steps; making one reserves its workspace. It may lack some
+//   potrf(), potrs(), potri(), getrf(), getrs(), syevd(vectors)
+//                                                steps; making one reserves its workspace. It may lack some
 //   allocate()                                   to be called when all steps are made
 //   fill_matrix(), fill_right_hand_sides(b)
 //   synchronize()                                wait for all GPUs and return the time
@@ -25,10 +26,12 @@ struct Arguments {
   int devices, repeats;
 
   bool eigenproblem() const { return routine == "syevd" || routine == "syevd_values"; }
-  bool solve() const { return routine == "potrs" || routine == "cho_solve"; }
+  bool lu() const { return routine == "gesv" || routine == "lu_solve"; }
+  bool kept() const { return routine == "cho_solve" || routine == "lu_solve"; }
+  bool solve() const { return routine == "potrs" || routine == "cho_solve" || lu(); }
   Diagonals diagonals() const {
     if (routine == "syevd_values") return wrapped_chirp(n);
-    return eigenproblem() ? chirp : kernel;
+    return eigenproblem() ? chirp : lu() ? noise : kernel;
   }
 };
 
@@ -60,6 +63,7 @@ inline double now() {
 template <class Solver>
 std::vector<Step> steps_of(const Arguments& arguments, Solver& solver) {
   if (arguments.eigenproblem()) return {solver.syevd(arguments.routine == "syevd")};
+  if (arguments.lu()) return {solver.getrf(), solver.getrs()};
   if (arguments.solve()) return {solver.potrf(), solver.potrs()};
   if constexpr (requires { solver.potri(); }) {
     if (arguments.routine == "potri") return {solver.potrf(), solver.potri()};
@@ -104,6 +108,8 @@ template <class T, class Solver>
 void judge(const Arguments& arguments, Solver& solver, const std::vector<T>& rhs, Outcome& outcome) {
   if (arguments.eigenproblem()) {
     judge_eigenproblem<T>(arguments, solver, outcome);
+  } else if (arguments.lu()) {
+    outcome.residual = relative_residual_of_noise(solver.solution(), rhs.data());
   } else if (arguments.solve()) {
     outcome.residual = relative_residual(solver.solution(), rhs.data());
   } else {
@@ -121,7 +127,7 @@ Outcome measure(const Arguments& arguments, Solver& solver) {
   std::vector<Step> steps = steps_of(arguments, solver);
   solver.allocate();
   const auto rhs = right_hand_sides<T>(arguments.n, arguments.nrhs);
-  const bool kept = arguments.routine == "cho_solve";
+  const bool kept = arguments.kept();
   if (kept) {
     solver.fill_matrix();
     steps.front().run();

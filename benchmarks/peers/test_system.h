@@ -32,6 +32,12 @@ inline double kernel(std::int64_t distance) {
   return std::exp(-(d / 50) * (d / 50)) + (distance == 0 ? 0.01 : 0.0);
 }
 
+// For LU: numbers in [-1, 1) that look random.
+inline double noise(std::int64_t distance) {
+  const double x = std::sin(static_cast<double>(distance) * 12.9898 + 1) * 43758.5453;
+  return 2 * (x - std::floor(x)) - 1;
+}
+
 // For eigensolvers: eigenvalues as far apart as a random matrix's, where nearly all of the kernel's are equal.
 inline double chirp(std::int64_t distance) {
   const double d = static_cast<double>(distance);
@@ -91,6 +97,23 @@ std::complex<double> inner_product(const std::vector<T>& x, const std::vector<T>
     sum += std::conj(std::complex<double>(x[i])) * std::complex<double>(y[i]);
   }
   return sum;
+}
+
+// |A x - b| / (|A| |x|) in the 2-norm, for the noise, |A| being about |A|_F / sqrt(n), as far as some rows show.
+template <class T>
+double relative_residual_of_noise(const std::vector<T>& x, const T* b) {
+  const auto n = static_cast<std::int64_t>(x.size());
+  const std::int64_t step = std::max<std::int64_t>(1, n / 1024);
+  double sum = 0;
+  for (std::int64_t i = 0; i < n; i += step) {
+    std::complex<double> y = -std::complex<double>(b[i]);
+    for (std::int64_t j = 0; j < n; ++j) {
+      y += std::complex<double>(element<T>(noise, i - j)) * std::complex<double>(x[static_cast<std::size_t>(j)]);
+    }
+    sum += std::norm(y);
+  }
+  const double norm = std::sqrt(static_cast<double>(n) / 3);
+  return std::sqrt(static_cast<double>(step) * sum) / (norm * std::sqrt(inner_product(x, x).real()));
 }
 
 // |A x - b| / (|A| |x|) in the 2-norm, for the kernel.

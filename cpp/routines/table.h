@@ -19,6 +19,7 @@
 #include "routines/served/cusolvermp/eigen.h"
 #include "routines/served/cusolvermp/lu.h"
 #include "routines/syevd.h"
+#include "routines/trtrs.h"
 
 namespace jaxmg {
 
@@ -33,6 +34,7 @@ using Routines = List<routines::Posv,      //
                       routines::Gesv,      //
                       routines::Getrf,     //
                       routines::Getrs,     //
-                      routines::Getri>;
+                      routines::Getri,     //
+                      routines::Trtrs>;
 
 }  // namespace jaxmg

@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from jaxmg._planning.backends import STEPS
 from jaxmg._tools import doctor
 from jaxmg.plan import plan
 
@@ -50,7 +51,7 @@ def _add_plan(commands) -> None:
         help="tell memory and time of a call, as jaxmg.plan does",
         description="Tell memory and time of a call before it is made, as jaxmg.plan does.",
     )
-    command.add_argument("routine", help="potrs, potri, cho_factor, cho_solve, cholesky or syevd")
+    command.add_argument("routine", help=f"one of {', '.join(STEPS)}")
     command.add_argument("n", type=int, help="order of the matrix")
     command.add_argument("--dtype", default="float64", help="default: %(default)s")
     command.add_argument("--devices", type=int, default=1, help="default: %(default)s")

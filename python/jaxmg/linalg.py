@@ -5,27 +5,29 @@ from jaxmg._linalg.cholesky import (
     cho_factor_shifted,
     cho_solve,
     cholesky,
-    inv,
     logdet,
-    slogdet,
-    solve,
-    solve_triangular,
 )
 from jaxmg._linalg.eigen import EighResult, eigh, eigvalsh, pinvh, sqrtm_h
 from jaxmg._linalg.factors import CholeskyFactor, SlogdetResult
+from jaxmg._linalg.lu import LUFactor, lu_factor, lu_solve
+from jaxmg._linalg.systems import det, inv, slogdet, solve, solve_triangular
 
 __all__ = [
     "CholeskyFactor",
     "EighResult",
+    "LUFactor",
     "SlogdetResult",
     "cho_factor",
     "cho_factor_shifted",
     "cho_solve",
     "cholesky",
+    "det",
     "eigh",
     "eigvalsh",
     "inv",
     "logdet",
+    "lu_factor",
+    "lu_solve",
     "pinvh",
     "slogdet",
     "solve",

@@ -1,10 +1,13 @@
-"""A `Lineax <https://docs.kidger.site/lineax/>`_ solver; needs the extra ``jaxmg[lineax]``.
+"""`Lineax <https://docs.kidger.site/lineax/>`_ solvers; they need the extra ``jaxmg[lineax]``.
 
 This module is not imported with `jaxmg`: write ``import jaxmg.lineax``.
 """
 
+import itertools
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import lineax
 from jax.flatten_util import ravel_pytree
 
@@ -13,10 +16,31 @@ from jaxmg._linalg.keywords import described
 from jaxmg._linalg.options import Options
 from jaxmg._mesh.finding import mesh_of
 
-__all__ = ["Cholesky"]
+__all__ = ["LU", "AutoLinearSolver", "Cholesky"]
 
 
-class Cholesky(lineax.AbstractLinearSolver):
+class _Solver(lineax.AbstractLinearSolver):
+    """What the solvers for square, regular matrices have in common: their options."""
+
+    tile: int | None = Options.tile
+    workspace_limit: int | None = Options.workspace_limit
+    backend: str = Options.backend
+
+    def _options(self, *names: str) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in (*names, "backend", "workspace_limit")}
+
+    def assume_full_rank(self):
+        return True
+
+    def allow_dependent_columns(self, operator):
+        """Say the same to Lineax before 0.1."""
+        return False
+
+    def allow_dependent_rows(self, operator):
+        return False
+
+
+class Cholesky(_Solver):
     """Solve with positive (or negative) definite operators whose matrix is spread over devices.
 
     The operator has to be tagged so, and its matrix (``operator.as_matrix()``) is factored on the
@@ -42,10 +66,6 @@ class Cholesky(lineax.AbstractLinearSolver):
     [0.25, 0.25, 0.25]
     """
 
-    tile: int | None = Options.tile
-    workspace_limit: int | None = Options.workspace_limit
-    backend: str = Options.backend
-
     def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]):
         """Return the state: the factor of +-A, its mesh, and whether it is that of -A, of conj(A).
 
@@ -59,12 +79,7 @@ class Cholesky(lineax.AbstractLinearSolver):
                 "semidefinite (and is definite)"
             )
         matrix = operator.as_matrix()
-        factor = linalg.cho_factor(
-            -matrix if negative else matrix,
-            tile=self.tile,
-            backend=self.backend,
-            workspace_limit=self.workspace_limit,
-        )
+        factor = linalg.cho_factor(-matrix if negative else matrix, **self._options("tile"))
         return factor, mesh_of(factor.data), negative, False
 
     def compute(self, state, vector, options: dict[str, Any]):
@@ -72,13 +87,9 @@ class Cholesky(lineax.AbstractLinearSolver):
         del options
         factor, mesh, negative, conjugate = state
         b, unravel = ravel_pytree(vector)
-        options = dict(backend=self.backend, workspace_limit=self.workspace_limit)
-        x = factor.solve(b.conj() if conjugate else b, **options, _mesh=mesh)
+        x = factor.solve(b.conj() if conjugate else b, **self._options(), _mesh=mesh)
         x = x.conj() if conjugate else x
-        result = lineax.RESULTS.where(
-            factor.info == 0, lineax.RESULTS.successful, lineax.RESULTS.singular
-        )
-        return unravel(-x if negative else x), result, {}
+        return unravel(-x if negative else x), _result(factor.info == 0), {}
 
     def transpose(self, state, options: dict[str, Any]):
         """Return the state for A^T, which is conj(A)."""
@@ -90,17 +101,149 @@ class Cholesky(lineax.AbstractLinearSolver):
         factor, mesh, negative, conjugate = state
         return (factor, mesh, negative, not conjugate), {}
 
-    def assume_full_rank(self):
-        return True
 
-    def allow_dependent_columns(self, operator):
-        """Say the same to Lineax before 0.1."""
-        return False
+class LU(_Solver):
+    """Solve with square operators whose matrix is spread over devices.
 
-    def allow_dependent_rows(self, operator):
-        return False
+    The operator's matrix (``operator.as_matrix()``) is factored by LU with partial pivoting on the
+    devices it is on. A pivot that is exactly zero shows as ``RESULTS.singular``.
+
+    Attributes
+    ----------
+    {options}
+
+    Raises
+    ------
+    ValueError
+        If the operator is not square.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, lineax, jaxmg.lineax
+    >>> operator = lineax.MatrixLinearOperator(jnp.array([[0.0, 2.0], [4.0, 0.0]]))
+    >>> lineax.linear_solve(operator, jnp.ones(2), jaxmg.lineax.LU()).value.tolist()
+    [0.25, 0.5]
+    """
+
+    def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]):
+        """Return the state: the factor of A, its mesh, and whether to solve with A^T, conj(A)."""
+        del options
+        _require_square(operator, "LU")
+        factor = linalg.lu_factor(operator.as_matrix(), **self._options("tile"))
+        structures = operator.out_structure(), operator.in_structure()
+        return factor, mesh_of(factor.data), structures, False, False
+
+    def compute(self, state, vector, options: dict[str, Any]):
+        """Return (solution, result, statistics) for a right-hand side with any structure."""
+        del options
+        factor, mesh, (_, structure), transposed, conjugate = state
+        b, _ = ravel_pytree(vector)
+        b = b.conj() if conjugate else b
+        x = factor.solve(b, trans=int(transposed), **self._options(), _mesh=mesh)
+        x = x.conj() if conjugate else x
+        return _unravelled(x, structure), _result(factor.info == 0), {}
+
+    def transpose(self, state, options: dict[str, Any]):
+        """Return the state for A^T."""
+        del options
+        factor, mesh, structures, transposed, conjugate = state
+        return (factor, mesh, structures[::-1], not transposed, conjugate), {}
+
+    def conj(self, state, options: dict[str, Any]):
+        """Return the state for conj(A)."""
+        del options
+        return (*state[:-1], not state[-1]), {}
 
 
-Cholesky.__doc__ = described(
-    Cholesky.__doc__, "options", Options, "tile", "backend", "workspace_limit"
-)
+class AutoLinearSolver(_Solver):
+    """Solve with square operators, by the solver that fits their tags.
+
+    Diagonal and tridiagonal operators, which need no matrix, are left to Lineax. Positive and
+    negative semidefinite ones are solved by `Cholesky`, all others by `LU`.
+
+    Attributes
+    ----------
+    {options}
+
+    Raises
+    ------
+    ValueError
+        If the operator is not square.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, lineax, jaxmg.lineax
+    >>> operator = lineax.MatrixLinearOperator(jnp.array([[0.0, 2.0], [4.0, 0.0]]))
+    >>> solver = jaxmg.lineax.AutoLinearSolver()
+    >>> type(solver.select_solver(operator)).__name__
+    'LU'
+    """
+
+    def select_solver(self, operator: lineax.AbstractLinearOperator):
+        """Return the solver for an operator."""
+        return self._solver(self._kind(operator))
+
+    def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]):
+        """Return the state: the name of the solver, and its state."""
+        kind = self._kind(operator)
+        return kind, self._solver(kind).init(operator, options)
+
+    def compute(self, state, vector, options: dict[str, Any]):
+        """Return (solution, result, statistics) for a right-hand side with any structure."""
+        kind, of_solver = state
+        return self._solver(kind).compute(of_solver, vector, options)
+
+    def transpose(self, state, options: dict[str, Any]):
+        """Return the state for A^T."""
+        kind, of_solver = state
+        of_solver, options = self._solver(kind).transpose(of_solver, options)
+        return (kind, of_solver), options
+
+    def conj(self, state, options: dict[str, Any]):
+        """Return the state for conj(A)."""
+        kind, of_solver = state
+        of_solver, options = self._solver(kind).conj(of_solver, options)
+        return (kind, of_solver), options
+
+    def _kind(self, operator) -> str:
+        _require_square(operator, "AutoLinearSolver")
+        if lineax.is_diagonal(operator):
+            return "diagonal"
+        if lineax.is_tridiagonal(operator):
+            return "tridiagonal"
+        if lineax.is_positive_semidefinite(operator) or lineax.is_negative_semidefinite(operator):
+            return "definite"
+        return "general"
+
+    def _solver(self, kind: str):
+        if kind == "diagonal":
+            return lineax.Diagonal()
+        if kind == "tridiagonal":
+            return lineax.Tridiagonal()
+        return (Cholesky if kind == "definite" else LU)(**self._options("tile"))
+
+
+def _require_square(operator, solver: str) -> None:
+    if operator.in_size() != operator.out_size():
+        raise ValueError(
+            f"jaxmg.lineax.{solver} needs a square operator, got one from vectors of "
+            f"{operator.in_size()} elements to vectors of {operator.out_size()}"
+        )
+
+
+def _result(regular):
+    return lineax.RESULTS.where(regular, lineax.RESULTS.successful, lineax.RESULTS.singular)
+
+
+def _unravelled(x, structure):
+    """Return a vector in the form of a structure."""
+    leaves, form = jax.tree.flatten(structure)
+    parts = jnp.split(x, list(itertools.accumulate(leaf.size for leaf in leaves))[:-1])
+    parts = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+    return jax.tree.unflatten(form, parts)
+
+
+for _solver in (Cholesky, LU, AutoLinearSolver):
+    _solver.__doc__ = described(
+        _solver.__doc__, "options", Options, "tile", "backend", "workspace_limit"
+    )

@@ -85,11 +85,14 @@ def plan(
 
     Parameters
     ----------
-    routine : {"potrs", "potri", "cho_factor", "cho_solve", "cholesky", "syevd"}
-        "potrs" is the Cholesky solve, `jaxmg.linalg.solve` with ``assume_a="pos"`` and
-        `jaxmg.potrs`; "potri" is the inverse, `jaxmg.linalg.inv` and `jaxmg.potri`; "syevd"
-        is the eigensolver, `jaxmg.linalg.eigh`, `jaxmg.linalg.eigvalsh` and `jaxmg.syevd`; the
-        others are the functions of `jaxmg.linalg`.
+    routine : str
+        Of general matrices, "gesv" is `jaxmg.linalg.solve`, "getrf" `jaxmg.linalg.lu_factor`,
+        "getrs" `jaxmg.linalg.lu_solve` and "getri" `jaxmg.linalg.inv`; "trtrs" is
+        `jaxmg.linalg.solve_triangular` with a matrix. Of positive definite ones, "potrs" is
+        `jaxmg.linalg.solve` with ``assume_a="pos"`` and `jaxmg.potrs`, "potri"
+        `jaxmg.linalg.inv` and `jaxmg.potri`; "cho_factor", "cho_solve" and "cholesky" are the
+        functions of `jaxmg.linalg`. "syevd" is the eigensolver, `jaxmg.linalg.eigh`,
+        `jaxmg.linalg.eigvalsh` and `jaxmg.syevd`.
     shape : (int, int)
         Shape of the matrix.
     dtype : dtype
@@ -97,7 +100,7 @@ def plan(
     devices : int, Mesh, or list or tuple of devices
         An int is a number of devices of `platform`.
     nrhs : int
-        Number of right-hand sides, for "potrs" and "cho_solve".
+        Number of right-hand sides, for solves.
     vectors : int, optional
         Number of eigenvectors, for "syevd": 0 for eigenvalues only; by default all.
     hosts : int

@@ -31,15 +31,20 @@ def placed_system():
 @jax.jit
 def everything(a, b):
     """Call every routine, and a derivative."""
-    factor = jaxmg.linalg.cho_factor(a)
+    factor, lu = jaxmg.linalg.cho_factor(a), jaxmg.linalg.lu_factor(a)
+    triangle = factor.lower()
     return (
         jaxmg.linalg.solve(a, b, assume_a="pos"),
         factor.solve(b),
         factor.inv(),
-        factor.lower(),
+        triangle,
         jaxmg.linalg.logdet(a),
         jaxmg.linalg.eigh(a).eigenvalues,
         jax.grad(jaxmg.linalg.logdet)(a),
+        jaxmg.linalg.solve(a, b),
+        lu.solve(b),
+        lu.inv(),
+        jaxmg.linalg.solve_triangular(triangle, b, lower=True),
     )
 
 
@@ -47,7 +52,8 @@ def check(results):
     a, b = system()
     x, inverse = np.linalg.solve(a, b), np.linalg.inv(a)
     triangle, logdet = np.linalg.cholesky(a), np.linalg.slogdet(a)[1]
-    known = (x, x, inverse, triangle, logdet, np.linalg.eigvalsh(a), inverse)
+    y = np.linalg.solve(triangle, b)
+    known = (x, x, inverse, triangle, logdet, np.linalg.eigvalsh(a), inverse, x, x, inverse, y)
     for result, expected in zip(results, known, strict=True):
         np.testing.assert_allclose(result, expected, rtol=1e-10, atol=1e-10)
 
@@ -55,7 +61,8 @@ def check(results):
 def export(path, platform="cpu"):
     from jax.export import DisabledSafetyCheck, export
 
-    names = ("roll_call", "posv", "potrf", "potrs", "potri", "lower", "diagonal", "syevd")
+    names = ("roll_call", "posv", "potrf", "potrs", "potri", "lower", "diagonal", "syevd",
+             "gesv", "getrf", "getrs", "getri", "trtrs")  # fmt: skip
     checks = [DisabledSafetyCheck.custom_call(f"jaxmg_{name}") for name in names]
     exported = export(everything, platforms=[platform], disabled_checks=checks)(*placed_system())
     path.write_bytes(exported.serialize())

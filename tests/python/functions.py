@@ -20,6 +20,15 @@ def of_eigen(w, v):
     return weighted(w) + weighted(jnp.abs(v) ** 2)
 
 
+def general(a):
+    """Return a matrix that is not Hermitian, a linear function of a."""
+    return a + 2 * jnp.triu(a, 1)
+
+
+def of_slogdet(sign, logarithm):
+    return logarithm * (1 + weighted(sign))
+
+
 def cho(a):
     return linalg.cho_factor(a)
 
@@ -74,6 +83,30 @@ FUNCTIONS = {
     "slogdet": (
         lambda a, b: linalg.slogdet(a, assume_a="pos")[1] * weighted(b),
         lambda a, b: jnp.linalg.slogdet(a)[1] * weighted(b),
+    ),
+    "solve a general system": (
+        lambda a, b: weighted(linalg.solve(general(a), b)),
+        lambda a, b: weighted(jnp.linalg.solve(general(a), b)),
+    ),
+    "lu_solve adjoint": (
+        lambda a, b: weighted(linalg.lu_solve(linalg.lu_factor(general(a)), b, trans=2)),
+        lambda a, b: weighted(jnp.linalg.solve(general(a).conj().T, b)),
+    ),
+    "inv of a general matrix": (
+        lambda a, b: weighted(linalg.inv(general(a)) @ b),
+        lambda a, b: weighted(jnp.linalg.inv(general(a)) @ b),
+    ),
+    "det": (
+        lambda a, b: linalg.det(general(a)).real * weighted(b),
+        lambda a, b: jnp.linalg.det(general(a)).real * weighted(b),
+    ),
+    "slogdet of a general matrix": (
+        lambda a, b: of_slogdet(*linalg.slogdet(general(a))) * weighted(b),
+        lambda a, b: of_slogdet(*jnp.linalg.slogdet(general(a))) * weighted(b),
+    ),
+    "solve_triangular with a matrix": (
+        lambda a, b: weighted(linalg.solve_triangular(a, b, trans=1, lower=True)),
+        lambda a, b: weighted(jax.scipy.linalg.solve_triangular(a, b, trans=1, lower=True)),
     ),
     "cho_factor_shifted": (
         lambda a, b: weighted(linalg.cho_factor_shifted(a, shift=1e-3)[0].solve(b)),

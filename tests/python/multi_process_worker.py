@@ -76,6 +76,9 @@ def every_routine():
         return {
             "potrs": potrs(a, b, 3, mesh, ROWS),
             "cho_solve": linalg.cho_solve(factor, b),
+            "general": linalg.solve(2 * jnp.triu(a) - a, b),
+            "lu_solve": linalg.lu_factor(2 * jnp.triu(a) - a).solve(b, trans=1),
+            "triangular": linalg.solve_triangular(a, b),
             "lower": factor.lower(),
             "logdet": linalg.logdet(factor),
             "inv": linalg.inv(a, assume_a="pos"),
@@ -88,11 +91,15 @@ def every_routine():
         return [(v * w) @ v.conj().T for w, v in (linalg.eigh(a), syevd(a, 3, mesh, ROWS))]
 
     x, inverse = np.linalg.solve(matrix, rhs), np.linalg.inv(matrix)
+    general = 2 * np.triu(matrix) - matrix
     dealt = np.empty_like(matrix)
     dealt[cyclic_places(n // mesh.size, 2, mesh.size)] = matrix
     expected = {
         "potrs": x,
         "cho_solve": x,
+        "general": np.linalg.solve(general, rhs),
+        "lu_solve": np.linalg.solve(general.T, rhs),
+        "triangular": np.linalg.solve(np.triu(matrix), rhs),
         "lower": np.linalg.cholesky(matrix),
         "logdet": np.linalg.slogdet(matrix)[1],
         "inv": inverse,

@@ -23,6 +23,13 @@ OF_A = {
     "cholesky": (linalg.cholesky, lambda n: 2 * np.eye(n)),
     "logdet": (linalg.logdet, lambda n: n * np.log(4)),
     "slogdet": (lambda a: linalg.slogdet(a, assume_a="pos"), lambda n: (1, n * np.log(4))),
+    "general inv": (linalg.inv, lambda n: np.eye(n) / 4),
+    "det": (linalg.det, lambda n: 4**n),
+    "general slogdet": (linalg.slogdet, lambda n: (1, n * np.log(4))),
+    "lu_factor": (
+        lambda a: (linalg.lu_factor(a).inv(), linalg.lu_factor(a).det()),
+        lambda n: (np.eye(n) / 4, 4**n),
+    ),
     "factor.inv": (of_factor("inv"), lambda n: np.eye(n) / 4),
     "factor.lower": (of_factor("lower"), lambda n: 2 * np.eye(n)),
     "shifted": (
@@ -60,6 +67,10 @@ OF_A = {
     "sqrtm_h": (linalg.sqrtm_h, lambda n: 2 * np.eye(n)),
 }
 SOLVERS = {
+    "general": (linalg.solve, 4),
+    "lu_solve": (lambda a, b: linalg.lu_solve(linalg.lu_factor(a), b, trans=1), 4),
+    "triangular": (lambda a, b: linalg.solve_triangular(a, b, lower=True), 4),
+    "diagonal": (lambda a, b: linalg.solve(a, b, assume_a="diagonal"), 4),
     "solve": (lambda a, b: linalg.solve(a, b, assume_a="pos"), 4),
     "cho_solve": (lambda a, b: linalg.cho_solve(linalg.cho_factor(a), b), 4),
     "solve_triangular": (lambda a, b: linalg.solve_triangular(linalg.cho_factor(a), b), 2),
@@ -168,6 +179,9 @@ READERS = {
     "logdet": (linalg.logdet, A, "U"),
     "slogdet": (lambda a: linalg.slogdet(a, assume_a="pos"), A, "U"),
     "cho_solve": (lambda a: linalg.cho_solve(linalg.cho_factor(a), B), A, "U"),
+    "solve upper": (lambda a: linalg.solve(a, B, assume_a="upper triangular"), A, "all of U"),
+    "solve lower": (lambda a: linalg.solve_triangular(a, B, 2, lower=True), A, "all of L"),
+    "solve diagonal": (lambda a: linalg.solve(a, B, assume_a="diagonal"), A, "all of U"),
     "solve_triangular": (lambda a: linalg.solve_triangular(linalg.cho_factor(a), B), A, "U"),
     "shift": (lambda a: solves_shifted(a, shift=3.0), A - np.eye(N), "U"),
     "default shift": (lambda a: solves_shifted(a, growth=1e5), A - 3 * np.eye(N), "U"),
@@ -189,8 +203,10 @@ READERS = {
 
 def with_garbage(a, triangle):
     """Return a matrix with NaN in the other triangle and imaginary numbers on the diagonal."""
-    other = np.tril_indices(N, -1) if triangle == "U" else np.triu_indices(N, 1)
-    a = a + 1j * np.diag(np.arange(1, N + 1))
+    other = np.tril_indices(N, -1) if triangle.endswith("U") else np.triu_indices(N, 1)
+    if not triangle.startswith("all"):
+        a = a + 1j * np.diag(np.arange(1, N + 1))
+    a = a.copy()
     a[other] = np.nan
     return a
 

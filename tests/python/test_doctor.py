@@ -37,7 +37,12 @@ def test_a_sound_installation():
     assert found["Backends"][0]["text"].startswith("tiled ")
     for title, processes in (("Solves in one process", 1), ("Solves with several processes", 2)):
         solves = found[title]
-        assert [line["text"].split(":")[0] for line in solves] == ["potrs", "potri", "syevd"]
+        assert [line["text"].split(":")[0] for line in solves] == [
+            "gesv",
+            "potrs",
+            "potri",
+            "syevd",
+        ]
         assert all(f"processes: {processes})" in line["text"] for line in solves)
 
 

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from jaxmg import linalg, potri, potrs, syevd
+from jaxmg import linalg, lu_solve, potri, potrs, syevd
 from systems import ROWS, assert_solves, gaussian, positive_definite, put
 
 N = 32
@@ -35,6 +35,19 @@ def test_names_of_0_0_x_and_1_4(make_mesh, axis_type, call):
     np.testing.assert_array_equal(a, A)
     jax.tree.map(np.testing.assert_array_equal, call(a, donate=True), kept)
     assert a.is_deleted()
+
+
+@pytest.mark.filterwarnings("error:Some donated buffers")
+def test_lu_solve_of_1_4(make_mesh, axis_type):
+    """It donates by default."""
+    a = put(A, make_mesh(4, axis_type=axis_type), "x", None)
+    kept, status = lu_solve(a, B, 4, donate=False, return_status=True)
+    assert_solves(A, kept, B)
+    assert status == 0 and not a.is_deleted()
+    np.testing.assert_array_equal(lu_solve(a, B, 4), kept)
+    assert a.is_deleted()
+    _, status = lu_solve(np.zeros((3, 3)), np.ones(3), return_status=True)
+    assert status == 7
 
 
 @pytest.mark.filterwarnings("ignore:Some donated buffers were not usable")

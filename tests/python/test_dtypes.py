@@ -72,6 +72,8 @@ def test_two_operands(make_mesh, of_a, of_b):
     check(solve(a_on, b_on))
     assert solve(a_on, b_on).sharding.is_equivalent_to(b_on.sharding, 1)
     check(jax.jit(solve)(a_on, b_on))
+    check(linalg.solve(a_on, b_on))
+    check(linalg.lu_solve(linalg.lu_factor(a_on), b_on))
     check(potrs(a_on, b_on)[:, 0])
 
 
@@ -106,6 +108,8 @@ def test_generalised_eigenproblem(make_mesh, of_a, of_b):
 
 
 OF_A = {
+    "det": linalg.det,
+    "solve": lambda a: linalg.solve_triangular(a, np.ones(N, "int32")),
     "inv": lambda a: linalg.inv(a, assume_a="pos"),
     "cholesky": linalg.cholesky,
     "logdet": linalg.logdet,

@@ -299,8 +299,10 @@ def test_wrong_right_hand_sides(system):
     for call in (linalg.cho_solve, linalg.solve_triangular):
         with pytest.raises(ValueError, match=r"\(16, 16\) and \(7,\)"):
             call(factor, np.ones(7))
-        with pytest.raises(TypeError, match="factor must be a CholeskyFactor.*got tuple"):
-            call((A, True), B)
+    with pytest.raises(TypeError, match="factor must be a CholeskyFactor.*got tuple"):
+        linalg.cho_solve((A, True), B)
+    with pytest.raises(ValueError, match="unit_diagonal=True does not go with a factor"):
+        linalg.solve_triangular(factor, B, unit_diagonal=True)
     with pytest.raises(ValueError, match="trans must be one of.*got 3"):
         factor.solve_triangular(B, trans=3)
 
@@ -346,8 +348,12 @@ def test_wrong_contents(system):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: linalg.inv(A), NotImplementedError, "assume_a='gen'.*assume_a='pos'"),
-        (lambda: linalg.slogdet(A), NotImplementedError, "assume_a='gen'.*assume_a='pos'"),
+        (lambda: linalg.inv(A, assume_a="banded"), NotImplementedError, "assume_a='banded'"),
+        (
+            lambda: linalg.slogdet(A, assume_a="lower triangular"),
+            NotImplementedError,
+            "assume_a='lower triangular' is implemented for solve alone",
+        ),
         (lambda: linalg.inv(A, assume_a="psd"), ValueError, "assume_a must be one of"),
         (lambda: linalg.cholesky(A[:3]), ValueError, r"square matrix, got shape \(3, 16\)"),
         (lambda: linalg.cho_factor(A[None]), ValueError, "2D array"),

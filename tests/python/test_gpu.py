@@ -67,12 +67,37 @@ def test_factors_of_several_tiles(make_mesh, ranks, dtype):
         assert_solves(triangle.conj().T, unwhitened, b)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_general_systems_of_several_tiles(make_mesh, ranks, dtype):
+    mesh = make_mesh(ranks)
+
+    @jax.jit
+    def run(a, b):
+        factor = linalg.lu_factor(a)
+        solutions = linalg.solve(a, b), *(factor.solve(b, trans=trans) for trans in range(3))
+        return solutions, factor.inv(), factor.pivots, linalg.solve_triangular(a, b, lower=True)
+
+    for n, nrhs in ((1000, 1), (777, 130)):
+        # A diagonal that makes the triangle well-conditioned, and leaves pivots to be found.
+        a, b = gaussian((n, n), dtype), gaussian((n, nrhs), dtype, 1)
+        a += np.diag(np.full(n, 2 * np.sqrt(n)))[:, ::-1].astype(dtype)
+        np.fill_diagonal(a, 100)
+        made = run(put(a, mesh, "x", None), put(b, mesh))
+        solutions, inverse, pivots, y = jax.tree.map(np.asarray, made)
+        for x, matrix in zip(solutions, (a, a, a.T, a.conj().T), strict=True):
+            assert_solves(matrix, x, b)
+        assert_solves(a, inverse, np.eye(n, dtype=dtype))
+        assert_solves(np.tril(a), y, b)
+        assert (pivots != np.arange(n)).any()
+
+
 def test_derivatives_agree_with_the_cpu(make_mesh, ranks):
     a, b = positive_definite(300), gaussian((300,))
 
     def loss(a, b):
         factor = linalg.cho_factor(a)
-        return factor.solve(b).sum() + factor.logdet() + (factor.lower() ** 2).sum()
+        general = linalg.solve(2 * jax.numpy.triu(a) - a, b).sum() + linalg.slogdet(a)[1]
+        return general + factor.solve(b).sum() + factor.logdet() + (factor.lower() ** 2).sum()
 
     gradients = [
         jax.jit(jax.grad(loss))(put(a, mesh, "x", None), put(b, mesh))

@@ -1,4 +1,4 @@
-"""jaxmg.lineax.Cholesky keeps to Lineax's contract of a solver."""
+"""The solvers of jaxmg.lineax keep to Lineax's contract of a solver."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from systems import assert_solves, gaussian, positive_definite, put
 
 lx = pytest.importorskip("lineax")
 
-from jaxmg.lineax import Cholesky  # noqa: E402
+from jaxmg.lineax import LU, AutoLinearSolver, Cholesky  # noqa: E402
 
 N = 12
 POSITIVE, NEGATIVE = lx.positive_semidefinite_tag, lx.negative_semidefinite_tag
@@ -103,3 +103,106 @@ def test_an_operator_without_tag(make_mesh):
     operator = lx.MatrixLinearOperator(put(positive_definite(N), make_mesh(4), "x", None))
     with pytest.raises(ValueError, match="tagged as positive or negative"):
         lx.linear_solve(operator, jnp.ones(N), Cholesky())
+
+
+# --- operators that are not definite -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize("solver", [LU(tile=2), AutoLinearSolver(tile=2)], ids=["LU", "auto"])
+def test_solve_with_lu(make_mesh, jit, solver):
+    mesh = make_mesh(4)
+    a, b = gaussian((N, N), complex), gaussian((N,), complex)
+
+    def solve(a, b):
+        return lx.linear_solve(lx.MatrixLinearOperator(a), b, solver).value
+
+    x = (jax.jit(solve) if jit else solve)(put(a, mesh, "x", None), put(b, mesh))
+    np.testing.assert_allclose(x, np.linalg.solve(a, b), rtol=1e-10)
+
+
+@pytest.mark.parametrize("solver", [LU(), AutoLinearSolver()], ids=["LU", "auto"])
+def test_states_of_lu(make_mesh, solver):
+    a, b = gaussian((N, N), complex), gaussian((N,), complex)
+    operator = lx.MatrixLinearOperator(put(a, make_mesh(4), "x", None))
+    state = solver.init(operator, {})
+    transposed, _ = solver.transpose(state, {})
+    conjugate, _ = solver.conj(state, {})
+    both, _ = solver.conj(transposed, {})
+    for of, matrix in ((state, a), (transposed, a.T), (conjugate, a.conj()), (both, a.conj().T)):
+        x, result, _ = solver.compute(of, jnp.asarray(b), {})
+        np.testing.assert_allclose(x, np.linalg.solve(matrix, b), rtol=1e-10)
+        assert result == lx.RESULTS.successful
+    assert solver.assume_full_rank()
+
+
+def test_spaces_of_different_structure(make_mesh):
+    """Of an operator from pairs to vectors, the transpose has vectors first."""
+    a, b = gaussian((N, N)), jnp.asarray(gaussian((N,), seed=1))
+
+    def product(x):
+        return a @ jnp.concatenate([x["u"], x["v"].ravel()])
+
+    x = {"u": b[:5], "v": jnp.zeros((1, 7))}
+    operator = lx.FunctionLinearOperator(product, jax.eval_shape(lambda: x))
+    made = lx.linear_solve(operator, b, LU()).value
+    assert jax.tree.map(jnp.shape, made) == jax.tree.map(jnp.shape, x)
+    known = np.linalg.solve(a, b)
+    np.testing.assert_allclose(np.r_[made["u"], made["v"].ravel()], known, rtol=1e-10)
+    gradient = jax.grad(lambda b: lx.linear_solve(operator, b, LU()).value["u"].sum())(b)
+    unit = np.r_[np.ones(5), np.zeros(7)]
+    np.testing.assert_allclose(gradient, np.linalg.solve(a.T, unit), rtol=1e-10)
+
+
+@pytest.mark.parametrize("solver", [LU(), AutoLinearSolver()], ids=["LU", "auto"])
+def test_derivatives_by_lu(make_mesh, solver):
+    mesh = make_mesh(4)
+    a, b = gaussian((N, N)), gaussian((N,))
+
+    def loss(solver, a, b):
+        operator = lx.MatrixLinearOperator(a)
+        return (lx.linear_solve(operator, b, solver).value ** 2).sum()
+
+    def gradient(solver):
+        return jax.jit(jax.grad(lambda a, b: loss(solver, a, b), argnums=(0, 1)))
+
+    made = gradient(solver)(put(a, mesh, "x", None), put(b, mesh))
+    expected = gradient(lx.LU())(a, b)
+    for value, known in zip(made, expected, strict=True):
+        np.testing.assert_allclose(value, known, rtol=1e-8, atol=1e-9 * np.abs(known).max())
+
+
+def test_a_zero_pivot(make_mesh):
+    operator = lx.MatrixLinearOperator(put(np.diag(np.arange(N) * 1.0), make_mesh(4), "x", None))
+    solution = lx.linear_solve(operator, jnp.ones(N), LU(), throw=False)
+    assert solution.result == lx.RESULTS.singular
+
+
+@pytest.mark.parametrize(
+    ("tags", "solver"),
+    [
+        ((), LU),
+        (lx.symmetric_tag, LU),
+        (lx.lower_triangular_tag, LU),
+        (POSITIVE, Cholesky),
+        (NEGATIVE, Cholesky),
+        (lx.diagonal_tag, lx.Diagonal),
+        (lx.tridiagonal_tag, lx.Tridiagonal),
+    ],
+)
+def test_the_choice_by_tags(make_mesh, tags, solver):
+    a = np.eye(N) * (-2 if tags is NEGATIVE else 2)
+    operator = lx.MatrixLinearOperator(put(a, make_mesh(4), "x", None), tags)
+    auto = AutoLinearSolver(tile=3)
+    chosen = auto.select_solver(operator)
+    assert type(chosen) is solver and getattr(chosen, "tile", 3) == 3
+    b = jnp.arange(float(N))
+    x = lx.linear_solve(operator, b, auto).value
+    np.testing.assert_allclose(x, b / a[0, 0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", [LU(), AutoLinearSolver()], ids=["LU", "auto"])
+def test_an_operator_that_is_not_square(solver):
+    operator = lx.MatrixLinearOperator(jnp.ones((3, 2)))
+    with pytest.raises(ValueError, match="needs a square operator.*2 elements to vectors of 3"):
+        solver.init(operator, {})

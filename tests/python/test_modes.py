@@ -27,6 +27,10 @@ FUNCTIONS = {
     "cho_factor_shifted": lambda a, b: linalg.cho_factor_shifted(a)[0].solve(b),
     "cho_factor_shifted-shift": lambda a, b: linalg.cho_factor_shifted(a, shift=0.5)[0].solve(b),
     "solve_triangular": lambda a, b: linalg.solve_triangular(linalg.cho_factor(a), b),
+    "general": linalg.solve,
+    "lu_solve": lambda a, b: linalg.lu_solve(linalg.lu_factor(a), b, trans=2),
+    "det": lambda a, b: linalg.det(a),
+    "triangular": linalg.solve_triangular,
     "inv": lambda a, b: linalg.inv(a, assume_a="pos"),
     "cholesky": lambda a, b: linalg.cholesky(a),
     "logdet": lambda a, b: linalg.logdet(a),
@@ -61,7 +65,16 @@ OPTIONS = (
     {"jax_enable_x64": False},
 )
 # Gradients that take seconds without jit, as JAX compiles each operation by itself.
-SLOW_WITHOUT_JIT = ("solve_triangular", "inv", "cholesky", "eigh", "eigh-index", "pinvh", "sqrtm_h")
+SLOW_WITHOUT_JIT = (
+    "solve_triangular",
+    "det",
+    "inv",
+    "cholesky",
+    "eigh",
+    "eigh-index",
+    "pinvh",
+    "sqrtm_h",
+)
 
 
 @contextlib.contextmanager

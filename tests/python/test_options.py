@@ -14,14 +14,17 @@ NAMES = {
     "cho_factor_shifted": "tile backend workspace_limit",
     "cho_solve": "backend workspace_limit",
     "cholesky": "return_info tile backend donate workspace_limit",
+    "det": "tile backend donate workspace_limit",
     "eigh": "return_info tile backend donate workspace_limit",
     "eigvalsh": "return_info tile backend donate workspace_limit",
     "inv": "return_info tile backend donate workspace_limit",
     "logdet": "tile backend donate workspace_limit",
+    "lu_factor": "tile backend donate workspace_limit",
+    "lu_solve": "backend workspace_limit",
     "pinvh": "return_info tile backend donate workspace_limit",
     "slogdet": "tile backend donate workspace_limit",
     "solve": "return_info tile backend donate workspace_limit",
-    "solve_triangular": "backend workspace_limit",
+    "solve_triangular": "tile backend workspace_limit",
     "sqrtm_h": "return_info tile backend donate workspace_limit",
 }
 COMPAT = {

@@ -41,6 +41,9 @@ def _on_device(value):
 OF_A = {
     "cholesky": (linalg.cholesky, np.linalg.cholesky(A)),
     "inv": (lambda a: linalg.inv(a, assume_a="pos"), np.linalg.inv(A)),
+    "general inv": (lambda a: linalg.inv(a), np.linalg.inv(A)),
+    "det": (linalg.det, np.linalg.det(A)),
+    "general slogdet": (linalg.slogdet, np.linalg.slogdet(A)),
     "logdet": (linalg.logdet, np.log(np.linalg.det(A))),
     "slogdet": (lambda a: linalg.slogdet(a, assume_a="pos"), np.linalg.slogdet(A)),
     "shift": (
@@ -71,6 +74,12 @@ OF_A = {
 
 # Name: (function of a and b, b, what NumPy says).
 OF_A_AND_B = {
+    "solve a general system": (linalg.solve, B, np.linalg.solve(A, B)),
+    "solve a triangular system": (
+        linalg.solve_triangular,
+        C,
+        scipy.linalg.solve_triangular(A, C),
+    ),
     "solve": (
         lambda a, b: linalg.solve(a, b, assume_a="pos"),
         B,

@@ -66,6 +66,19 @@ def test_an_inverse_is_a_factorisation_and_more():
     assert solve.rhs_bytes == 3 * 4096 * 8 and solve.seconds < planned("potrs", nrhs=3).seconds
 
 
+def test_routines_of_lu():
+    def planned(routine, **options):
+        return jaxmg.plan(routine, (4096, 4096), "float64", 4, **options)
+
+    solve, factor, inverse = map(planned, ("gesv", "getrf", "getri"))
+    assert solve.tile == factor.tile == inverse.tile == planned("getrs").tile
+    assert factor.shard_bytes == inverse.shard_bytes == 1024 * 4096 * 8
+    assert planned("getrs").seconds < factor.seconds < solve.seconds < inverse.seconds
+    assert planned("trtrs").seconds < factor.seconds
+    assert planned("getrs", nrhs=3).rhs_bytes == planned("trtrs", nrhs=3).rhs_bytes == 3 * 4096 * 8
+    assert planned("cho_factor").seconds < factor.seconds
+
+
 def test_eigenvectors_cost_something():
     def plan(**options):
         return jaxmg.plan("syevd", (4096, 4096), "float64", 4, **options)
@@ -112,7 +125,7 @@ def test_limit_of_workspace():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (("getrf", (4, 4), "float64", 2), ValueError, "routine must be"),
+        (("geqrf", (4, 4), "float64", 2), ValueError, "routine must be"),
         (("potrs", (4, 5), "float64", 2), ValueError, "square"),
         (("potrs", (4, 4), "int32", 2), TypeError, "dtype must be one of"),
         (("potrs", (4, 4), "float64", 0), ValueError, "devices must be at least 1"),

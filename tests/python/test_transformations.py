@@ -94,6 +94,10 @@ def test_derivatives_and_batches(operands, name, transformation):
 
 
 LINEAR = {
+    "general": linalg.solve,
+    "lu_solve": lambda a, b: linalg.lu_solve(linalg.lu_factor(a), b),
+    "lu_solve adjoint": lambda a, b: linalg.lu_solve(linalg.lu_factor(a), b, 2),
+    "triangular": lambda a, b: linalg.solve_triangular(a, b),
     "solve": lambda a, b: linalg.solve(a, b, assume_a="pos"),
     "cho_solve": lambda a, b: linalg.cho_solve(linalg.cho_factor(a), b),
     "solve_triangular": lambda a, b: linalg.solve_triangular(linalg.cho_factor(a), b),
@@ -113,7 +117,12 @@ def test_linear_transpose(make_mesh, axis_type, name, dtype, inside):
     mesh = make_mesh(2, axis_type=axis_type)
     placed, there = put(a, mesh, *ROWS), put(b, mesh)
     lower = np.linalg.cholesky(a)
-    matrix = {"solve_triangular": lower, "solve_triangular adjoint": lower.conj().T}.get(name, a)
+    matrix = {
+        "solve_triangular": lower,
+        "solve_triangular adjoint": lower.conj().T,
+        "lu_solve adjoint": a.conj().T,
+        "triangular": np.triu(a),
+    }.get(name, a)
 
     def transposed(a, ct):
         return jax.linear_transpose(functools.partial(LINEAR[name], a), there)(ct)[0]

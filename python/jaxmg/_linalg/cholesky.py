@@ -1,127 +1,18 @@
 """Solves, factors, inverses and determinants of Hermitian positive definite matrices."""
 
-import math
-
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import checkify
 
 from jaxmg._arguments import (
-    as_arrays,
-    check_right_hand_side,
-    check_square,
     positive_int,
     real_scalar,
 )
 from jaxmg._linalg.factors import CholeskyFactor
-from jaxmg._linalg.options import Options, make_call, prepared, takes, to_matrix
+from jaxmg._linalg.options import Options, prepared, takes, to_matrix
 from jaxmg._mesh import placement, programs
-from jaxmg._mesh.entering import entered
-from jaxmg._mesh.finding import ranks_of
-from jaxmg._mesh.specs import spec_on
 from jaxmg._programs import row_blocks
 from jaxmg._programs.call import Call
 from jaxmg._rules import cholesky as rules
-
-_ASSUMPTIONS = ("gen", "diagonal", "tridiagonal", "banded", "upper triangular",
-                "lower triangular", "sym", "her", "pos")  # fmt: skip
-
-
-@takes("return_info", "tile", "backend", "donate", "workspace_limit")
-def solve(a, b, *, assume_a="gen", check=False, options: Options):
-    """Solve ``a @ x = b`` for a matrix that is spread over several devices.
-
-    Parameters
-    ----------
-    a : (N, N) array
-        Hermitian positive definite; float32, float64, complex64 or complex128. Sharded over rows,
-        columns or both, replicated, or on one device; mesh and sharding are read off the array.
-        Only the upper triangle, the elements ``a[i, j]`` with ``j >= i``, is read, and of its
-        diagonal the real part.
-    b : (N,) or (N, nrhs) array
-        Right-hand sides, with any sharding. Dtypes are promoted as in ``jax.numpy.linalg``:
-        integers and bools to floats, and those of `a` and `b` to the common one.
-    assume_a : str
-        What is known about `a`, with SciPy's meaning. Only ``"pos"`` (Hermitian positive
-        definite) exists so far.
-    check : bool
-        Raise if `a` is not positive definite, by ``jax.experimental.checkify.check``: inside
-        ``jit``, the program has to be transformed by ``checkify``.
-    {options}
-
-    Returns
-    -------
-    x : array
-        The solution, with the shape and the sharding of `b` and the common dtype. If `a` is not
-        positive definite, or holds NaN or infinity where it is read, every element is NaN.
-    info : () int32 array
-        Only with ``return_info=True``: 0, or the order of the first leading minor that is not
-        positive definite (LAPACK's meaning), the same on every device.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit, `tile` or `workspace_limit` is below 1, `backend` or `assume_a`
-        is unknown, `backend` cannot do this call, or `a` and `b` each live on several devices, but
-        not on the same.
-    TypeError
-        If a dtype is not supported, like those of half precision.
-    NotImplementedError
-        If `assume_a` is not "pos".
-    RuntimeError
-        If the native library for the devices' platform, or that of `backend`, cannot be loaded.
-
-    Notes
-    -----
-    The call runs on the devices of the first operand that is on several, whatever mesh is entered;
-    the other operand is moved there, and x to where `b` is. If none is, `a` is spread over the mesh
-    set by ``jax.set_mesh``, unless it was put on one device: there it stays.
-
-    Inside ``jit``, the mesh is the one set by ``jax.set_mesh``, else that of the traced arrays,
-    else that of arrays the function closes over, else there is one device. On Explicit axes the
-    sharding is part of the type and is kept as said. On Auto axes it cannot be seen while tracing:
-    the matrix is then spread over all axes of the mesh, and XLA chooses the sharding of x. Inside
-    ``shard_map`` each rank solves its own system.
-
-    Derivatives to any order keep the factor: each costs one more solve with it. `a` is then taken
-    for Hermitian, and so its cotangent, which is not symmetrised, is that of all elements; a
-    tangent is read whole, as ``jax.scipy.linalg.solve`` does. What is not read of `a` counts in no
-    derivative, even if it is NaN. ``vmap`` over `b` makes one call with all right-hand sides; over
-    `a`, systems are solved one after another, each on all devices.
-
-    The factorisation is the right-looking blocked Cholesky algorithm with look-ahead, on tile
-    columns dealt to the devices in turn (Choi, Dongarra, Ostrouchov, Petitet, Walker and Whaley,
-    "Design and implementation of the ScaLAPACK LU, QR, and Cholesky factorization routines",
-    Scientific Programming 5, 1996).
-
-    Examples
-    --------
-    >>> import jax, jax.numpy as jnp, jaxmg
-    >>> from jax.sharding import NamedSharding, PartitionSpec as P
-    >>> mesh = jax.make_mesh((len(jax.devices()),), ("x",))
-    >>> n = 4 * len(jax.devices())
-    >>> a = jax.device_put(4 * jnp.eye(n), NamedSharding(mesh, P("x", None)))
-    >>> x = jaxmg.linalg.solve(a, jnp.ones(n), assume_a="pos")
-    >>> bool((x == 0.25).all())
-    True
-    """
-    _require_positive_definite(assume_a)
-    a, b = as_arrays(("a", a), ("b", b))
-    check_square(a)
-    check_right_hand_side(a, b)
-    ranks, nrhs = ranks_of(a, b), math.prod(b.shape[1:])
-    call = make_call("potrs", a, ranks, options, count=nrhs)
-    x_spec = spec_on(b, call.ranks.mesh)
-    placed = placement.place_all(call.ranks, a, b)
-    if options.donate:
-        x, info, _ = _solve_in_place(*placed, call=call, x_spec=x_spec, donate=True)
-    else:
-        x, info = _solve(*placed, call=call, x_spec=x_spec)
-    if check:
-        with entered(call.ranks):
-            _check(info)
-    x = placement.keep_sharding(x, b)
-    return (x, info) if options.return_info else x
 
 
 @takes("tile", "backend", "donate", "workspace_limit")
@@ -131,7 +22,8 @@ def cho_factor(a, *, options: Options):
     Parameters
     ----------
     a : (N, N) array
-        As for `solve`.
+        Hermitian positive definite; as for `solve` with ``assume_a="pos"``, only the upper triangle
+        is read.
     {options}
 
     Returns
@@ -172,7 +64,7 @@ def cho_factor_shifted(a, *, shift=None, growth=10.0, max_tries=10, options: Opt
     Parameters
     ----------
     a : (N, N) array
-        As for `solve`, except that it may be not quite positive definite.
+        As for `cho_factor`, except that it may be not quite positive definite.
     shift : real scalar, optional
         The first shift tried after 0, in the real dtype that goes with that of `a`; by default N
         eps times the mean of ``abs(diag(a))``.
@@ -258,95 +150,6 @@ def cho_solve(factor, b, *, options: Options):
     return _check_factor(factor).solve(b, **options.named("backend", "workspace_limit"))
 
 
-@takes("backend", "workspace_limit")
-def solve_triangular(factor, b, *, trans=0, options: Options):
-    """Solve ``L @ x = b``, ``L.T @ x = b`` or ``L.conj().T @ x = b`` with a Cholesky factor L.
-
-    The first whitens: x has the covariance I if b has L L^H. The last makes samples with the
-    covariance of the inverse.
-
-    Parameters
-    ----------
-    factor : CholeskyFactor
-        From `cho_factor`.
-    b : (N,) or (N, nrhs) array
-        Right-hand sides, with any sharding. The dtypes of factor and `b` are promoted to the common
-        one.
-    trans : {0, "N", 1, "T", 2, "C"}
-        SciPy's meaning: 0 or "N" for L, 1 or "T" for its transpose, 2 or "C" for its conjugate
-        transpose. The last two are the same for a real L.
-    {options}
-
-    Returns
-    -------
-    x : array
-        With the shape and the sharding of `b`; all NaN if ``factor.info`` is not 0.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `cho_solve` does, and if `trans` is unknown.
-
-    Notes
-    -----
-    A derivative with respect to the matrix needs that of L, which costs as much as several
-    factorisations; see `cholesky`.
-
-    Examples
-    --------
-    >>> import jax.numpy as jnp, jaxmg
-    >>> factor = jaxmg.linalg.cho_factor(4.0 * jnp.eye(3))
-    >>> jaxmg.linalg.solve_triangular(factor, jnp.ones(3)).tolist()
-    [0.5, 0.5, 0.5]
-    """
-    given = options.named("backend", "workspace_limit")
-    return _check_factor(factor).solve_triangular(b, trans=trans, **given)
-
-
-@takes("return_info", "tile", "backend", "donate", "workspace_limit")
-def inv(a, *, assume_a="gen", options: Options):
-    """Invert a Hermitian positive definite matrix.
-
-    Parameters
-    ----------
-    a : (N, N) array or CholeskyFactor
-        As for `solve`, or the factor of the matrix, which keeps to its own tile size.
-    assume_a : str
-        As for `solve`; of no effect with a factor.
-    {options}
-
-    Returns
-    -------
-    x : (N, N) array
-        The inverse, both triangles, with the sharding of `a`; that of a factor is in rows, if they
-        divide evenly among the devices. All NaN if `a` is not positive definite.
-    info : () int32 array
-        Only with ``return_info=True``; see `solve`.
-
-    Raises
-    ------
-    ValueError, TypeError, NotImplementedError, RuntimeError
-        As `solve` does.
-
-    Notes
-    -----
-    L is inverted, and A^-1 = L^-H L^-1 multiplied out (LAPACK's potri), in tile columns. A
-    derivative costs two products of N x N matrices, in which blocks of rows go from device to
-    device.
-
-    Examples
-    --------
-    >>> import jax.numpy as jnp, jaxmg
-    >>> jaxmg.linalg.inv(4.0 * jnp.eye(2), assume_a="pos").tolist()
-    [[0.25, 0.0], [0.0, 0.25]]
-    """
-    if not isinstance(a, CholeskyFactor):
-        _require_positive_definite(assume_a)
-        return to_matrix("potri", _inverse, a, options)
-    x = a.inv(**options.named("backend", "donate", "workspace_limit"))
-    return (x, a.info) if options.return_info else x
-
-
 @takes("return_info", "tile", "backend", "donate", "workspace_limit")
 def cholesky(a, *, options: Options):
     """Return the Cholesky factor L of a Hermitian positive definite matrix, ``a = L @ L^H``.
@@ -354,8 +157,8 @@ def cholesky(a, *, options: Options):
     Parameters
     ----------
     a : (N, N) array or CholeskyFactor
-        As for `solve`, or the factor, which keeps to its own tile size, to have L in the order of
-        the matrix.
+        As for `cho_factor`, or the factor, which keeps to its own tile size, to have L in the order
+        of the matrix.
     {options}
 
     Returns
@@ -396,7 +199,7 @@ def logdet(a, *, options: Options):
     Parameters
     ----------
     a : (N, N) array or CholeskyFactor
-        As for `solve`, or the factor of the matrix, which keeps to its own tile size.
+        As for `cho_factor`, or the factor of the matrix, which keeps to its own tile size.
     {options}
 
     Returns
@@ -422,61 +225,7 @@ def logdet(a, *, options: Options):
     return _as_factor(a, options).logdet(**options.named("backend", "workspace_limit"))
 
 
-@takes("tile", "backend", "donate", "workspace_limit")
-def slogdet(a, *, assume_a="gen", options: Options):
-    """Return sign and logarithm of the determinant of a Hermitian positive definite matrix.
-
-    Parameters
-    ----------
-    a : (N, N) array or CholeskyFactor
-        As for `solve`, or the factor of the matrix, which keeps to its own tile size.
-    assume_a : str
-        As for `solve`; of no effect with a factor.
-    {options}
-
-    Returns
-    -------
-    sign : () array
-        1, of the dtype of `a`; NaN if `a` is not positive definite.
-    logabsdet : () array
-        As `logdet` returns it.
-
-    Raises
-    ------
-    ValueError, TypeError, NotImplementedError, RuntimeError
-        As `solve` does.
-
-    Examples
-    --------
-    >>> import jax.numpy as jnp, jaxmg
-    >>> sign, logabsdet = jaxmg.linalg.slogdet(jnp.eye(3), assume_a="pos")
-    >>> float(sign), float(logabsdet)
-    (1.0, 0.0)
-    """
-    if not isinstance(a, CholeskyFactor):
-        _require_positive_definite(assume_a)
-    return _as_factor(a, options).slogdet(**options.named("backend", "workspace_limit"))
-
-
 # --- programs ---------------------------------------------------------------------------------
-
-
-@programs.program("x_spec")
-def _solve(a, b, *, call: Call, x_spec):
-    x, info, _ = _solved(a, b, call, x_spec)
-    return x, info
-
-
-@programs.program("x_spec")
-def _solve_in_place(a, b, *, call: Call, x_spec):
-    # XLA lets a program overwrite a donated argument only where a result takes its place: so the
-    # factor is one.
-    return _solved(a, b, call, x_spec)
-
-
-def _solved(a, b, call: Call, x_spec):
-    a, b = programs.matrix_on_mesh(a, call.ranks), programs.on_mesh(b, call.ranks)
-    return rules.factor_and_solve(call, x_spec, a, b)
 
 
 @programs.program()
@@ -492,13 +241,6 @@ def _factor_shifted(a, first, *, call: Call, growth, max_tries):
     first = first.astype(np.finfo(a.dtype).dtype)
     a = programs.matrix_on_mesh(a, call.ranks)
     return rules.factor_shifted(call, growth, max_tries, a, first)
-
-
-@programs.program("spec")
-def _inverse(a, *, call: Call, spec):
-    factor, info = rules.factor(call, programs.matrix_on_mesh(a, call.ranks))
-    x = rules.inverse(call, factor)
-    return row_blocks.to_matrix(x, call=call, spec=spec), info
 
 
 @programs.program("spec")
@@ -523,21 +265,3 @@ def _check_factor(factor) -> CholeskyFactor:
             f"factor must be a CholeskyFactor, as cho_factor makes it; got {type(factor).__name__}"
         )
     return factor
-
-
-def _require_positive_definite(assume_a) -> None:
-    if assume_a not in _ASSUMPTIONS:
-        raise ValueError(f"assume_a must be one of {_ASSUMPTIONS}, got {assume_a!r}")
-    if assume_a != "pos":
-        raise NotImplementedError(
-            f"assume_a={assume_a!r} is not implemented; if a is Hermitian positive definite, "
-            "pass assume_a='pos'"
-        )
-
-
-def _check(info) -> None:
-    checkify.check(
-        info == 0,
-        "a is not positive definite: its leading minor of order {info} is not",
-        info=info,
-    )

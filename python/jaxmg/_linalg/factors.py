@@ -1,20 +1,16 @@
 """The Cholesky factor as a value: made once, used for many things, carried anywhere."""
 
 import functools
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxmg._arguments import ArgumentError, as_array, as_arrays, check_right_hand_side
-from jaxmg._linalg.options import Options, make_call, takes
+from jaxmg._linalg.factor import Factor
+from jaxmg._linalg.options import Options, takes
 from jaxmg._mesh import placement, programs
-from jaxmg._mesh.finding import ranks_of_blocks
-from jaxmg._mesh.ranks import Ranks, row_spec
-from jaxmg._mesh.specs import spec_on
+from jaxmg._mesh.ranks import Ranks
 from jaxmg._native.ffi import BACKWARD, FORWARD
 from jaxmg._programs import row_blocks
 from jaxmg._programs.call import Call
@@ -48,7 +44,7 @@ _TRANS = {
     meta_fields=("n", "tile", "axes", "ranks"),
 )
 @dataclass(frozen=True, eq=False)
-class CholeskyFactor:
+class CholeskyFactor(Factor):
     """The factor L of a Hermitian positive definite A = L L^H; `jaxmg.linalg.cho_factor` makes it.
 
     An immutable pytree: it may cross ``jit``, be carried through ``lax.scan``, donated, pickled and
@@ -91,22 +87,6 @@ class CholeskyFactor:
         """Return what the programs have made on `ranks` as a value."""
         return cls(dealt.data, info, dealt.data.shape[1], dealt.tile, ranks.axes, ranks.size)
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.n, self.n
-
-    @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(self.data.dtype)
-
-    def to_mesh(self, mesh):
-        """Return the factor with its contents on `mesh`: they may come from a file.
-
-        The mesh has to have as many devices along `axes` as the one the factor was made on.
-        """
-        data, info = placement.put_blocks(mesh, self.axes, self.ranks, self.data, self.info)
-        return replace(self, data=data, info=info)
-
     @takes("backend", "workspace_limit")
     def solve(self, b, *, _mesh=None, options: Options):
         """Solve ``A @ x = b``; see `jaxmg.linalg.cho_solve`."""
@@ -140,9 +120,7 @@ class CholeskyFactor:
     @takes("backend", "workspace_limit")
     def logdet(self, *, options: Options):
         """Return the logarithm of the determinant of A; see `jaxmg.linalg.logdet`."""
-        data, call = self._prepared("cho_factor", options)
-        (data,) = placement.place_all(call.ranks, data)
-        return _logdet(Dealt(data, self.tile), call=call)
+        return self._scalars("cho_factor", _logdet, options)
 
     @takes("backend", "workspace_limit")
     def slogdet(self, *, options: Options):
@@ -151,38 +129,6 @@ class CholeskyFactor:
         (data,) = placement.place_all(call.ranks, data)
         info = placement.place_scalar(self.info, call.ranks, data)
         return SlogdetResult(*_slogdet(Dealt(data, self.tile), info, call=call))
-
-    def _apply(self, routine, program, b, options, mesh=None, **static):
-        data, b = as_arrays(("factor.data", self.data), ("b", b))
-        check_right_hand_side(self, b)
-        data, call = self._prepared(routine, options, mesh, data, b)
-        x_spec = spec_on(b, call.ranks.mesh)
-        data, placed = placement.place_all(call.ranks, data, b, gather=self.ranks == 1)
-        x = program(Dealt(data, self.tile), placed, call=call, x_spec=x_spec, **static)
-        return placement.keep_sharding(x, b)
-
-    def _matrix(self, routine, program, options):
-        data, call = self._prepared(routine, options)
-        spec = row_spec(self.n, call.ranks)
-        (data,) = placement.place_all(call.ranks, data)
-        return program(Dealt(data, self.tile), call=call, spec=spec, donate=options.donate)
-
-    def _prepared(self, routine, options, mesh=None, data=None, *b):
-        """Return the contents, and how to call a routine that reads them (and right-hand sides b).
-
-        `mesh` is where the contents are if they do not say so themselves; `data` is the contents
-        in the dtype of the call, by default their own.
-        """
-        data = as_array(self.data, "factor.data") if data is None else data
-        rows = self.ranks * -(-self.n // self.ranks)
-        if data.shape != (rows, self.n):
-            raise ArgumentError(
-                f"a factor of order {self.n} on {self.ranks} ranks has contents of shape "
-                f"{(rows, self.n)}, but factor.data has {data.shape} (use vmap for a batch)"
-            )
-        ranks = ranks_of_blocks(data, self.axes, self.ranks, *b, mesh=mesh)
-        count = math.prod(b[0].shape[1:]) if b else 1
-        return data, make_call(routine, data, ranks, options, count=count)
 
 
 # --- programs ---------------------------------------------------------------------------------

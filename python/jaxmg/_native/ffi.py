@@ -67,6 +67,36 @@ def diagonal(factor, *, call: plans.CallPlan, ranks: Ranks):
     return values
 
 
+def gesv(a, b, *, call: plans.CallPlan, ranks: Ranks):
+    """Factor A and solve A X = B; return (this rank's part of the factors, X, pivots, info).
+
+    `a` and `b` are as for `posv`, but right-hand sides are rows that are not conjugated.
+    """
+    return _call("gesv", (a, b), (_pivots(a), _INFO), call=call, ranks=ranks)
+
+
+def getrf(a, *, call: plans.CallPlan, ranks: Ranks):
+    """Factor P A^T = L U; return (this rank's part of the factors, pivots, info)."""
+    return _call("getrf", (a,), (_pivots(a), _INFO), call=call, ranks=ranks)
+
+
+def getrs(b, factor, pivots, *, call: plans.CallPlan, ranks: Ranks):
+    """Solve with the factors, by `trans` of the plan; return X. `b` is as for `gesv`."""
+    (x,) = _call("getrs", (b,), (), read=(factor, pivots), call=call, ranks=ranks)
+    return x
+
+
+def getri(factor, pivots, *, call: plans.CallPlan, ranks: Ranks):
+    """Return this rank's rows of the inverse of A in place of the factors."""
+    (inverse,) = _call("getri", (factor,), (), read=(pivots,), call=call, ranks=ranks)
+    return inverse
+
+
+def trtrs(a, b, *, call: plans.CallPlan, ranks: Ranks):
+    """Solve with a triangle of A; return (what is left of A, X). `b` is as for `gesv`."""
+    return _call("trtrs", (a, b), (), call=call, ranks=ranks)
+
+
 def syevd(a, *bounds, n: int, part, as_columns: bool, call: plans.CallPlan, ranks: Ranks):
     """Decompose A; return (what is left of this rank's rows, w, [vectors], [found], info).
 
@@ -114,6 +144,10 @@ def redistribute(a, *, call: plans.CallPlan, ranks: Ranks):
     return a
 
 
+def _pivots(a):
+    return jax.ShapeDtypeStruct((a.shape[1],), np.int32)
+
+
 def _call(name, overwritten, results, *, call, ranks, read=()):
     """Call a handler; return what became of the operands it overwrites, then its other results."""
     operands = varying.alike(*overwritten, *read)
@@ -153,7 +187,7 @@ def _roll(ranks: Ranks, call_site: int, *operands):
     The slices, too, are not read. Without them, about one in a thousand programs with independent
     calls deadlocked on CPUs under JAX 0.6.2, which ran the calls in another order on each device.
     """
-    slices = [operand[:1, :1] for operand in operands]
+    slices = [operand[:1, :1] if operand.ndim == 2 else operand[:1] for operand in operands]
     name = jax.ffi.ffi_call(
         "jaxmg_roll_call",
         varying.result((_ROLL_WORDS,), np.uint32, *operands),

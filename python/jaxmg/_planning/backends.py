@@ -32,6 +32,11 @@ STEPS = {
     "cho_solve": ("potrs",),
     "cholesky": ("potrf", "lower"),
     "syevd": ("syevd",),
+    "gesv": ("gesv",),
+    "getrf": ("getrf",),
+    "getrs": ("getrs",),
+    "getri": ("getrf", "getri"),
+    "trtrs": ("trtrs",),
 }
 # Another backend has to be expected to take less than this part of our time: models err.
 _MARGIN = 0.8
@@ -195,12 +200,13 @@ _VENDORS = {
 
 def _served(name: str) -> tuple[str, ...]:
     """Return the routines of which a vendor's library does all steps that any vendor's does."""
+    by_vendors = {step: set(one.served_by) - {"tiled"} for step, one in plans.routines().items()}
 
-    def served(step):
-        backends = plans.routines()[step].served_by
-        return name in backends or backends == ("tiled",)
+    def served(steps):
+        wanted = [by_vendors[step] for step in steps if by_vendors[step]]
+        return bool(wanted) and all(name in of_step for of_step in wanted)
 
-    return tuple(routine for routine, steps in STEPS.items() if all(map(served, steps)))
+    return tuple(routine for routine, steps in STEPS.items() if served(steps))
 
 
 def _why_not(name: str, routine: str, request: Request) -> str | None:

@@ -9,7 +9,7 @@ from jaxmg._mesh.ranks import Ranks, block_spec
 from jaxmg._mesh.specs import parts
 from jaxmg._native import plans
 from jaxmg._planning import backends, memory
-from jaxmg._programs.dealt import Dealt
+from jaxmg._programs.dealt import Dealt, DealtLU
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,9 @@ class Call:
             return plan_for(self.workspace_limit)
         return memory.fitted(plan_for, self.ranks.platform)
 
-    def reading(self, factor: Dealt) -> "Call":
+    def reading(self, factor: Dealt | DealtLU) -> "Call":
         """Return this call for a routine that reads a factor, with the factor's tile size."""
-        return dataclasses.replace(self, tile=factor.tile or None)
+        return self.with_tile(factor.tile or None)
+
+    def with_tile(self, tile: int | None) -> "Call":
+        return dataclasses.replace(self, tile=tile)

@@ -17,3 +17,18 @@ class Dealt:
 
     data: jax.Array
     tile: int
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=("data", "pivots"), meta_fields=("tile",)
+)
+@dataclass(frozen=True, eq=False)
+class DealtLU:
+    """The factors L and U of P A^T = L U in tile columns as `Dealt`, or their tangent.
+
+    Row i of A^T was interchanged with row pivots[i], for i = 0, 1, ...; every rank has all pivots.
+    """
+
+    data: jax.Array
+    pivots: jax.Array
+    tile: int

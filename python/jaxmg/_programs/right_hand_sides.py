@@ -1,4 +1,8 @@
-"""Right-hand sides in the form of the native code: conjugated rows, perhaps dealt to the ranks."""
+"""Right-hand sides in the form of the native code: rows, perhaps dealt to the ranks.
+
+The native code has the columns of A^T. For a Hermitian A these are columns of conj(A), and
+right-hand sides are conjugated rows; for a general A, they are rows.
+"""
 
 from jax.sharding import PartitionSpec
 
@@ -9,13 +13,13 @@ from jaxmg._native import plans
 REPLICATED = PartitionSpec(None, None)
 
 
-def as_rows(b):
-    b = b if b.ndim == 2 else b[:, None]
-    return b.conj().T
+def as_rows(b, *, conjugated=True):
+    rows = (b if b.ndim == 2 else b[:, None]).T
+    return rows.conj() if conjugated else rows
 
 
-def as_columns(x, ndim: int):
-    x = x.conj().T
+def as_columns(x, ndim: int, *, conjugated=True):
+    x = (x.conj() if conjugated else x).T
     return x if ndim == 2 else x[:, 0]
 
 

@@ -36,6 +36,18 @@ def from_triangle(a, *, upper: bool, call: Call):
     return programs.auto(all_ranks, call.ranks, call.ranks.rows)(a)
 
 
+def triangle(a, *, lower: bool, unit_diagonal: bool, call: Call):
+    """Return a triangle of a (N, N) matrix in row blocks, perhaps with ones on the diagonal."""
+
+    def all_ranks(a):
+        a = _padded(a, call.ranks)
+        row, column = (lax.broadcasted_iota(jnp.int32, a.shape, axis) for axis in (0, 1))
+        part = jnp.where(row > column if lower else row < column, a, 0)
+        return jnp.where(row == column, jnp.ones((), a.dtype) if unit_diagonal else a, part)
+
+    return programs.auto(all_ranks, call.ranks, call.ranks.rows)(a)
+
+
 def to_matrix(m, *, call: Call, spec=None):
     """Return the (N, N) matrix with the sharding `spec`; None leaves it to XLA."""
     return programs.auto(lambda m: m[: m.shape[1]], call.ranks, spec)(m)
@@ -48,15 +60,16 @@ def as_placed(m, *, call: Call):
     return programs.auto(lambda m: m, call.ranks, call.placement.spec)(m)
 
 
-def times(m, x, *, call: Call, x_spec=None, adjoint=False):
-    """Return M x, or M^H x, for x (N,) or (N, k), with the sharding of x."""
+def times(m, x, *, call: Call, x_spec=None, adjoint=False, transposed=False):
+    """Return M x, M^H x or M^T x, for x (N,) or (N, k), with the sharding of x."""
     n = m.shape[1]
 
     def all_ranks(m, x):
         m = programs.in_rows(m, call.ranks)
         columns = x if x.ndim == 2 else x[:, None]
-        if adjoint:
-            result = _matmul(m.conj().T, _padded(columns, call.ranks))
+        if adjoint or transposed:
+            m = m.conj() if adjoint else m
+            result = _matmul(m.T, _padded(columns, call.ranks))
         else:
             result = _matmul(m, columns)[:n]
         return result if x.ndim == 2 else result[:, 0]
@@ -223,6 +236,16 @@ def inner(x, y, *, call: Call):
     return programs.auto(all_ranks, call.ranks, PartitionSpec())(x, y)
 
 
+def trace_of_product(x, y, *, call: Call):
+    """Return the trace of X Y, which is linear in Y."""
+    x = adjoint(x, call=call)
+
+    def all_ranks(x, y):
+        return jnp.sum(x.conj() * programs.in_rows(y, call.ranks))
+
+    return programs.auto(all_ranks, call.ranks, PartitionSpec())(x, y)
+
+
 def diagonal(a, *, call: Call):
     """Return the diagonal of a (N, N) matrix of any sharding."""
     return programs.auto(jnp.diagonal, call.ranks, PartitionSpec())(a)
@@ -237,6 +260,24 @@ def add_to_diagonal(a, shift, *, call: Call):
         return jnp.where(row == column, a + shift.astype(a.dtype), a)
 
     return programs.auto(all_ranks, call.ranks, call.ranks.rows)(a, shift)
+
+
+def add_rounding_errors(a, *, call: Call):
+    """Return a (N, N) matrix A in row blocks with errors of the size of rounding errors.
+
+    They are a matrix of rank 1 without structure, x y^T with elements from 1 to 2.
+    """
+
+    def all_ranks(a):
+        a = _padded(a, call.ranks)
+        size = jnp.max(jnp.abs(a), initial=0)
+        eps = np.finfo(size.dtype).eps
+        size = 4 * eps * jnp.where(size == 0, 1, size)
+        row, column = (lax.broadcasted_iota(size.dtype, a.shape, axis) for axis in (0, 1))
+        errors = size * (1 + row * np.sqrt(2) % 1) * (1 + column * np.sqrt(3) % 1)
+        return a + jnp.where(row < a.shape[1], errors, 0).astype(a.dtype)
+
+    return programs.auto(all_ranks, call.ranks, call.ranks.rows)(a)
 
 
 def _in_rows(function, ranks: Ranks):

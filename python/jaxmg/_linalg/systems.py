@@ -1,0 +1,474 @@
+"""Solves, inverses and determinants of square matrices, by what is known about the matrix."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import checkify
+
+from jaxmg._arguments import as_arrays, check_right_hand_side, check_square
+from jaxmg._linalg.cholesky import cho_factor
+from jaxmg._linalg.factors import CholeskyFactor
+from jaxmg._linalg.lu import LUFactor, lu_factor, transposition
+from jaxmg._linalg.options import Options, make_call, prepared, takes, to_matrix
+from jaxmg._mesh import placement, programs
+from jaxmg._mesh.entering import entered
+from jaxmg._mesh.finding import ranks_of
+from jaxmg._mesh.specs import spec_on
+from jaxmg._programs import row_blocks
+from jaxmg._programs.call import Call
+from jaxmg._rules import cholesky as cholesky_rules
+from jaxmg._rules import lu as lu_rules
+
+__all__ = ["det", "inv", "slogdet", "solve", "solve_triangular"]
+
+# SciPy's assumptions about a matrix, and what is planned to solve with it; None: not implemented.
+_ROUTINES = {
+    "gen": "gesv",
+    "sym": "gesv",
+    "her": "gesv",
+    "pos": "potrs",
+    "upper triangular": "trtrs",
+    "lower triangular": "trtrs",
+    "diagonal": "trtrs",
+    "tridiagonal": None,
+    "banded": None,
+}
+_BY_LU = ("gen", "sym", "her")
+
+
+@takes("return_info", "tile", "backend", "donate", "workspace_limit")
+def solve(a, b, *, assume_a="gen", check=False, options: Options):
+    """Solve ``a @ x = b`` for a square matrix that is spread over several devices.
+
+    Parameters
+    ----------
+    a : (N, N) array
+        float32, float64, complex64 or complex128. Sharded over rows, columns or both, replicated,
+        or on one device; mesh and sharding are read off the array.
+    b : (N,) or (N, nrhs) array
+        Right-hand sides, with any sharding. Dtypes are promoted as in ``jax.numpy.linalg``:
+        integers and bools to floats, and those of `a` and `b` to the common one.
+    assume_a : str
+        What is known about `a`, with SciPy's meaning:
+
+        "gen", "sym", "her"
+            Nothing, or that `a` is symmetric or Hermitian. All three are solved by LU with partial
+            pivoting, which reads all of `a`.
+        "pos"
+            Hermitian positive definite: solved by Cholesky factorisation, in half the time. Only
+            the upper triangle, the elements ``a[i, j]`` with ``j >= i``, is read, and of its
+            diagonal the real part.
+        "upper triangular", "lower triangular", "diagonal"
+            Solved by substitution, or division. The other elements are not read.
+    check : bool
+        Raise if `a` is singular, or not positive definite where that is assumed, by
+        ``jax.experimental.checkify.check``: inside ``jit``, the program has to be transformed by
+        ``checkify``.
+    {options}
+
+    Returns
+    -------
+    x : array
+        The solution, with the shape and the sharding of `b` and the common dtype. If a pivot, or an
+        element on the diagonal, is exactly zero, x is what division by zero makes of it: infinite
+        or NaN, as ``jnp.linalg.solve`` returns it. A matrix that is singular except for rounding
+        errors has large solutions. With "pos", every element is NaN if `a` is not positive
+        definite, or holds NaN or infinity where it is read.
+    info : () int32 array
+        Only with ``return_info=True``: 0, or LAPACK's ``info``, the same on every device. It is the
+        number, from 1, of the first pivot (or element on the diagonal) that is zero; with "pos",
+        the order of the first leading minor that is not positive definite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, `tile` or `workspace_limit` is below 1, `backend` or `assume_a`
+        is unknown, `backend` cannot do this call, or `a` and `b` each live on several devices, but
+        not on the same.
+    TypeError
+        If a dtype is not supported, like those of half precision.
+    NotImplementedError
+        If `assume_a` is "tridiagonal" or "banded".
+    RuntimeError
+        If the native library for the devices' platform, or that of `backend`, cannot be loaded.
+
+    Notes
+    -----
+    The call runs on the devices of the first operand that is on several, whatever mesh is entered;
+    the other operand is moved there, and x to where `b` is. If none is, `a` is spread over the mesh
+    set by ``jax.set_mesh``, unless it was put on one device: there it stays.
+
+    Inside ``jit``, the mesh is the one set by ``jax.set_mesh``, else that of the traced arrays,
+    else that of arrays the function closes over, else there is one device. On Explicit axes the
+    sharding is part of the type and is kept as said. On Auto axes it cannot be seen while tracing:
+    the matrix is then spread over all axes of the mesh, and XLA chooses the sharding of x. Inside
+    ``shard_map`` each rank solves its own system.
+
+    Derivatives to any order keep the factor: each costs one more solve with it, or with its
+    transpose. What is not read of `a` counts in no derivative, even if it is NaN. With "pos", `a`
+    is taken for Hermitian, and so its cotangent, which is not symmetrised, is that of all elements;
+    a tangent is read whole, as ``jax.scipy.linalg.solve`` does. ``vmap`` over `b` makes one call
+    with all right-hand sides; over `a`, systems are solved one after another, each on all devices.
+
+    The rows of a device are columns of the transpose, which is what is factored: P A^T = L U. So
+    pivots are chosen within rows of A, and columns of A are interchanged. LU and Cholesky's are the
+    right-looking blocked algorithms with look-ahead, on tile columns dealt to the devices in turn
+    (Choi, Dongarra, Ostrouchov, Petitet, Walker and Whaley, "Design and implementation of the
+    ScaLAPACK LU, QR, and Cholesky factorization routines", Scientific Programming 5, 1996).
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, jaxmg
+    >>> from jax.sharding import NamedSharding, PartitionSpec as P
+    >>> mesh = jax.make_mesh((len(jax.devices()),), ("x",))
+    >>> n = 4 * len(jax.devices())
+    >>> a = jax.device_put(4 * jnp.eye(n)[::-1], NamedSharding(mesh, P("x", None)))
+    >>> x = jaxmg.linalg.solve(a, jnp.ones(n))
+    >>> bool((x == 0.25).all())
+    True
+    """
+    routine = _routine(assume_a)
+    a, b = as_arrays(("a", a), ("b", b))
+    check_square(a)
+    check_right_hand_side(a, b)
+    ranks, nrhs = ranks_of(a, b), math.prod(b.shape[1:])
+    call = make_call(routine, a, ranks, options, count=nrhs)
+    x_spec = spec_on(b, call.ranks.mesh)
+    placed = placement.place_all(call.ranks, a, b)
+    static = dict(call=call, x_spec=x_spec, assume_a=assume_a)
+    if options.donate:
+        x, info, _ = _solve_in_place(*placed, donate=True, **static)
+    else:
+        x, info = _solve(*placed, **static)
+    if check:
+        with entered(call.ranks):
+            _check(info, assume_a)
+    x = placement.keep_sharding(x, b)
+    return (x, info) if options.return_info else x
+
+
+@takes("tile", "backend", "workspace_limit")
+def solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False, *, options: Options):
+    """Solve a triangular system with a matrix, or with the Cholesky factor L of one.
+
+    With a factor, ``L @ x = b`` whitens: x has the covariance I if b has L L^H. The last of
+    ``L.conj().T @ x = b`` makes samples with the covariance of the inverse.
+
+    Parameters
+    ----------
+    a : (N, N) array or CholeskyFactor
+        A matrix with any sharding, of which one triangle is read, or a factor from `cho_factor`.
+    b : (N,) or (N, nrhs) array
+        Right-hand sides, with any sharding. The dtypes of `a` and `b` are promoted to the common
+        one.
+    trans : {0, "N", 1, "T", 2, "C"}
+        SciPy's meaning: 0 or "N" for the triangle itself, 1 or "T" for its transpose, 2 or "C" for
+        its conjugate transpose. The last two are the same for real matrices.
+    lower : bool
+        Read the lower triangle of `a`; by default the upper one. Of no effect with a factor.
+    unit_diagonal : bool
+        Take the elements on the diagonal for 1, without reading them. Not with a factor.
+    {options}
+
+    Returns
+    -------
+    x : array
+        With the shape and the sharding of `b`; infinite or NaN if an element on the diagonal is
+        zero, and all NaN if the ``info`` of a factor is not 0.
+
+    Raises
+    ------
+    ValueError
+        As `solve` and `cho_solve` do, and if `trans` is unknown or a factor comes with
+        ``unit_diagonal=True``.
+    TypeError
+        If a dtype is not supported.
+
+    Notes
+    -----
+    A matrix is dealt to the devices in tile columns first, in each solve and each derivative;
+    a factor is dealt once and for all. A derivative with respect to the matrix of a factor needs
+    that of L, which costs as much as several factorisations; see `cholesky`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> jaxmg.linalg.solve_triangular(jnp.array([[1.0, 0.0], [2.0, 4.0]]), jnp.ones(2), lower=True)
+    Array([ 1.  , -0.25], dtype=float32)
+    >>> factor = jaxmg.linalg.cho_factor(4.0 * jnp.eye(3))
+    >>> jaxmg.linalg.solve_triangular(factor, jnp.ones(3)).tolist()
+    [0.5, 0.5, 0.5]
+    """
+    if isinstance(a, CholeskyFactor):
+        if unit_diagonal:
+            raise ValueError("unit_diagonal=True does not go with a factor, whose diagonal is read")
+        return a.solve_triangular(b, trans=trans, **options.named("backend", "workspace_limit"))
+    if isinstance(a, LUFactor):
+        raise TypeError("a must be a matrix or a CholeskyFactor, got an LUFactor: use lu_solve")
+    transposed, conjugated = transposition(trans)
+    a, b = as_arrays(("a", a), ("b", b))
+    check_square(a)
+    check_right_hand_side(a, b)
+    ranks, nrhs = ranks_of(a, b), math.prod(b.shape[1:])
+    call = make_call("trtrs", a, ranks, options, count=nrhs)
+    x = _solve_triangular(
+        *placement.place_all(call.ranks, a, b),
+        call=call,
+        x_spec=spec_on(b, call.ranks.mesh),
+        lower=bool(lower),
+        unit_diagonal=bool(unit_diagonal),
+        transposed=transposed,
+        conjugated=conjugated,
+    )
+    return placement.keep_sharding(x, b)
+
+
+@takes("return_info", "tile", "backend", "donate", "workspace_limit")
+def inv(a, *, assume_a="gen", options: Options):
+    """Invert a square matrix.
+
+    Parameters
+    ----------
+    a : (N, N) array, LUFactor or CholeskyFactor
+        As for `solve`, or the factor of the matrix, which keeps to its own tile size.
+    assume_a : {"gen", "sym", "her", "pos"}
+        As for `solve`; of no effect with a factor.
+    {options}
+
+    Returns
+    -------
+    x : (N, N) array
+        The inverse, with the sharding of `a`; that of a factor is in rows, if they divide evenly
+        among the devices. Infinite or NaN if a pivot is zero; with "pos", all NaN if `a` is not
+        positive definite.
+    info : () int32 array
+        Only with ``return_info=True``; see `solve`.
+
+    Raises
+    ------
+    ValueError, TypeError, NotImplementedError, RuntimeError
+        As `solve` does.
+
+    Notes
+    -----
+    The triangular factors are inverted in tile columns, and the inverses multiplied. For "pos" that
+    is A^-1 = L^-H L^-1 (LAPACK's potri). A derivative costs two products of N x N matrices, in
+    which blocks of rows go from device to device.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> jaxmg.linalg.inv(jnp.array([[0.0, 2.0], [4.0, 0.0]])).tolist()
+    [[0.0, 0.25], [0.5, 0.0]]
+    """
+    if not isinstance(a, (LUFactor, CholeskyFactor)):
+        if _is_positive_definite(assume_a):
+            return to_matrix("potri", _inverse_of_positive_definite, a, options)
+        return to_matrix("getri", _inverse, a, options)
+    x = a.inv(**options.named("backend", "donate", "workspace_limit"))
+    return (x, a.info) if options.return_info else x
+
+
+@takes("tile", "backend", "donate", "workspace_limit")
+def slogdet(a, *, assume_a="gen", options: Options):
+    """Return sign and logarithm of the absolute value of a determinant.
+
+    Parameters
+    ----------
+    a : (N, N) array, LUFactor or CholeskyFactor
+        As for `solve`, or the factor of the matrix, which keeps to its own tile size.
+    assume_a : {"gen", "sym", "her", "pos"}
+        As for `solve`; of no effect with a factor.
+    {options}
+
+    Returns
+    -------
+    sign : () array
+        A number of modulus 1, of the dtype of `a`, or 0 if a pivot is zero. With "pos" it is 1, or
+        NaN if `a` is not positive definite.
+    logabsdet : () array
+        Of the real dtype that goes with that of `a`; minus infinity if a pivot is zero.
+
+    Raises
+    ------
+    ValueError, TypeError, NotImplementedError, RuntimeError
+        As `solve` does.
+
+    Notes
+    -----
+    A derivative costs one inverse.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> sign, logabsdet = jaxmg.linalg.slogdet(-jnp.eye(3))
+    >>> float(sign), float(logabsdet)
+    (-1.0, 0.0)
+    """
+    factor = _as_factor(a, assume_a, options)
+    return factor.slogdet(**options.named("backend", "workspace_limit"))
+
+
+@takes("tile", "backend", "donate", "workspace_limit")
+def det(a, *, assume_a="gen", options: Options):
+    """Return the determinant of a matrix.
+
+    Parameters
+    ----------
+    a : (N, N) array, LUFactor or CholeskyFactor
+        As for `solve`, or the factor of the matrix, which keeps to its own tile size.
+    assume_a : {"gen", "sym", "her", "pos"}
+        As for `solve`; of no effect with a factor.
+    {options}
+
+    Returns
+    -------
+    () array
+        Of the dtype of `a`; 0 if a pivot is zero, and with "pos" NaN if `a` is not positive
+        definite. It overflows where `slogdet` does not.
+
+    Raises
+    ------
+    ValueError, TypeError, NotImplementedError, RuntimeError
+        As `solve` does.
+
+    Notes
+    -----
+    A derivative costs one inverse. That with respect to a singular matrix, the adjugate, is finite,
+    as that of ``jnp.linalg.det``; it costs one more factorisation. (That of the determinant of a
+    factor is NaN there.)
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, jaxmg
+    >>> float(jaxmg.linalg.det(jnp.array([[0.0, 2.0], [4.0, 0.0]])))
+    -8.0
+    """
+    given = options.named("backend", "workspace_limit")
+    if isinstance(a, LUFactor):
+        return a.det(**given)
+    if isinstance(a, CholeskyFactor) or _is_positive_definite(assume_a):
+        sign, logarithm = _as_factor(a, assume_a, options).slogdet(**given)
+        return sign * jnp.exp(logarithm)
+    a, call = prepared("getrf", a, options)
+    (placed,) = placement.place_all(call.ranks, a)
+    if options.donate:
+        return _det_in_place(placed, call=call, donate=True)[0]
+    return _det(placed, call=call)
+
+
+# --- programs ---------------------------------------------------------------------------------
+
+
+@programs.program("x_spec", "assume_a")
+def _solve(a, b, *, call: Call, x_spec, assume_a):
+    x, info, _ = _solved(a, b, call, x_spec, assume_a)
+    return x, info
+
+
+@programs.program("x_spec", "assume_a")
+def _solve_in_place(a, b, *, call: Call, x_spec, assume_a):
+    # XLA lets a program overwrite a donated argument only where a result takes its place: so what
+    # is left of A is one.
+    return _solved(a, b, call, x_spec, assume_a)
+
+
+def _solved(a, b, call: Call, x_spec, assume_a):
+    a, b = programs.matrix_on_mesh(a, call.ranks), programs.on_mesh(b, call.ranks)
+    if assume_a == "pos":
+        return cholesky_rules.factor_and_solve(call, x_spec, a, b)
+    if assume_a in _BY_LU:
+        x, info, factors = lu_rules.factor_and_solve(call, x_spec, a, b)
+        return x, info, factors.data
+    diagonal = row_blocks.diagonal(a, call=call)
+    if assume_a == "diagonal":
+        divide = programs.auto(_divided, call.ranks, x_spec)
+        return divide(b, diagonal), _first_zero(diagonal), a
+    lower = assume_a == "lower triangular"
+    x, rest = lu_rules.solve_triangular(call, x_spec, lower, False, False, a, b)
+    return x, _first_zero(diagonal), rest
+
+
+def _divided(b, diagonal):
+    return b / (diagonal if b.ndim == 1 else diagonal[:, None])
+
+
+def _first_zero(diagonal):
+    """Return the number, from 1, of the first element that is 0, or 0 if none is."""
+    zero = diagonal == 0
+    first = jnp.argmax(jnp.append(zero, True)).astype(np.int32)
+    return jnp.where(first == zero.size, np.int32(0), first + np.int32(1))
+
+
+@programs.program("x_spec", "lower", "unit_diagonal", "transposed", "conjugated")
+def _solve_triangular(a, b, *, call: Call, x_spec, lower, unit_diagonal, transposed, conjugated):
+    a, b = programs.matrix_on_mesh(a, call.ranks), programs.on_mesh(b, call.ranks)
+    b = b.conj() if conjugated else b
+    which = lower, unit_diagonal, transposed
+    x, _ = lu_rules.solve_triangular(call, x_spec, *which, a, b)
+    return x.conj() if conjugated else x
+
+
+@programs.program("spec")
+def _inverse(a, *, call: Call, spec):
+    factors, info = lu_rules.factor(call, programs.matrix_on_mesh(a, call.ranks))
+    x = lu_rules.inverse(call, factors)
+    return row_blocks.to_matrix(x, call=call, spec=spec), info
+
+
+@programs.program("spec")
+def _inverse_of_positive_definite(a, *, call: Call, spec):
+    factor, info = cholesky_rules.factor(call, programs.matrix_on_mesh(a, call.ranks))
+    x = cholesky_rules.inverse(call, factor)
+    return row_blocks.to_matrix(x, call=call, spec=spec), info
+
+
+@programs.program()
+def _det(a, *, call: Call):
+    return lu_rules.det(call, programs.matrix_on_mesh(a, call.ranks))[0]
+
+
+@programs.program()
+def _det_in_place(a, *, call: Call):
+    value, factors = lu_rules.det(call, programs.matrix_on_mesh(a, call.ranks))
+    return value, factors.data
+
+
+# --- what the functions have in common --------------------------------------------------------
+
+
+def _routine(assume_a) -> str:
+    if assume_a not in _ROUTINES:
+        raise ValueError(f"assume_a must be one of {tuple(_ROUTINES)}, got {assume_a!r}")
+    if _ROUTINES[assume_a] is None:
+        raise NotImplementedError(
+            f"assume_a={assume_a!r} is not implemented; assume_a='gen' solves with any matrix"
+        )
+    return _ROUTINES[assume_a]
+
+
+def _is_positive_definite(assume_a) -> bool:
+    """Say whether to use Cholesky's factorisation, or else LU; there is no other choice."""
+    routine = _routine(assume_a)
+    if routine not in ("gesv", "potrs"):
+        raise NotImplementedError(
+            f"assume_a={assume_a!r} is implemented for solve alone; assume_a='gen' goes with any "
+            "matrix"
+        )
+    return routine == "potrs"
+
+
+def _as_factor(a, assume_a, options: Options) -> LUFactor | CholeskyFactor:
+    if isinstance(a, (LUFactor, CholeskyFactor)):
+        return a
+    factor = cho_factor if _is_positive_definite(assume_a) else lu_factor
+    return factor(a, **options.named("tile", "backend", "donate", "workspace_limit"))
+
+
+def _check(info, assume_a) -> None:
+    if assume_a == "pos":
+        reason = "a is not positive definite: its leading minor of order {info} is not"
+    else:
+        reason = "a is singular: pivot {info} of its factorisation is zero"
+    checkify.check(info == 0, reason, info=info)

@@ -1,0 +1,176 @@
+"""The programs of the LU and triangular routines: global arrays in, global arrays out.
+
+JAX's row shard ``(s, N)`` of A, read column-major, is a column block of A^T, which the native code
+factors as it lies: P A^T = L U. Right-hand sides are transposed here, and so are solutions. Results
+of order N x N are row blocks (see `row_blocks`), or factors of the same shape.
+"""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import PartitionSpec
+
+from jaxmg._mesh import programs, varying
+from jaxmg._mesh.ranks import Ranks
+from jaxmg._native import ffi
+from jaxmg._programs.batching import batchable
+from jaxmg._programs.call import Call
+from jaxmg._programs.dealt import DealtLU
+from jaxmg._programs.right_hand_sides import REPLICATED, as_columns, as_rows, distributed
+
+_VECTOR = PartitionSpec(None)
+
+
+def gesv(a, b, *, call: Call, x_spec=None):
+    """Solve A X = B for b (N,) or (N, nrhs) and a matrix a; return (x, info, factors).
+
+    x has the sharding `x_spec` on the ranks' mesh (None: replicated on an Explicit mesh, XLA's
+    choice on an Auto one).
+    """
+    ranks, n = call.ranks, a.shape[1]
+    if b.size == 0:
+        factors, info = getrf(a, call=call)
+        return programs.auto(lambda b: b, ranks, x_spec)(b), info, factors
+    # The tile size is that of the factors, however many right-hand sides a batch has.
+    call = call.with_tile(call.plan("gesv", n, b.size // n, a.dtype).tile)
+
+    def solve(a, rhs):
+        plan = call.plan("gesv", n, rhs.shape[0], a.dtype)
+        rhs_spec, padded = distributed(rhs, plan, ranks)
+        data, x, pivots, info = programs.over_ranks(
+            functools.partial(ffi.gesv, call=plan, ranks=ranks),
+            ranks,
+            (ranks.rows, rhs_spec),
+            (ranks.rows, rhs_spec, _VECTOR, _VECTOR),
+        )(programs.pad_rows_to(a, ranks.padded_rows(n)), padded)
+        return data, x[: rhs.shape[0]], pivots, info[0]
+
+    def all_ranks(a, b):
+        run = batchable(solve, merged=1, shared=(True, False, True, True))
+        data, x, pivots, info = run(a, as_rows(b, conjugated=False))
+        return as_columns(x, b.ndim, conjugated=False), info, data, pivots
+
+    specs = x_spec, PartitionSpec(), ranks.rows, _VECTOR
+    x, info, data, pivots = programs.auto(all_ranks, ranks, specs)(a, b)
+    return x, info, DealtLU(data, pivots, call.tile)
+
+
+def getrf(a, *, call: Call):
+    """Factor A, a matrix or its row blocks; return (factors, info)."""
+    ranks, n = call.ranks, a.shape[1]
+    specs = ranks.rows, _VECTOR, PartitionSpec()
+    if n == 0:
+        none = functools.partial(jnp.zeros, dtype=np.int32)
+        data, pivots, info = programs.auto(lambda a: (a, none(0), none(())), ranks, specs)(a)
+        return DealtLU(data, pivots, call.tile or 0), info
+    plan = call.plan("getrf", n, 1, a.dtype)
+
+    def factored(a):
+        data, pivots, info = programs.over_ranks(
+            functools.partial(ffi.getrf, call=plan, ranks=ranks),
+            ranks,
+            (ranks.rows,),
+            (ranks.rows, _VECTOR, _VECTOR),
+        )(programs.pad_rows_to(a, ranks.padded_rows(n)))
+        return data, pivots, info[0]
+
+    data, pivots, info = programs.auto(batchable(factored), ranks, specs)(a)
+    return DealtLU(data, pivots, plan.tile), info
+
+
+def getrs(factors: DealtLU, b, *, call: Call, transposed=False, x_spec=None):
+    """Solve A X = B or A^T X = B, for b as in `gesv`."""
+    ranks = call.ranks
+    if b.size == 0:
+        return programs.auto(lambda b: b, ranks, x_spec)(b)
+    call = call.reading(factors)
+
+    def solve(data, pivots, rhs):
+        n = data.shape[1]
+        plan = call.plan("getrs", n, rhs.shape[0], data.dtype, trans=int(transposed))
+        rhs_spec, padded = distributed(rhs, plan, ranks)
+        x = programs.over_ranks(
+            functools.partial(ffi.getrs, call=plan, ranks=ranks),
+            ranks,
+            (rhs_spec, ranks.rows, _VECTOR),
+            rhs_spec,
+        )(padded, data, pivots)
+        return x[: rhs.shape[0]]
+
+    def all_ranks(data, pivots, b):
+        x = batchable(solve, merged=2)(data, pivots, as_rows(b, conjugated=False))
+        return as_columns(x, b.ndim, conjugated=False)
+
+    return programs.auto(all_ranks, ranks, x_spec)(factors.data, factors.pivots, b)
+
+
+def getri(factors: DealtLU, *, call: Call):
+    """Return the inverse of A in row blocks."""
+    ranks, n = call.ranks, factors.data.shape[1]
+    if n == 0:
+        return factors.data
+    plan = call.reading(factors).plan("getri", n, 1, factors.data.dtype)
+
+    def one_rank(data, pivots):
+        return _without_padding(ffi.getri(data, pivots, call=plan, ranks=ranks), ranks)
+
+    run = programs.over_ranks(one_rank, ranks, (ranks.rows, _VECTOR), ranks.rows)
+    return programs.auto(batchable(run), ranks, ranks.rows)(factors.data, factors.pivots)
+
+
+def diagonal(factors: DealtLU, *, call: Call):
+    """Return the (N,) diagonal of U."""
+    ranks, data = call.ranks, factors.data
+    if data.size == 0:
+        return programs.auto(jnp.ravel, ranks, _VECTOR)(data)
+    plan = call.reading(factors).plan("diagonal", data.shape[1], 1, data.dtype)
+    values = programs.over_ranks(
+        functools.partial(ffi.diagonal, call=plan, ranks=ranks), ranks, (ranks.rows,), REPLICATED
+    )
+    return programs.auto(batchable(values), ranks, REPLICATED)(data)[0]
+
+
+def parity(factors: DealtLU):
+    """Return the determinant of P, 1 or -1, in the dtype of the factors."""
+    interchanged = factors.pivots != jnp.arange(factors.pivots.shape[0], dtype=np.int32)
+    odd = jnp.sum(interchanged, dtype=np.int32) % 2
+    return (1 - 2 * odd).astype(factors.data.dtype)
+
+
+def trtrs(a, b, *, call: Call, lower: bool, unit_diagonal: bool, transposed: bool, x_spec=None):
+    """Solve A X = B or A^T X = B with a triangle of a matrix; return (x, what is left of A)."""
+    ranks, n = call.ranks, a.shape[1]
+    specs = x_spec, ranks.rows
+    if b.size == 0:
+        rest = functools.partial(programs.pad_rows_to, rows=ranks.padded_rows(n))
+        return programs.auto(lambda a, b: (b, rest(a)), ranks, specs)(a, b)
+    options = dict(lower=lower, unit_diagonal=unit_diagonal, transposed=transposed)
+
+    def solve(a, rhs):
+        plan = call.plan("trtrs", n, rhs.shape[0], a.dtype, **options)
+        rhs_spec, padded = distributed(rhs, plan, ranks)
+        rest, x = programs.over_ranks(
+            functools.partial(ffi.trtrs, call=plan, ranks=ranks),
+            ranks,
+            (ranks.rows, rhs_spec),
+            (ranks.rows, rhs_spec),
+        )(programs.pad_rows_to(a, ranks.padded_rows(n)), padded)
+        return rest, x[: rhs.shape[0]]
+
+    def all_ranks(a, b):
+        run = batchable(solve, merged=1, shared=(True, False))
+        rest, x = run(a, as_rows(b, conjugated=False))
+        return as_columns(x, b.ndim, conjugated=False), rest
+
+    return programs.auto(all_ranks, ranks, specs)(a, b)
+
+
+def _without_padding(rows_of_rank, ranks: Ranks):
+    """Return a rank's rows of a square matrix, with zeros in place of those beyond the matrix."""
+    rows, n = rows_of_rank.shape
+    if n == ranks.padded_rows(n):
+        return rows_of_rank
+    row = lax.axis_index(ranks.axes) * rows + jnp.arange(rows, dtype=np.int32)
+    return jnp.where(row[:, None] < n, rows_of_rank, varying.zeros_like(rows_of_rank))
