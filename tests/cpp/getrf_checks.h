@@ -169,11 +169,11 @@ TYPED_TEST_P(Getrf, NanAndInfinityEndWell) {
           }
         }
         for (std::int64_t k = 0; k < j && k < middle; ++k) EXPECT_EQ(found.lu(k, k), known.lu(k, k));
-        EXPECT_TRUE(std::any_of(found.lu.data(), found.lu.data() + shape.n * shape.n,
-                                [](T x) { return !std::isfinite(std::abs(x)); }));
+        // A library that finds no pivot among NaN may take them for zeros.
+        EXPECT_TRUE(found.info > 0 || std::any_of(found.lu.data(), found.lu.data() + shape.n * shape.n,
+                                                  [](T x) { return !std::isfinite(std::abs(x)); }));
       }
     }
-    // Libraries that find no pivot among NaN may take it for zero.
     const auto none = this->factor(Matrix<T>(shape.n, shape.n, not_a_number<T>()), shape);
     EXPECT_TRUE(std::all_of(none.lu.data(), none.lu.data() + shape.n * shape.n,
                             [](T x) { return x == T(0) || !std::isfinite(std::abs(x)); }));
