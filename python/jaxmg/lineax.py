@@ -1,6 +1,6 @@
-"""A `Lineax <https://docs.kidger.site/lineax/>`_ solver; needs the extra ``jaxmg[lineax]``.
+"""`Lineax <https://docs.kidger.site/lineax/>`_ solver; requires the extra ``jaxmg[lineax]``.
 
-This module is not imported with `jaxmg`: write ``import jaxmg.lineax``.
+``import jaxmg`` does not import this module; write ``import jaxmg.lineax``.
 """
 
 from typing import Any
@@ -17,10 +17,10 @@ __all__ = ["Cholesky"]
 
 
 class Cholesky(lineax.AbstractLinearSolver):
-    """Solve with positive (or negative) definite operators whose matrix is spread over devices.
+    """Cholesky solver for positive (or negative) definite operators with a sharded matrix.
 
-    The operator has to be tagged so, and its matrix (``operator.as_matrix()``) is factored on the
-    devices it is on.
+    The operator must be tagged as positive or negative semidefinite. Its matrix
+    (``operator.as_matrix()``) is factored on its devices.
 
     Attributes
     ----------
@@ -29,8 +29,8 @@ class Cholesky(lineax.AbstractLinearSolver):
     Raises
     ------
     ValueError
-        If the operator is not tagged as positive or negative semidefinite. (That it is singular
-        shows as ``RESULTS.singular``.)
+        If the operator is not tagged as positive or negative semidefinite. (A singular operator is
+        reported as ``RESULTS.singular``.)
 
     Examples
     --------
@@ -47,16 +47,16 @@ class Cholesky(lineax.AbstractLinearSolver):
     backend: str = Options.backend
 
     def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]):
-        """Return the state: the factor of +-A, its mesh, and whether it is that of -A, of conj(A).
+        """Return the state: the factor of A or -A, its mesh, and flags for -A and conj(A).
 
-        The mesh is kept as Lineax takes solvers to pieces in which arrays do not tell theirs.
+        The mesh is stored because Lineax flattens states, and a traced leaf may not name its mesh.
         """
         del options
         negative = lineax.is_negative_semidefinite(operator)
         if not negative and not lineax.is_positive_semidefinite(operator):
             raise ValueError(
-                "jaxmg.lineax.Cholesky needs an operator that is tagged as positive or negative "
-                "semidefinite (and is definite)"
+                "operator must be tagged as positive or negative semidefinite, and be definite; "
+                f"got a {type(operator).__name__} without such a tag"
             )
         matrix = operator.as_matrix()
         factor = linalg.cho_factor(
@@ -94,7 +94,7 @@ class Cholesky(lineax.AbstractLinearSolver):
         return True
 
     def allow_dependent_columns(self, operator):
-        """Say the same to Lineax before 0.1."""
+        """Counterpart of `assume_full_rank` for Lineax before 0.1."""
         return False
 
     def allow_dependent_rows(self, operator):

@@ -179,7 +179,7 @@ def instead(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("script", "text"),
     [
-        ("sleep 60", "was stopped while it went on; the time limit is 2 s"),
+        ("sleep 60", "was stopped while still running; the time limit is 2 s"),
         ("kill -SEGV $$", "ended with signal SIGSEGV"),
         ("exit 127", "ended with status 127"),
     ],

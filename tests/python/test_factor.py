@@ -338,7 +338,7 @@ def test_wrong_mesh(make_mesh, system):
 
 def test_wrong_contents(system):
     factor = linalg.cho_factor(system[0])
-    with pytest.raises(ValueError, match=r"shape \(16, 16\), but factor.data has \(8, 16\)"):
+    with pytest.raises(ValueError, match=r"shape \(16, 16\), but factor.data has shape \(8, 16\)"):
         dataclasses.replace(factor, data=np.asarray(factor.data)[:8]).inv()
     with pytest.raises(ValueError, match="use vmap for a batch"):
         jax.tree.map(lambda leaf: leaf[None], factor).solve(B)

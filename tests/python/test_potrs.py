@@ -343,7 +343,7 @@ def test_shardmap_ctx_where_the_caller_names_mesh_and_specs(make_mesh):
         check(x)
         assert status.tolist() == [0]
     for options, message in (
-        ({"mesh": make_mesh(4)}, "mesh must be that of the enclosing shard_map"),
+        ({"mesh": make_mesh(4)}, "mesh must be the mesh of the enclosing shard_map"),
         ({"matrix_specs": P("y", None), "axis_name": "x"}, "different axes"),
         ({"matrix_specs": P("x", "y")}, "a must be in shards of rows"),
         ({"matrix_specs": P(("x", "y"), None)}, "4 ranks along .* have shards of 3 rows"),

@@ -29,24 +29,24 @@ _ASSUMPTIONS = ("gen", "diagonal", "tridiagonal", "banded", "upper triangular",
 
 @takes("return_info", "tile", "backend", "donate", "workspace_limit")
 def solve(a, b, *, assume_a="gen", check=False, options: Options):
-    """Solve ``a @ x = b`` for a matrix that is spread over several devices.
+    """Solve ``a @ x = b`` for a matrix sharded over several devices.
 
     Parameters
     ----------
     a : (N, N) array
         Hermitian positive definite; float32, float64, complex64 or complex128. Sharded over rows,
         columns or both, replicated, or on one device; mesh and sharding are read off the array.
-        Only the upper triangle, the elements ``a[i, j]`` with ``j >= i``, is read, and of its
-        diagonal the real part.
+        Only the upper triangle, the elements ``a[i, j]`` with ``j >= i``, is read; imaginary parts
+        on the diagonal are ignored.
     b : (N,) or (N, nrhs) array
         Right-hand sides, with any sharding. Dtypes are promoted as in ``jax.numpy.linalg``:
-        integers and bools to floats, and those of `a` and `b` to the common one.
+        integers and bools to floats, then `a` and `b` to their common dtype.
     assume_a : str
-        What is known about `a`, with SciPy's meaning. Only ``"pos"`` (Hermitian positive
-        definite) exists so far.
+        Structure of `a`, with SciPy's meaning. Only ``"pos"`` (Hermitian positive definite) is
+        supported so far.
     check : bool
-        Raise if `a` is not positive definite, by ``jax.experimental.checkify.check``: inside
-        ``jit``, the program has to be transformed by ``checkify``.
+        Raise if `a` is not positive definite, by ``jax.experimental.checkify.check``. Inside
+        ``jit``, this requires the program to be transformed by ``checkify``.
     {options}
 
     Returns
@@ -61,11 +61,11 @@ def solve(a, b, *, assume_a="gen", check=False, options: Options):
     Raises
     ------
     ValueError
-        If the shapes do not fit, `tile` or `workspace_limit` is below 1, `backend` or `assume_a`
-        is unknown, `backend` cannot do this call, or `a` and `b` each live on several devices, but
-        not on the same.
+        If the shapes do not match, `tile` or `workspace_limit` is below 1, `backend` or `assume_a`
+        is unknown, `backend` does not support this call, or `a` and `b` are both on several devices
+        but on different ones.
     TypeError
-        If a dtype is not supported, like those of half precision.
+        If a dtype is not supported, such as half precision.
     NotImplementedError
         If `assume_a` is not "pos".
     RuntimeError
@@ -73,24 +73,25 @@ def solve(a, b, *, assume_a="gen", check=False, options: Options):
 
     Notes
     -----
-    The call runs on the devices of the first operand that is on several, whatever mesh is entered;
-    the other operand is moved there, and x to where `b` is. If none is, `a` is spread over the mesh
-    set by ``jax.set_mesh``, unless it was put on one device: there it stays.
+    The call runs on the devices of the first operand that is on several devices, whatever mesh is
+    set. The other operand is moved there, and x is moved to the devices of `b`. If both operands
+    are on one device, `a` is sharded over the mesh set by ``jax.set_mesh``; an `a` committed to a
+    device stays there.
 
-    Inside ``jit``, the mesh is the one set by ``jax.set_mesh``, else that of the traced arrays,
-    else that of arrays the function closes over, else there is one device. On Explicit axes the
-    sharding is part of the type and is kept as said. On Auto axes it cannot be seen while tracing:
-    the matrix is then spread over all axes of the mesh, and XLA chooses the sharding of x. Inside
-    ``shard_map`` each rank solves its own system.
+    Inside ``jit``, the mesh is set by ``jax.set_mesh``, else read off the traced arrays, else off
+    arrays the function closes over, else there is one device. On Explicit axes the sharding is part
+    of the type and is preserved. On Auto axes it is unknown while tracing: the matrix is then
+    sharded over all axes of the mesh, and XLA chooses the sharding of x. Inside ``shard_map`` each
+    rank solves its own system.
 
-    Derivatives to any order keep the factor: each costs one more solve with it. `a` is then taken
-    for Hermitian, and so its cotangent, which is not symmetrised, is that of all elements; a
-    tangent is read whole, as ``jax.scipy.linalg.solve`` does. What is not read of `a` counts in no
-    derivative, even if it is NaN. ``vmap`` over `b` makes one call with all right-hand sides; over
-    `a`, systems are solved one after another, each on all devices.
+    Derivatives of any order reuse the factor: each costs one more solve. `a` is assumed Hermitian;
+    its cotangent covers all elements and is not symmetrised. Tangents are read in full, as by
+    ``jax.scipy.linalg.solve``. The unread triangle of `a` affects no derivative, even if it is NaN.
+    ``vmap`` over `b` makes one call with all right-hand sides; over `a`, systems are solved one
+    after another, each on all devices.
 
     The factorisation is the right-looking blocked Cholesky algorithm with look-ahead, on tile
-    columns dealt to the devices in turn (Choi, Dongarra, Ostrouchov, Petitet, Walker and Whaley,
+    columns dealt round-robin to the devices (Choi, Dongarra, Ostrouchov, Petitet, Walker, Whaley,
     "Design and implementation of the ScaLAPACK LU, QR, and Cholesky factorization routines",
     Scientific Programming 5, 1996).
 
@@ -126,7 +127,7 @@ def solve(a, b, *, assume_a="gen", check=False, options: Options):
 
 @takes("tile", "backend", "donate", "workspace_limit")
 def cho_factor(a, *, options: Options):
-    """Factor a Hermitian positive definite matrix, to use the factor many times.
+    """Factor a Hermitian positive definite matrix into a reusable Cholesky factor.
 
     Parameters
     ----------
@@ -138,7 +139,7 @@ def cho_factor(a, *, options: Options):
     -------
     CholeskyFactor
         A pytree with the methods `solve`, `solve_triangular`, `inv`, `lower`, `logdet` and
-        `slogdet`, for `cho_solve` and the other functions here. They keep to its tile size. Its
+        `slogdet`, accepted by `cho_solve` and the other functions here. They use its tile size. Its
         attribute `info` is LAPACK's; if it is not 0, all results from the factor are NaN.
 
     Raises
@@ -164,31 +165,31 @@ def cho_factor(a, *, options: Options):
 
 @takes("tile", "backend", "workspace_limit")
 def cho_factor_shifted(a, *, shift=None, growth=10.0, max_tries=10, options: Options):
-    """Factor ``a + s * I`` for the first s of 0, shift, growth * shift, ... for which that works.
+    """Factor ``a + s * I`` for the first s in 0, shift, growth * shift, ... that succeeds.
 
-    This shifts a matrix that is indefinite only through rounding. It works inside ``jit``, too: the
+    Use it for a matrix that is indefinite only through rounding. It works inside ``jit``: the
     attempts are a ``lax.while_loop``.
 
     Parameters
     ----------
     a : (N, N) array
-        As for `solve`, except that it may be not quite positive definite.
+        As for `solve`, except that it may be slightly indefinite.
     shift : real scalar, optional
-        The first shift tried after 0, in the real dtype that goes with that of `a`; by default N
-        eps times the mean of ``abs(diag(a))``.
+        The first shift tried after 0, in the real dtype that corresponds to `a`; by default N eps
+        times the mean of ``abs(diag(a))``.
     growth : float
-        By what the shift grows at each attempt; above 1.
+        Factor by which the shift grows at each attempt; above 1.
     max_tries : int
-        Most shifts that are tried, besides 0.
+        Maximum number of shifts to try, besides 0.
     {options}
 
     Returns
     -------
     factor : CholeskyFactor
-        The factor of ``a + s * I``. If no shift was enough, its `info` is not 0.
+        The factor of ``a + s * I``. If no shift was large enough, its `info` is not 0.
     s : () array
-        The (last) shift, of the real dtype that goes with that of `a`. It is constant where this is
-        differentiated.
+        The last shift, in the real dtype that corresponds to `a`. It is a constant under
+        differentiation.
 
     Raises
     ------
@@ -237,16 +238,16 @@ def cho_solve(factor, b, *, options: Options):
     Raises
     ------
     ValueError
-        If the shapes do not fit, the mesh is not one like the factor was made on, or `b` lives on
-        several devices other than those of a factor that is on several.
+        If the shapes do not match, the mesh does not match the mesh of the factor, or `b` and the
+        factor are both on several devices but on different ones.
     TypeError
-        If the dtype of `b` is not supported, or `factor` is no `CholeskyFactor`.
+        If the dtype of `b` is not supported, or `factor` is not a `CholeskyFactor`.
 
     Notes
     -----
-    Forward and backward substitution over the tile columns, which stay where they are: `b` is moved
-    to them, and x to where `b` is. Inside ``jit``, devices of the mesh work on copies of a factor
-    that was made on one device. Derivatives and ``vmap`` are as for `solve`.
+    Forward and backward substitution over the tile columns, which are not moved: `b` is moved to
+    their devices, and x to the devices of `b`. Inside ``jit``, a factor that was made on one device
+    is replicated over the mesh. Derivatives and ``vmap`` are as for `solve`.
 
     Examples
     --------
@@ -262,8 +263,8 @@ def cho_solve(factor, b, *, options: Options):
 def solve_triangular(factor, b, *, trans=0, options: Options):
     """Solve ``L @ x = b``, ``L.T @ x = b`` or ``L.conj().T @ x = b`` with a Cholesky factor L.
 
-    The first whitens: x has the covariance I if b has L L^H. The last makes samples with the
-    covariance of the inverse.
+    The first whitens: x has covariance I if b has covariance L L^H. The last draws samples whose
+    covariance is the inverse of `a`.
 
     Parameters
     ----------
@@ -289,8 +290,8 @@ def solve_triangular(factor, b, *, trans=0, options: Options):
 
     Notes
     -----
-    A derivative with respect to the matrix needs that of L, which costs as much as several
-    factorisations; see `cholesky`.
+    A derivative with respect to the matrix needs the derivative of L, which costs as much as
+    several factorisations; see `cholesky`.
 
     Examples
     --------
@@ -310,16 +311,16 @@ def inv(a, *, assume_a="gen", options: Options):
     Parameters
     ----------
     a : (N, N) array or CholeskyFactor
-        As for `solve`, or the factor of the matrix, which keeps to its own tile size.
+        As for `solve`, or the factor of the matrix, whose tile size is used.
     assume_a : str
-        As for `solve`; of no effect with a factor.
+        As for `solve`; ignored for a factor.
     {options}
 
     Returns
     -------
     x : (N, N) array
-        The inverse, both triangles, with the sharding of `a`; that of a factor is in rows, if they
-        divide evenly among the devices. All NaN if `a` is not positive definite.
+        The inverse, both triangles, with the sharding of `a`. For a factor, it is sharded over rows
+        if they divide evenly among the devices. All NaN if `a` is not positive definite.
     info : () int32 array
         Only with ``return_info=True``; see `solve`.
 
@@ -330,9 +331,9 @@ def inv(a, *, assume_a="gen", options: Options):
 
     Notes
     -----
-    L is inverted, and A^-1 = L^-H L^-1 multiplied out (LAPACK's potri), in tile columns. A
-    derivative costs two products of N x N matrices, in which blocks of rows go from device to
-    device.
+    L is inverted and A^-1 = L^-H L^-1 is multiplied out (LAPACK's potri), in tile columns. A
+    derivative costs two products of N x N matrices, in which each device broadcasts its block of
+    rows.
 
     Examples
     --------
@@ -354,14 +355,13 @@ def cholesky(a, *, options: Options):
     Parameters
     ----------
     a : (N, N) array or CholeskyFactor
-        As for `solve`, or the factor, which keeps to its own tile size, to have L in the order of
-        the matrix.
+        As for `solve`, or the factor of the matrix, whose tile size is used.
     {options}
 
     Returns
     -------
     l : (N, N) array
-        Lower triangular, zeros above the diagonal, with the sharding of `a` (of a factor, see
+        Lower triangular, zeros above the diagonal, with the sharding of `a` (for a factor, see
         `inv`). All NaN if `a` is not positive definite.
     info : () int32 array
         Only with ``return_info=True``; see `solve`.
@@ -373,9 +373,9 @@ def cholesky(a, *, options: Options):
 
     Notes
     -----
-    To solve systems, `cho_factor` and `cho_solve` are better: L need not be put in order for that.
-    The cotangent of `a` is Hermitian, as that of ``jnp.linalg.cholesky``, and of a tangent the
-    Hermitian part is read.
+    To solve systems, prefer `cho_factor` and `cho_solve`: they skip the redistribution of L. The
+    cotangent of `a` is Hermitian, as for ``jnp.linalg.cholesky``. Only the Hermitian part of a
+    tangent is used.
 
     Examples
     --------
@@ -396,13 +396,13 @@ def logdet(a, *, options: Options):
     Parameters
     ----------
     a : (N, N) array or CholeskyFactor
-        As for `solve`, or the factor of the matrix, which keeps to its own tile size.
+        As for `solve`, or the factor of the matrix, whose tile size is used.
     {options}
 
     Returns
     -------
     () array
-        Of the real dtype that goes with that of `a`; NaN if `a` is not positive definite.
+        In the real dtype that corresponds to `a`; NaN if `a` is not positive definite.
 
     Raises
     ------
@@ -429,15 +429,15 @@ def slogdet(a, *, assume_a="gen", options: Options):
     Parameters
     ----------
     a : (N, N) array or CholeskyFactor
-        As for `solve`, or the factor of the matrix, which keeps to its own tile size.
+        As for `solve`, or the factor of the matrix, whose tile size is used.
     assume_a : str
-        As for `solve`; of no effect with a factor.
+        As for `solve`; ignored for a factor.
     {options}
 
     Returns
     -------
     sign : () array
-        1, of the dtype of `a`; NaN if `a` is not positive definite.
+        1, in the dtype of `a`; NaN if `a` is not positive definite.
     logabsdet : () array
         As `logdet` returns it.
 
@@ -469,8 +469,7 @@ def _solve(a, b, *, call: Call, x_spec):
 
 @programs.program("x_spec")
 def _solve_in_place(a, b, *, call: Call, x_spec):
-    # XLA lets a program overwrite a donated argument only where a result takes its place: so the
-    # factor is one.
+    # XLA reuses a donated buffer only for a result that aliases it: return the factor.
     return _solved(a, b, call, x_spec)
 
 
@@ -508,7 +507,7 @@ def _lower(a, *, call: Call, spec):
     return row_blocks.to_matrix(triangle, call=call, spec=spec), info
 
 
-# --- what the functions have in common --------------------------------------------------------
+# --- argument checks --------------------------------------------------------------------------
 
 
 def _as_factor(a, options: Options) -> CholeskyFactor:
@@ -520,7 +519,7 @@ def _as_factor(a, options: Options) -> CholeskyFactor:
 def _check_factor(factor) -> CholeskyFactor:
     if not isinstance(factor, CholeskyFactor):
         raise TypeError(
-            f"factor must be a CholeskyFactor, as cho_factor makes it; got {type(factor).__name__}"
+            f"factor must be a CholeskyFactor, from cho_factor; got {type(factor).__name__}"
         )
     return factor
 
@@ -538,6 +537,6 @@ def _require_positive_definite(assume_a) -> None:
 def _check(info) -> None:
     checkify.check(
         info == 0,
-        "a is not positive definite: its leading minor of order {info} is not",
+        "a is not positive definite: the leading minor of order {info} is not positive",
         info=info,
     )

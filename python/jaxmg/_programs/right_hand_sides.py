@@ -1,4 +1,4 @@
-"""Right-hand sides in the form of the native code: conjugated rows, perhaps dealt to the ranks."""
+"""Right-hand sides in the layout of the native code: conjugated rows, replicated or distributed."""
 
 from jax.sharding import PartitionSpec
 
@@ -20,7 +20,7 @@ def as_columns(x, ndim: int):
 
 
 def distributed(rhs, plan: plans.CallPlan, ranks: Ranks):
-    """Return the spec of the right-hand sides (rows) as the plan wants them, and them padded."""
+    """Return the spec of right-hand sides (rows) that the plan requires, and the padded rows."""
     if not plan.distributed_rhs:
         return REPLICATED, rhs
     return ranks.rows, programs.pad_rows_to(rhs, ranks.padded_rows(rhs.shape[0]))
