@@ -250,7 +250,7 @@ def _padded(a, ranks: Ranks):
 
 def _adjoint(m, ranks: Ranks, rows: int | None = None):
     n = m.shape[1]
-    # Pad the columns to the padded number of rows of the result.
+    # Columns become rows of the result: pad them to divide evenly among the ranks.
     padded = jnp.pad(m, ((0, 0), (0, ranks.padded_rows(n) - n)))
     return programs.in_rows(padded.conj().T, ranks)[:, : n if rows is None else rows]
 
