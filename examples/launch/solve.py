@@ -2,8 +2,8 @@
 
 python solve.py                          one process, with all devices of this machine
 python solve.py HOST:PORT COUNT NUMBER   process NUMBER of COUNT; number 0 is at HOST:PORT
-python solve.py cluster                  started by SLURM or Open MPI, which tell JAX the rest
-python solve.py mpi4py                   started by any MPI; mpi4py tells JAX the rest
+python solve.py cluster                  started by SLURM or Open MPI, which set the rest
+python solve.py mpi4py                   started by any MPI; mpi4py provides the rest
 """
 
 import sys
