@@ -11,6 +11,18 @@ from routines import Routine
 _GIB = 2**30
 
 
+def as_lines(report: dict) -> str:
+    """Return a report as JSON, with one record a line."""
+
+    def text(value):
+        if isinstance(value, list) and value:
+            return "[\n" + ",\n".join("  " + json.dumps(element) for element in value) + "\n ]"
+        return json.dumps(value)
+
+    fields = ",\n".join(f" {json.dumps(name)}: {text(value)}" for name, value in report.items())
+    return "{\n" + fields + "\n}\n"
+
+
 class Report:
     """The results of one run, and the files they are written to."""
 
@@ -50,7 +62,7 @@ class Report:
         return rate / roofline["flops_per_second"]
 
     def save(self):
-        self.path.with_suffix(".json").write_text(json.dumps(self._as_dict(), indent=1) + "\n")
+        self.path.with_suffix(".json").write_text(as_lines(self._as_dict()))
         self.path.with_suffix(".md").write_text(self.markdown())
 
     def _as_dict(self) -> dict:

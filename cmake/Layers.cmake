@@ -22,6 +22,7 @@ target_compile_options(
                           $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> -fno-semantic-interposition)
 target_link_libraries(jaxmg_options INTERFACE Threads::Threads)
 if(JAXMG_SANITIZE)
+  target_compile_definitions(jaxmg_options INTERFACE JAXMG_FEW_SCALARS)
   target_compile_options(
     jaxmg_options INTERFACE -fsanitize=${JAXMG_SANITIZE} -fno-sanitize-recover=all
                             -fno-omit-frame-pointer -g1)

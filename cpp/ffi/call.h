@@ -116,19 +116,4 @@ struct CallFrame : PlannedCall {
   }
 };
 
-// A device's roll entries, as many as fit the buffer: one, or one for each call of a batch.
-inline std::vector<RollEntry> own_entries(xffi::AnyBuffer buffer, std::int32_t device) {
-  std::vector<RollEntry> entries(buffer.size_bytes() / sizeof(RollEntry));
-  for (RollEntry& entry : entries) entry = own_entry(device);
-  return entries;
-}
-
-inline auto bind_roll_call() {
-  return xffi::Ffi::Bind()
-      .RemainingArgs()         // operands of the call (not read)
-      .Ret<xffi::AnyBuffer>()  // entries
-      .Attrs()
-      .Ctx<xffi::DeviceOrdinal>();
-}
-
 }  // namespace jaxmg

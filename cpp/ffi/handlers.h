@@ -2,12 +2,16 @@
 //
 // Besides what run_call() takes, a Platform has
 //   bind(binding)         the binding of its handlers, for arguments `of_platform` besides those of every handler
-//   Platform(call, of_platform...)
-//   roll_call()           the handler of this name
+//   Platform(call, device, of_platform...)
+//   meet(entries, device)                    completes roll entries of calls among several processes
+//   write(to, entries, of_platform...)       the entries of this rank
 #pragma once
 
+#include <cstddef>
 #include <string_view>
+#include <vector>
 
+#include "comm/process_links.h"
 #include "ffi/call.h"
 #include "routines/calling.h"
 #include "routines/serve.h"
@@ -30,10 +34,33 @@ XLA_FFI_Error* handler(XLA_FFI_CallFrame* frame) {
   return bound->Call(frame);
 }
 
-// The handler of a routine, or null.
+// Writes a device's roll entries, as many as fit the buffer: one, or one for each call of a batch. The operands are
+// those of the call, and not read.
+template <class Platform>
+XLA_FFI_Error* roll_call(XLA_FFI_CallFrame* frame) {
+  static auto* const bound =
+      Platform::bind(
+          xffi::Ffi::Bind().RemainingArgs().Ret<xffi::AnyBuffer>().Attrs().template Ctx<xffi::DeviceOrdinal>())
+          .To([](xffi::RemainingArgs, xffi::Result<xffi::AnyBuffer> buffer, xffi::Dictionary attributes,
+                 std::int32_t device, auto... of_platform) {
+            return guarded("roll call", [&] {
+              std::vector<RollEntry> entries(buffer->size_bytes() / sizeof(RollEntry));
+              for (RollEntry& entry : entries) entry = own_entry(device);
+              if (attribute(attributes, "processes") > 1) {
+                Reception::instance();
+                Platform::meet(entries, device);
+              }
+              if (!entries.empty()) Platform::write(buffer->untyped_data(), entries, of_platform...);
+            });
+          })
+          .release();
+  return bound->Call(frame);
+}
+
+// The handler of a routine, of those in jaxmg_routines() and "roll_call"; or null.
 template <class Platform>
 Handler find_handler(std::string_view name) {
-  Handler found = name == "roll_call" ? Platform::roll_call() : nullptr;
+  Handler found = name == "roll_call" ? roll_call<Platform> : nullptr;
   for_each(Calls{}, [&]<class R, std::size_t>() {
     if (name == R::name) found = handler<R, Platform>;
   });

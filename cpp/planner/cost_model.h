@@ -33,6 +33,7 @@ struct Machine {
   double thin_flops;       // rate of the products of an eigensolver, which are thin or strided
   double potrf_seconds;    // a column of a matrix on one rank, beyond the products
   double pivot_seconds;    // a column of the chain of diagonal blocks, with its panel
+  double search_seconds;   // a column of a panel of 1024 rows, to find its pivot and eliminate it
   double step_seconds;     // a step of the chain of a solve with one right-hand side
   double several_seconds;  // a column of such a step, more with several right-hand sides
   double panel_seconds;    // a panel of the reduction to a band
@@ -51,6 +52,8 @@ class CostModel {
   double elements(double count) const { return count * size_; }  // in bytes
   double rate(double depth) const { return machine_.flops * depth / (depth + machine_.half_depth); }
   bool several_hosts() const { return ranks_ > per_host_; }
+  // From rows of A^T to A: transposed on each rank, and sent to others.
+  double transposition(double n) const;
 
   Machine machine_;
   double ranks_, per_host_;
@@ -69,6 +72,8 @@ class ColumnsCost : public CostModel {
   double potrf(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
   double potrs(std::int64_t n, std::int64_t nrhs, std::int64_t tile, std::int64_t depth, bool distributed) const;
   double potri(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
+  double getrf(std::int64_t n, std::int64_t tile) const;
+  double getri(std::int64_t n, std::int64_t tile) const;
   // To read and write a shard of `bytes` once more.
   double pass(double bytes) const { return 2 * bytes / machine_.memory_bytes; }
   double step() const { return machine_.step_seconds + exchange(); }
@@ -88,6 +93,7 @@ class CusolverMgCost : public CostModel {
   double potrf(std::int64_t n) const;
   double potrs(std::int64_t n, std::int64_t nrhs) const;
   double potri(std::int64_t n) const;
+  double gesv(std::int64_t n, std::int64_t nrhs) const;
   double syevd(std::int64_t n) const;  // eigenvectors or not
 };
 
@@ -97,6 +103,7 @@ class GridCost : public CostModel {
 
   double potrf(std::int64_t n) const;
   double potrs(std::int64_t n, std::int64_t nrhs) const;
+  double gesv(std::int64_t n, std::int64_t nrhs) const;
   double syevd(std::int64_t n, std::int64_t vectors) const;
 
  private:

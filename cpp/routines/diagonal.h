@@ -1,39 +1,29 @@
 // diagonal: the diagonal of L from a dealt factor, on every rank.
 #pragma once
 
-#include <cstdint>
 #include <vector>
 
 #include "comm/block.h"
-#include "planner/block_columns.h"
-#include "planner/cost_model.h"
-#include "routines/signature.h"
+#include "routines/record.h"
 
 namespace jaxmg::routines {
 
-struct Diagonal {
+struct Diagonal : OnBlockColumns<Diagonal> {
   static constexpr auto name = "diagonal";
   using Problem = SquareProblem;
   using Plan = BlockColumnPlan;
-  struct Values {
+  struct Values : OfScalars {
     static constexpr auto name = "diagonal";
-    template <class T>
-    using Element = T;
     static Shape shape(const Problem& q, const Plan&) { return {1, q.n}; }
   };
   using Buffers = Signature<In<Shard>, Out<Values>>;
+  template <class>
+  using Workspace = NoWorkspace;
 
-  template <class T>
-  struct Workspace {
-    Workspace(Arena, const Problem&, const Plan&) {}
-    std::int64_t bytes() const { return 0; }
-  };
-
-  static Planned<Plan> plan(const Problem& q) { return plan_block_columns<Diagonal>(q); }
   static double seconds(const ColumnsCost& cost, const Problem&, const Plan&) { return cost.step(); }
 
   template <class T, class E>
-  static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>&, MatrixView<T> factor,
+  static void run(E& engine, const Problem& q, const Plan& plan, NoWorkspace&, MatrixView<T> factor,
                   MatrixView<T> diagonal) {
     const TileColumns layout = q.layout(plan.tile);
     std::vector<Block> pieces;

@@ -71,23 +71,32 @@ std::pair<typename R::Problem, typename R::Plan> decoded(std::span<const std::in
   return {std::move(problem), std::move(plan)};
 }
 
+// Calls visit.template operator()<R, Backend>(header) for every routine of `Table` and each backend of `Serving` that
+// serves it.
+template <class Table, class Serving, class Visit>
+void for_each_served(Visit&& visit) {
+  for_each(Table{}, [&]<class R, std::size_t routine>() {
+    for_each(Serving{}, [&]<class Backend, std::size_t backend>() {
+      if constexpr (serves<Backend, R>) {
+        visit.template operator()<R, Backend>(
+            Header{static_cast<std::int64_t>(routine), static_cast<std::int64_t>(backend), schema<Backend, R>()});
+      }
+    });
+  });
+}
+
 // Calls visit.template operator()<Served<Backend, R>, R>() for what `header` names. Throws Error if there is no such
 // routine among `Table`, it is not served by one of `Serving`, or it was encoded otherwise.
 template <class Table, class Serving, class Visit>
 void with_served(const Header& header, const char* platform, Visit&& visit) {
   bool found = false;
-  for_each(Table{}, [&]<class R, std::size_t routine>() {
-    if (static_cast<std::int64_t>(routine) != header.routine) return;
-    for_each(Serving{}, [&]<class Backend, std::size_t backend>() {
-      if constexpr (serves<Backend, R>) {
-        if (static_cast<std::int64_t>(backend) != header.backend) return;
-        found = true;
-        if (header.schema != schema<Backend, R>()) {
-          throw Error(ErrorCode::invalid_argument, "the program was made by another version of jaxmg: trace it again");
-        }
-        visit.template operator()<Served<Backend, R>, R>();
-      }
-    });
+  for_each_served<Table, Serving>([&]<class R, class Backend>(const Header& served) {
+    if (served.routine != header.routine || served.backend != header.backend) return;
+    found = true;
+    if (served.schema != header.schema) {
+      throw Error(ErrorCode::invalid_argument, "the program was made by another version of jaxmg: trace it again");
+    }
+    visit.template operator()<Served<Backend, R>, R>();
   });
   if (!found) {
     throw Error(ErrorCode::invalid_argument,
@@ -100,19 +109,12 @@ void with_served(const Header& header, const char* platform, Visit&& visit) {
 template <class Table>
 Answer plan(std::string_view routine, std::string_view backend, std::string_view problem) {
   Answer made;
-  bool found = false;
-  for_each(Table{}, [&]<class R, std::size_t r>() {
-    for_each(Backends{}, [&]<class Backend, std::size_t b>() {
-      if constexpr (serves<Backend, R>) {
-        if (routine != R::name || backend != Backend::name) return;
-        using S = Served<Backend, R>;
-        made = answer<S>(from_text<typename S::Problem>(problem),
-                         {static_cast<std::int64_t>(r), static_cast<std::int64_t>(b), schema<Backend, R>()});
-        found = true;
-      }
-    });
+  for_each_served<Table, Backends>([&]<class R, class Backend>(const Header& header) {
+    using S = Served<Backend, R>;
+    if (routine == R::name && backend == Backend::name)
+      made = answer<S>(from_text<typename S::Problem>(problem), header);
   });
-  if (!found) {
+  if (made.plan.empty()) {
     throw Error(ErrorCode::invalid_argument, std::string(backend) + " does not serve " + std::string(routine));
   }
   return made;

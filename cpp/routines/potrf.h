@@ -4,47 +4,20 @@
 // on all ranks. This holds for every Cholesky routine.
 #pragma once
 
-#include <cstdint>
-
-#include "algorithms/cholesky/factor_status.h"
 #include "algorithms/cholesky/potrf.h"
-#include "algorithms/moves/redistribute.h"
-#include "planner/block_columns.h"
-#include "planner/cost_model.h"
-#include "routines/signature.h"
+#include "routines/record.h"
 
 namespace jaxmg::routines {
 
-// Deals A, and factors it with right-hand sides going along, or none.
-template <class T, class E>
-void deal_and_factor(E& engine, const TileColumns& layout, std::int64_t depth, MatrixView<T> a, MatrixView<T> along,
-                     PotrfWorkspace<T>& potrf, const StagedWorkspace& memory) {
-  begin_status(engine, memory);
-  redistribute(engine, layout, a, memory.shared(), false);
-  jaxmg::Potrf<T, E>(engine, layout, depth, a, along, potrf, memory.info + engine.rank()).run();
-}
-
-struct Potrf {
+struct Potrf : OnBlockColumns<Potrf> {
   static constexpr auto name = "potrf";
+  static constexpr bool factors = true;
   using Problem = SquareProblem;
   using Plan = BlockColumnPlan;
   using Buffers = Signature<InOut<Shard>, Out<Info>>;
-  static constexpr bool factors = true;
-
   template <class T>
-  struct Workspace {
-    StagedWorkspace memory;
-    PotrfWorkspace<T> potrf;
+  using Workspace = Staged<PotrfWorkspace<T>, Dealing<T>>;
 
-    Workspace(Arena arena, const Problem& q, const Plan& plan)
-        : memory(arena, q.layout(plan.tile)),
-          potrf(memory.stage<PotrfWorkspace<T>>(q.layout(plan.tile), plan.depth, plan.slots, 0)) {
-      memory.deal<T>(q.layout(plan.tile));
-    }
-    std::int64_t bytes() const { return memory.bytes(); }
-  };
-
-  static Planned<Plan> plan(const Problem& q) { return plan_block_columns<Potrf>(q); }
   static double seconds(const ColumnsCost& cost, const Problem& q, const Plan& plan) {
     return cost.deal(static_cast<double>(q.shard_bytes())) + cost.potrf(q.n, plan.tile, plan.depth);
   }
@@ -52,8 +25,18 @@ struct Potrf {
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
                   MatrixView<std::int32_t> info) {
-    deal_and_factor(engine, q.layout(plan.tile), plan.depth, a, {}, w.potrf, w.memory);
-    conclude(engine, a, info.data, w.memory);
+    deal_and_factor<T>(engine, q, plan, w, a, {});
+    conclude(engine, a, info.data, w);
+  }
+
+  // Deals A, and factors it with right-hand sides going along, or none. The workspace may be another routine's.
+  template <class T, class E>
+  static void deal_and_factor(E& engine, const Problem& q, const Plan& plan, auto& w, MatrixView<T> a,
+                              MatrixView<T> along) {
+    const TileColumns layout = q.layout(plan.tile);
+    begin_status(engine, w);
+    redistribute(engine, layout, a, w.shared(), false);
+    jaxmg::Potrf<T, E>(engine, layout, plan.depth, a, along, w, w.info + engine.rank()).run();
   }
 };
 

@@ -1,15 +1,10 @@
 // potrs: L L^H X = B with a dealt factor, or one of the triangular systems that it is made of, L Y = B or L^H X = Y.
 #pragma once
 
-#include <cstdint>
-#include <optional>
-
-#include "algorithms/cholesky/factor_status.h"
 #include "algorithms/cholesky/potrs_few.h"
 #include "algorithms/cholesky/potrs_many.h"
-#include "planner/block_columns.h"
-#include "planner/cost_model.h"
-#include "routines/signature.h"
+#include "routines/record.h"
+#include "routines/sweeps.h"
 
 namespace jaxmg {
 
@@ -18,50 +13,21 @@ enum class Sweeps : std::int64_t { both = 0, forward = 1, backward = 2 };
 
 namespace routines {
 
-// Of a solve, by the layout of the right-hand sides.
-template <class T>
-struct SolveWorkspace {
-  std::optional<PotrsFewWorkspace<T>> few;    // all ranks have all of them
-  std::optional<PotrsManyWorkspace<T>> many;  // each rank has its own
-
-  SolveWorkspace(Arena& arena, const SystemProblem& q, const SystemPlan& plan) {
-    const TileColumns layout = q.layout(plan.tile);
-    if (plan.distributed_rhs) {
-      many.emplace(arena, layout, plan.depth, plan.slots);
-    } else {
-      few.emplace(arena, layout, q.nrhs);
-    }
-  }
-};
-
-struct Potrs {
+struct Potrs : OnBlockColumns<Potrs> {
   static constexpr auto name = "potrs";
   struct Problem : SystemProblem {
     Sweeps sweeps = Sweeps::both;
 
-    template <class Visit>
-    void fields(Visit&& visit) {
+    void fields(auto&& visit) {
       SystemProblem::fields(visit);
       visit("sweeps", sweeps);
     }
   };
   using Plan = SystemPlan;
-  struct Factor : Shard {
-    static constexpr auto name = "factor";
-  };
   using Buffers = Signature<InOut<RightHandSides>, In<Factor>>;
-
   template <class T>
-  struct Workspace {
-    StagedWorkspace memory;
-    SolveWorkspace<T> solve;
+  using Workspace = Staged<SweepsWorkspace<T>>;
 
-    Workspace(Arena arena, const Problem& q, const Plan& plan)
-        : memory(arena, q.layout(plan.tile)), solve(memory.stage<SolveWorkspace<T>>(q, plan)) {}
-    std::int64_t bytes() const { return memory.bytes(); }
-  };
-
-  static Planned<Plan> plan(const Problem& q) { return plan_block_columns<Potrs>(q); }
   static double seconds(const ColumnsCost& cost, const SystemProblem& q, const Plan& plan) {
     return cost.potrs(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs);
   }
@@ -70,18 +36,15 @@ struct Potrs {
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> x,
                   MatrixView<T> factor) {
     const TileColumns layout = q.layout(plan.tile);
-    check_diagonal(engine, layout, factor, w.memory);
-    if (w.solve.few) {
-      PotrsFew<T, E> solver(engine, layout, factor, x, *w.solve.few);
+    check_diagonal(engine, layout, factor, w);
+    w.template with<PotrsFew, PotrsMany>(engine, layout, plan.depth, factor, x, [&](auto&& solver) {
       if (q.sweeps != Sweeps::backward) solver.forward();
       if (q.sweeps != Sweeps::forward) solver.backward();
-      if (q.sweeps == Sweeps::forward) solver.share();
-    } else {
-      PotrsMany<T, E> solver(engine, layout, plan.depth, factor, x, *w.solve.many);
-      if (q.sweeps != Sweeps::backward) solver.forward();
-      if (q.sweeps != Sweeps::forward) solver.backward();
-    }
-    conclude(engine, x, w.memory.failed, w.memory);
+      if constexpr (requires { solver.share(); }) {
+        if (q.sweeps == Sweeps::forward) solver.share();
+      }
+    });
+    conclude(engine, x, w.failed, w);
   }
 };
 

@@ -30,8 +30,7 @@ struct Redistribute {
     bool inverse = false;
     static constexpr const char* counted = "row_length";
 
-    template <class Visit>
-    void fields(Visit&& visit) {
+    void fields(auto&& visit) {
       jaxmg::Problem::fields(visit);
       visit("n", n);
       visit(counted, row_length);
@@ -41,24 +40,19 @@ struct Redistribute {
     TileColumns layout(std::int64_t tile) const { return {shard() * ranks, shard(), tile, static_cast<int>(ranks)}; }
   };
   using Plan = jaxmg::Plan;
-  struct Rows {
+  struct Rows : OfScalars {
     static constexpr auto name = "a";
-    template <class T>
-    using Element = T;
     static Shape shape(const Problem& q, const Plan&) { return {q.shard(), q.row_length}; }
   };
   using Buffers = Signature<InOut<Rows>>;
 
   template <class T>
-  struct Workspace {
-    Arena arena;
-
-    Workspace(Arena whole, const Problem& q, const Plan& plan)
-        : arena(whole), bytes_(q.ranks == 1 ? 0 : redistribution_bytes<T>(q.layout(plan.tile), q.row_length)) {}
-    std::int64_t bytes() const { return bytes_; }
-
-   private:
-    std::int64_t bytes_;
+  struct Workspace : StagedArena {
+    Workspace(Arena arena, const Problem& q, const Plan& plan) : StagedArena(arena) {
+      if (q.ranks == 1) return;
+      carve_stage(
+          [&](Arena& stage) { stage.take<std::byte>(redistribution_bytes<T>(q.layout(plan.tile), q.row_length)); });
+    }
   };
 
   static Planned<Plan> plan(const Problem& q) {
@@ -74,7 +68,7 @@ struct Redistribute {
 
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a) {
-    redistribute(engine, q.layout(plan.tile), a, w.arena, q.inverse);
+    redistribute(engine, q.layout(plan.tile), a, w.shared(), q.inverse);
   }
 };
 
@@ -85,17 +79,14 @@ struct SolverBytes {
   struct Problem : jaxmg::Problem {
     Words question;  // the plan
 
-    template <class Visit>
-    void fields(Visit&& visit) {
+    void fields(auto&& visit) {
       jaxmg::Problem::fields(visit);
       visit("question", question);
     }
   };
   using Plan = jaxmg::Plan;
-  struct Token {
+  struct Token : OfScalars {
     static constexpr auto name = "token";
-    template <class T>
-    using Element = T;
     static Shape shape(const Problem&, const Plan&) { return {1, 1}; }
   };
   using Buffers = Signature<InOut<Token>, Out<Info>>;

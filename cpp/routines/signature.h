@@ -6,7 +6,7 @@
 // operands and the Out buffers as results, each in the order of the signature. What a buffer is says a type with
 //
 //   static constexpr auto name = "b";
-//   template <class T> using Element = T;                  for a call of scalar type T
+//   template <class T> using Element = T;                  for a call of scalar type T: OfScalars, OfReals, OfIntegers
 //   static Shape shape(const Problem&, const Plan&);       as JAX has it; {} if the call lacks this buffer
 //
 // The rows of a two-dimensional buffer are read as columns: a MatrixView is column-major.
@@ -112,29 +112,40 @@ struct Signature {
   }
 };
 
+// Elements of buffers, as bases.
+struct OfScalars {
+  template <class T>
+  using Element = T;
+};
+struct OfReals {
+  template <class T>
+  using Element = Real<T>;
+};
+struct OfIntegers {
+  template <class>
+  using Element = std::int32_t;
+};
+
 // Buffers of many routines.
 
 // This rank's rows of A, or of its factor: columns of A^T.
-struct Shard {
+struct Shard : OfScalars {
   static constexpr auto name = "a";
-  template <class T>
-  using Element = T;
   static Shape shape(const auto& q, const auto&) { return {q.shard(), q.n}; }
+};
+struct Factor : Shard {
+  static constexpr auto name = "factor";
 };
 
 // Right-hand sides as rows, conjugated: this rank's share or all.
-struct RightHandSides {
+struct RightHandSides : OfScalars {
   static constexpr auto name = "b";
-  template <class T>
-  using Element = T;
   static Shape shape(const auto& q, const auto& plan) { return {plan.distributed_rhs ? q.share(q.nrhs) : q.nrhs, q.n}; }
 };
 
 // LAPACK's info.
-struct Info {
+struct Info : OfIntegers {
   static constexpr auto name = "info";
-  template <class>
-  using Element = std::int32_t;
   static Shape shape(const auto&, const auto&) { return {1}; }
 };
 

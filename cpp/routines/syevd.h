@@ -4,17 +4,13 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "algorithms/eigen/syevd.h"
 #include "algorithms/moves/adjoint_in_place.h"
 #include "algorithms/moves/mirror.h"
-#include "algorithms/moves/redistribute.h"
 #include "comm/block.h"
-#include "planner/plan.h"
-#include "planner/problem.h"
-#include "routines/signature.h"
+#include "routines/record.h"
 
 namespace jaxmg::routines {
 
@@ -54,33 +50,58 @@ struct SyevdProblem : SquareProblem {
   }
 };
 
+// Norms of the ranks' columns, and the factor that scales the matrix.
+template <class T>
+struct ScalingWorkspace {
+  Real<T>*norms, *scale;
+
+  ScalingWorkspace(Arena& arena, std::int64_t ranks)
+      : norms(arena.take<Real<T>>(ranks)), scale(arena.take<Real<T>>(1)) {}
+};
+
+// Stages. A block column that is mirrored is a tile; on one rank there is nothing to send.
+template <class T>
+struct MirrorByTiles : MirrorWorkspace<T> {
+  std::int64_t depth;
+
+  MirrorByTiles(Arena& arena, const TileColumns& layout)
+      : MirrorWorkspace<T>(arena, layout, depth_of(layout), 2), depth(depth_of(layout)) {}
+  MirrorByTiles(Arena& arena, const SyevdProblem& q, const Plan& plan) : MirrorByTiles(arena, q.layout(plan.tile)) {}
+
+ private:
+  static std::int64_t depth_of(const TileColumns& layout) {
+    return layout.ranks() > 1 ? std::min(layout.tile(), layout.shard()) : 1;
+  }
+};
+
+// The adjoint of a rank's eigenvectors.
+template <class T>
+struct AdjointWorkspace {
+  MatrixView<T> adjoint;
+
+  AdjointWorkspace(Arena& arena, const SyevdProblem& q, const Plan&)
+      : adjoint(arena.matrix<T>(q.share_of_vectors(), q.n)) {}
+};
+
 // Buffers. The bounds are a lower and an upper one; `found` is the number of the first eigenvalue between them, and how
 // many there are.
-struct Bounds {
+struct Bounds : OfReals {
   static constexpr auto name = "bounds";
-  template <class T>
-  using Element = Real<T>;
   static Shape shape(const SyevdProblem& q, const auto&) { return q.by_value ? Shape{1, 2} : Shape{}; }
 };
-struct Eigenvalues {
+struct Eigenvalues : OfReals {
   static constexpr auto name = "w";
-  template <class T>
-  using Element = Real<T>;
   static Shape shape(const SyevdProblem& q, const auto&) { return {q.n}; }
 };
-struct Eigenvectors {
+struct Eigenvectors : OfScalars {
   static constexpr auto name = "vectors";
-  template <class T>
-  using Element = T;
   static Shape shape(const SyevdProblem& q, const auto&) {
     const std::int64_t share = q.share_of_vectors();
     return share == 0 ? Shape{} : q.as_columns ? Shape{q.n, share} : Shape{share, q.n};
   }
 };
-struct Found {
+struct Found : OfIntegers {
   static constexpr auto name = "found";
-  template <class>
-  using Element = std::int32_t;
   static Shape shape(const SyevdProblem& q, const auto&) { return q.by_value ? Shape{2} : Shape{}; }
 };
 
@@ -91,8 +112,7 @@ struct Syevd {
   struct Plan : jaxmg::Plan {
     SyevdBlocking blocking{};
 
-    template <class Visit>
-    void fields(Visit&& visit) {
+    void fields(auto&& visit) {
       jaxmg::Plan::fields(visit);
       visit("half_bandwidth", blocking.b);
       visit("delay", blocking.delay);
@@ -113,29 +133,23 @@ struct Syevd {
     MatrixView<T> a, z;  // all columns, where one rank solves alone
     TileColumns layout;  // of the ranks that work
     SyevdWorkspace<T> syevd;
-    Arena whole;
-    std::int64_t mirror_depth;  // a block column is a tile; on one rank there is nothing to send
-    std::optional<MirrorWorkspace<T>> mirroring;
-    MatrixView<T> adjoint;  // of a rank's eigenvectors
+    StagedArena memory;
+    MirrorByTiles<T> mirroring;
+    AdjointWorkspace<T> turned;
 
     Workspace(Arena arena, const Problem& q, const Plan& plan)
         : a(take_all(arena, q.n, q.n, plan.blocking)),
           z(take_all(arena, q.n, q.share_of_vectors() * q.ranks, plan.blocking)),
           layout(plan.blocking.solo ? TileColumns(q.n, q.n, q.n, 1) : q.layout(plan.tile)),
           syevd(arena, layout, plan.blocking, plan.blocking.solo ? z.columns : q.share_of_vectors()),
-          whole(arena),
-          mirror_depth(layout.ranks() > 1 ? std::min(layout.tile(), layout.shard()) : 1) {
-      Arena deal = arena, mirror = arena, turn = arena;
-      if (layout.ranks() > 1) deal.take<T>(layout.order() * layout.tile());
-      mirroring.emplace(mirror, layout, mirror_depth, 2);
-      adjoint = turn.matrix<T>(q.share_of_vectors(), q.n);
-      bytes_ = std::max({syevd.bytes, deal.used(), mirror.used(), turn.used()});
+          memory(arena),
+          mirroring(memory.stage<MirrorByTiles<T>>(layout)),
+          turned(memory.stage<AdjointWorkspace<T>>(q, plan)) {
+      if (!plan.blocking.solo) memory.stage<Dealing<T>>(q, plan);
     }
-    std::int64_t bytes() const { return bytes_; }
+    std::int64_t bytes() const { return std::max(syevd.bytes, memory.bytes()); }
 
    private:
-    std::int64_t bytes_;
-
     static MatrixView<T> take_all(Arena& arena, std::int64_t rows, std::int64_t columns,
                                   const SyevdBlocking& blocking) {
       return blocking.solo ? arena.matrix<T>(rows, columns) : MatrixView<T>{};
@@ -145,22 +159,18 @@ struct Syevd {
   // In syevd.cc.
   static Planned<Plan> plan(const Problem& q);
 
-  template <class T, class E>
-  static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
-                  MatrixView<Real<T>> bounds, MatrixView<Real<T>> values, MatrixView<T> vectors,
-                  MatrixView<std::int32_t> found, MatrixView<std::int32_t> info) {
-    run(engine, q, plan, w, a, bounds, values, vectors, found, info, [](const char*) {});
-  }
-
   // Calls ended(stage) as jaxmg::Syevd::run does.
-  template <class T, class E, class Ended>
+  struct Silent {
+    void operator()(const char*) const {}
+  };
+  template <class T, class E, class Ended = Silent>
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
                   MatrixView<Real<T>> bounds, MatrixView<Real<T>> values, MatrixView<T> vectors,
-                  MatrixView<std::int32_t> found, MatrixView<std::int32_t> info, Ended&& ended) {
+                  MatrixView<std::int32_t> found, MatrixView<std::int32_t> info, const Ended& ended = {}) {
     const MatrixView<T> z = q.vectors_in(vectors);
     const auto choice = q.choice(bounds, found);
     const auto solve = [&](E& on, MatrixView<T> matrix, MatrixView<T> result) {
-      mirror(on, w.layout, w.mirror_depth, matrix, *w.mirroring);
+      mirror(on, w.layout, w.mirroring.depth, matrix, w.mirroring);
       ended("mirroring");
       jaxmg::Syevd<T, E>(on, w.layout, plan.blocking, matrix, values.data, result, choice, info.data, w.syevd)
           .run(ended);
@@ -176,13 +186,13 @@ struct Syevd {
       hand_out(engine, q, w.z, z, values, found, info);
       ended("handing out");
     } else {
-      redistribute(engine, w.layout, a, w.whole, false);
+      redistribute(engine, w.layout, a, w.memory.shared(), false);
       ended("dealing");
       solve(engine, a, z);
     }
     // Rows of Z^H, read column-major, are the columns of V in JAX's rows.
     if (q.as_columns && !z.empty()) {
-      adjoint_in_place(engine, lane, z, w.adjoint);
+      adjoint_in_place(engine, lane, z, w.turned.adjoint);
       ended("turning");
     }
   }

@@ -2,6 +2,10 @@
 #pragma once
 
 #include "routines/diagonal.h"
+#include "routines/gesv.h"
+#include "routines/getrf.h"
+#include "routines/getri.h"
+#include "routines/getrs.h"
 #include "routines/lower.h"
 #include "routines/posv.h"
 #include "routines/potrf.h"
@@ -10,8 +14,10 @@
 #include "routines/serve.h"
 #include "routines/served/cusolvermg/cholesky.h"
 #include "routines/served/cusolvermg/eigen.h"
+#include "routines/served/cusolvermg/lu.h"
 #include "routines/served/cusolvermp/cholesky.h"
 #include "routines/served/cusolvermp/eigen.h"
+#include "routines/served/cusolvermp/lu.h"
 #include "routines/syevd.h"
 
 namespace jaxmg {
@@ -23,6 +29,10 @@ using Routines = List<routines::Posv,      //
                       routines::Potri,     //
                       routines::Lower,     //
                       routines::Diagonal,  //
-                      routines::Syevd>;
+                      routines::Syevd,     //
+                      routines::Gesv,      //
+                      routines::Getrf,     //
+                      routines::Getrs,     //
+                      routines::Getri>;
 
 }  // namespace jaxmg

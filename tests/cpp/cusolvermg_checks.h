@@ -9,29 +9,27 @@
 #include <vector>
 
 #include "eigenproblems.h"
+#include "engine/lu_ops.h"
 #include "gtest/gtest.h"
 #include "hermitian.h"
 #include "matrices.h"
 #include "residuals.h"
 #include "routines/served/cusolvermg/cholesky.h"
 #include "routines/served/cusolvermg/eigen.h"
-#include "shapes.h"
+#include "routines/served/cusolvermg/lu.h"
 #include "solves.h"
 #include "vendor/cusolvermg/dealt_columns.h"
 
 namespace jaxmg::testing {
 
-// Shapes with and without ragged tiles; fewer columns, or fewer tiles, than ranks.
+// Whole tiles on one rank, ragged tiles on two, and a rank without columns; only shapes of order `least` or more.
 template <class Ranks>
-std::vector<Shape> mg_shapes() {
-  std::vector<Shape> all = some_shapes<Ranks>();
-  for (const int ranks : {1, 2, 3, 4, 8}) {
-    if (!Ranks::available(ranks)) continue;
-    all.push_back({1, ranks, 1, 1, 1});
-    all.push_back({5, ranks, 1, 2, 2});
-    all.push_back({64, ranks, 8, 16, 3});
+std::vector<Shape> mg_shapes(std::int64_t least = 1) {
+  std::vector<Shape> some;
+  for (const Shape& shape : {Shape{48, 1, 3, 9, 3}, {41, 2, 4, 4, 2}, {5, 4, 1, 2, 2}}) {
+    if (Ranks::available(shape.ranks) && shape.n >= least) some.push_back(shape);
   }
-  return all;
+  return some;
 }
 
 // Parameter of a test: ranks, scalar type, and the library or its stand-in.
@@ -56,10 +54,12 @@ class CusolverMgTest : public ::testing::Test {
     return call.bytes() + Parameter::Library::bytes(call);
   }
 
+  // A Hermitian system, or one with any A: R is Posv or Gesv.
+  template <class R = routines::Posv>
   static Solution<T> solve(const Matrix<T>& a, const Matrix<T>& b, const Shape& s, bool distributed) {
     Ranks ranks(s.ranks);
-    const Call<routines::Posv> call(s, b.columns(), distributed);
-    return testing::solve(ranks, in_blocks(a, s.layout()), b, call, bytes<routines::Posv>(call));
+    const Call<R> call(s, b.columns(), distributed);
+    return testing::solve(ranks, in_blocks(a, s.layout()), b, call, bytes<R>(call));
   }
   static OnShards<T> factor(const Matrix<T>& a, const Shape& s) {
     Ranks ranks(s.ranks);
@@ -113,6 +113,47 @@ TYPED_TEST_P(CusolverMgTest, SolvesSystems) {
   }
 }
 
+// Ranks have columns of A^T.
+TYPED_TEST_P(CusolverMgTest, SolvesSystemsWithAnyMatrix) {
+  using T = typename TypeParam::Scalar;
+  if constexpr (!LuOps<typename TypeParam::Ranks::Engine, T>) {
+    GTEST_SKIP() << "the engine has no operations of LU";
+  } else {
+    for (const Shape& shape : mg_shapes<typename TypeParam::Ranks>()) {
+      const auto a = random_matrix<T>(shape.n, shape.n, 11);
+      for (const std::int64_t nrhs : {1, 5}) {
+        for (const bool distributed : {false, true}) {
+          SCOPED_TRACE(::testing::Message()
+                       << shape << ", " << nrhs << (distributed ? " shared" : " common") << " rhs");
+          const auto b = random_matrix<T>(shape.n, nrhs, 12);
+          const auto found = this->template solve<routines::Gesv>(transposed(a), b, shape, distributed);
+          for (const std::int32_t info : found.info) EXPECT_EQ(info, 0);
+          const auto x = distributed ? side_by_side(found.x, nrhs) : found.x[0];
+          EXPECT_LE(solve_error(a, x, b), 3);
+          if (distributed) continue;
+          for (const auto& other : found.x) EXPECT_EQ(other, x) << "ranks differ";
+        }
+      }
+    }
+  }
+}
+
+TYPED_TEST_P(CusolverMgTest, SingularMatricesMakeSolutionsNan) {
+  using T = typename TypeParam::Scalar;
+  if constexpr (!LuOps<typename TypeParam::Ranks::Engine, T>) {
+    GTEST_SKIP() << "the engine has no operations of LU";
+  } else {
+    for (const Shape& shape : mg_shapes<typename TypeParam::Ranks>()) {
+      SCOPED_TRACE(shape);
+      const std::int64_t zero = shape.n / 2;
+      const auto found = this->template solve<routines::Gesv>(transposed(singular_at<T>(shape.n, zero)),
+                                                              random_matrix<T>(shape.n, 2, 13), shape, false);
+      for (const std::int32_t info : found.info) EXPECT_EQ(info, zero + 1);
+      for (const auto& x : found.x) EXPECT_TRUE(all_nan(x));
+    }
+  }
+}
+
 // Our own backend accepts the factor, and obtains the same results.
 TYPED_TEST_P(CusolverMgTest, FactorAgreesWithOurBackend) {
   using T = typename TypeParam::Scalar;
@@ -143,7 +184,7 @@ TYPED_TEST_P(CusolverMgTest, FactorAgreesWithOurBackend) {
 
 TYPED_TEST_P(CusolverMgTest, FailureMakesEverythingNan) {
   using T = typename TypeParam::Scalar;
-  for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
+  for (const Shape& shape : mg_shapes<typename TypeParam::Ranks>()) {
     SCOPED_TRACE(shape);
     const std::int64_t middle = shape.n / 2 + 1;
     const auto a = indefinite_from<T>(shape.n, middle, 5);
@@ -160,7 +201,7 @@ TYPED_TEST_P(CusolverMgTest, FailureMakesEverythingNan) {
 
 TYPED_TEST_P(CusolverMgTest, FindsEigenvaluesAndEigenvectors) {
   using T = typename TypeParam::Scalar;
-  for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
+  for (const Shape& shape : mg_shapes<typename TypeParam::Ranks>(20)) {
     const auto a = random_hermitian<T>(shape.n, 7);
     const double bound = 30 * n_eps<T>(shape.n) * frobenius(a);
     const auto expected = lapack_eigenvalues(a);
@@ -183,7 +224,7 @@ TYPED_TEST_P(CusolverMgTest, FindsEigenvaluesAndEigenvectors) {
 // All eigenvectors between the bounds, or as many as fit, followed by zeros.
 TYPED_TEST_P(CusolverMgTest, FindsEigenvectorsByValueAsRowsOfTheAdjoint) {
   using T = typename TypeParam::Scalar;
-  for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
+  for (const Shape& shape : mg_shapes<typename TypeParam::Ranks>(20)) {
     const auto a = random_hermitian<T>(shape.n, 9);
     const auto expected = lapack_eigenvalues(a);
     const auto between = [&](std::int64_t i) {  // eigenvalues i - 1 and i
@@ -210,7 +251,7 @@ TYPED_TEST_P(CusolverMgTest, FindsEigenvectorsByValueAsRowsOfTheAdjoint) {
 
 TYPED_TEST_P(CusolverMgTest, NonFiniteMatricesGiveNan) {
   using T = typename TypeParam::Scalar;
-  for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
+  for (const Shape& shape : mg_shapes<typename TypeParam::Ranks>(20)) {
     SCOPED_TRACE(shape);
     auto a = random_hermitian<T>(shape.n, 8);
     a(shape.n - 1, shape.n / 2) = not_a_number<T>();
@@ -221,8 +262,8 @@ TYPED_TEST_P(CusolverMgTest, NonFiniteMatricesGiveNan) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(CusolverMgTest, SolvesSystems, FactorAgreesWithOurBackend, FailureMakesEverythingNan,
-                            FindsEigenvaluesAndEigenvectors, FindsEigenvectorsByValueAsRowsOfTheAdjoint,
-                            NonFiniteMatricesGiveNan);
+REGISTER_TYPED_TEST_SUITE_P(CusolverMgTest, SolvesSystems, SolvesSystemsWithAnyMatrix, SingularMatricesMakeSolutionsNan,
+                            FactorAgreesWithOurBackend, FailureMakesEverythingNan, FindsEigenvaluesAndEigenvectors,
+                            FindsEigenvectorsByValueAsRowsOfTheAdjoint, NonFiniteMatricesGiveNan);
 
 }  // namespace jaxmg::testing

@@ -5,6 +5,7 @@
 #include "gtest/gtest.h"
 #include "routines/served/cusolvermg/cholesky.h"
 #include "routines/served/cusolvermg/eigen.h"
+#include "routines/served/cusolvermg/lu.h"
 
 namespace jaxmg::testing {
 namespace {
@@ -44,6 +45,18 @@ TEST(CusolverMgPlan, WorkspaceHoldsWhatIsCarved) {
   expect_carved<routines::Potrs>();
   expect_carved<routines::Potri>();
   expect_carved<routines::Syevd>();
+  expect_carved<routines::Gesv>();
+}
+
+// Not measured yet: a call that leaves the choice to the library gets our own LU, which does not transpose A.
+TEST(CusolverMgPlan, LuIsExpectedToTakeLongerThanOurs) {
+  for (const std::int64_t n : {1024, 16384, 65536}) {
+    for (const std::int64_t nrhs : {1, 1000}) {
+      auto q = request<routines::Gesv>(n, 4);
+      q.nrhs = nrhs;
+      EXPECT_GT(Mg<routines::Gesv>::plan(q).seconds, routines::Gesv::plan(q).seconds) << n << ", " << nrhs;
+    }
+  }
 }
 
 // If the tile divides the shard, the library works on the matrix itself.

@@ -11,12 +11,14 @@
 #include <vector>
 
 #include "eigenproblems.h"
+#include "engine/lu_ops.h"
 #include "gtest/gtest.h"
 #include "hermitian.h"
 #include "matrices.h"
 #include "residuals.h"
 #include "routines/served/cusolvermp/cholesky.h"
 #include "routines/served/cusolvermp/eigen.h"
+#include "routines/served/cusolvermp/lu.h"
 #include "solves.h"
 #include "typed.h"
 
@@ -107,12 +109,14 @@ class SolverBackends : public ::testing::Test {
     return shards;
   }
 
+  // A Hermitian system, or one with any A: R is Posv or Gesv.
+  template <class R = routines::Posv>
   static Solution<T> solve(const Matrix<T>& a, const Matrix<T>& b, const SolverShape& s, bool distributed) {
-    auto call = solver_call<routines::Posv, T>(s);
+    auto call = solver_call<R, T>(s);
     call.problem.nrhs = b.columns();
     call.plan.distributed_rhs = distributed;
     Ranks ranks(s.ranks);
-    return testing::solve(ranks, cut(lower_only(a), s), b, call, bytes_of<Ranks>(call));
+    return testing::solve(ranks, cut(a, s), b, call, bytes_of<Ranks>(call));
   }
 
   static OnShards<T> factor(const Matrix<T>& a, const SolverShape& s) {
@@ -149,12 +153,51 @@ TYPED_TEST_P(SolverBackends, SolveSystems) {
       SCOPED_TRACE(::testing::Message() << shape << (distributed ? ", distributed B" : ", replicated B"));
       const auto a = positive_definite<T>(shape.n, 1);
       const auto b = random_matrix<T>(shape.n, 7, 2);
-      const auto found = this->solve(a, b, shape, distributed);
+      const auto found = this->solve(lower_only(a), b, shape, distributed);
       for (const std::int32_t info : found.info) EXPECT_EQ(info, 0);
       const auto x = distributed ? side_by_side(found.x, b.columns()) : found.x[0];
       EXPECT_LE(solve_error(a, x, b), 10);
       if (distributed) continue;
       for (const auto& other : found.x) EXPECT_EQ(other, found.x[0]) << "ranks differ";
+    }
+  }
+}
+
+// Ranks have columns of A^T.
+TYPED_TEST_P(SolverBackends, SolveSystemsWithAnyMatrix) {
+  using T = typename TypeParam::Scalar;
+  if constexpr (!LuOps<typename TypeParam::Ranks::Engine, T>) {
+    GTEST_SKIP() << "the engine has no operations of LU";
+  } else {
+    for (const SolverShape& shape : solver_shapes<typename TypeParam::Ranks>()) {
+      if (shape.pieces.rows > 1) continue;
+      for (const bool distributed : {false, true}) {
+        SCOPED_TRACE(::testing::Message() << shape << (distributed ? ", distributed B" : ", replicated B"));
+        const auto a = random_matrix<T>(shape.n, shape.n, 11), b = random_matrix<T>(shape.n, 7, 12);
+        const auto found = this->template solve<routines::Gesv>(transposed(a), b, shape, distributed);
+        for (const std::int32_t info : found.info) EXPECT_EQ(info, 0);
+        const auto x = distributed ? side_by_side(found.x, b.columns()) : found.x[0];
+        EXPECT_LE(solve_error(a, x, b), 10);
+        if (distributed) continue;
+        for (const auto& other : found.x) EXPECT_EQ(other, x) << "ranks differ";
+      }
+    }
+  }
+}
+
+TYPED_TEST_P(SolverBackends, SingularMatricesMakeSolutionsNan) {
+  using T = typename TypeParam::Scalar;
+  if constexpr (!LuOps<typename TypeParam::Ranks::Engine, T>) {
+    GTEST_SKIP() << "the engine has no operations of LU";
+  } else {
+    for (const SolverShape& shape : solver_shapes<typename TypeParam::Ranks>()) {
+      if (shape.pieces.rows > 1) continue;
+      SCOPED_TRACE(shape);
+      const std::int64_t zero = shape.n / 2;
+      const auto found = this->template solve<routines::Gesv>(transposed(singular_at<T>(shape.n, zero)),
+                                                              random_matrix<T>(shape.n, 2, 13), shape, false);
+      for (const std::int32_t info : found.info) EXPECT_EQ(info, zero + 1);
+      EXPECT_TRUE(this->all_nan(found.x));
     }
   }
 }
@@ -178,7 +221,7 @@ TYPED_TEST_P(SolverBackends, ReportTheFailingMinor) {
     for (const std::int64_t minor : {std::int64_t{1}, (shape.n + 1) / 2, shape.n}) {
       SCOPED_TRACE(::testing::Message() << shape << ", minor " << minor);
       const auto a = indefinite_from<T>(shape.n, minor, 4);
-      const auto found = this->solve(a, random_matrix<T>(shape.n, 2, 5), shape, false);
+      const auto found = this->solve(lower_only(a), random_matrix<T>(shape.n, 2, 5), shape, false);
       for (const std::int32_t info : found.info) EXPECT_EQ(info, minor);
       EXPECT_TRUE(this->all_nan(found.x));
       if (shape.pieces.rows > 1) continue;
@@ -265,7 +308,8 @@ TYPED_TEST_P(SolverBackends, ScaleExtremeMatricesAndReportNonFiniteOnes) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(SolverBackends, SolveSystems, FactorsAgreeWithOurBackend, ReportTheFailingMinor,
-                            DecomposeMatrices, ChooseEigenvectorsByValue, ScaleExtremeMatricesAndReportNonFiniteOnes);
+REGISTER_TYPED_TEST_SUITE_P(SolverBackends, SolveSystems, SolveSystemsWithAnyMatrix, SingularMatricesMakeSolutionsNan,
+                            FactorsAgreeWithOurBackend, ReportTheFailingMinor, DecomposeMatrices,
+                            ChooseEigenvectorsByValue, ScaleExtremeMatricesAndReportNonFiniteOnes);
 
 }  // namespace jaxmg::testing

@@ -6,6 +6,7 @@
 #include "gtest/gtest.h"
 #include "routines/served/cusolvermp/cholesky.h"
 #include "routines/served/cusolvermp/eigen.h"
+#include "routines/served/cusolvermp/lu.h"
 
 namespace jaxmg::testing {
 namespace {
@@ -13,6 +14,7 @@ namespace {
 using Posv = Served<CusolverMp, routines::Posv>;
 using Potrf = Served<CusolverMp, routines::Potrf>;
 using Syevd = Served<CusolverMp, routines::Syevd>;
+using Gesv = Served<CusolverMp, routines::Gesv>;
 
 template <class R>
 typename R::Problem request(std::int64_t n, std::int64_t count, std::int64_t ranks, std::int64_t tile = 0) {
@@ -54,6 +56,23 @@ TEST(GridPlan, EveryRequestHasAPlan) {
   expect_plans<Posv>();
   expect_plans<Potrf>();
   expect_plans<Syevd>();
+  expect_plans<Gesv>();
+}
+
+// Right-hand sides are solved for one after another, and every pivot is searched for along the network.
+TEST(GridPlan, LuIsExpectedToTakeLongerThanOursOnOneHost) {
+  for (const std::int64_t n : {1024, 16384, 65536}) {
+    for (const std::int64_t nrhs : {1, 1000}) {
+      const auto q = request<Gesv>(n, nrhs, 4);
+      EXPECT_GT(Gesv::plan(q).seconds, routines::Gesv::plan(q).seconds) << n << ", " << nrhs;
+    }
+  }
+}
+
+TEST(GridPlan, LuIsMadeFromRows) {
+  auto q = request<Gesv>(4096, 1, 8);
+  q.grid_rows = 4;
+  EXPECT_THROW(Gesv::plan(q), Error);
 }
 
 TEST(GridPlan, EigenvaluesAloneNeedNoWorkspaceForVectors) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <complex>
 #include <cstdint>
+#include <vector>
 
 #include "algorithms/moves/block_cyclic.h"
 #include "cusolvermp_checks.h"
@@ -18,21 +19,8 @@ class CollectingSolver {
   explicit CollectingSolver(HostEngine& engine) : e_(engine) {}
 
   template <class T>
-  std::int64_t potrf_bytes(const BlockCyclicMatrix<T>&) const {
-    return 100;
-  }
-  template <class T>
-  std::int64_t potrs_bytes(const BlockCyclicMatrix<T>&, const BlockCyclicMatrix<T>&) const {
-    return 1000;
-  }
-  template <class T>
-  std::int64_t syevd_bytes(const BlockCyclicMatrix<T>&, Real<T>*, const BlockCyclicMatrix<T>&, bool) const {
-    return 300;
-  }
-
-  template <class T>
-  std::int32_t potrf(const BlockCyclicMatrix<T>& a, MemoryRegion workspace) {
-    use(workspace, potrf_bytes(a));
+  std::int32_t potrf(const BlockCyclicMatrix<T>& a, VendorWorkspace& workspace) {
+    if (!use(workspace, 100)) return 0;
     Matrix<T> whole = collect(a);
     const Matrix<T> before = whole;
     const int info = lapack_potrf(whole);
@@ -41,17 +29,39 @@ class CollectingSolver {
     return info;
   }
   template <class T>
-  std::int32_t potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b, MemoryRegion workspace) {
-    use(workspace, potrs_bytes(a, b));
+  std::int32_t potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b, VendorWorkspace& workspace) {
+    if (!use(workspace, 1000)) return 0;
     Matrix<T> x = collect(b);
     lapack_potrs(collect(a), x);
     keep(x, b);
     return 0;
   }
   template <class T>
+  std::int32_t getrf(const BlockCyclicMatrix<T>& a, std::int64_t* pivots, VendorWorkspace& workspace) {
+    if (!use(workspace, 200)) return 0;
+    Matrix<T> whole = collect(a);
+    std::vector<int> found;
+    const int info = lapack_getrf(whole, found);
+    keep(whole, a);
+    Matrix<std::int64_t> rows(a.layout.rows.n, 1);
+    std::copy(found.begin(), found.end(), rows.data());
+    keep(rows, like_rows(a, pivots));
+    return info;
+  }
+  template <class T>
+  std::int32_t getrs(const BlockCyclicMatrix<T>& a, std::int64_t* pivots, const BlockCyclicMatrix<T>& b,
+                     VendorWorkspace& workspace) {
+    if (!use(workspace, 2000)) return 0;
+    const Matrix<std::int64_t> rows = collect(like_rows(a, pivots));
+    Matrix<T> x = collect(b);
+    lapack_getrs(collect(a), {rows.data(), rows.data() + rows.rows()}, x);
+    keep(x, b);
+    return 0;
+  }
+  template <class T>
   std::int32_t syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors,
-                     MemoryRegion workspace) {
-    use(workspace, syevd_bytes(a, w, z, vectors));
+                     VendorWorkspace& workspace) {
+    if (!use(workspace, 300)) return 0;
     const Matrix<T> whole = collect(a);
     HostRanks alone(1);
     const auto found = eigen(alone, whole, eigen_shape(whole.rows(), 1, whole.rows(), 4, 1), vectors);
@@ -61,10 +71,17 @@ class CollectingSolver {
   }
 
  private:
-  // Writes to all of the requested workspace.
-  static void use(MemoryRegion workspace, std::int64_t bytes) {
-    EXPECT_GE(workspace.bytes, bytes);
-    std::fill_n(workspace.base, bytes, std::byte{0xff});
+  // Pivots, dealt as the rows of A are to the first column of the grid.
+  template <class T>
+  static BlockCyclicMatrix<std::int64_t> like_rows(const BlockCyclicMatrix<T>& a, std::int64_t* pivots) {
+    const std::int64_t block = a.layout.rows.block;
+    return {BlockCyclic(a.layout.rows.n, 1, block, block, a.layout.grid()), pivots};
+  }
+  // All of the workspace that was asked for is written to.
+  static bool use(VendorWorkspace& workspace, std::int64_t bytes) {
+    if (!workspace.suffices("LAPACK", bytes)) return false;
+    std::fill_n(static_cast<std::byte*>(workspace.parts.front()), bytes, std::byte{0xff});
+    return true;
   }
   template <class T>
   Matrix<T> collect(const BlockCyclicMatrix<T>& a) {

@@ -10,6 +10,7 @@
 
 #include "algorithms/eigen/bisection.h"
 #include "algorithms/eigen/divide_and_conquer.h"
+#include "algorithms/host/instances.h"
 #include "algorithms/moves/rows_to_columns.h"
 #include "gtest/gtest.h"
 #include "lapack.h"

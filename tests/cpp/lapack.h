@@ -2,6 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "engine/host/blas.h"
 #include "matrices.h"
@@ -20,6 +24,10 @@ void spotrf_();
 void dpotrf_();
 void cpotrf_();
 void zpotrf_();
+void sgetrf_();
+void dgetrf_();
+void cgetrf_();
+void zgetrf_();
 void sgeqrf_();
 void dgeqrf_();
 void cgeqrf_();
@@ -37,6 +45,7 @@ inline const bool lapack_is_set = [] {
   return set("sgemm", sgemm_) && set("dgemm", dgemm_) && set("cgemm", cgemm_) && set("zgemm", zgemm_) &&
          set("strsm", strsm_) && set("dtrsm", dtrsm_) && set("ctrsm", ctrsm_) && set("ztrsm", ztrsm_) &&
          set("spotrf", spotrf_) && set("dpotrf", dpotrf_) && set("cpotrf", cpotrf_) && set("zpotrf", zpotrf_) &&
+         set("sgetrf", sgetrf_) && set("dgetrf", dgetrf_) && set("cgetrf", cgetrf_) && set("zgetrf", zgetrf_) &&
          set("sgeqrf", sgeqrf_) && set("dgeqrf", dgeqrf_) && set("cgeqrf", cgeqrf_) && set("zgeqrf", zgeqrf_) &&
          set("slarft", slarft_) && set("dlarft", dlarft_) && set("clarft", clarft_) && set("zlarft", zlarft_);
 }();
@@ -48,6 +57,28 @@ int lapack_potrf(Matrix<T>& a) {
   int info = 0;
   Blas<T>::instance().potrf("L", &n, a.data(), &lda, &info);
   return info;
+}
+
+template <class T>
+int lapack_getrf(Matrix<T>& a, std::vector<int>& pivots) {
+  const int n = static_cast<int>(a.rows()), lda = std::max(1, n);
+  pivots.assign(static_cast<std::size_t>(n), 0);
+  int info = 0;
+  Blas<T>::instance().getrf(&n, &n, a.data(), &lda, pivots.data(), &info);
+  return info;
+}
+
+// A X = B with the factors and pivots of getrf, as LAPACK's getrs does it.
+template <class T>
+void lapack_getrs(const Matrix<T>& lu, const std::vector<int>& pivots, Matrix<T>& x) {
+  const int n = static_cast<int>(x.rows()), nrhs = static_cast<int>(x.columns()), ld = std::max(1, n);
+  for (std::int64_t i = 0; i < x.rows(); ++i) {
+    const std::int64_t other = pivots[static_cast<std::size_t>(i)] - 1;
+    for (std::int64_t j = 0; j < x.columns(); ++j) std::swap(x(i, j), x(other, j));
+  }
+  const T one = 1;
+  Blas<T>::instance().trsm("L", "L", "N", "U", &n, &nrhs, &one, lu.data(), &ld, x.data(), &ld);
+  Blas<T>::instance().trsm("L", "U", "N", "N", &n, &nrhs, &one, lu.data(), &ld, x.data(), &ld);
 }
 
 // L L^H X = B, as LAPACK's potrs does it.

@@ -122,6 +122,26 @@ Matrix<T> lower_triangle(Matrix<T> a) {
 }
 
 template <class T>
+Matrix<T> transposed(const Matrix<T>& a) {
+  Matrix<T> b(a.columns(), a.rows());
+  for (std::int64_t j = 0; j < a.columns(); ++j) {
+    for (std::int64_t i = 0; i < a.rows(); ++i) b(j, i) = a(i, j);
+  }
+  return b;
+}
+
+// Upper triangular, of which LU finds the diagonal as the pivots: number `zero` is 0, no other one is.
+template <class T>
+Matrix<T> singular_at(std::int64_t n, std::int64_t zero) {
+  Matrix<T> a(n, n);
+  for (std::int64_t j = 0; j < n; ++j) {
+    for (std::int64_t i = 0; i <= j; ++i) a(i, j) = T(1);
+  }
+  a(zero, zero) = T(0);
+  return a;
+}
+
+template <class T>
 bool all_nan(const Matrix<T>& a) {
   return std::all_of(a.data(), a.data() + a.rows() * a.columns(), [](T x) { return std::isnan(std::real(x)); });
 }

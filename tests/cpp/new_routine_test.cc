@@ -11,12 +11,11 @@
 
 #include "core/error.h"
 #include "gtest/gtest.h"
-#include "planner/block_columns.h"
 #include "ranks.h"
 #include "routines/calling.h"
 #include "routines/planning.h"
+#include "routines/record.h"
 #include "routines/serve.h"
-#include "routines/signature.h"
 
 namespace jaxmg {
 namespace testing {
@@ -31,7 +30,7 @@ void scale_columns(E& engine, T factor, MatrixView<T> a, std::int32_t* ranks) {
 }
 
 // 2. The record.
-struct Scale {
+struct Scale : OnBlockColumns<Scale> {
   static constexpr auto name = "scale";
   struct Problem : SquareProblem {
     std::int64_t factor = 1;
@@ -46,15 +45,8 @@ struct Scale {
   using Buffers = Signature<InOut<Shard>, Out<Info>>;
 
   template <class T>
-  struct Workspace {
-    Workspace(Arena arena, const Problem&, const Plan&) { bytes_ = (arena.take<T>(1), arena.used()); }
-    std::int64_t bytes() const { return bytes_; }
+  using Workspace = Staged<Dealing<T>>;
 
-   private:
-    std::int64_t bytes_;
-  };
-
-  static Planned<Plan> plan(const Problem& q) { return plan_block_columns<Scale>(q); }
   static double seconds(const ColumnsCost& cost, const Problem& q, const Plan&) {
     return cost.pass(static_cast<double>(q.shard_bytes()));
   }

@@ -488,6 +488,53 @@ class RandomOrderEngine {
         });
   }
 
+  // LU.
+  template <class T>
+  void getrf(Lane lane, MatrixView<T> a, std::int64_t row, std::int32_t* pivots, std::byte* scratch) {
+    const std::int64_t bytes = getrf_scratch_bytes(a.rows, a.columns);
+    put(lane, "getrf", {},
+        {Region::of(a), entries(pivots, a.columns), Region::of(MatrixView<std::byte>{scratch, bytes, 1, bytes})},
+        [=](HostEngine& host) { host.getrf(lane, a, row, pivots, scratch); });
+  }
+  void plan_interchanges(Lane lane, const std::int32_t* pivots, std::int64_t row, std::int64_t count, std::int64_t rows,
+                         RowMoves* moves) {
+    put(lane, "plan_interchanges", {entries(pivots, count)}, {numbers(moves, count)},
+        [=](HostEngine& host) { host.plan_interchanges(lane, pivots, row, count, rows, moves); });
+  }
+  template <class T>
+  void interchange(Lane lane, Interchanges direction, const RowMoves* moves, std::int64_t count, std::int64_t row,
+                   MatrixView<T> a) {
+    put(lane, "interchange", {numbers(moves, count)}, {Region::of(a)},
+        [=](HostEngine& host) { host.interchange(lane, direction, moves, count, row, a); });
+  }
+  void number(Lane lane, std::int64_t count, std::int32_t* places) {
+    put(lane, "number", {}, {entries(places, count)}, [=](HostEngine& host) { host.number(lane, count, places); });
+  }
+  // Which places it changes, the numbers decide: rows from the first pivot on.
+  void place(Lane lane, const RowMoves* moves, std::int64_t count, std::int32_t* places) {
+    put(lane, "place", {numbers(moves, count)}, {entries(places, 1)},
+        [=](HostEngine& host) { host.place(lane, moves, count, places); });
+  }
+  template <class T>
+  void scatter_rows(Lane lane, MatrixView<T> from, const std::int32_t* places, std::int64_t row, MatrixView<T> to) {
+    put(lane, "scatter_rows", {Region::of(from), entries(places + row, from.rows), entries(places, 1)},
+        {Region::of(to)}, [=](HostEngine& host) { host.scatter_rows(lane, from, places, row, to); });
+  }
+  template <class T>
+  void gather_columns(Lane lane, MatrixView<T> from, const std::int32_t* places, MatrixView<T> to) {
+    put(lane, "gather_columns", {Region::of(from), entries(places, to.columns)}, {Region::of(to)},
+        [=](HostEngine& host) { host.gather_columns(lane, from, places, to); });
+  }
+  template <class T>
+  void check_pivots(Lane lane, MatrixView<T> a, std::int64_t row, std::int32_t* info) {
+    put(lane, "check_pivots", {Region::of(diagonal(a))}, {entries(info, 1)},
+        [=](HostEngine& host) { host.check_pivots(lane, a, row, info); });
+  }
+  template <class T>
+  void conjugate(Lane lane, MatrixView<T> a) {
+    put(lane, "conjugate", {}, {Region::of(a)}, [=](HostEngine& host) { host.conjugate(lane, a); });
+  }
+
   // Panel QR and scaling.
   template <class T>
   void geqrt(Lane lane, MatrixView<T> a, MatrixView<T> t, T* scratch) {

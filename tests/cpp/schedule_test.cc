@@ -10,6 +10,7 @@
 #include "eigenproblems.h"
 #include "gtest/gtest.h"
 #include "hermitian.h"
+#include "lu_solves.h"
 #include "matrices.h"
 #include "random_order_engine.h"
 #include "ranks.h"
@@ -106,6 +107,61 @@ TEST(Schedule, RoutinesOnAFactor) {
     EXPECT_EQ(from_blocks(rows_of_factor(rows, factor, shape), shape.layout()),
               from_blocks(rows_of_factor(host_rows, factor, shape), shape.layout()));
     EXPECT_EQ(diagonal_of_factor(diagonal, factor, shape), diagonal_of_factor(host_diagonal, factor, shape));
+  });
+}
+
+template <class T>
+void expect_getrf_in_any_order() {
+  for_orders([](const Shape& shape, std::uint64_t seed) {
+    const auto m = random_matrix<T>(shape.n, shape.n, 12);
+    HostRanks host(shape.ranks);
+    RandomOrderRanks chance(shape.ranks, seed);
+    const std::int64_t leaf = seed % 2 == 0 ? shape.n : 2;
+    const auto expected = factor_lu(host, m, shape, leaf), found = factor_lu(chance, m, shape, leaf);
+    EXPECT_EQ(found.lu, expected.lu);
+    EXPECT_EQ(found.pivots, expected.pivots);
+    EXPECT_EQ(found.info, 0);
+  });
+}
+
+TEST(Schedule, GetrfReal) { expect_getrf_in_any_order<double>(); }
+TEST(Schedule, GetrfComplex) { expect_getrf_in_any_order<std::complex<float>>(); }
+
+TEST(Schedule, Getrs) {
+  for_orders([](const Shape& shape, std::uint64_t seed) {
+    const auto factor = lapack_lu(random_matrix<double>(shape.n, shape.n, 13));
+    for (const Trans trans : {Trans::none, Trans::transpose, Trans::conj_transpose}) {
+      for (const bool distributed : {false, true}) {
+        const auto b = random_matrix<double>(shape.n, distributed ? 7 : 1 + static_cast<std::int64_t>(seed % 2), 14);
+        HostRanks host(shape.ranks);
+        RandomOrderRanks chance(shape.ranks, seed);
+        EXPECT_EQ(solve_lu(chance, factor, b, shape, trans, distributed),
+                  solve_lu(host, factor, b, shape, trans, distributed));
+      }
+    }
+  });
+}
+
+// getrf, and the routines that read its factor; gesv.
+TEST(Schedule, RoutinesOfLu) {
+  for_orders([](const Shape& shape, std::uint64_t seed) {
+    const auto a = random_matrix<double>(shape.n, shape.n, 15), b = random_matrix<double>(shape.n, 5, 16);
+    const auto ranks = [&] { return RandomOrderRanks(shape.ranks, seed); };
+    const auto host = [&] { return HostRanks(shape.ranks); };
+    auto factoring = ranks(), inverting = ranks();
+    auto host_factoring = host(), host_inverting = host();
+    const auto factor = getrf(host_factoring, a, shape), found = getrf(factoring, a, shape);
+    EXPECT_EQ(collected(found.shards, shape.layout()), collected(factor.shards, shape.layout()));
+    EXPECT_EQ(found.pivots, factor.pivots);
+    EXPECT_EQ(found.info, factor.info);
+    EXPECT_EQ(getri(inverting, factor, shape), getri(host_inverting, factor, shape));
+    for (const bool distributed : {false, true}) {
+      auto solving = ranks(), with_factor = ranks();
+      auto host_solving = host(), host_with_factor = host();
+      EXPECT_EQ(gesv(solving, a, b, shape, distributed).x, gesv(host_solving, a, b, shape, distributed).x);
+      EXPECT_EQ(getrs(with_factor, factor, b, shape, Trans::transpose, distributed),
+                getrs(host_with_factor, factor, b, shape, Trans::transpose, distributed));
+    }
   });
 }
 

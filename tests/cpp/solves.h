@@ -12,6 +12,7 @@
 #include "algorithms/cholesky/potrf.h"
 #include "algorithms/cholesky/potrs_few.h"
 #include "algorithms/cholesky/potrs_many.h"
+#include "algorithms/host/instances.h"
 #include "algorithms/moves/redistribute.h"
 #include "dealt.h"
 #include "gtest/gtest.h"

@@ -17,12 +17,12 @@ struct On {
 };
 
 // Case<S> for each scalar type S. Sanitizers are slow, and all types share the same templates: sanitizer builds define
-// JAXMG_FEW_SCALARS and compile one real and one complex type, one of each precision.
+// JAXMG_FEW_SCALARS and compile one real and one complex type, one of each precision, as algorithms/instances.h does.
 #ifdef JAXMG_FEW_SCALARS
 template <template <class> class Case>
-using ForAllScalars = ::testing::Types<Case<float>, Case<std::complex<double>>>;
+using ForAllScalars = ::testing::Types<Case<double>, Case<std::complex<float>>>;
 template <template <class> class Case>
-using ForRealScalars = ::testing::Types<Case<float>>;
+using ForRealScalars = ::testing::Types<Case<double>>;
 #else
 template <template <class> class Case>
 using ForAllScalars =

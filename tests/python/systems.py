@@ -9,9 +9,26 @@ from jax.sharding import PartitionSpec as P
 
 ROWS = P("x", None)
 DTYPES = ("float32", "float64", "complex64", "complex128")
+# Every number of ranks and every dtype. The C++ tests have all combinations.
+RANKS_AND_DTYPES = [
+    (1, "float64"),
+    (2, "complex64"),
+    (3, "complex128"),
+    (4, "float32"),
+    (8, "complex128"),
+]
 
 # jax.set_mesh is the name since JAX 0.7.
 set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh
+
+
+def pairwise(values):
+    """Return triples (value, axis type, in jit): all pairs, in half of all combinations."""
+    return [
+        (value, axis_type, (i + j) % 2 == 0)
+        for i, value in enumerate(values)
+        for j, axis_type in enumerate(("Auto", "Explicit"))
+    ]
 
 
 def gaussian(shape, dtype="float64", seed=0):

@@ -95,7 +95,11 @@ def total(result):
     return sum(jnp.sum(jnp.where(jnp.isnan(leaf), 0, leaf.real)) for leaf in leaves)
 
 
-@pytest.mark.parametrize("n", [0, 1])
+PLACES_AND_ORDERS = [("one device", 0), ("Auto", 1), ("Explicit", 0)]
+each_place = pytest.mark.parametrize(("place", "n"), PLACES_AND_ORDERS, indirect=["place"])
+
+
+@each_place
 @pytest.mark.parametrize("name", OF_A)
 def test_functions_of_a_matrix(place, name, n):
     function, expected = OF_A[name]
@@ -105,7 +109,7 @@ def test_functions_of_a_matrix(place, name, n):
     assert gradient.shape == (n, n) and np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("n", [0, 1])
+@each_place
 @pytest.mark.parametrize("name", SOLVERS)
 def test_solvers(place, name, n):
     solve, divisor = SOLVERS[name]
@@ -117,7 +121,9 @@ def test_solvers(place, name, n):
         assert [gradient.shape for gradient in gradients] == [(n, n), shape]
 
 
-@pytest.mark.parametrize("n", [0, 1, 5])
+@pytest.mark.parametrize(
+    ("place", "n"), [("one device", 1), ("Auto", 0), ("Explicit", 5)], indirect=["place"]
+)
 def test_batches_of_nothing(place, n):
     matrices = place(np.zeros((0, n, n)))
     for function, _ in OF_A.values():

@@ -90,8 +90,9 @@ def derivatives(function, a, b):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize(("dtype", "ranks", "n"), [("complex128", 4, 8), ("float64", 3, 7)])
-def test_like_jax_numpy(make_mesh, name, dtype, ranks, n):
+def test_like_jax_numpy(make_mesh, name):
+    """On a ragged complex matrix; below there are real ones, in even shards."""
+    dtype, ranks, n = "complex128", 3, 7
     mesh = make_mesh(ranks)
     a, b = hermitian(n, dtype), gaussian((n, n), dtype, seed=1)
     function, reference = FUNCTIONS[name]

@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxmg import linalg
 from systems import (
-    DTYPES,
+    RANKS_AND_DTYPES,
     assert_eigen,
     assert_eigenvalues,
     gaussian,
@@ -32,7 +32,7 @@ def on_mesh(make_mesh):
 # --- all of the spectrum ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("ranks", "dtype"), RANKS_AND_DTYPES)
 def test_dtypes(make_mesh, ranks, dtype):
     a = hermitian(40, dtype)
     w, v, info = linalg.eigh(put(a, make_mesh(ranks), "x", None), return_info=True)

@@ -12,6 +12,7 @@ from systems import (
     assert_inverse,
     assert_solves,
     gaussian,
+    pairwise,
     positive_definite,
     put,
     set_mesh,
@@ -27,8 +28,7 @@ def check(x, mesh):
     assert x.sharding.is_equivalent_to(put(A, mesh, "x", None).sharding, 2)
 
 
-@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
-@pytest.mark.parametrize("specs", [ROWS, (ROWS,), [ROWS]])
+@pytest.mark.parametrize(("specs", "axis_type", "jit"), pairwise([ROWS, (ROWS,), [ROWS]]))
 def test_forms_of_in_specs(make_mesh, axis_type, specs, jit):
     mesh = make_mesh(4, axis_type=axis_type)
 
@@ -48,6 +48,7 @@ def test_optional_arguments(make_mesh, axis_type):
     assert status.shape == () and status.dtype == np.int32 and status == 0
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dtypes(make_mesh, dtype):
     a = positive_definite(13, dtype)
@@ -109,8 +110,9 @@ def test_wrong_calls(make_mesh):
         potri(A, 0, mesh, ROWS)
 
 
-@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
-@pytest.mark.parametrize("spec", [P("x", "y"), P(None, "x"), P("y", None), P()])
+@pytest.mark.parametrize(
+    ("spec", "axis_type", "jit"), pairwise([P("x", "y"), P(None, "x"), P("y", None), P()])
+)
 def test_matrix_specs(make_mesh, axis_type, spec, jit):
     mesh = make_mesh(2, 2, axis_type=axis_type)
 
@@ -126,8 +128,10 @@ def test_matrix_specs(make_mesh, axis_type, spec, jit):
 # --- on global arrays, as in 1.4 --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
-@pytest.mark.parametrize("spec", [("x", None), (None, "y"), ("x", "y"), (("x", "y"), None), ()])
+@pytest.mark.parametrize(
+    ("spec", "axis_type", "jit"),
+    pairwise([("x", None), (None, "y"), ("x", "y"), (("x", "y"), None), ()]),
+)
 def test_ctx_on_global_arrays(make_mesh, axis_type, jit, spec):
     mesh = make_mesh(2, 2, axis_type=axis_type)
     a = put(A, mesh, *spec)
@@ -183,6 +187,7 @@ def test_shardmap_ctx_wrong_calls():
         potri_shardmap_ctx(jnp.ones(N), 3)
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("dtype", ["float32", "complex128"])
 @pytest.mark.parametrize("n", [12, 7])
 def test_symmetrize(make_mesh, axis_type, dtype, n):

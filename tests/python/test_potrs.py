@@ -7,7 +7,16 @@ import pytest
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxmg import linalg, potrs, potrs_shardmap_ctx
-from systems import ROWS, assert_solves, gaussian, positive_definite, put, set_mesh, spelled
+from systems import (
+    ROWS,
+    assert_solves,
+    gaussian,
+    pairwise,
+    positive_definite,
+    put,
+    set_mesh,
+    spelled,
+)
 
 N = 12
 A = positive_definite(N)
@@ -29,9 +38,9 @@ def test_the_program_of_the_readme(devices):
     np.testing.assert_allclose(x.flatten(), 1 / np.arange(1, N + 1), rtol=1e-15)
 
 
-@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
 @pytest.mark.parametrize(
-    "specs", [ROWS, (ROWS,), [ROWS], (ROWS, P(None, None)), (ROWS, P(None)), (ROWS, P()), P("x")]
+    ("specs", "axis_type", "jit"),
+    pairwise([ROWS, (ROWS,), [ROWS], (ROWS, P(None, None)), (ROWS, P(None)), (ROWS, P()), P("x")]),
 )
 def test_forms_of_in_specs(make_mesh, axis_type, specs, jit):
     mesh = make_mesh(4, axis_type=axis_type)
@@ -60,6 +69,7 @@ def test_vector_becomes_a_column(make_mesh, axis_type):
     check(potrs(put(A, mesh, "x", None), put(b, mesh), 2, mesh, ROWS), b)
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("tile", [1, 2, 3, 5, 6, 64, 4096])
 @pytest.mark.parametrize("pad", [False, True])
 def test_any_tile(make_mesh, tile, pad):
@@ -125,8 +135,8 @@ def test_tile_size_of_netket(make_mesh, axis_type):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [
+    ("options", "axis_type", "jit"),
+    pairwise([
         {"matrix_specs": ROWS},
         {"matrix_specs": [P(None, "x")]},
         {"matrix_specs": P("x", "y")},
@@ -134,10 +144,9 @@ def test_tile_size_of_netket(make_mesh, axis_type):
         {"matrix_specs": P()},
         {"matrix_specs": ROWS, "in_specs": (P("x"), P())},
         {"matrix_specs": None, "in_specs": None},
-    ],
+    ]),
     ids=str,
-)
-@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
+)  # fmt: skip
 def test_matrix_specs(make_mesh, axis_type, options, jit):
     mesh = make_mesh(2, 2, axis_type=axis_type)
 
@@ -178,10 +187,12 @@ def test_wrong_specs(make_mesh):
 # --- on global arrays, as in 1.4 --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
-@pytest.mark.parametrize("spec", [("x", None), (None, "y"), ("x", "y"), (("x", "y"), None), ()])
 @pytest.mark.parametrize(
     ("b", "b_spec"), [(B[:, 0], ()), (B[:, 0], ("x",)), (B, ()), (B, ("y", "x")), (B[:, :1], ())]
+)
+@pytest.mark.parametrize(
+    ("spec", "axis_type", "jit"),
+    pairwise([("x", None), (None, "y"), ("x", "y"), (("x", "y"), None), ()]),
 )
 def test_ctx_on_global_arrays(make_mesh, axis_type, jit, spec, b, b_spec):
     mesh = make_mesh(2, 2, axis_type=axis_type)

@@ -8,7 +8,7 @@ from jax.sharding import AxisType, Mesh
 from jaxmg import cyclic_1d, linalg, verify_cyclic
 from systems import ROWS, assert_solves, gaussian, positive_definite, put
 
-MANY = settings(max_examples=40, deadline=None, derandomize=True)
+MANY = settings(max_examples=25, deadline=None, derandomize=True)
 
 
 @st.composite

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxmg import linalg
-from systems import assert_solves, gaussian, positive_definite, put, set_mesh
+from systems import assert_solves, gaussian, pairwise, positive_definite, put, set_mesh
 
 N = 16
 A = positive_definite(N)
@@ -30,13 +30,15 @@ GRID_B = [((N, 3), ("y", None)), ((N, 8), ("x", "y")), ((N,), (("x", "y"),))]
 
 
 @pytest.mark.parametrize("entered", [False, True], ids=["", "set_mesh"])
-@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
 @pytest.mark.parametrize(
-    ("mesh_shape", "a_spec", "b_shape", "b_spec"),
-    [((4,), a_spec, *b) for a_spec in LINE_A for b in LINE_B]
-    + [((4, 2), a_spec, *GRID_B[i % 3]) for i, a_spec in enumerate(GRID_A)],
+    ("shardings", "axis_type", "jit"),
+    pairwise(
+        [((4,), a_spec, *b) for a_spec in LINE_A for b in LINE_B]
+        + [((4, 2), a_spec, *GRID_B[i % 3]) for i, a_spec in enumerate(GRID_A)]
+    ),
 )
-def test_every_sharding(make_mesh, axis_type, mesh_shape, a_spec, b_shape, b_spec, jit, entered):
+def test_every_sharding(make_mesh, axis_type, shardings, jit, entered):
+    mesh_shape, a_spec, b_shape, b_spec = shardings
     mesh = make_mesh(*mesh_shape, axis_type=axis_type)
     b = gaussian(b_shape)
     a_on = jax.device_put(A, on_mesh(mesh, a_spec))

@@ -15,6 +15,7 @@ from systems import (
     assert_eigen,
     assert_eigenvalues,
     hermitian,
+    pairwise,
     put,
     set_mesh,
     spelled,
@@ -30,8 +31,7 @@ def check(w, v, mesh):
     assert v.sharding.is_equivalent_to(NamedSharding(mesh, P(None, "x")), 2)
 
 
-@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
-@pytest.mark.parametrize("specs", [ROWS, (ROWS,), [ROWS]])
+@pytest.mark.parametrize(("specs", "axis_type", "jit"), pairwise([ROWS, (ROWS,), [ROWS]]))
 def test_forms_of_in_specs(make_mesh, axis_type, specs, jit):
     mesh = make_mesh(4, axis_type=axis_type)
 
@@ -55,6 +55,7 @@ def test_returned_values(make_mesh, axis_type):
     assert_eigenvalues(A, syevd(a, 3, mesh, ROWS, False))
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dtypes(make_mesh, dtype):
     a = hermitian(13, dtype)
@@ -94,6 +95,7 @@ def test_vectors_on_explicit_axes_multiply(make_mesh):
     np.testing.assert_allclose(jax.jit(lambda v, w: v @ jnp.diag(w) @ v.T)(v, w), A, atol=1e-12)
 
 
+@pytest.mark.numerics
 def test_tile_sizes(make_mesh):
     mesh = make_mesh(4)
     a = put(A, mesh, "x", None)
@@ -139,8 +141,9 @@ def test_wrong_arguments(make_mesh):
         syevd(A[0], 2, mesh, ROWS)
 
 
-@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
-@pytest.mark.parametrize("spec", [P("x", "y"), P(None, "x"), P("y", None), P()])
+@pytest.mark.parametrize(
+    ("spec", "axis_type", "jit"), pairwise([P("x", "y"), P(None, "x"), P("y", None), P()])
+)
 def test_matrix_specs(make_mesh, axis_type, spec, jit):
     mesh = make_mesh(2, 2, axis_type=axis_type)
 
@@ -156,8 +159,10 @@ def test_matrix_specs(make_mesh, axis_type, spec, jit):
 # --- on global arrays, as in 1.4 --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
-@pytest.mark.parametrize("spec", [("x", None), (None, "y"), ("x", "y"), (("x", "y"), None), ()])
+@pytest.mark.parametrize(
+    ("spec", "axis_type", "jit"),
+    pairwise([("x", None), (None, "y"), ("x", "y"), (("x", "y"), None), ()]),
+)
 def test_ctx_on_global_arrays(make_mesh, axis_type, jit, spec):
     mesh = make_mesh(2, 2, axis_type=axis_type)
     a = put(A, mesh, *spec)
@@ -177,8 +182,7 @@ def test_ctx_on_global_arrays(make_mesh, axis_type, jit, spec):
         assert_eigen(A, *run(a)[1:3])
 
 
-@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "axis_type", "jit"), pairwise(DTYPES))
 def test_ctx_as_netket_calls_it(make_mesh, axis_type, dtype, jit):
     """The mesh comes from the context, and the vectors are sharded over rows, like a."""
     mesh = make_mesh(4, axis_type=axis_type)

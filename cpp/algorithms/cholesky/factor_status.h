@@ -22,14 +22,6 @@ class StagedWorkspace : public StagedArena {
       : info(arena.take<std::int32_t>(layout.ranks())), failed(arena.take<std::int32_t>(1)) {
     static_cast<StagedArena&>(*this) = StagedArena(arena);
   }
-
-  // Reserves the least memory that redistribution needs; redistribution uses all of shared().
-  template <class T>
-  void deal(const TileColumns& layout) {
-    carve_stage([&](Arena& arena) {
-      if (layout.ranks() > 1) arena.take<T>(layout.order() * layout.tile());
-    });
-  }
 };
 
 // Sets info to `known`; by default there is no failure.

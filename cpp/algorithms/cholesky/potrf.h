@@ -48,7 +48,8 @@ struct PotrfWorkspace {
   std::vector<Panel<T>> panels;          // all rows of L21
   MatrixView<T> own_rhs;                 // this rank's rows of the right-hand sides, packed
 
-  PotrfWorkspace(Arena& arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots, std::int64_t nrhs) {
+  PotrfWorkspace(Arena& arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots,
+                 std::int64_t nrhs = 0) {
     failed = arena.take<std::int32_t>(slots);
     if (layout.ranks() == 1) return;
     if (nrhs > 0) own_rhs = arena.matrix<T>(layout.shard(), nrhs);
@@ -75,26 +76,7 @@ class Potrf {
         info_(info),
         columns_(block_columns(layout, depth)) {}
 
-  void run() {
-    if (e_.size() == 1) {
-      const auto a = a_.columns.block(0, 0, layout_.order(), layout_.order());
-      e_.potrf(Lane::panel, a, w_.failed);
-      e_.check_factor(Lane::panel, a, w_.failed, 0, info_);
-      e_.trsm(Lane::panel, Side::left, Uplo::lower, Op::none, Diag::non_unit, a, rhs_);
-    } else {
-      steps_.resize(columns_.size());
-      for (std::size_t o = 0; o < columns_.size(); ++o) {
-        factor_diagonal(o);
-        solve_near(o);
-        solve_mid(o);
-        solve_far(o);
-        write_back(o);
-        update_others(o);
-        solve_rhs(o);
-      }
-    }
-    e_.join();
-  }
+  void run();
 
  private:
   using Event = typename E::Event;
@@ -298,5 +280,28 @@ class Potrf {
   std::vector<BlockColumn> columns_;
   std::vector<Step> steps_;
 };
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E> && CholeskyOps<E, T>
+void Potrf<T, E>::run() {
+  if (e_.size() == 1) {
+    const auto a = a_.columns.block(0, 0, layout_.order(), layout_.order());
+    e_.potrf(Lane::panel, a, w_.failed);
+    e_.check_factor(Lane::panel, a, w_.failed, 0, info_);
+    e_.trsm(Lane::panel, Side::left, Uplo::lower, Op::none, Diag::non_unit, a, rhs_);
+  } else {
+    steps_.resize(columns_.size());
+    for (std::size_t o = 0; o < columns_.size(); ++o) {
+      factor_diagonal(o);
+      solve_near(o);
+      solve_mid(o);
+      solve_far(o);
+      write_back(o);
+      update_others(o);
+      solve_rhs(o);
+    }
+  }
+  e_.join();
+}
 
 }  // namespace jaxmg

@@ -62,10 +62,7 @@ class Potri {
         columns_(block_columns(layout, depth)),
         ring_(engine, workspace.panels.size()) {}
 
-  void run() {
-    invert_factor();
-    multiply();
-  }
+  void run();
 
  private:
   // Y = L^-H. The rows of a block column of L are needed once, and therefore rows of Y overwrite them in place.
@@ -174,5 +171,12 @@ class Potri {
   std::vector<BlockColumn> columns_;
   SlotRing<E> ring_;
 };
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E>
+void Potri<T, E>::run() {
+  invert_factor();
+  multiply();
+}
 
 }  // namespace jaxmg

@@ -100,20 +100,7 @@ class BackTransformation {
 
   // Z = Q2 Z, where no rank has more than `share` columns. Every rank must make this call, even without columns: it may
   // hold reflectors that other ranks need.
-  void run(MatrixView<T> z, std::int64_t share) {
-    if constexpr (is_complex<T>) e_.scale_rows(lane_, q2_.all_phases(), z);
-    if (chunks_.empty()) return;
-    const std::int64_t most = w_.other.columns, rounds = ((q2_.whole() ? z.columns : share) + most - 1) / most;
-    if (!q2_.whole()) {
-      to_send_ = static_cast<std::size_t>(rounds) * chunks_.size();
-      e_.wait(sending, e_.record(lane_));
-      for (std::size_t slot = 0; slot < w_.windows.size(); ++slot) send();
-    }
-    for (std::int64_t round = 0; round < rounds; ++round) {
-      const std::int64_t first = std::min(z.columns, round * most);
-      transform(z.block(0, first, z.rows, std::min(most, z.columns - first)));
-    }
-  }
+  void run(MatrixView<T> z, std::int64_t share);
 
  private:
   using Event = typename E::Event;
@@ -271,5 +258,22 @@ class BackTransformation {
   std::size_t to_send_ = 0, sent_ = 0, received_ = 0;
   std::array<Event, 2> arrived_{}, formed_{};  // of each window
 };
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E> && BandOps<E, T>
+void BackTransformation<T, E>::run(MatrixView<T> z, std::int64_t share) {
+  if constexpr (is_complex<T>) e_.scale_rows(lane_, q2_.all_phases(), z);
+  if (chunks_.empty()) return;
+  const std::int64_t most = w_.other.columns, rounds = ((q2_.whole() ? z.columns : share) + most - 1) / most;
+  if (!q2_.whole()) {
+    to_send_ = static_cast<std::size_t>(rounds) * chunks_.size();
+    e_.wait(sending, e_.record(lane_));
+    for (std::size_t slot = 0; slot < w_.windows.size(); ++slot) send();
+  }
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    const std::int64_t first = std::min(z.columns, round * most);
+    transform(z.block(0, first, z.rows, std::min(most, z.columns - first)));
+  }
+}
 
 }  // namespace jaxmg

@@ -62,18 +62,7 @@ class BandBackTransformation {
         z_(z),
         w_(workspace) {}
 
-  void run() {
-    const std::int64_t panels = band_panels(n_, b_);
-    const std::int64_t blocks = (panels + panels_of_block_ - 1) / panels_of_block_;
-    applied_.assign(static_cast<std::size_t>(blocks), {});
-    for (std::int64_t i = 0; i < blocks; ++i) {
-      const std::int64_t first = (blocks - 1 - i) * panels_of_block_;
-      const std::int64_t last = std::min(first + panels_of_block_, panels);
-      assemble(static_cast<std::size_t>(i), first, last);
-      apply(static_cast<std::size_t>(i), first, last);
-    }
-    e_.join();
-  }
+  void run();
 
  private:
   using Event = typename E::Event;
@@ -144,5 +133,20 @@ class BandBackTransformation {
   BandBackTransformationWorkspace<T>& w_;
   std::vector<Event> applied_;
 };
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E>
+void BandBackTransformation<T, E>::run() {
+  const std::int64_t panels = band_panels(n_, b_);
+  const std::int64_t blocks = (panels + panels_of_block_ - 1) / panels_of_block_;
+  applied_.assign(static_cast<std::size_t>(blocks), {});
+  for (std::int64_t i = 0; i < blocks; ++i) {
+    const std::int64_t first = (blocks - 1 - i) * panels_of_block_;
+    const std::int64_t last = std::min(first + panels_of_block_, panels);
+    assemble(static_cast<std::size_t>(i), first, last);
+    apply(static_cast<std::size_t>(i), first, last);
+  }
+  e_.join();
+}
 
 }  // namespace jaxmg

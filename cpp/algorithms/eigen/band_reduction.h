@@ -84,20 +84,7 @@ class BandReduction {
         band_(band),
         w_(workspace) {}
 
-  void run() {
-    const std::int64_t panels = band_panels(n_, b_);
-    for (std::int64_t p = 0; p < panels; ++p) {
-      const Panel panel = panel_at(p);
-      if (p > 0) update_panel(panel);
-      factor(panel);
-      multiply(panel);
-      if (panel.last_of_group && p + 1 < panels) update_others(panel);
-    }
-    if (panels > 0) update(Lane::panel, panel_at(panels - 1), panel_at(panels - 1).row, n_);
-    e_.join();
-    collect_band();
-    e_.join();
-  }
+  void run();
 
  private:
   using Event = typename E::Event;
@@ -265,5 +252,22 @@ class BandReduction {
   Event bulk_updated_{};
   bool bulk_pending_ = false;
 };
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E> && PanelQrOps<E, T>
+void BandReduction<T, E>::run() {
+  const std::int64_t panels = band_panels(n_, b_);
+  for (std::int64_t p = 0; p < panels; ++p) {
+    const Panel panel = panel_at(p);
+    if (p > 0) update_panel(panel);
+    factor(panel);
+    multiply(panel);
+    if (panel.last_of_group && p + 1 < panels) update_others(panel);
+  }
+  if (panels > 0) update(Lane::panel, panel_at(panels - 1), panel_at(panels - 1).row, n_);
+  e_.join();
+  collect_band();
+  e_.join();
+}
 
 }  // namespace jaxmg

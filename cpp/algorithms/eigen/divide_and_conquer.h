@@ -115,37 +115,10 @@ class DivideAndConquer {
         other_(workspace.other.block(0, 0, end_ - begin_, n)) {}
 
   // Computes the ascending eigenvalues, stores them in w, and returns them.
-  const std::vector<R>& values() {
-    if (n_ == 0) return ascending_;
-    checked_int(n_, "n");
-    if (!divide()) return ascending_;
-    e_.zero(lane, other_);
-    e_.solve_leaves(lane, leaves_, work_.value, work_.off_diagonal, begin_, other_, info_);
-    kept_.resize(static_cast<std::size_t>(leaves_.parts));
-    for (std::int64_t k = 0; k < leaves_.parts; ++k) kept(k) = static_cast<int>(leaves_.end(k) - leaves_.begin(k));
-    for (Halving merges{n_, leaves_.parts / 2}; merges.parts > 0; merges.parts /= 2) {
-      find_roots(merges);
-      if (merges.parts > 1) find_columns(0, n_);
-    }
-    sort_values();
-    return ascending_;
-  }
+  const std::vector<R>& values();
 
   // Columns [first, first + count) of Q, in the rows of the workspace.
-  void vectors(EigenvectorRange wanted) {
-    if (finite_) {
-      place(wanted);
-      if (leaves_.parts > 1) {
-        // The kept roots ascend in the order of the eigenvalues, too.
-        const auto kept_before = [&](std::int64_t end) {
-          return std::count_if(order(), order() + end, [&](int i) { return i < kept(0); });
-        };
-        find_columns(kept_before(wanted.first), kept_before(wanted.first + wanted.count));
-      }
-      e_.rotate_columns(lane, Halving{n_, 1}, device_.chains, begin_, other_, rows_);
-    }
-    e_.join();
-  }
+  void vectors(EigenvectorRange wanted);
 
  private:
   static constexpr Lane lane = Lane::panel;
@@ -376,5 +349,40 @@ class DivideAndConquer {
   std::vector<ColumnKinds> kinds_;
   MatrixView<R> rows_, other_;
 };
+
+template <class R, class E>
+  requires BlasOps<E, R> && ExchangeOps<E> && StatusOps<E, R> && TridiagonalOps<E, R>
+const std::vector<R>& DivideAndConquer<R, E>::values() {
+  if (n_ == 0) return ascending_;
+  checked_int(n_, "n");
+  if (!divide()) return ascending_;
+  e_.zero(lane, other_);
+  e_.solve_leaves(lane, leaves_, work_.value, work_.off_diagonal, begin_, other_, info_);
+  kept_.resize(static_cast<std::size_t>(leaves_.parts));
+  for (std::int64_t k = 0; k < leaves_.parts; ++k) kept(k) = static_cast<int>(leaves_.end(k) - leaves_.begin(k));
+  for (Halving merges{n_, leaves_.parts / 2}; merges.parts > 0; merges.parts /= 2) {
+    find_roots(merges);
+    if (merges.parts > 1) find_columns(0, n_);
+  }
+  sort_values();
+  return ascending_;
+}
+
+template <class R, class E>
+  requires BlasOps<E, R> && ExchangeOps<E> && StatusOps<E, R> && TridiagonalOps<E, R>
+void DivideAndConquer<R, E>::vectors(EigenvectorRange wanted) {
+  if (finite_) {
+    place(wanted);
+    if (leaves_.parts > 1) {
+      // The kept roots ascend in the order of the eigenvalues, too.
+      const auto kept_before = [&](std::int64_t end) {
+        return std::count_if(order(), order() + end, [&](int i) { return i < kept(0); });
+      };
+      find_columns(kept_before(wanted.first), kept_before(wanted.first + wanted.count));
+    }
+    e_.rotate_columns(lane, Halving{n_, 1}, device_.chains, begin_, other_, rows_);
+  }
+  e_.join();
+}
 
 }  // namespace jaxmg

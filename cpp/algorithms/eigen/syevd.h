@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -134,6 +135,9 @@ struct SyevdWorkspace {
   static bool lends(const TileColumns& layout, std::int64_t share) { return !is_complex<T> && share == layout.shard(); }
 };
 
+// Called with the name of a stage.
+using StageEnded = std::function<void(const char*)>;
+
 template <class T, class E>
   requires EigenOps<T, E>
 class Syevd {
@@ -159,30 +163,7 @@ class Syevd {
         w_(workspace) {}
 
   // Calls ended(stage) when the work of a stage has been enqueued: benchmarks synchronise there.
-  template <class Ended>
-  void run(Ended&& ended) {
-    e_.set_info(lane, own_info(), no_failure);
-    scale_matrix(e_, lane, layout_, a_, w_.norms, w_.scale, own_info());
-    e_.join();
-    ended("scaling");
-    reduce();
-    ended("band reduction");
-    chase_bulges(e_, lane, *w_.chasing, w_.q2, w_.d, w_.e, own_info());
-    ended("bulge chasing");
-    if (z_.empty()) {
-      tridiagonal_eigenvalues<R>(e_, n_, w_.d, w_.e, 0, n_, eigenvalues_.data, own_info(), *w_.bisection);
-      ended("bisection");
-    } else {
-      const EigenvectorRange wanted = solve_tridiagonal();
-      ended("divide and conquer");
-      rows_to_columns<T>(e_, w_.merging->rows, wanted.first, wanted.count, z_, w_.merging->other.data);
-      ended("rows to columns");
-      transform_back(own_vectors(wanted.count), ended);
-    }
-    e_.divide(lane, w_.scale, eigenvalues_);
-    conclude();
-    e_.join();
-  }
+  void run(const StageEnded& ended);
 
  private:
   static constexpr Lane lane = Lane::panel;
@@ -208,8 +189,7 @@ class Syevd {
   }
 
   // Z = Q1 Q2 Q, in own columns of Q.
-  template <class Ended>
-  void transform_back(MatrixView<T> own, Ended&& ended) {
+  void transform_back(MatrixView<T> own, const StageEnded& ended) {
     BackTransformation<T, E>(e_, Lane::bulk, w_.q2, *w_.second_back).run(own, z_.columns);
     e_.join();
     ended("back by Q2");
@@ -240,5 +220,31 @@ class Syevd {
   std::int32_t* status_;
   SyevdWorkspace<T>& w_;
 };
+
+template <class T, class E>
+  requires EigenOps<T, E>
+void Syevd<T, E>::run(const StageEnded& ended) {
+  e_.set_info(lane, own_info(), no_failure);
+  scale_matrix(e_, lane, layout_, a_, w_.norms, w_.scale, own_info());
+  e_.join();
+  ended("scaling");
+  reduce();
+  ended("band reduction");
+  chase_bulges(e_, lane, *w_.chasing, w_.q2, w_.d, w_.e, own_info());
+  ended("bulge chasing");
+  if (z_.empty()) {
+    tridiagonal_eigenvalues<R>(e_, n_, w_.d, w_.e, 0, n_, eigenvalues_.data, own_info(), *w_.bisection);
+    ended("bisection");
+  } else {
+    const EigenvectorRange wanted = solve_tridiagonal();
+    ended("divide and conquer");
+    rows_to_columns<T>(e_, w_.merging->rows, wanted.first, wanted.count, z_, w_.merging->other.data);
+    ended("rows to columns");
+    transform_back(own_vectors(wanted.count), ended);
+  }
+  e_.divide(lane, w_.scale, eigenvalues_);
+  conclude();
+  e_.join();
+}
 
 }  // namespace jaxmg

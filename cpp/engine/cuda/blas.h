@@ -51,6 +51,8 @@ struct Routines;
     static constexpr auto trsv = cublas##letter##trsv;                              \
     static constexpr auto potrf = cusolverDn##letter##potrf;                        \
     static constexpr auto potrf_buffer_size = cusolverDn##letter##potrf_bufferSize; \
+    static constexpr auto getrf = cusolverDn##letter##getrf;                        \
+    static constexpr auto getrf_buffer_size = cusolverDn##letter##getrf_bufferSize; \
   };
 JAXMG_CUDA_ROUTINES(float, float, S)
 JAXMG_CUDA_ROUTINES(double, double, D)
@@ -121,6 +123,16 @@ cusolverStatus_t potrf_buffer_size(cusolverDnHandle_t solver, int n, T* a, int l
 template <class T>
 cusolverStatus_t potrf(cusolverDnHandle_t solver, int n, T* a, int lda, T* work, int elements, int* info) {
   return Routines<T>::potrf(solver, CUBLAS_FILL_MODE_LOWER, n, native(a), lda, native(work), elements, info);
+}
+
+template <class T>
+cusolverStatus_t getrf_buffer_size(cusolverDnHandle_t solver, int m, int n, T* a, int lda, int* elements) {
+  return Routines<T>::getrf_buffer_size(solver, m, n, native(a), lda, elements);
+}
+
+template <class T>
+cusolverStatus_t getrf(cusolverDnHandle_t solver, int m, int n, T* a, int lda, T* work, int* pivots, int* info) {
+  return Routines<T>::getrf(solver, m, n, native(a), lda, native(work), pivots, info);
 }
 
 }  // namespace jaxmg::cuda

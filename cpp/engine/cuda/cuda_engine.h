@@ -1,5 +1,5 @@
-// The engine of NVIDIA GPUs: a lane is a stream. Its operations are in blas_ops.h, cholesky_ops.h, panel_qr_ops.h,
-// scaling_ops.h, band_ops.h and tridiagonal_ops.h; exchanges and status are here.
+// The engine of NVIDIA GPUs: a lane is a stream. Its operations are in blas_ops.h, cholesky_ops.h, lu_ops.h,
+// panel_qr_ops.h, scaling_ops.h, band_ops.h and tridiagonal_ops.h; exchanges and status are here.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -23,6 +23,7 @@
 #include "engine/cuda/cholesky_ops.h"
 #include "engine/cuda/copy_batches.h"
 #include "engine/cuda/launch.h"
+#include "engine/cuda/lu_ops.h"
 #include "engine/cuda/panel_qr_ops.h"
 #include "engine/cuda/scaling_ops.h"
 #include "engine/cuda/team.h"
@@ -34,6 +35,7 @@ namespace jaxmg::cuda {
 
 class CudaEngine : public CudaBlasOps,
                    public CudaCholeskyOps,
+                   public CudaLuOps,
                    public CudaPanelQrOps,
                    public CudaScalingOps,
                    public CudaBandOps,
@@ -46,6 +48,7 @@ class CudaEngine : public CudaBlasOps,
              const Call& call)
       : CudaBlasOps(*team.resources(rank).lanes),
         CudaCholeskyOps(*team.resources(rank).lanes, scratch.potrf, cusolver_potrf_bytes(largest_potrf)),
+        CudaLuOps(*team.resources(rank).lanes),
         CudaPanelQrOps(*team.resources(rank).lanes),
         CudaScalingOps(*team.resources(rank).lanes),
         CudaBandOps(*team.resources(rank).lanes),

@@ -9,6 +9,7 @@
 #include "engine/secular.h"
 #include "engine/tridiagonal.h"
 #include "geqrt_kernel.h"
+#include "interchanges.h"
 #include "kernel_abi.h"
 
 namespace jaxmg {
@@ -60,10 +61,34 @@ extern "C" __global__ void jaxmg_copy(const __grid_constant__ CopyBatch batch) {
 
 extern "C" __global__ void jaxmg_set_i32(int* at, int value) { *at = value; }
 
+// From LAPACK's pivots of a matrix of `rows` rows, the first of which has number `row`.
+extern "C" __global__ void jaxmg_number_pivots(int* pivots, int row, int count, int rows) {
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
+    pivots[i] = row + valid_pivot(pivots[i] - 1, i, rows);
+  }
+}
+
+// A block for each chunk.
+extern "C" __global__ void __launch_bounds__(interchange_chunk)
+    jaxmg_plan_interchanges(const int* pivots, int row, int count, int rows, RowMoves* moves) {
+  const int first = static_cast<int>(blockIdx.x) * interchange_chunk, left = count - first;
+  plan_chunk(pivots + first, row + first, left < interchange_chunk ? left : interchange_chunk, rows, moves + first);
+}
+
+extern "C" __global__ void jaxmg_number(int* places, int count) {
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) places[i] = i;
+}
+
+extern "C" __global__ void __launch_bounds__(interchange_chunk)
+    jaxmg_place(const RowMoves* moves, int count, int* places) {
+  move_rows<int, 1>(true, moves, count, places, 0, 1);
+}
+
 namespace f32 {
 using Scalar = float;
 using Real = float;
 #define JAXMG_NAME(kernel) jaxmg_##kernel##_f32
+#include "lu_kernels.h"
 #include "real_kernels.h"
 #include "scalar_kernels.h"
 #include "tridiagonal_kernels.h"
@@ -74,6 +99,7 @@ namespace f64 {
 using Scalar = double;
 using Real = double;
 #define JAXMG_NAME(kernel) jaxmg_##kernel##_f64
+#include "lu_kernels.h"
 #include "real_kernels.h"
 #include "scalar_kernels.h"
 #include "tridiagonal_kernels.h"
@@ -84,6 +110,7 @@ namespace c64 {
 using Scalar = DeviceComplex<float>;
 using Real = float;
 #define JAXMG_NAME(kernel) jaxmg_##kernel##_c64
+#include "lu_kernels.h"
 #include "scalar_kernels.h"
 #undef JAXMG_NAME
 }  // namespace c64
@@ -93,6 +120,7 @@ using Scalar = DeviceComplex<double>;
 using Real = double;
 #define JAXMG_ONE_BANDWIDTH
 #define JAXMG_NAME(kernel) jaxmg_##kernel##_c128
+#include "lu_kernels.h"
 #include "scalar_kernels.h"
 #undef JAXMG_NAME
 #undef JAXMG_ONE_BANDWIDTH

@@ -12,6 +12,8 @@ bool store(const std::string& routine, void* function) {
     blas.trsm = reinterpret_cast<decltype(blas.trsm)>(function);
   } else if (routine == "potrf") {
     blas.potrf = reinterpret_cast<decltype(blas.potrf)>(function);
+  } else if (routine == "getrf") {
+    blas.getrf = reinterpret_cast<decltype(blas.getrf)>(function);
   } else if (routine == "geqrf") {
     blas.geqrf = reinterpret_cast<decltype(blas.geqrf)>(function);
   } else if (routine == "larft") {

@@ -15,6 +15,7 @@ struct Blas {
   void (*trsm)(const char* side, const char* uplo, const char* transa, const char* diag, const int* m, const int* n,
                const T* alpha, const T* a, const int* lda, T* b, const int* ldb) = nullptr;
   void (*potrf)(const char* uplo, const int* n, T* a, const int* lda, int* info) = nullptr;
+  void (*getrf)(const int* m, const int* n, T* a, const int* lda, int* ipiv, int* info) = nullptr;
   void (*geqrf)(const int* m, const int* n, T* a, const int* lda, T* tau, T* work, const int* lwork,
                 int* info) = nullptr;
   void (*larft)(const char* direct, const char* storev, const int* n, const int* k, const T* v, const int* ldv,

@@ -1,5 +1,5 @@
-// What `python -m jaxmg doctor` asks the CUDA library. Structs mirror those in python/jaxmg/_native/cuda.py; each function
-// returns 0, or 1 with the reason in `message`.
+// What `python -m jaxmg doctor` asks the CUDA library. Structs mirror those in python/jaxmg/_native/cuda.py; each
+// function returns 0, or 1 with the reason in `message`.
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
 #include <cusolverDn.h>

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "comm/process_links.h"
+#include "algorithms/cuda/instances.h"
 #include "engine/cuda/check.h"
 #include "engine/cuda/with_engine.h"
 #include "ffi/c_api.h"
@@ -22,22 +22,6 @@ namespace {
 
 using cuda::CudaEngine;
 
-xffi::Error roll_call(xffi::RemainingArgs, xffi::Result<xffi::AnyBuffer> entry, xffi::Dictionary attributes,
-                      std::int32_t device, cudaStream_t stream) {
-  return guarded("roll call", [&] {
-    std::vector<RollEntry> own = own_entries(*entry, device);
-    if (attribute(attributes, "processes") > 1) {
-      Reception::instance();
-      const ncclUniqueId id = cuda::OfferedIds::instance().get(static_cast<std::uint32_t>(device));
-      for (RollEntry& each : own) std::memcpy(each.nccl_id.data(), &id, sizeof(id));
-    }
-    if (own.empty()) return;
-    // From pageable memory: the copy has left `own` when the call returns.
-    JAXMG_CHECK(cudaMemcpyAsync(entry->untyped_data(), own.data(), own.size() * sizeof(RollEntry),
-                                cudaMemcpyHostToDevice, stream));
-  });
-}
-
 struct Gpu {
   using Engine = CudaEngine;
   static constexpr auto name = "GPUs";
@@ -47,6 +31,15 @@ struct Gpu {
 
   static auto bind(auto&& binding) {
     return std::forward<decltype(binding)>(binding).template Ctx<xffi::PlatformStream<cudaStream_t>>();
+  }
+  static void meet(std::vector<RollEntry>& entries, std::int32_t device) {
+    const ncclUniqueId id = cuda::OfferedIds::instance().get(static_cast<std::uint32_t>(device));
+    for (RollEntry& each : entries) std::memcpy(each.nccl_id.data(), &id, sizeof(id));
+  }
+  static void write(void* to, const std::vector<RollEntry>& entries, cudaStream_t stream) {
+    // From pageable memory: the copy has left it when the call returns.
+    JAXMG_CHECK(
+        cudaMemcpyAsync(to, entries.data(), entries.size() * sizeof(RollEntry), cudaMemcpyHostToDevice, stream));
   }
   void copy(const Buffer& to, const Buffer& from) const {
     JAXMG_CHECK(
@@ -60,16 +53,9 @@ struct Gpu {
     const Membership members = call.members(roll.data(), device);
     cuda::with_cuda_engine(members, static_cast<std::uint32_t>(device), stream, needs, body);
   }
-  static Handler roll_call() {
-    return [](XLA_FFI_CallFrame* frame) {
-      static auto* const bound = bind(bind_roll_call()).To(jaxmg::roll_call).release();
-      return bound->Call(frame);
-    };
-  }
 };
 
 }  // namespace
 }  // namespace jaxmg
 
-// The handler of a routine, of those in jaxmg_routines() and "roll_call"; or null.
 JAXMG_EXPORT jaxmg::Handler jaxmg_handler(const char* name) { return jaxmg::find_handler<jaxmg::Gpu>(name); }

@@ -16,16 +16,11 @@ std::atomic<FindHandler> find = nullptr;
 struct RollCall {
   static constexpr auto name = "roll_call";
 };
-struct OnCpus {
-  static constexpr auto name = "cpu";
-};
-struct OnGpus {
-  static constexpr auto name = "gpu";
-};
+constexpr auto platforms = names_of<Platform>;
 
-template <class Platform, class R>
+template <std::size_t platform, class R>
 XLA_FFI_Error* forward(XLA_FFI_CallFrame* frame) {
-  static constinit ForwardingHandler handler(Platform::name, R::name);
+  static constinit ForwardingHandler handler(platforms[platform].data(), R::name);
   return handler(frame, find);
 }
 
@@ -35,16 +30,15 @@ XLA_FFI_Error* forward(XLA_FFI_CallFrame* frame) {
 // Sets the loader of all handlers below. Call it before registering them.
 JAXMG_EXPORT void jaxmg_set_find_handler(jaxmg::FindHandler loader) { jaxmg::find = loader; }
 
-// The forwarding handler of a routine, of those in jaxmg_routines() and "roll_call", on "cpu" or "gpu"; or null.
+// The forwarding handler of a routine, of those in jaxmg_routines() and "roll_call", on a platform, "cpu" or "gpu"; or
+// null.
 JAXMG_EXPORT jaxmg::Handler jaxmg_forwarding_handler(const char* platform, const char* name) {
   using namespace jaxmg;
   Handler found = nullptr;
-  for_each(List<OnCpus, OnGpus>{}, [&]<class Platform, std::size_t>() {
-    for_each(decltype(joined(List<RollCall>{}, Calls{})){}, [&]<class R, std::size_t>() {
-      if (platform == std::string_view(Platform::name) && name == std::string_view(R::name)) {
-        found = forward<Platform, R>;
-      }
-    });
+  for_each(decltype(joined(List<RollCall>{}, Calls{})){}, [&]<class R, std::size_t>() {
+    if (name != std::string_view(R::name)) return;
+    if (platform == platforms[0]) found = forward<0, R>;
+    if (platform == platforms[1]) found = forward<1, R>;
   });
   return found;
 }

@@ -11,6 +11,7 @@
 #include "core/scalar.h"
 #include "layout/tile_columns.h"
 #include "vendor/cusolvermg/dealt_columns.h"
+#include "vendor/workspace.h"
 
 namespace jaxmg {
 
@@ -39,26 +40,22 @@ class CusolverMgCall {
   std::int32_t run(Work&& work) {
     engine_.on_behalf_of_all([&] {
       session_->open(engine_.devices());
-      DealtColumns a = dealt(a_, layout_.order(), layout_.tile());
-      DealtWorkspace memory{parts(workspace_.take<std::byte>(0)), workspace_.left()};
+      DealtColumns a{ScalarTraits<T>::type, a_.rows, layout_.order(), layout_.tile(), parts<void>(a_.data)};
+      VendorWorkspace memory{parts<void>(workspace_.take<std::byte>(0)), workspace_.left()};
       work(*session_, a, memory);
     });
     return session_->info();
   }
 
-  // A matrix whose parts lie on every rank at the symmetric address of `part`.
-  DealtColumns dealt(MatrixView<T> part, std::int64_t columns, std::int64_t block) const {
-    return {ScalarTraits<T>::type, part.rows, columns, block, parts(part.data)};
-  }
-
- private:
+  // The symmetric addresses of `own` on all ranks.
   template <class Element>
-  std::vector<void*> parts(Element* own) const {
-    std::vector<void*> all;
+  std::vector<Element*> parts(Element* own) const {
+    std::vector<Element*> all;
     for (int r = 0; r < engine_.size(); ++r) all.push_back(engine_.address_on(r, own));
     return all;
   }
 
+ private:
   E& engine_;
   TileColumns layout_;
   MatrixView<T> a_;

@@ -15,9 +15,13 @@ struct DealtColumns {
   std::vector<void*> parts;  // of each rank, with leading dimension `rows`
 };
 
-struct DealtWorkspace {
-  std::vector<void*> parts;
-  std::int64_t bytes;  // on each rank
+// Row interchanges of a factorisation as LAPACK has them, dealt like the columns that they belong to.
+using DealtPivots = std::vector<std::int32_t*>;
+
+// What a call works on: a matrix and, where a routine has them, right-hand sides and row interchanges.
+struct DealtOperands {
+  DealtColumns a, b;
+  DealtPivots pivots;
 };
 
 }  // namespace jaxmg

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "algorithms/cuda/instances.h"
 #include "comm/rendezvous.h"
 #include "comm/roll.h"
 #include "device_memory.h"

@@ -219,5 +219,25 @@ TEST(Scratch, HoldsCusolversWorkspace) {
   }
 }
 
+TEST(Scratch, HoldsCusolversWorkspaceOfLu) {
+  JAXMG_NEEDS_RANKS(PeerRanks, 1);
+  JAXMG_CHECK(cudaSetDevice(0));
+  cuda::Lanes lanes;
+  for (const std::int64_t m : {1, 2, 33, 128, 777, 2048, 4096, 16384, 40000, 65536, 200000}) {
+    for (const std::int64_t n : {std::int64_t{1}, std::int64_t{32}, std::int64_t{100}, std::int64_t{512}, m}) {
+      if (n > m) continue;
+      for (const ScalarType type : {ScalarType::f32, ScalarType::f64, ScalarType::c64, ScalarType::c128}) {
+        dispatch(type, [&]<class T>() {
+          int elements = 0;
+          JAXMG_CHECK(cuda::getrf_buffer_size(lanes.solver(Lane::panel), static_cast<int>(m), static_cast<int>(n),
+                                              static_cast<T*>(nullptr), static_cast<int>(m), &elements));
+          EXPECT_LE(elements * static_cast<std::int64_t>(sizeof(T)) + Arena::alignment, getrf_scratch_bytes(m, n))
+              << m << " x " << n << ", scalar type " << static_cast<int>(type);
+        });
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace jaxmg::testing

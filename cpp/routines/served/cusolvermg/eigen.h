@@ -5,19 +5,12 @@
 #include <cstdint>
 #include <vector>
 
-#include "algorithms/cholesky/factor_status.h"
 #include "algorithms/eigen/scale_matrix.h"
 #include "algorithms/moves/adjoint_in_place.h"
 #include "algorithms/moves/mirror.h"
-#include "algorithms/moves/move_columns.h"
-#include "algorithms/moves/redistribute.h"
 #include "algorithms/moves/share_entries.h"
-#include "layout/tile_columns.h"
-#include "planner/block_columns.h"
-#include "routines/serve.h"
-#include "routines/served/cusolvermg/cholesky.h"
+#include "routines/served/cusolvermg/solver.h"
 #include "routines/syevd.h"
-#include "vendor/cusolvermg/call.h"
 
 namespace jaxmg {
 
@@ -29,36 +22,10 @@ struct Served<CusolverMg, routines::Syevd> {
   using Buffers = routines::Syevd::Buffers;
 
   template <class T>
-  struct AdjointWorkspace {
-    MatrixView<T> adjoint;
-
-    AdjointWorkspace(Arena& arena, std::int64_t n, std::int64_t share) : adjoint(arena.matrix<T>(share, n)) {}
-  };
-
-  template <class T>
-  struct Workspace {
-    BlockCyclicCopy<T> copy;
-    Real<T>* norms;  // an entry for each rank
-    Real<T>* scale;
-    std::int64_t mirror_depth;
-    StagedWorkspace memory;
-    MirrorWorkspace<T> mirror;
-    AdjointWorkspace<T> turned;  // of a rank's eigenvectors
-
-    Workspace(Arena arena, const Problem& q, const Plan& plan) : Workspace(arena, q, q.layout(plan.tile)) {}
-    std::int64_t bytes() const { return memory.bytes(); }
-
-   private:
-    Workspace(Arena& arena, const Problem& q, const TileColumns& layout)
-        : copy(arena, layout),
-          norms(arena.take<Real<T>>(layout.ranks())),
-          scale(arena.take<Real<T>>(1)),
-          mirror_depth(layout.ranks() > 1 ? std::min(layout.tile(), layout.shard()) : 1),
-          memory(arena, layout),
-          mirror(memory.stage<MirrorWorkspace<T>>(layout, mirror_depth, 2)),
-          turned(memory.stage<AdjointWorkspace<T>>(layout.order(), q.share_of_vectors())) {
-      memory.deal<T>(layout);
-    }
+  struct Workspace : routines::ScalingWorkspace<T>,
+                     CusolverMgWorkspace<T, routines::MirrorByTiles<T>, routines::AdjointWorkspace<T>, Dealing<T>> {
+    Workspace(Arena arena, const Problem& q, const Plan& plan)
+        : routines::ScalingWorkspace<T>(arena, q.ranks), Workspace::CusolverMgWorkspace(arena, q, plan) {}
   };
 
   static Planned<Plan> plan(const Problem& q) {
@@ -75,11 +42,12 @@ struct Served<CusolverMg, routines::Syevd> {
     return made;
   }
 
-  template <class Session>
-  static std::int64_t library_bytes(Session& session, const Problem& q, const Plan& plan,
+  static std::int64_t library_bytes(auto& session, const Problem& q, const Plan& plan,
                                     const std::vector<void*>& parts) {
+    VendorWorkspace measure;
     DealtColumns a{q.type, q.n, q.n, plan.tile, parts};
-    return session.syevd_bytes(a, q.vectors > 0);
+    session.syevd(a, q.vectors > 0, measure);
+    return measure.bytes;
   }
 
   template <class T, class E>
@@ -88,21 +56,21 @@ struct Served<CusolverMg, routines::Syevd> {
                   MatrixView<std::int32_t> found, MatrixView<std::int32_t> info) {
     const TileColumns layout = q.layout(plan.tile);
     const MatrixView<T> z = q.vectors_in(vectors);
-    std::int32_t* const infos = w.memory.info;
+    std::int32_t* const infos = w.info;
     engine.set_info(lane, infos + engine.rank(), no_failure);
-    redistribute(engine, layout, a, w.memory.shared(), false);
-    mirror(engine, layout, w.mirror_depth, a, w.mirror);
+    redistribute(engine, layout, a, w.shared(), false);
+    mirror(engine, layout, w.depth, a, w);
     scale_matrix(engine, lane, layout, a, w.norms, w.scale, infos + engine.rank());
     engine.join();
-    const MatrixView<T> matrix_of_library = w.copy.fetch(engine, a);
-    CusolverMgCall<T, E> call(engine, w.copy.layout, matrix_of_library, w.memory.shared());
+    const MatrixView<T> matrix_of_library = w.fetch(engine, a);
+    CusolverMgCall<T, E> call(engine, w.layout, matrix_of_library, w.shared());
     const std::int32_t failed =
         call.run([&](auto& session, auto& matrix, auto& memory) { session.syevd(matrix, !z.empty(), memory); });
     const auto* const values = reinterpret_cast<const Real<T>*>(call.session().eigenvalues());
     engine.store(lane, values, q.n, eigenvalues.data);
     engine.divide(lane, w.scale, eigenvalues);
     if (!z.empty()) {
-      place(engine, w.copy.layout, matrix_of_library, z,
+      place(engine, w.layout, matrix_of_library, z,
             chosen(engine, lane, q.choice(bounds, found), std::vector<Real<T>>(values, values + q.n), w.scale));
     }
     if (failed > 0) engine.set_info(lane, infos + engine.rank(), failed);
@@ -110,7 +78,7 @@ struct Served<CusolverMg, routines::Syevd> {
     engine.conclude(lane, infos, eigenvalues, info.data);
     if (!z.empty()) engine.conclude(lane, infos, z, info.data);
     engine.join();
-    if (!z.empty() && q.as_columns) adjoint_in_place(engine, lane, z, w.turned.adjoint);
+    if (!z.empty() && q.as_columns) adjoint_in_place(engine, lane, z, w.adjoint);
   }
 
  private:

@@ -11,67 +11,52 @@
 #include "algorithms/moves/block_cyclic.h"
 #include "algorithms/moves/share_entries.h"
 #include "comm/block.h"
-#include "core/arena.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
 #include "engine/scaling_ops.h"
-#include "layout/block_cyclic.h"
-#include "planner/cost_model.h"
-#include "routines/serve.h"
 #include "routines/served/cusolvermp/solver.h"
 #include "routines/syevd.h"
 
 namespace jaxmg {
 
 template <>
-struct Served<CusolverMp, routines::Syevd> {
+struct Served<CusolverMp, routines::Syevd> : CusolverMpRoutine<routines::Syevd, routines::SyevdProblem, GridPlan> {
   static constexpr bool data_decides = true;  // which eigenvectors are wanted
-  using Problem = GridProblem<routines::SyevdProblem>;
-  using Plan = GridPlan;
   using Buffers = Signature<InOut<GridShard>, In<routines::Bounds>, Out<routines::Eigenvalues>,
                             Out<routines::Eigenvectors>, Out<routines::Found>, Out<Info>>;
 
   template <class T>
   struct Workspace {
-    using R = Real<T>;
-
     SolverWorkspace common;
-    R *norms, *scale;           // norms: an entry for each rank
-    Arena shared;               // where the matrices begin and, when they are no longer needed, `adjoint`
+    routines::ScalingWorkspace<T> scaling;
+    Real<T>* values;            // of the call, once there is one
+    StagedArena shared;         // the matrices and, when they are no longer needed, `turned`
     BlockCyclicMatrix<T> a, z;  // z is not written where eigenvalues alone are wanted
-    MatrixView<T> adjoint;      // of a rank's eigenvectors
     Arena rest;
+    routines::AdjointWorkspace<T> turned;
 
     Workspace(Arena arena, const Problem& q, const Plan& plan)
         : common(arena, q.ranks),
-          norms(arena.take<R>(q.ranks)),
-          scale(arena.take<R>(1)),
+          scaling(arena, q.ranks),
+          values(scaling.norms),
           shared(arena),
           a(BlockCyclic(q.n, q.n, plan.block, plan.block, q.grid()), arena),
           z(a.layout, q.vectors > 0 ? arena.take<T>(a.layout.most_elements()) : a.data),
-          rest(arena) {
-      Arena turn = shared;
-      adjoint = turn.matrix<T>(q.share_of_vectors(), q.n);
-      bytes_ = std::max(arena.used(), turn.used());
-    }
-    std::int64_t bytes() const { return bytes_; }
-
-   private:
-    std::int64_t bytes_;
+          rest(arena),
+          turned(shared.stage<routines::AdjointWorkspace<T>>(q, plan)) {}
+    std::int64_t bytes() const { return std::max(rest.used(), shared.bytes()); }
   };
 
   static Planned<Plan> plan(const Problem& q) {
-    q.check();
-    auto made = plan_on_grid<Served>(q, {{choose_block(q)}});
+    auto made = CusolverMpRoutine::plan(q);
+    made.plan.tile = made.plan.block;
     made.rhs_bytes = q.vector_bytes();
     return made;
   }
   static double seconds(const GridCost& cost, const Problem& q) { return cost.syevd(q.n, q.vectors); }
-
-  template <class T, class E>
-  static std::int64_t library_bytes(E& engine, const Problem& q, const Plan& plan, const SolverWorkspace& w) {
-    const auto a = anywhere<T>(BlockCyclic(q.n, q.n, plan.block, plan.block, q.grid()), w);
-    return CusolverMpOn<E>::get(engine, w.words).syevd_bytes(a, reinterpret_cast<Real<T>*>(w.words), a, q.vectors > 0);
+  template <class T>
+  static std::int32_t call(auto&& solver, const Problem& q, const Workspace<T>& w, VendorWorkspace& memory) {
+    return solver.syevd(w.a, w.values, w.z, q.vectors > 0, memory);
   }
 
   template <class T, class E>
@@ -84,8 +69,8 @@ struct Served<CusolverMp, routines::Syevd> {
     const MatrixView<T> z = q.vectors_in(vectors);
     move(engine, {q.shards(), matrix.data}, w.a);
     scale(engine, w);
-    const std::int32_t found = CusolverMpOn<E>::get(engine, w.common.words)
-                                   .syevd(w.a, eigenvalues.data, w.z, !z.empty(), SolverWorkspace::rest_of(w.rest));
+    w.values = eigenvalues.data;
+    const std::int32_t found = call_solver<T>(engine, q, w);
     if (found > 0) engine.set_info(lane, w.common.info + rank, found);
     // What ranks choose by has to be the same to the last bit.
     engine.exchange(lane, {make_block(0, all_ranks, eigenvalues, eigenvalues)});
@@ -93,17 +78,17 @@ struct Served<CusolverMp, routines::Syevd> {
       // Gathers the requested eigenvectors as columns; zero-fills each rank's remainder.
       std::vector<R> values(static_cast<std::size_t>(q.by_value ? n : 0));
       engine.fetch(lane, eigenvalues.data, static_cast<std::int64_t>(values.size()), values.data());
-      const EigenvectorRange wanted = chosen(engine, lane, q.choice(bounds, found_between), values, w.scale);
+      const EigenvectorRange wanted = chosen(engine, lane, q.choice(bounds, found_between), values, w.scaling.scale);
       const BlockCyclicMatrix<T> columns(BlockCyclic(n, wanted.count, n, z.columns, {1, ranks}), z.data);
       move(engine, w.z, columns, wanted.first);
       const std::int64_t own = columns.layout.local_columns(rank);
       engine.zero(lane, z.block(0, own, n, z.columns - own));
     }
-    engine.divide(lane, w.scale, eigenvalues);
+    engine.divide(lane, w.scaling.scale, eigenvalues);
     share_entries(engine, lane, w.common.info);
     engine.conclude(lane, w.common.info, eigenvalues, info.data);
     if (!z.empty()) engine.conclude(lane, w.common.info, z, info.data);
-    if (!z.empty() && q.as_columns) adjoint_in_place(engine, lane, z, w.adjoint);
+    if (!z.empty() && q.as_columns) adjoint_in_place(engine, lane, z, w.turned.adjoint);
     engine.join();
   }
 
@@ -129,7 +114,7 @@ struct Served<CusolverMp, routines::Syevd> {
     }
     std::int32_t* const info = w.common.info + rank;
     engine.set_info(lane, info, no_failure);
-    scale_matrix<T>(engine, lane, {a}, w.norms, w.scale, info);
+    scale_matrix<T>(engine, lane, {a}, w.scaling.norms, w.scaling.scale, info);
   }
 };
 

@@ -8,17 +8,17 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <string>
 
 #include "core/arena.h"
 #include "core/ceil_div.h"
-#include "core/fields.h"
 #include "core/matrix_view.h"
 #include "engine/engine.h"
 #include "layout/block_cyclic.h"
-#include "planner/cost_model.h"
-#include "planner/plan.h"
-#include "planner/problem.h"
-#include "routines/signature.h"
+#include "routines/record.h"
+#include "routines/serve.h"
+#include "vendor/workspace.h"
 
 namespace jaxmg {
 
@@ -27,10 +27,11 @@ namespace jaxmg {
 //
 //   potrf(a, workspace)                  A = L L^H in the lower triangle; returns LAPACK's info, as far as known here
 //   potrs(a, b, workspace)               L L^H X = B in place of B
+//   getrf(a, pivots, workspace)          P A = L U; pivots: 64-bit, of the local rows, and room for a block more
+//   getrs(a, pivots, b, workspace)       A X = B in place of B
 //   syevd(a, w, z, vectors, workspace)   A = Z diag(w) Z^H, w on every rank; no Z unless vectors are wanted
-//   potrf_bytes(a), potrs_bytes(a, b), syevd_bytes(a, w, z, vectors)    of workspace, here
 //
-// for BlockCyclicMatrix a, b, z in square tiles on one grid, and a MemoryRegion. Only the solver can tell how much
+// for BlockCyclicMatrix a, b, z in square tiles on one grid, and a VendorWorkspace. Only the solver can tell how much
 // workspace it needs, and only on its ranks: a call of its own asks for library_bytes() before a call is made.
 template <class E>
 struct CusolverMpOn;
@@ -74,11 +75,19 @@ struct GridPlan : Plan {
   }
 };
 
+// ... with right-hand sides.
+struct GridSystemPlan : GridPlan {
+  bool distributed_rhs = false;
+
+  void fields(auto&& visit) {
+    GridPlan::fields(visit);
+    visit("distributed_rhs", distributed_rhs);
+  }
+};
+
 // This rank's part of A, as JAX has it.
-struct GridShard {
+struct GridShard : OfScalars {
   static constexpr auto name = "a";
-  template <class T>
-  using Element = T;
   static Shape shape(const auto& q, const auto&) {
     const BlockCyclic shards = q.shards();
     return {shards.columns.block, shards.rows.block};
@@ -97,17 +106,6 @@ std::int64_t choose_block(const GridProblem<P>& q) {
   return std::max(least, std::min<std::int64_t>(share, q.n >= 32768 ? 1024 : q.n >= 8192 ? 512 : 256));
 }
 
-// The plan of a routine S that the solver serves, but for what is special.
-template <class S>
-Planned<typename S::Plan> plan_on_grid(const typename S::Problem& q, typename S::Plan plan) {
-  plan.block = choose_block(q);
-  Planned<typename S::Plan> made{plan};
-  made.shard_bytes = q.shard_bytes();
-  made.workspace_bytes = workspace_bytes<S>(q, plan);
-  made.seconds = S::seconds(GridCost(q.platform, q.type, q.ranks, q.network), q);
-  return made;
-}
-
 // Memory of every routine of the solver, and of calls that ask how much workspace it needs.
 struct SolverWorkspace {
   std::int32_t* info;    // an entry for each rank
@@ -121,13 +119,49 @@ struct SolverWorkspace {
         failed(arena.take<std::int32_t>(1)),
         words(arena.take<std::uint32_t>(word_count)) {}
 
-  static MemoryRegion rest_of(Arena& arena) { return {arena.take<std::byte>(0), arena.left()}; }
+  static VendorWorkspace rest_of(Arena& arena) { return {{arena.take<std::byte>(0)}, arena.left()}; }
 };
 
-// For a question about matrices, whose addresses the solver does not follow.
-template <class T>
-BlockCyclicMatrix<T> anywhere(const BlockCyclic& layout, const SolverWorkspace& w) {
-  return {layout, reinterpret_cast<T*>(w.words)};
-}
+// A routine R with the arguments P that the solver serves. What it calls of the solver, in order, says
+//   call<T>(solver, q, workspace, memory)
+template <class R, class P, class MadePlan>
+struct CusolverMpRoutine {
+  using Problem = GridProblem<P>;
+  using Plan = MadePlan;
+  using Self = Served<CusolverMp, R>;
+
+  static Planned<Plan> plan(const Problem& q) {
+    q.check();
+    Planned<Plan> made;
+    made.plan.tile = choose_tile(q);
+    made.plan.block = choose_block(q);
+    made.shard_bytes = q.shard_bytes();
+    if constexpr (requires { made.plan.distributed_rhs; }) {
+      made.plan.distributed_rhs = distributes(q);
+      made.rhs_bytes = columns_of_rank(q, made.plan.distributed_rhs) * q.n * size_of(q.type);
+    }
+    made.workspace_bytes = workspace_bytes<Self>(q, made.plan);
+    made.seconds = Self::seconds(GridCost(q.platform, q.type, q.ranks, q.network), q);
+    return made;
+  }
+
+  // The matrices of the workspace that it measures with lie nowhere: the solver does not follow their addresses.
+  template <class T, class E>
+  static std::int64_t library_bytes(E& engine, const Problem& q, const Plan& plan, const SolverWorkspace& w) {
+    using Workspace = typename Self::template Workspace<T>;
+    const Workspace nowhere(Arena(w.words, std::numeric_limits<std::int64_t>::max()), q, plan);
+    VendorWorkspace measure;
+    Self::template call<T>(CusolverMpOn<E>::get(engine, w.words), q, nowhere, measure);
+    return measure.bytes;
+  }
+
+ protected:
+  // Returns LAPACK's info, as far as known here.
+  template <class T, class E>
+  static std::int32_t call_solver(E& engine, const Problem& q, auto& w) {
+    VendorWorkspace memory = SolverWorkspace::rest_of(w.rest);
+    return Self::template call<T>(CusolverMpOn<E>::get(engine, w.common.words), q, w, memory);
+  }
+};
 
 }  // namespace jaxmg

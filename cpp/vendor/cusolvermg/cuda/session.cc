@@ -47,6 +47,7 @@ cudaDataType real_type(ScalarType type) {
 cusolverEigMode_t job(bool vectors) { return vectors ? CUSOLVER_EIG_MODE_VECTOR : CUSOLVER_EIG_MODE_NOVECTOR; }
 
 int order(const DealtColumns& a) { return checked_int(a.rows, "n"); }
+int right_hand_sides(const DealtColumns& b) { return checked_int(b.columns, "nrhs"); }
 
 class Description {
  public:
@@ -74,24 +75,6 @@ class CurrentDevice {
  private:
   int device_ = 0;
 };
-
-// The workspace that ask(elements) reports, in bytes.
-template <class Ask>
-std::int64_t in_bytes(const DealtColumns& a, Ask&& ask) {
-  const CurrentDevice current;
-  std::int64_t elements = 0;
-  JAXMG_CHECK(ask(&elements));
-  return elements * size_of(a.type);
-}
-
-// The planned workspace in elements; throws if a routine needs more.
-std::int64_t elements(const DealtColumns& a, const DealtWorkspace& work, std::int64_t needed) {
-  if (needed > work.bytes) {
-    throw Error(ErrorCode::internal, "cuSOLVERMg needs " + std::to_string(needed) + " bytes of workspace, but " +
-                                         std::to_string(work.bytes) + " were planned");
-  }
-  return needed / size_of(a.type);
-}
 
 }  // namespace
 
@@ -122,80 +105,15 @@ void CusolverMgSession::open(const std::vector<int>& devices) {
   JAXMG_CHECK(mg.create_device_grid(&grid_, 1, count, devices_.data(), CUDALIBMG_GRID_MAPPING_COL_MAJOR));
 }
 
-std::int64_t CusolverMgSession::potrf_bytes(DealtColumns& a) {
-  const Description d(grid_, a);
-  return in_bytes(a, [&](std::int64_t* elements) {
-    return CusolverMg::instance().potrf_buffer_size(handle_, lower, order(a), a.parts.data(), 1, 1, d.get(),
-                                                    data_type(a.type), elements);
-  });
-}
-
-std::int64_t CusolverMgSession::potrs_bytes(DealtColumns& a, DealtColumns& b) {
-  const Description d(grid_, a), d_of_b(grid_, b);
-  return in_bytes(a, [&](std::int64_t* elements) {
-    return CusolverMg::instance().potrs_buffer_size(handle_, lower, order(a), checked_int(b.columns, "nrhs"),
-                                                    a.parts.data(), 1, 1, d.get(), b.parts.data(), 1, 1, d_of_b.get(),
-                                                    data_type(a.type), elements);
-  });
-}
-
-std::int64_t CusolverMgSession::potri_bytes(DealtColumns& a) {
-  const Description d(grid_, a);
-  return in_bytes(a, [&](std::int64_t* elements) {
-    return CusolverMg::instance().potri_buffer_size(handle_, lower, order(a), a.parts.data(), 1, 1, d.get(),
-                                                    data_type(a.type), elements);
-  });
-}
-
-std::int64_t CusolverMgSession::syevd_bytes(DealtColumns& a, bool vectors) {
-  const Description d(grid_, a);
-  eigenvalues_.resize(static_cast<std::size_t>(a.rows) * sizeof(double));
-  return in_bytes(a, [&](std::int64_t* elements) {
-    return CusolverMg::instance().syevd_buffer_size(handle_, job(vectors), lower, order(a), a.parts.data(), 1, 1,
-                                                    d.get(), eigenvalues_.data(), real_type(a.type), data_type(a.type),
-                                                    elements);
-  });
-}
-
-void CusolverMgSession::potrf(DealtColumns& a, DealtWorkspace& work) {
-  const std::int64_t size = elements(a, work, potrf_bytes(a));
+template <class Size, class Function, class... Arguments>
+void CusolverMgSession::call(const char* routine, ScalarType type, VendorWorkspace& work, Size size, Function function,
+                             Arguments... arguments) {
   const CurrentDevice current;
-  const Description d(grid_, a);
-  finish(CusolverMg::instance().potrf(handle_, lower, order(a), a.parts.data(), 1, 1, d.get(), data_type(a.type),
-                                      work.parts.data(), size, &info_),
-         "cusolverMgPotrf");
-}
-
-void CusolverMgSession::potrs(DealtColumns& a, DealtColumns& b, DealtWorkspace& work) {
-  const std::int64_t size = elements(a, work, potrs_bytes(a, b));
-  const CurrentDevice current;
-  const Description d(grid_, a), d_of_b(grid_, b);
-  finish(CusolverMg::instance().potrs(handle_, lower, order(a), checked_int(b.columns, "nrhs"), a.parts.data(), 1, 1,
-                                      d.get(), b.parts.data(), 1, 1, d_of_b.get(), data_type(a.type), work.parts.data(),
-                                      size, &info_),
-         "cusolverMgPotrs");
-}
-
-void CusolverMgSession::potri(DealtColumns& a, DealtWorkspace& work) {
-  const std::int64_t size = elements(a, work, potri_bytes(a));
-  const CurrentDevice current;
-  const Description d(grid_, a);
-  finish(CusolverMg::instance().potri(handle_, lower, order(a), a.parts.data(), 1, 1, d.get(), data_type(a.type),
-                                      work.parts.data(), size, &info_),
-         "cusolverMgPotri");
-}
-
-void CusolverMgSession::syevd(DealtColumns& a, bool vectors, DealtWorkspace& work) {
-  const std::int64_t size = elements(a, work, syevd_bytes(a, vectors));
-  const CurrentDevice current;
-  const Description d(grid_, a);
-  finish(CusolverMg::instance().syevd(handle_, job(vectors), lower, order(a), a.parts.data(), 1, 1, d.get(),
-                                      eigenvalues_.data(), real_type(a.type), data_type(a.type), work.parts.data(),
-                                      size, &info_),
-         "cusolverMgSyevd");
-}
-
-void CusolverMgSession::finish(cusolverStatus_t status, const char* routine) {
+  std::int64_t elements = 0;
+  info_ = 0;
+  JAXMG_CHECK(size(handle_, arguments..., &elements));
+  if (!work.suffices(routine, elements * size_of(type))) return;
+  const cusolverStatus_t status = function(handle_, arguments..., work.parts.data(), elements, &info_);
   // The library reports a minor that is not positive as an internal error, too.
   if (status != CUSOLVER_STATUS_INTERNAL_ERROR || info_ <= 0) check(status, routine);
   for (const int device : devices_) {
@@ -205,6 +123,49 @@ void CusolverMgSession::finish(cusolverStatus_t status, const char* routine) {
   if (info_ < 0) {
     throw Error(ErrorCode::internal, std::string(routine) + ": argument " + std::to_string(-info_) + " is illegal");
   }
+}
+
+void CusolverMgSession::potrf(DealtColumns& a, VendorWorkspace& work) {
+  const CusolverMg& mg = CusolverMg::instance();
+  const Description d(grid_, a);
+  call("cusolverMgPotrf", a.type, work, mg.potrf_buffer_size, mg.potrf, lower, order(a), a.parts.data(), 1, 1, d.get(),
+       data_type(a.type));
+}
+
+void CusolverMgSession::potrs(DealtColumns& a, DealtColumns& b, VendorWorkspace& work) {
+  const CusolverMg& mg = CusolverMg::instance();
+  const Description d(grid_, a), d_of_b(grid_, b);
+  call("cusolverMgPotrs", a.type, work, mg.potrs_buffer_size, mg.potrs, lower, order(a), right_hand_sides(b),
+       a.parts.data(), 1, 1, d.get(), b.parts.data(), 1, 1, d_of_b.get(), data_type(a.type));
+}
+
+void CusolverMgSession::potri(DealtColumns& a, VendorWorkspace& work) {
+  const CusolverMg& mg = CusolverMg::instance();
+  const Description d(grid_, a);
+  call("cusolverMgPotri", a.type, work, mg.potri_buffer_size, mg.potri, lower, order(a), a.parts.data(), 1, 1, d.get(),
+       data_type(a.type));
+}
+
+void CusolverMgSession::getrf(DealtColumns& a, DealtPivots& pivots, VendorWorkspace& work) {
+  const CusolverMg& mg = CusolverMg::instance();
+  const Description d(grid_, a);
+  call("cusolverMgGetrf", a.type, work, mg.getrf_buffer_size, mg.getrf, order(a), order(a), a.parts.data(), 1, 1,
+       d.get(), pivots.data(), data_type(a.type));
+}
+
+void CusolverMgSession::getrs(DealtColumns& a, DealtPivots& pivots, DealtColumns& b, VendorWorkspace& work) {
+  const CusolverMg& mg = CusolverMg::instance();
+  const Description d(grid_, a), d_of_b(grid_, b);
+  call("cusolverMgGetrs", a.type, work, mg.getrs_buffer_size, mg.getrs, CUBLAS_OP_N, order(a), right_hand_sides(b),
+       a.parts.data(), 1, 1, d.get(), pivots.data(), b.parts.data(), 1, 1, d_of_b.get(), data_type(a.type));
+}
+
+void CusolverMgSession::syevd(DealtColumns& a, bool vectors, VendorWorkspace& work) {
+  const CusolverMg& mg = CusolverMg::instance();
+  const Description d(grid_, a);
+  eigenvalues_.resize(static_cast<std::size_t>(a.rows) * sizeof(double));
+  call("cusolverMgSyevd", a.type, work, mg.syevd_buffer_size, mg.syevd, job(vectors), lower, order(a), a.parts.data(),
+       1, 1, d.get(), eigenvalues_.data(), real_type(a.type), data_type(a.type));
 }
 
 }  // namespace jaxmg::cuda

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "vendor/cusolvermg/dealt_columns.h"
+#include "vendor/workspace.h"
 
 namespace jaxmg::cuda {
 
@@ -32,6 +33,10 @@ namespace jaxmg::cuda {
   visit(potrs, Potrs)                                  \
   visit(potri_buffer_size, Potri_bufferSize)           \
   visit(potri, Potri)                                  \
+  visit(getrf_buffer_size, Getrf_bufferSize)           \
+  visit(getrf, Getrf)                                  \
+  visit(getrs_buffer_size, Getrs_bufferSize)           \
+  visit(getrs, Getrs)                                  \
   visit(syevd_buffer_size, Syevd_bufferSize)           \
   visit(syevd, Syevd)
 // clang-format on
@@ -58,18 +63,15 @@ class CusolverMgSession {
   // Call first; later calls do nothing.
   void open(const std::vector<int>& devices);
 
-  // Bytes of workspace on each device.
-  std::int64_t potrf_bytes(DealtColumns& a);
-  std::int64_t potrs_bytes(DealtColumns& a, DealtColumns& b);
-  std::int64_t potri_bytes(DealtColumns& a);
-  std::int64_t syevd_bytes(DealtColumns& a, bool vectors);
-
-  // LAPACK's routines on the lower triangle; they return when the devices are done. syevd overwrites A with the
-  // eigenvectors.
-  void potrf(DealtColumns& a, DealtWorkspace& work);
-  void potrs(DealtColumns& a, DealtColumns& b, DealtWorkspace& work);
-  void potri(DealtColumns& a, DealtWorkspace& work);
-  void syevd(DealtColumns& a, bool vectors, DealtWorkspace& work);
+  // LAPACK's routines, on the lower triangle of a Hermitian matrix; they return when the devices are done. With a
+  // workspace that measures they only record the bytes that they need. syevd overwrites A with the eigenvectors; getrs
+  // solves A X = B, and has no transpose.
+  void potrf(DealtColumns& a, VendorWorkspace& work);
+  void potrs(DealtColumns& a, DealtColumns& b, VendorWorkspace& work);
+  void potri(DealtColumns& a, VendorWorkspace& work);
+  void getrf(DealtColumns& a, DealtPivots& pivots, VendorWorkspace& work);
+  void getrs(DealtColumns& a, DealtPivots& pivots, DealtColumns& b, VendorWorkspace& work);
+  void syevd(DealtColumns& a, bool vectors, VendorWorkspace& work);
 
   // LAPACK's info of the last routine.
   int info() const { return info_; }
@@ -77,7 +79,10 @@ class CusolverMgSession {
   const std::byte* eigenvalues() const { return eigenvalues_.data(); }
 
  private:
-  void finish(cusolverStatus_t status, const char* routine);
+  // Measures the workspace of a function of the library, by `size`, which takes the same arguments; or calls it.
+  template <class Size, class Function, class... Arguments>
+  void call(const char* routine, ScalarType type, VendorWorkspace& work, Size size, Function function,
+            Arguments... arguments);
 
   cusolverMgHandle_t handle_ = nullptr;
   cudaLibMgGrid_t grid_ = nullptr;

@@ -60,6 +60,10 @@ CusolverMpLibrary load() {
   find(library, "cusolverMpPotrf", functions.potrf);
   find(library, "cusolverMpPotrs_bufferSize", functions.potrs_size);
   find(library, "cusolverMpPotrs", functions.potrs);
+  find(library, "cusolverMpGetrf_bufferSize", functions.getrf_size);
+  find(library, "cusolverMpGetrf", functions.getrf);
+  find(library, "cusolverMpGetrs_bufferSize", functions.getrs_size);
+  find(library, "cusolverMpGetrs", functions.getrs);
   find(library, "cusolverMpSyevd_bufferSize", functions.syevd_size);
   find(library, "cusolverMpSyevd", functions.syevd);
   return functions;

@@ -42,6 +42,20 @@ struct CusolverMpLibrary {
                             std::int64_t ja, Description, void* b, std::int64_t ib, std::int64_t jb, Description,
                             cudaDataType, void* device, std::size_t device_bytes, void* host, std::size_t host_bytes,
                             int* info);
+  cusolverStatus_t (*getrf_size)(Handle, std::int64_t m, std::int64_t n, void* a, std::int64_t ia, std::int64_t ja,
+                                 Description, std::int64_t* pivots, cudaDataType, std::size_t* device,
+                                 std::size_t* host);
+  cusolverStatus_t (*getrf)(Handle, std::int64_t m, std::int64_t n, void* a, std::int64_t ia, std::int64_t ja,
+                            Description, std::int64_t* pivots, cudaDataType, void* device, std::size_t device_bytes,
+                            void* host, std::size_t host_bytes, int* info);
+  cusolverStatus_t (*getrs_size)(Handle, cublasOperation_t, std::int64_t n, std::int64_t nrhs, const void* a,
+                                 std::int64_t ia, std::int64_t ja, Description, const std::int64_t* pivots, void* b,
+                                 std::int64_t ib, std::int64_t jb, Description, cudaDataType, std::size_t* device,
+                                 std::size_t* host);
+  cusolverStatus_t (*getrs)(Handle, cublasOperation_t, std::int64_t n, std::int64_t nrhs, const void* a,
+                            std::int64_t ia, std::int64_t ja, Description, const std::int64_t* pivots, void* b,
+                            std::int64_t ib, std::int64_t jb, Description, cudaDataType, void* device,
+                            std::size_t device_bytes, void* host, std::size_t host_bytes, int* info);
   cusolverStatus_t (*syevd_size)(Handle, char* jobz, cublasFillMode_t, std::int64_t n, void* a, std::int64_t ia,
                                  std::int64_t ja, Description, void* w, void* q, std::int64_t iq, std::int64_t jq,
                                  Description, cudaDataType, std::size_t* device, std::size_t* host);

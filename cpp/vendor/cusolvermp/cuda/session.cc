@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <tuple>
 
 #include "core/arena.h"
 #include "core/error.h"
@@ -96,14 +97,6 @@ CusolverMp::Description CusolverMp::describe(const BlockCyclicMatrix<T>& a) {
   return {library_, grid(a.layout.grid()), data_type(ScalarTraits<T>::type), a.layout, rank_};
 }
 
-// Bytes of info and the library's workspace, as run() carves them.
-std::int64_t CusolverMp::with_info(Bytes bytes) {
-  Arena measure;
-  measure.take<int>(1);
-  measure.take<std::byte>(static_cast<std::int64_t>(bytes.device));
-  return measure.used();
-}
-
 void CusolverMp::wait() {
   JAXMG_CHECK(cudaEventRecord(reached_, stream_));
   const auto deadline = std::chrono::steady_clock::now() + timeout_;
@@ -124,112 +117,85 @@ void CusolverMp::wait() {
   }
 }
 
-template <class Function>
-std::int32_t CusolverMp::run(const char* what, Bytes bytes, MemoryRegion workspace, Function&& function) {
-  Arena arena(workspace.base, workspace.bytes);
-  auto* const info = arena.take<int>(1);
-  if (static_cast<std::int64_t>(bytes.device) > arena.left()) {
-    throw Error(ErrorCode::internal, std::string(what) + " needs " + std::to_string(bytes.device) +
-                                         " bytes of workspace, but " + std::to_string(arena.left()) + " were planned");
-  }
-  host_.resize(std::max(host_.size(), bytes.host));
+template <class Size, class Function, class... Arguments>
+std::int32_t CusolverMp::call(const char* routine, VendorWorkspace& workspace, Size size, Function function,
+                              Arguments... arguments) {
+  std::size_t device_bytes = 0, host_bytes = 0;
+  JAXMG_CHECK(size(handle_, arguments..., &device_bytes, &host_bytes));
+  // Info, and the library's workspace behind it.
+  const auto carve = [&](Arena arena) {
+    auto* const info = arena.take<int>(1);
+    auto* const device = arena.take<std::byte>(static_cast<std::int64_t>(device_bytes));
+    return std::tuple(info, device, arena.used());
+  };
+  if (!workspace.suffices(routine, std::get<2>(carve({})))) return 0;
+  const auto [info, device, used] = carve({workspace.parts.front(), workspace.bytes});
+  host_.resize(std::max(host_.size(), host_bytes));
   JAXMG_CHECK(cudaMemsetAsync(info, 0, sizeof(int), stream_));
-  const cusolverStatus_t status = function(arena.rest(), bytes, info);
-  if (status != CUSOLVER_STATUS_INTERNAL_ERROR) check(status, what);
+  const cusolverStatus_t status = function(handle_, arguments..., device, device_bytes, host_.data(), host_bytes, info);
+  if (status != CUSOLVER_STATUS_INTERNAL_ERROR) check(status, routine);
   wait();
   int found = 0;
   JAXMG_CHECK(cudaMemcpyAsync(&found, info, sizeof(int), cudaMemcpyDeviceToHost, stream_));
   JAXMG_CHECK(cudaStreamSynchronize(stream_));
   // The library reports a minor that is not positive as an internal error, too.
-  if (found <= 0) check(status, what);
-  if (found < 0) fail(what, "argument " + std::to_string(-found) + " is illegal");
+  if (found <= 0) check(status, routine);
+  if (found < 0) fail(routine, "argument " + std::to_string(-found) + " is illegal");
   return found;
 }
 
 template <class T>
-CusolverMp::Bytes CusolverMp::potrf_sizes(const BlockCyclicMatrix<T>& a, const Description& of_a) {
-  Bytes bytes{};
-  JAXMG_CHECK(library_.potrf_size(handle_, lower, a.layout.rows.n, a.data, 1, 1, of_a.get(),
-                                  data_type(ScalarTraits<T>::type), &bytes.device, &bytes.host));
-  return bytes;
-}
-
-template <class T>
-CusolverMp::Bytes CusolverMp::potrs_sizes(const BlockCyclicMatrix<T>& a, const Description& of_a,
-                                          const BlockCyclicMatrix<T>& b, const Description& of_b) {
-  Bytes bytes{};
-  JAXMG_CHECK(library_.potrs_size(handle_, lower, a.layout.rows.n, b.layout.columns.n, a.data, 1, 1, of_a.get(), b.data,
-                                  1, 1, of_b.get(), data_type(ScalarTraits<T>::type), &bytes.device, &bytes.host));
-  return bytes;
-}
-
-template <class T>
-CusolverMp::Bytes CusolverMp::syevd_sizes(char* job, const BlockCyclicMatrix<T>& a, const Description& of_a, Real<T>* w,
-                                          const BlockCyclicMatrix<T>& z, const Description& of_z) {
-  Bytes bytes{};
-  JAXMG_CHECK(library_.syevd_size(handle_, job, lower, a.layout.rows.n, a.data, 1, 1, of_a.get(), w, z.data, 1, 1,
-                                  of_z.get(), data_type(ScalarTraits<T>::type), &bytes.device, &bytes.host));
-  return bytes;
-}
-
-template <class T>
-std::int64_t CusolverMp::potrf_bytes(const BlockCyclicMatrix<T>& a) {
-  return with_info(potrf_sizes(a, describe(a)));
-}
-
-template <class T>
-std::int64_t CusolverMp::potrs_bytes(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b) {
-  return with_info(potrs_sizes(a, describe(a), b, describe(b)));
-}
-
-template <class T>
-std::int64_t CusolverMp::syevd_bytes(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z,
-                                     bool vectors) {
-  char job[] = {vectors ? 'V' : 'N', '\0'};
-  return with_info(syevd_sizes(job, a, describe(a), w, z, describe(z)));
-}
-
-template <class T>
-std::int32_t CusolverMp::potrf(const BlockCyclicMatrix<T>& a, MemoryRegion workspace) {
+std::int32_t CusolverMp::potrf(const BlockCyclicMatrix<T>& a, VendorWorkspace& workspace) {
   const Description of_a = describe(a);
-  return run("cusolverMpPotrf", potrf_sizes(a, of_a), workspace, [&](Arena work, Bytes bytes, int* info) {
-    return library_.potrf(handle_, lower, a.layout.rows.n, a.data, 1, 1, of_a.get(), data_type(ScalarTraits<T>::type),
-                          work.take<std::byte>(0), bytes.device, host_.data(), bytes.host, info);
-  });
+  return call("cusolverMpPotrf", workspace, library_.potrf_size, library_.potrf, lower, a.layout.rows.n, a.data, 1, 1,
+              of_a.get(), data_type(ScalarTraits<T>::type));
 }
 
 template <class T>
-std::int32_t CusolverMp::potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b, MemoryRegion workspace) {
+std::int32_t CusolverMp::potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b,
+                               VendorWorkspace& workspace) {
   const Description of_a = describe(a), of_b = describe(b);
-  return run("cusolverMpPotrs", potrs_sizes(a, of_a, b, of_b), workspace, [&](Arena work, Bytes bytes, int* info) {
-    return library_.potrs(handle_, lower, a.layout.rows.n, b.layout.columns.n, a.data, 1, 1, of_a.get(), b.data, 1, 1,
-                          of_b.get(), data_type(ScalarTraits<T>::type), work.take<std::byte>(0), bytes.device,
-                          host_.data(), bytes.host, info);
-  });
+  return call("cusolverMpPotrs", workspace, library_.potrs_size, library_.potrs, lower, a.layout.rows.n,
+              b.layout.columns.n, a.data, 1, 1, of_a.get(), b.data, 1, 1, of_b.get(), data_type(ScalarTraits<T>::type));
+}
+
+template <class T>
+std::int32_t CusolverMp::getrf(const BlockCyclicMatrix<T>& a, std::int64_t* pivots, VendorWorkspace& workspace) {
+  const Description of_a = describe(a);
+  return call("cusolverMpGetrf", workspace, library_.getrf_size, library_.getrf, a.layout.rows.n, a.layout.columns.n,
+              a.data, 1, 1, of_a.get(), pivots, data_type(ScalarTraits<T>::type));
+}
+
+// The library solves with one right-hand side at a time, and not with the transpose of A (cuSOLVERMp 0.9).
+template <class T>
+std::int32_t CusolverMp::getrs(const BlockCyclicMatrix<T>& a, std::int64_t* pivots, const BlockCyclicMatrix<T>& b,
+                               VendorWorkspace& workspace) {
+  const Description of_a = describe(a), of_b = describe(b);
+  std::int32_t found = 0;
+  for (std::int64_t j = 1; j <= b.layout.columns.n; ++j) {
+    found = call("cusolverMpGetrs", workspace, library_.getrs_size, library_.getrs, CUBLAS_OP_N, a.layout.rows.n, 1,
+                 a.data, 1, 1, of_a.get(), pivots, b.data, 1, j, of_b.get(), data_type(ScalarTraits<T>::type));
+  }
+  return found;
 }
 
 template <class T>
 std::int32_t CusolverMp::syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors,
-                               MemoryRegion workspace) {
-  char job[] = {vectors ? 'V' : 'N', '\0'};
+                               VendorWorkspace& workspace) {
+  std::array<char, 2> job{vectors ? 'V' : 'N', '\0'};
   const Description of_a = describe(a), of_z = describe(z);
-  return run("cusolverMpSyevd", syevd_sizes(job, a, of_a, w, z, of_z), workspace,
-             [&](Arena work, Bytes bytes, int* info) {
-               return library_.syevd(handle_, job, lower, a.layout.rows.n, a.data, 1, 1, of_a.get(), w, z.data, 1, 1,
-                                     of_z.get(), data_type(ScalarTraits<T>::type), work.take<std::byte>(0),
-                                     bytes.device, host_.data(), bytes.host, info);
-             });
+  return call("cusolverMpSyevd", workspace, library_.syevd_size, library_.syevd, job.data(), lower, a.layout.rows.n,
+              a.data, 1, 1, of_a.get(), w, z.data, 1, 1, of_z.get(), data_type(ScalarTraits<T>::type));
 }
 
-#define JAXMG_INSTANTIATE(T)                                                                                        \
-  template std::int64_t CusolverMp::potrf_bytes(const BlockCyclicMatrix<T>&);                                       \
-  template std::int64_t CusolverMp::potrs_bytes(const BlockCyclicMatrix<T>&, const BlockCyclicMatrix<T>&);          \
-  template std::int64_t CusolverMp::syevd_bytes(const BlockCyclicMatrix<T>&, Real<T>*, const BlockCyclicMatrix<T>&, \
-                                                bool);                                                              \
-  template std::int32_t CusolverMp::potrf(const BlockCyclicMatrix<T>&, MemoryRegion);                               \
-  template std::int32_t CusolverMp::potrs(const BlockCyclicMatrix<T>&, const BlockCyclicMatrix<T>&, MemoryRegion);  \
-  template std::int32_t CusolverMp::syevd(const BlockCyclicMatrix<T>&, Real<T>*, const BlockCyclicMatrix<T>&, bool, \
-                                          MemoryRegion)
+#define JAXMG_INSTANTIATE(T)                                                                                           \
+  template std::int32_t CusolverMp::potrf(const BlockCyclicMatrix<T>&, VendorWorkspace&);                              \
+  template std::int32_t CusolverMp::potrs(const BlockCyclicMatrix<T>&, const BlockCyclicMatrix<T>&, VendorWorkspace&); \
+  template std::int32_t CusolverMp::getrf(const BlockCyclicMatrix<T>&, std::int64_t*, VendorWorkspace&);               \
+  template std::int32_t CusolverMp::getrs(const BlockCyclicMatrix<T>&, std::int64_t*, const BlockCyclicMatrix<T>&,     \
+                                          VendorWorkspace&);                                                           \
+  template std::int32_t CusolverMp::syevd(const BlockCyclicMatrix<T>&, Real<T>*, const BlockCyclicMatrix<T>&, bool,    \
+                                          VendorWorkspace&)
 JAXMG_INSTANTIATE(float);
 JAXMG_INSTANTIATE(double);
 JAXMG_INSTANTIATE(std::complex<float>);

@@ -1,7 +1,7 @@
 // Session of one rank in cuSOLVERMp, NVIDIA's distributed solver: an NCCL communicator, grids of ranks, and calls.
 //
-// All ranks make the same calls in the same order, each from its own process or thread. Matrices are Hermitian and
-// given by their lower triangles.
+// All ranks make the same calls in the same order, each from its own process or thread. Hermitian matrices are given by
+// their lower triangles.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -13,13 +13,13 @@
 #include <utility>
 #include <vector>
 
-#include "comm/block.h"
 #include "comm/rendezvous.h"
 #include "core/scalar.h"
 #include "engine/cuda/cuda_engine.h"
 #include "engine/cuda/team.h"
 #include "layout/block_cyclic.h"
 #include "vendor/cusolvermp/cuda/library.h"
+#include "vendor/workspace.h"
 
 namespace jaxmg::cuda {
 
@@ -40,25 +40,25 @@ class CusolverMp final : public Resident {
     timeout_ = timeout;
   }
 
-  // Bytes of workspace on the device, which may differ between ranks. Pointers must not be null, but are not
-  // dereferenced.
+  // These routines return LAPACK's info when the work is done. With a workspace that measures they only record the
+  // bytes that they need on the device, which may differ between ranks; pointers must not be null, but are not
+  // dereferenced. A = L L^H.
   template <class T>
-  std::int64_t potrf_bytes(const BlockCyclicMatrix<T>& a);
-  template <class T>
-  std::int64_t potrs_bytes(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b);
-  template <class T>
-  std::int64_t syevd_bytes(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors);
-
-  // These routines return LAPACK's info when the work is done. A = L L^H.
-  template <class T>
-  std::int32_t potrf(const BlockCyclicMatrix<T>& a, MemoryRegion workspace);
+  std::int32_t potrf(const BlockCyclicMatrix<T>& a, VendorWorkspace& workspace);
   // L L^H X = B, in place of B.
   template <class T>
-  std::int32_t potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b, MemoryRegion workspace);
+  std::int32_t potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b, VendorWorkspace& workspace);
+  // P A = L U, and A X = B with these factors, in place of B. `pivots` has room for the local rows of A and a block
+  // more.
+  template <class T>
+  std::int32_t getrf(const BlockCyclicMatrix<T>& a, std::int64_t* pivots, VendorWorkspace& workspace);
+  template <class T>
+  std::int32_t getrs(const BlockCyclicMatrix<T>& a, std::int64_t* pivots, const BlockCyclicMatrix<T>& b,
+                     VendorWorkspace& workspace);
   // A = Z diag(w) Z^H, w on every rank; Z is written only if `vectors`. A is overwritten.
   template <class T>
   std::int32_t syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors,
-                     MemoryRegion workspace);
+                     VendorWorkspace& workspace);
 
   // Call after an error: kernels stop waiting for other ranks.
   void abandon() noexcept override;
@@ -67,25 +67,15 @@ class CusolverMp final : public Resident {
   using Library = CusolverMpLibrary;
 
   class Description;  // of a matrix, as long as it lives
-  struct Bytes {
-    std::size_t device, host;
-  };
 
   Library::Grid grid(ProcessGrid shape);
   template <class T>
   Description describe(const BlockCyclicMatrix<T>& a);
-  template <class T>
-  Bytes potrf_sizes(const BlockCyclicMatrix<T>& a, const Description& of_a);
-  template <class T>
-  Bytes potrs_sizes(const BlockCyclicMatrix<T>& a, const Description& of_a, const BlockCyclicMatrix<T>& b,
-                    const Description& of_b);
-  template <class T>
-  Bytes syevd_sizes(char* job, const BlockCyclicMatrix<T>& a, const Description& of_a, Real<T>* w,
-                    const BlockCyclicMatrix<T>& z, const Description& of_z);
-  static std::int64_t with_info(Bytes bytes);
-  // Calls function(memory, bytes, info) and waits for the work it enqueues.
-  template <class Function>
-  std::int32_t run(const char* what, Bytes bytes, MemoryRegion workspace, Function&& function);
+  // Measures the workspace of a function of the library, by `size`, which takes the same arguments; or calls the
+  // function and waits for the work it enqueues.
+  template <class Size, class Function, class... Arguments>
+  std::int32_t call(const char* routine, VendorWorkspace& workspace, Size size, Function function,
+                    Arguments... arguments);
   void wait();
 
   const Library& library_;

@@ -1,0 +1,53 @@
+// Kernels of LU factorisations, included by kernels.cu once for each scalar type with Scalar and JAXMG_NAME.
+
+// Rows that interchanges move, in columns of A from its row 0 on; see move_rows().
+extern "C" __global__ void __launch_bounds__(interchange_chunk)
+    JAXMG_NAME(interchange)(int undone, const RowMoves* moves, int count, Scalar* a, long long ld, int columns) {
+  constexpr int batch = 4;
+  for (int j = blockIdx.x * batch; j < columns; j += gridDim.x * batch) {
+    move_rows<Scalar, batch>(undone != 0, moves, count, a + j * ld, ld, columns - j);
+  }
+}
+
+// Row places[i] of B, for i < rows, is row i of A.
+extern "C" __global__ void JAXMG_NAME(scatter_rows)(const Scalar* a, long long lda, const int* places, Scalar* b,
+                                                    long long ldb, int rows, int columns) {
+  for (int j = blockIdx.x; j < columns; j += gridDim.x) {
+    for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < rows; i += gridDim.y * blockDim.x) {
+      b[places[i] + j * ldb] = a[i + j * lda];
+    }
+  }
+}
+
+// Column j of B is column places[j] of A.
+extern "C" __global__ void JAXMG_NAME(gather_columns)(const Scalar* a, long long lda, const int* places, Scalar* b,
+                                                      long long ldb, int rows, int columns) {
+  for (int j = blockIdx.x; j < columns; j += gridDim.x) {
+    const Scalar* const from = a + places[j] * lda;
+    for (int i = threadIdx.x; i < rows; i += blockDim.x) b[i + j * ldb] = from[i];
+  }
+}
+
+// Lowers *info to row + 1 + the index of the first zero among n numbers. One block.
+extern "C" __global__ void JAXMG_NAME(check_pivots)(const Scalar* a, long long stride, int n, int row, int* info) {
+  __shared__ int first;
+  if (threadIdx.x == 0) first = n;
+  __syncthreads();
+  for (int i = threadIdx.x; i < n; i += blockDim.x) {
+    const Scalar x = a[i * stride];
+    if (real_part(x) == 0 && imaginary_part(x) == 0) {
+      atomicMin(&first, i);
+      break;
+    }
+  }
+  __syncthreads();
+  if (threadIdx.x == 0 && first < n && row + first + 1 < *info) *info = row + first + 1;
+}
+
+extern "C" __global__ void JAXMG_NAME(conjugate)(Scalar* a, long long ld, int rows, int columns) {
+  for (int j = blockIdx.x; j < columns; j += gridDim.x) {
+    for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < rows; i += gridDim.y * blockDim.x) {
+      a[i + j * ld] = conjugate(a[i + j * ld]);
+    }
+  }
+}

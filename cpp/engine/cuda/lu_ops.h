@@ -1,0 +1,109 @@
+// The CUDA engine's operations of LU factorisations (LuOps): cuSOLVERDn and kernels.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "core/arena.h"
+#include "core/ceil_div.h"
+#include "core/error.h"
+#include "core/matrix_view.h"
+#include "core/scalar.h"
+#include "engine/cuda/blas.h"
+#include "engine/cuda/blas_ops.h"
+#include "engine/cuda/check.h"
+#include "engine/cuda/lanes.h"
+#include "engine/cuda/launch.h"
+#include "engine/lu_ops.h"
+#include "engine/scratch.h"
+
+namespace jaxmg::cuda {
+
+class CudaLuOps {
+ public:
+  explicit CudaLuOps(Lanes& lanes) : lanes_(lanes) {}
+
+  template <class T>
+  void getrf(Lane lane, MatrixView<T> a, std::int64_t row, std::int32_t* pivots, std::byte* scratch) {
+    if (a.empty()) return;
+    const int m = checked_int(a.rows, "m"), n = checked_int(a.columns, "n"), lda = leading(a);
+    cusolverDnHandle_t solver = lanes_.solver(lane);
+    int elements = 0;
+    JAXMG_CHECK(getrf_buffer_size(solver, m, n, a.data, lda, &elements));
+    Arena arena(scratch, getrf_scratch_bytes(m, n));
+    auto* const info = arena.take<std::int32_t>(1);
+    auto* const work = arena.take<T>(elements);  // throws if it is more than was planned
+    JAXMG_CHECK(cuda::getrf(solver, m, n, a.data, lda, work, pivots, info));
+    launch(kernel<"number_pivots">(), grid_for(n, 256), lanes_.stream(lane), pivots, checked_int(row, "row"), n, m);
+  }
+
+  void plan_interchanges(Lane lane, const std::int32_t* pivots, std::int64_t row, std::int64_t count, std::int64_t rows,
+                         RowMoves* moves) {
+    if (count == 0) return;
+    launch(kernel<"plan_interchanges">(), {ceil_div(count, interchange_chunk), interchange_chunk}, lanes_.stream(lane),
+           pivots, checked_int(row, "row"), checked_int(count, "pivots"), checked_int(rows, "rows"), moves);
+  }
+
+  template <class T>
+  void interchange(Lane lane, Interchanges direction, const RowMoves* moves, std::int64_t count, std::int64_t row,
+                   MatrixView<T> a) {
+    if (a.empty() || count == 0) return;
+    const int undone = direction == Interchanges::undone ? 1 : 0;
+    launch(kernel<"interchange", T>(), grid_of_columns(ceil_div(a.columns, 4), interchange_chunk), lanes_.stream(lane),
+           undone, moves, checked_int(count, "pivots"), a.data - row, a.ld, checked_int(a.columns, "columns"));
+  }
+
+  void number(Lane lane, std::int64_t count, std::int32_t* places) {
+    launch(kernel<"number">(), grid_for(count, 256), lanes_.stream(lane), places, checked_int(count, "rows"));
+  }
+
+  void place(Lane lane, const RowMoves* moves, std::int64_t count, std::int32_t* places) {
+    if (count == 0) return;
+    launch(kernel<"place">(), {1, interchange_chunk}, lanes_.stream(lane), moves, checked_int(count, "pivots"), places);
+  }
+
+  template <class T>
+  void scatter_rows(Lane lane, MatrixView<T> from, const std::int32_t* places, std::int64_t row, MatrixView<T> to) {
+    if (from.empty()) return;
+    launch(kernel<"scatter_rows", T>(), over_rows(from), lanes_.stream(lane), from.data, from.ld, places + row,
+           to.data - row, to.ld, checked_int(from.rows, "rows"), checked_int(from.columns, "columns"));
+  }
+
+  template <class T>
+  void gather_columns(Lane lane, MatrixView<T> from, const std::int32_t* places, MatrixView<T> to) {
+    if (to.empty()) return;
+    launch(kernel<"gather_columns", T>(), grid_of_columns(to.columns, 256), lanes_.stream(lane), from.data, from.ld,
+           places, to.data, to.ld, checked_int(to.rows, "rows"), checked_int(to.columns, "columns"));
+  }
+
+  template <class T>
+  void check_pivots(Lane lane, MatrixView<T> a, std::int64_t row, std::int32_t* info) {
+    if (a.empty()) return;
+    launch(kernel<"check_pivots", T>(), {1, 1024}, lanes_.stream(lane), a.data, a.ld + 1,
+           checked_int(std::min(a.rows, a.columns), "n"), checked_int(row, "row"), info);
+  }
+
+  template <class T>
+  void conjugate(Lane lane, MatrixView<T> a) {
+    if constexpr (is_complex<T>) {
+      if (a.empty()) return;
+      launch(kernel<"conjugate", T>(), over_rows(a), lanes_.stream(lane), a.data, a.ld, checked_int(a.rows, "rows"),
+             checked_int(a.columns, "columns"));
+    }
+  }
+
+ private:
+  // A row of thread blocks for each column, and more where columns are few or long.
+  template <class T>
+  static Grid over_rows(MatrixView<T> a) {
+    Grid grid = grid_of_columns(a.columns, 256);
+    grid.y = std::clamp<std::int64_t>(a.rows / 2048, 1, 64);
+    return grid;
+  }
+
+  Lanes& lanes_;
+};
+
+}  // namespace jaxmg::cuda

@@ -1,0 +1,54 @@
+// getrf: P A^T = L U, from rows of A to factors in dealt tile columns, with exact partial pivoting.
+//
+// Row i of A^T, column i of A, was interchanged with row pivots[i], counted from 0, for i = 0, 1, ...; every rank has
+// all pivots. `info` is LAPACK's, the number from 1 of the first zero pivot, the same on every rank; the factorisation
+// goes on behind it, and solves then divide by zero.
+#pragma once
+
+#include "algorithms/lu/getrf.h"
+#include "routines/record.h"
+
+namespace jaxmg {
+
+struct Pivots : OfIntegers {
+  static constexpr auto name = "pivots";
+  static Shape shape(const auto& q, const auto&) { return {1, q.n}; }
+};
+
+namespace routines {
+
+// A stage.
+template <class T>
+struct FactorLu : GetrfWorkspace<T> {
+  FactorLu(Arena& arena, const SquareProblem& q, const BlockColumnPlan& plan)
+      : GetrfWorkspace<T>(arena, q.layout(plan.tile), lu_leaf(q, plan.tile), plan.slots) {}
+};
+
+struct Getrf : OnBlockColumns<Getrf> {
+  static constexpr auto name = "getrf";
+  using Problem = SquareProblem;
+  using Plan = BlockColumnPlan;
+  using Buffers = Signature<InOut<Shard>, Out<Pivots>, Out<Info>>;
+  template <class T>
+  using Workspace = Staged<FactorLu<T>, Dealing<T>>;
+
+  // A block column is one tile, whose rows lie on one rank.
+  static std::int64_t preferred_depth(std::int64_t) { return 1; }
+  static double seconds(const ColumnsCost& cost, const Problem& q, const Plan& plan) {
+    return cost.deal(static_cast<double>(q.shard_bytes())) + cost.getrf(q.n, plan.tile);
+  }
+
+  // Deals A, and factors it. The workspace may be another routine's.
+  template <class T, class E>
+  static void run(E& engine, const Problem& q, const Plan& plan, auto& w, MatrixView<T> a,
+                  MatrixView<std::int32_t> pivots, MatrixView<std::int32_t> info) {
+    const TileColumns layout = q.layout(plan.tile);
+    begin_status(engine, w);
+    redistribute(engine, layout, a, w.shared(), false);
+    jaxmg::Getrf<T, E>(engine, layout, a, pivots.data, w, w.info + engine.rank()).run();
+    conclude(engine, MatrixView<T>{}, info.data, w);
+  }
+};
+
+}  // namespace routines
+}  // namespace jaxmg

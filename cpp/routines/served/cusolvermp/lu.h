@@ -1,0 +1,52 @@
+// LU routines served by a solver of block-cyclic matrices: systems only. cuSOLVERMp has no solve with a transpose, and
+// therefore factors A itself, where our own routines factor A^T as it lies: a factor of one is of no use to the other.
+#pragma once
+
+#include <cstdint>
+
+#include "routines/gesv.h"
+#include "routines/served/cusolvermp/system.h"
+#include "routines/served/rows_of_matrix.h"
+
+namespace jaxmg {
+
+template <>
+struct Served<CusolverMp, routines::Gesv> : CusolverMpRoutine<routines::Gesv, SystemProblem, GridSystemPlan> {
+  using Buffers = Signature<InOut<Shard>, InOut<RightHandSides>, Out<Info>>;  // no factors: A is lost
+  template <class T>
+  struct Workspace : BlockCyclicSystem<T, ShardScratch<T>> {
+    std::int64_t* pivots;  // of the rows that are here, and room for a block more
+
+    Workspace(Arena arena, const Problem& q, const Plan& plan)
+        : Workspace::BlockCyclicSystem(arena, q, plan),
+          pivots(this->rest.template take<std::int64_t>(this->a.layout.rows.most() + plan.block)) {}
+  };
+
+  static Planned<Plan> plan(const Problem& q) {
+    require(!q.in_blocks(), "LU factorisations are made from rows of A");
+    return CusolverMpRoutine::plan(q);
+  }
+  static double seconds(const GridCost& cost, const Problem& q) { return cost.gesv(q.n, q.nrhs); }
+  template <class T>
+  static std::int32_t call(auto&& solver, const Problem&, const Workspace<T>& w, VendorWorkspace& memory) {
+    const std::int32_t found = solver.getrf(w.a, w.pivots, memory);
+    solver.getrs(w.a, w.pivots, w.b, memory);
+    return found;
+  }
+
+  template <class T, class E>
+  static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a, MatrixView<T> x,
+                  MatrixView<std::int32_t> info) {
+    Arena scratch = w.shared.shared();
+    move(engine, conjugated_rows(engine, q, a, scratch.take<T>(0)), w.a);
+    engine.conjugate(Lane::panel, x);
+    w.fetch(engine, x, plan.distributed_rhs);
+    const std::int32_t found = call_solver<T>(engine, q, w);
+    engine.set_info(Lane::panel, w.common.info + engine.rank(), found > 0 ? found : no_failure);
+    w.put_back(engine, x, plan.distributed_rhs);
+    engine.conjugate(Lane::panel, x);
+    w.conclude(engine, x, info.data);
+  }
+};
+
+}  // namespace jaxmg

@@ -1,0 +1,12 @@
+#include "getrs_checks.h"
+
+#include "cuda_ranks.h"
+
+namespace jaxmg::testing {
+
+INSTANTIATE_TYPED_TEST_SUITE_P(Peers, Getrs, OnAllScalars<PeerRanks>);
+// NCCL does not look at what it carries: one scalar type is enough.
+using ThroughNccl = ::testing::Types<On<NcclRanks, std::complex<double>>>;
+INSTANTIATE_TYPED_TEST_SUITE_P(Nccl, Getrs, ThroughNccl);
+
+}  // namespace jaxmg::testing

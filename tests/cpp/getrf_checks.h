@@ -1,0 +1,187 @@
+// What an LU factorisation must do on any kind of ranks.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "general.h"
+#include "gtest/gtest.h"
+#include "lapack.h"
+#include "lu_solves.h"
+#include "matrices.h"
+#include "shapes.h"
+#include "typed.h"
+
+namespace jaxmg::testing {
+
+template <class Parameter>
+class Getrf : public ::testing::Test {
+ protected:
+  using Ranks = typename Parameter::Ranks;
+  using T = typename Parameter::Scalar;
+
+  static LuFactorization<T> factor(const Matrix<T>& m, const Shape& shape, std::int64_t leaf) {
+    Ranks ranks(shape.ranks);
+    return factor_lu(ranks, m, shape, leaf);
+  }
+  // Panels in one piece, or in pieces of a few columns.
+  static LuFactorization<T> factor(const Matrix<T>& m, const Shape& shape) {
+    return factor(m, shape, shape.n % 2 == 0 ? shape.n : 3);
+  }
+  // Rounded quotients of numbers by larger ones are at most 1, or sqrt(2) where numbers are complex, whose pivots are
+  // the largest by |re| + |im|. Reciprocals may be rounded first.
+  static constexpr double largest_allowed() {
+    return is_complex<T> ? 1.4142135623730951 * (1 + 8 * static_cast<double>(std::numeric_limits<Real<T>>::epsilon()))
+                         : 1;
+  }
+};
+
+TYPED_TEST_SUITE_P(Getrf);
+
+TYPED_TEST_P(Getrf, BackwardErrorIsSmall) {
+  using T = typename TypeParam::Scalar;
+  for (const Shape& shape : shapes<typename TypeParam::Ranks>()) {
+    SCOPED_TRACE(shape);
+    const auto m = random_matrix<T>(shape.n, shape.n, 1);
+    const auto found = this->factor(m, shape);
+    EXPECT_EQ(found.info, 0);
+    EXPECT_LE(lu_error(m, found), 30);
+    EXPECT_LE(largest_multiplier(found.lu), this->largest_allowed());
+  }
+}
+
+// The pivots of a random matrix are unique: no two candidates are as close as rounding errors.
+TYPED_TEST_P(Getrf, PivotsAndFactorAreLapacks) {
+  using T = typename TypeParam::Scalar;
+  for (const Shape& shape : shapes<typename TypeParam::Ranks>()) {
+    SCOPED_TRACE(shape);
+    const auto m = random_matrix<T>(shape.n, shape.n, 2);
+    const auto found = this->factor(m, shape), known = lapack_lu(m);
+    EXPECT_EQ(found.pivots, known.pivots);
+    // Errors of the factors grow with the condition of leading blocks.
+    EXPECT_LE(difference(found.lu, known.lu), 1e4);
+  }
+}
+
+TYPED_TEST_P(Getrf, PanelsMayBeFactoredInPieces) {
+  using T = typename TypeParam::Scalar;
+  for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
+    const auto m = random_matrix<T>(shape.n, shape.n, 3);
+    const auto whole = this->factor(m, shape, shape.n);
+    for (const std::int64_t leaf : {1, 2, 3}) {
+      SCOPED_TRACE(::testing::Message() << shape << ", pieces of " << leaf);
+      const auto found = this->factor(m, shape, leaf);
+      EXPECT_EQ(found.pivots, whole.pivots);
+      EXPECT_LE(lu_error(m, found), 30);
+    }
+  }
+}
+
+// More interchanges in a tile column than are planned at once.
+TYPED_TEST_P(Getrf, TilesMayBeWiderThanAChunkOfInterchanges) {
+  using T = typename TypeParam::Scalar;
+  if (is_complex<T>) GTEST_SKIP() << "interchanges do not depend on it";
+  const std::int64_t n = 2 * interchange_chunk + 500;
+  for (const int ranks : {1, 2}) {
+    if (!TypeParam::Ranks::available(ranks)) continue;
+    const Shape shape{n, ranks, interchange_chunk + 40, interchange_chunk + 40, 2};
+    SCOPED_TRACE(shape);
+    const auto m = random_matrix<T>(n, n, 4);
+    const auto found = this->factor(m, shape, 100), known = lapack_lu(m);
+    if (sizeof(Real<T>) == 8) {
+      EXPECT_EQ(found.pivots, known.pivots);
+    }
+    EXPECT_LE(lu_error(m, found), 30);
+  }
+}
+
+TYPED_TEST_P(Getrf, HardMatricesAreFactoredAsWellAsLapackDoes) {
+  using T = typename TypeParam::Scalar;
+  for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
+    for (const auto& [name, m] : general_matrices<T>(shape.n)) {
+      SCOPED_TRACE(::testing::Message() << shape << ", " << name);
+      const auto found = this->factor(m, shape), known = lapack_lu(m);
+      EXPECT_LE(lu_error(m, found), std::max(30.0, 10 * lu_error(m, known)));
+      EXPECT_LE(largest_multiplier(found.lu), this->largest_allowed());
+    }
+  }
+}
+
+// Exact arithmetic: whole numbers, and nothing to round.
+TYPED_TEST_P(Getrf, APermutationIsFoundExactly) {
+  using T = typename TypeParam::Scalar;
+  for (const Shape& shape : shapes<typename TypeParam::Ranks>()) {
+    SCOPED_TRACE(shape);
+    const auto m = permuted_identity<T>(shape.n);
+    const auto found = this->factor(m, shape), known = lapack_lu(m);
+    EXPECT_EQ(found.info, 0);
+    EXPECT_EQ(found.pivots, known.pivots);
+    EXPECT_EQ(found.lu, known.lu);
+  }
+}
+
+// The factorisation of a singular matrix goes on, as LAPACK's does.
+TYPED_TEST_P(Getrf, InfoIsTheFirstZeroPivot) {
+  using T = typename TypeParam::Scalar;
+  for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
+    for (const std::int64_t zero : {std::int64_t{0}, std::int64_t{1}, shape.n / 2, shape.n - 2, shape.n - 1}) {
+      SCOPED_TRACE(::testing::Message() << shape << ", column " << zero << " is zero");
+      auto m = random_matrix<T>(shape.n, shape.n, 5);
+      for (const std::int64_t j : {zero, shape.n - 1}) {
+        for (std::int64_t i = 0; i < shape.n; ++i) m(i, j) = T(0);
+      }
+      const auto found = this->factor(m, shape), known = lapack_lu(m);
+      EXPECT_EQ(found.info, zero + 1);
+      EXPECT_EQ(known.info, zero + 1);
+      // Any row may be taken for the pivot of zeros.
+      EXPECT_TRUE(std::equal(found.pivots.begin(), found.pivots.begin() + zero, known.pivots.begin()));
+      EXPECT_LE(lu_error(m, found), 30);
+    }
+    SCOPED_TRACE(shape);
+    const auto nothing = this->factor(Matrix<T>(shape.n, shape.n), shape);
+    EXPECT_EQ(nothing.info, 1);
+    EXPECT_EQ(nothing.lu, Matrix<T>(shape.n, shape.n));
+  }
+}
+
+// What is not finite spreads, and does no harm beyond that: the columns before it, and rows that exist.
+TYPED_TEST_P(Getrf, NanAndInfinityEndWell) {
+  using T = typename TypeParam::Scalar;
+  const Real<T> infinity = std::numeric_limits<Real<T>>::infinity();
+  for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
+    const auto good = random_matrix<T>(shape.n, shape.n, 6);
+    const auto known = this->factor(good, shape);
+    for (const T bad : {not_a_number<T>(), T(infinity), T(-infinity)}) {
+      const std::int64_t last = shape.n - 1, middle = shape.n / 2;
+      for (const auto& [i, j] : {std::pair{last, last}, {std::int64_t{0}, last}, {middle, middle}, {last, middle}}) {
+        SCOPED_TRACE(::testing::Message() << shape << ", " << bad << " at (" << i << ", " << j << ")");
+        auto m = good;
+        m(i, j) = bad;
+        const auto found = this->factor(m, shape);
+        for (std::int64_t k = 0; k < shape.n; ++k) {
+          const auto pivot = found.pivots[static_cast<std::size_t>(k)];
+          EXPECT_TRUE(pivot >= k && pivot < shape.n) << pivot;
+          if (k < j) {
+            EXPECT_EQ(pivot, known.pivots[static_cast<std::size_t>(k)]);
+          }
+        }
+        for (std::int64_t k = 0; k < j && k < middle; ++k) EXPECT_EQ(found.lu(k, k), known.lu(k, k));
+        EXPECT_TRUE(std::any_of(found.lu.data(), found.lu.data() + shape.n * shape.n,
+                                [](T x) { return !std::isfinite(std::abs(x)); }));
+      }
+    }
+    // Libraries that find no pivot among NaN may take it for zero.
+    const auto none = this->factor(Matrix<T>(shape.n, shape.n, not_a_number<T>()), shape);
+    EXPECT_TRUE(std::all_of(none.lu.data(), none.lu.data() + shape.n * shape.n,
+                            [](T x) { return x == T(0) || !std::isfinite(std::abs(x)); }));
+  }
+}
+
+REGISTER_TYPED_TEST_SUITE_P(Getrf, BackwardErrorIsSmall, PivotsAndFactorAreLapacks, PanelsMayBeFactoredInPieces,
+                            TilesMayBeWiderThanAChunkOfInterchanges, HardMatricesAreFactoredAsWellAsLapackDoes,
+                            APermutationIsFoundExactly, InfoIsTheFirstZeroPivot, NanAndInfinityEndWell);
+
+}  // namespace jaxmg::testing

@@ -1,0 +1,8 @@
+#include "getrs_checks.h"
+#include "ranks.h"
+
+namespace jaxmg::testing {
+
+INSTANTIATE_TYPED_TEST_SUITE_P(Host, Getrs, OnAllScalars<HostRanks>);
+
+}  // namespace jaxmg::testing
