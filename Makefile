@@ -198,7 +198,7 @@ lint: $(VENV_TOOLS)/lint test-tools  ## Check format and run the linters
 	@for release in $(JAX_RELEASES); do \
 	  grep -qF "| $${release%:*} |" README.md || { echo "README.md does not list JAX $${release%:*} as tested" >&2; exit 1; }; done
 	@cmake --preset host --log-level=WARNING
-	@# Not tests that only instantiate what is in headers: it is not reported. Few scalars have all templates.
+	@# Skip tests that only instantiate templates from headers, in which nothing is reported. FEW_SCALARS cover all templates.
 	@{ find cpp -name '*.cc' -not -path '*/cuda/*'; \
 	   grep -lE '^(TEST|TYPED_TEST|template|class|struct)' tests/cpp/*_test.cc tests/cpp/ffi/*_test.cc; } \
 	  | xargs -n 1 -P 2 $(TOOLS)/clang-tidy -p build/host --quiet --extra-arg=-DJAXMG_FEW_SCALARS \

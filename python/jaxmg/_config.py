@@ -56,7 +56,7 @@ class Config:
     backend : {"auto", "tiled", "cusolvermg", "cusolvermp"}
         Backend of calls with ``backend="auto"``; ``JAXMG_BACKEND``, "auto" by default.
     timeout_seconds : float
-        Timeout of the rendezvous of ranks in a call; ``JAXMG_TIMEOUT_SECONDS``, 300 by default.
+        Timeout of ranks that wait for each other; ``JAXMG_TIMEOUT_SECONDS``, 300 by default.
 
     Examples
     --------

@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec as P
 
 ROWS = P("x", None)
 DTYPES = ("float32", "float64", "complex64", "complex128")
-# Every number of ranks and every dtype. The C++ tests have all combinations.
+# Every number of ranks and every dtype; the C++ tests cover all combinations.
 RANKS_AND_DTYPES = [
     (1, "float64"),
     (2, "complex64"),

@@ -212,7 +212,7 @@ def _check(function, expected, arguments, arrays, mode, context):
                 known in str(error)
                 for known in (
                     "but the mesh of the call is",
-                    "the factor is one of",
+                    "the factor was made on",
                     "lives on the devices",
                     "Received incompatible devices",  # JAX's error, which also names the argument.
                     "of device assignment",

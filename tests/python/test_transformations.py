@@ -74,7 +74,8 @@ TRANSFORMATIONS = {
         lambda a, b: (nested(f)(a, b) * (1 + jnp.arange(4.0).reshape(2, 2))).sum(), (0, 1)
     ),
 }
-# What all rules go through, and what is made of these by JAX alone for one function of each kind.
+# Transformations that use every rule run for every function; JAX derives the others from these, and
+# they run for one function of each kind.
 OF_EVERY_FUNCTION = ("jvp", "vjp", "gradient of nested vmap")
 OF_EVERY_KIND = ("solve", "cho_solve", "cholesky", "eigh", "eigvalsh of a and a shared matrix")
 

@@ -53,8 +53,8 @@ def ranks_of_blocks(blocks, axes: tuple[str, ...], size: int, *others, mesh=None
         mesh = mesh_of(blocks) or mesh or _mesh_of_call((*others, blocks))
     if mesh is None:
         raise ValueError(
-            f"the factor is one of {size} ranks along {axes}, but not on a mesh: put it on one "
-            "with factor.to_mesh(mesh), or set one with jax.set_mesh"
+            f"the factor was made on {size} ranks along {axes}, but it is not on a mesh: put it on "
+            "one with factor.to_mesh(mesh), or set one with jax.set_mesh"
         )
     check_blocks(mesh, axes, size)
     return make_ranks(mesh, axes, (blocks, *others))
@@ -63,7 +63,7 @@ def ranks_of_blocks(blocks, axes: tuple[str, ...], size: int, *others, mesh=None
 def check_blocks(mesh, axes: tuple[str, ...], size: int) -> None:
     if any(axis not in mesh.shape for axis in axes) or size_of(mesh, axes) != size:
         raise ValueError(
-            f"the factor is one of {size} ranks along {axes}, but the mesh is {dict(mesh.shape)}: "
+            f"the factor was made on {size} ranks along {axes}, but the mesh is {dict(mesh.shape)}: "
             "factor the matrix on that mesh, or put b on the mesh of the factor"
         )
 

@@ -46,6 +46,6 @@ def manual_axes(a, axis_name=None) -> tuple[str, ...]:
     raise ValueError(
         f"a has local shape {(shard, n)}; "
         + ("several axes" if fitting else "no axis")
-        + f" of the mesh {dict(mesh.shape)} can deal {n} rows in shards of {shard}"
-        + ("; say which one with axis_name=" if fitting else "")
+        + f" of the mesh {dict(mesh.shape)} can divide {n} rows into shards of {shard}"
+        + ("; select one with axis_name=" if fitting else "")
     )
