@@ -63,8 +63,8 @@ def ranks_of_blocks(blocks, axes: tuple[str, ...], size: int, *others, mesh=None
 def check_blocks(mesh, axes: tuple[str, ...], size: int) -> None:
     if any(axis not in mesh.shape for axis in axes) or size_of(mesh, axes) != size:
         raise ValueError(
-            f"the factor was made on {size} ranks along {axes}, but the mesh is {dict(mesh.shape)}: "
-            "factor the matrix on that mesh, or put b on the mesh of the factor"
+            f"the factor was made on {size} ranks along {axes}, but the mesh is "
+            f"{dict(mesh.shape)}: factor the matrix on that mesh, or put b on the factor's mesh"
         )
 
 
