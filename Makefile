@@ -1,12 +1,12 @@
-# Everything is made below .venv*, build/ and dist/, and nothing outside this folder is changed, but
-# that root gets missing Debian packages installed (cmake/require_tools.sh says which).
+# All output goes to .venv*, build/ and dist/. Nothing outside this folder is changed, except that
+# missing Debian packages are installed for root (see cmake/require_tools.sh).
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-# CUDA libraries to build: OFF, 12, 13, both, or auto (those that suit the GPU driver found).
+# CUDA libraries to build: OFF, 12, 13, both, or auto (for the GPU driver of this machine).
 JAXMG_CUDA ?= auto
 export JAXMG_CUDA
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -16,13 +16,13 @@ VENVS_JAX := .venv-jax
 VENV_TOOLS := .venv-tools
 RUN := $(VENV)/bin/python
 TOOLS := $(VENV_TOOLS)/bin
-# CMake and Ninja of the tools come first where they had to be installed there.
+# CMake and Ninja in the tools folder, if installed there, take precedence.
 export PATH := $(CURDIR)/$(TOOLS):$(PATH)
 
-# One release of every minor version of JAX that is supported, oldest first, each with the minor versions of CPython 3
-# that its jaxlib has wheels for. All tests run on the newest JAX that $(PYTHON) can install, and those of JAX_TESTS,
-# which depend on JAX itself, on each of these that it can; without the tests there that are about numbers, for these
-# depend on the native library. README.md lists the releases.
+# One release of every supported minor version of JAX, oldest first, each with the minor versions of CPython 3 for which
+# its jaxlib has wheels. All tests run on the newest JAX that $(PYTHON) can install. JAX_TESTS, the tests that depend on
+# JAX itself, run on each of these releases that it can install, without their numerical tests, which depend on the
+# native library. README.md lists the releases.
 JAX_RELEASES := 0.6.2:10-13 0.7.2:11-14 0.8.3:11-14 0.9.2:11-14 0.10.2:11-14 0.11.2:12-14 0.12.0.1:12-14
 JAX_TESTS := sharding composition batches derivatives vma dtypes exported donation import potrs potri syevd
 
@@ -87,7 +87,7 @@ dist/wheel: $(SOURCES) | $(VENV)/pip
 	  || { tail -n 40 build/wheel.log; exit 1; }; echo "Built the wheel in $$SECONDS s"
 	@touch $@
 
-# Beside a GPU, JAX for the CUDA major of the library that was built.
+# With a GPU, install JAX for the CUDA major of the library that was built.
 $(VENV)/installed: dist/wheel | $(VENV)/pip
 	@echo "Installing into $(VENV)"
 	@extra=; if [ -e /proc/driver/nvidia/version ]; then \
@@ -131,7 +131,7 @@ test-sanitizers: test-tools
 	$(call preset,asan)
 	$(call preset,tsan)
 
-# Two at a time: tests trace and compile programs for the most part, which one thread does.
+# Two at a time: tests mostly trace and compile programs, on one thread.
 test-python: $(VENV)/tests
 	@targets="test-newest-jax-1 test-newest-jax-2"; \
 	newest=$$($(RUN) -c 'import jax; print(jax.__version__)'); \
@@ -198,7 +198,7 @@ lint: $(VENV_TOOLS)/lint test-tools  ## Check format and run the linters
 	@for release in $(JAX_RELEASES); do \
 	  grep -qF "| $${release%:*} |" README.md || { echo "README.md does not list JAX $${release%:*} as tested" >&2; exit 1; }; done
 	@cmake --preset host --log-level=WARNING
-	@# Not tests that only instantiate what is in headers: it is not reported. Few scalars have all templates.
+	@# Skip tests that only instantiate templates from headers, in which nothing is reported. FEW_SCALARS cover all templates.
 	@{ find cpp -name '*.cc' -not -path '*/cuda/*'; \
 	   grep -lE '^(TEST|TYPED_TEST|template|class|struct)' tests/cpp/*_test.cc tests/cpp/ffi/*_test.cc; } \
 	  | xargs -n 1 -P 2 $(TOOLS)/clang-tidy -p build/host --quiet --extra-arg=-DJAXMG_FEW_SCALARS \

@@ -1,11 +1,11 @@
-"""How far cuSOLVERMp's eigenvectors are to be trusted: hard matrices, its results beside ours.
+"""Accuracy of cuSOLVERMp's eigenvectors for hard matrices, compared with jaxmg's own.
 
     python3 benchmarks/cusolvermp_accuracy.py [--devices 1] [--n 600] [--dtype float64]
 
 For each matrix and each backend it prints ||A V - V W|| / (||A|| n eps) and
-||V^H V - I|| / (n eps), which LAPACK's own tests want below 30, the error of the eigenvalues
-against LAPACK's in units of ||A|| n eps, and info. The exit status is 1 if a result of ``tiled`` is
-above 30, or not finite; what cuSOLVERMp does is only told.
+||V^H V - I|| / (n eps), which LAPACK's own tests require to be below 30, the error of the
+eigenvalues against LAPACK's in units of ||A|| n eps, and info. The exit status is 1 if a result of
+``tiled`` is above 30, or not finite; results of cuSOLVERMp are only reported.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def main():
             try:
                 w, v, info = linalg.eigh(jax.device_put(a, rows), backend=backend, return_info=True)
                 numbers = judge(a, np.asarray(w), np.asarray(v))
-            except Exception as error:  # Whatever the library does, the next matrix has its turn.
+            except Exception as error:  # After any error, continue with the next matrix.
                 print(f"{name:20} {backend:12} {type(error).__name__}: {str(error)[:80]}")
                 wrong |= backend == "tiled"
                 continue

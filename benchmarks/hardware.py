@@ -1,4 +1,4 @@
-"""What the machine is, for the head of a table."""
+"""Description of the machine, for the head of a table."""
 
 import os
 import platform
@@ -20,7 +20,7 @@ def describe(machine: dict) -> str:
 
 
 def short_name(machine: dict) -> str:
-    """Return the hardware as a part of a file name."""
+    """Return the hardware as part of a file name."""
     kind = machine["kind"] if machine["platform"] == "gpu" else f"cpu-{_cores()}-cores"
     return re.sub(r"[^a-z0-9]+", "-", f"{machine['devices']}x-{kind}".lower()).strip("-")
 

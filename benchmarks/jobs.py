@@ -1,4 +1,4 @@
-"""What is measured: one job is one problem, for one solver on some of the devices."""
+"""Jobs and records: one job is one problem for one solver on some of the devices."""
 
 from dataclasses import dataclass, field
 
@@ -30,7 +30,7 @@ class Job:
 
 @dataclass
 class Record:
-    """What came out of one job; `reason` says why there is no time."""
+    """Outcome of one job; `reason` is the reason for a missing time."""
 
     system: str
     job: Job
@@ -46,7 +46,7 @@ class Record:
 
     @property
     def orthogonality(self) -> float | None:
-        """By how much eigenvectors are not orthonormal."""
+        """Loss of orthonormality of the eigenvectors."""
         return self.details.get("orthogonality")
 
 
@@ -56,9 +56,9 @@ def rhs_count(word: str, n: int) -> int:
 
 
 def plan_jobs(options, routine: Routine, platform: str, devices: int) -> list[Job]:
-    """Return the jobs that the options ask for, the smallest matrices first.
+    """Return the jobs for the options, the smallest matrices first.
 
-    That order lets a peak of memory be told: it is that of the job if it has grown.
+    In this order, peak memory belongs to the current job if it has grown.
     """
     counts = [devices if count == "all" else int(count) for count in options.devices.split(",")]
     counts = sorted({min(count, devices) for count in counts}, reverse=True)

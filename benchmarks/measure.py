@@ -1,4 +1,4 @@
-"""The measurements that are made in JAX. Each returns plain values; worker.py sends them on."""
+"""Measurements in JAX. Each function returns plain values, which worker.py sends on."""
 
 import statistics
 import time
@@ -15,7 +15,7 @@ MOST_SECONDS = 4.0  # of samples beyond the least number
 
 
 def describe() -> dict:
-    """Say what there is to measure with."""
+    """Return the devices and versions in use."""
     import jaxmg
 
     devices = jax.devices()
@@ -29,7 +29,7 @@ def describe() -> dict:
 
 
 def gemm(dtype: str, devices: int) -> dict:
-    """Measure the sustained rate of one GEMM on each device, all at once, in FLOP/s together."""
+    """Measure the sustained rate of simultaneous GEMMs, one per device, in total FLOP/s."""
     on_cpu = jax.devices()[0].platform == "cpu"
     complex_type = np.issubdtype(dtype, np.complexfloating)
     n = 1024 if on_cpu else 8192 if complex_type else 16384
@@ -39,7 +39,7 @@ def gemm(dtype: str, devices: int) -> dict:
         lambda seed: jax.random.normal(jax.random.key(seed), (devices, n, n), dtype),
         out_shardings=sharding,
     )
-    # One matrix on each device: sharded over a batch of products, nothing is sent.
+    # One matrix on each device: sharded over a batch of products, without communication.
     product = jax.jit(
         jax.shard_map(
             lambda a, b: jnp.matmul(a[0], b[0], precision="highest")[None],
@@ -56,10 +56,10 @@ def gemm(dtype: str, devices: int) -> dict:
 
 
 def overhead(devices: int, n: int) -> dict:
-    """Measure what a call costs beside its arithmetic, in seconds, for a small matrix.
+    """Measure the overhead of a call besides its arithmetic, in seconds, for a small matrix.
 
     `empty` is a jitted program over the devices that does nothing; `dealing` is jaxmg.cyclic_1d,
-    which has the roll call, the rendezvous and the redistribution of a solve; `solve` a whole one.
+    with the roll call, the rendezvous and the redistribution of a solve; `solve` a whole solve.
     """
     import jaxmg
 
@@ -81,7 +81,7 @@ def overhead(devices: int, n: int) -> dict:
     return result
 
 
-# ---- jaxmg, called as its users do: in jit, not donated, rows sharded, b replicated --------------
+# ---- jaxmg, called as by users: in jit, not donated, rows sharded, b replicated ------------------
 
 
 def potrs(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
@@ -123,7 +123,7 @@ def cho_solve(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> 
     solve = jax.jit(jaxmg.linalg.cho_solve)
     outcome, x = _measured(lambda: solve(factor, b), mesh.devices.flat)
     outcome["residual"] = systems.relative_residual(a, x, b)
-    # The factor is the matrix that the plan counts, and says the tile size.
+    # The plan counts the factor as its matrix, and the factor has the tile size.
     return _with_plan(outcome, "cho_solve", mesh, factor.tile or tile, b, nrhs=nrhs)
 
 
@@ -177,7 +177,7 @@ def syevd_values(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) 
     return _with_plan(outcome, "syevd", mesh, tile, a, vectors=0)
 
 
-# ---- what JAX has for it, on one device ----------------------------------------------------------
+# ---- JAX's counterparts, on one device -----------------------------------------------------------
 
 
 def jax_potrs(n: int, dtype: str, nrhs: int) -> dict:
@@ -242,7 +242,7 @@ def jax_syevd_values(n: int, dtype: str, nrhs: int) -> dict:
     return outcome | {"residual": systems.eigenvalue_error(values)}
 
 
-# ---- what these have in common -------------------------------------------------------------------
+# ---- shared code ---------------------------------------------------------------------------------
 
 
 def _mesh(devices: int) -> Mesh:
@@ -271,7 +271,7 @@ def _probes(a):
 
 
 def _residual_of_inverse(a, x) -> float:
-    """Return that of the solutions which the inverse gives: N x N products are not needed."""
+    """Return the residual of solutions by the inverse, which needs no N x N products."""
     b = _probes(a)
     return systems.relative_residual(a, systems.product(x, b), b)
 
@@ -282,18 +282,18 @@ def _errors_of_vectors(a, values, vectors) -> dict:
 
 
 def _measured(call, devices) -> tuple[dict, object]:
-    """Return what was measured of a call, and its result."""
+    """Return the measurements of a call, and its result."""
     devices = list(devices)
     before = _peak_bytes(devices)
     first, samples, result = _timed(call)
     after = _peak_bytes(devices)
-    # A peak that has not grown is that of an earlier job.
+    # A peak that has not grown belongs to an earlier job.
     peak = after if after is not None and after > before else None
     return {"samples": samples, "first_call": first, "peak_bytes": peak}, result
 
 
 def _with_plan(outcome: dict, routine: str, mesh: Mesh, tile: int | None, *own, **wanted) -> dict:
-    """Add what jaxmg's planner says: what the call needs, beside the caller's `own` arrays."""
+    """Add the memory that jaxmg's planner reports, besides the caller's `own` arrays."""
     import jaxmg
 
     n, dtype = own[0].shape[0], own[0].dtype

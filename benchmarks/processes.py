@@ -1,4 +1,4 @@
-"""Processes that measure: with a time limit, and their last words where they fail."""
+"""Worker processes with a time limit; the last output of a failed one is its reason."""
 
 import contextlib
 import json
@@ -18,16 +18,16 @@ from worker import ANSWER
 _WORKER = Path(__file__).with_name("worker.py")
 
 
-# Results are read elsewhere, where the folders of this machine say nothing.
+# Results are read elsewhere, where the folders of this machine mean nothing.
 _FOLDERS = re.compile(r"(?<!\S)(/[\w.+-]+)+/")
 
 
 class Failed(Exception):
-    """A job came to nothing; the text says why."""
+    """A job failed; the text is the reason."""
 
 
 class JaxWorker:
-    """A worker.py that is started when it is first asked, and again after it has failed."""
+    """A worker.py process, started by the first question and restarted after a failure."""
 
     def __init__(self, platform: str, cpu_devices: int = 1, **environment: str):
         self._arguments = [platform, str(cpu_devices)]
@@ -35,13 +35,13 @@ class JaxWorker:
         self._process = None
 
     def ask(self, task: str, seconds: float, **question):
-        """Return the answer to a question, waiting at most so many seconds for it."""
+        """Return the answer to a question, with a timeout of `seconds`."""
         if self._process is None or self._process.poll() is not None:
             self._start()
         line = json.dumps({"task": task} | question) + "\n"
         self._errors.seek(0, os.SEEK_END)
         silent_until = self._errors.tell()
-        with contextlib.suppress(BrokenPipeError):  # The worker's end is seen below.
+        with contextlib.suppress(BrokenPipeError):  # The end of the worker is detected below.
             self._process.stdin.write(line)
             self._process.stdin.flush()
         deadline = time.monotonic() + seconds
@@ -63,7 +63,7 @@ class JaxWorker:
         return answer["answer"]
 
     def stop(self):
-        """End the process: its devices' memory is free afterwards."""
+        """End the process, which frees its device memory."""
         if self._process is not None:
             _end(self._process)
             self._errors.close()
@@ -88,7 +88,7 @@ class JaxWorker:
 
 
 def run_program(command: list[str], seconds: float, environment: dict) -> str:
-    """Return what a program prints."""
+    """Return the output of a program."""
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             command,
@@ -116,14 +116,14 @@ def _read(process, lines):
 
 
 def _end(process):
-    """End a process and those it started."""
+    """End a process and its children."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def _ending(status: int, errors, begin: int = 0) -> str:
-    """Say how a process ended, with the last line that it wrote to `errors` after `begin`."""
+    """Describe how a process ended, with its last line in `errors` after `begin`."""
     how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
     errors.seek(begin)
     lines = [line.strip() for line in errors if line.strip()]

@@ -1,4 +1,4 @@
-"""Lines of progress, in colour where rich is installed."""
+"""Progress messages, in colour if rich is installed."""
 
 try:
     from rich.console import Console

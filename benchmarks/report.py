@@ -1,4 +1,4 @@
-"""The results as a table, as JSON and as a plot. Written anew after every job."""
+"""Reports: the results as a table, as JSON and as plots, rewritten after every job."""
 
 import json
 import statistics
@@ -24,7 +24,7 @@ def as_lines(report: dict) -> str:
 
 
 class Report:
-    """Everything that one run found, and the files that tell it."""
+    """The results of one run, and the files they are written to."""
 
     def __init__(self, folder: Path, name: str, head: dict, routine: Routine, rhs: tuple[str, ...]):
         folder.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ class Report:
         return [call for call in calls if (call.job.n, call.job.dtype) == (job.n, job.dtype)]
 
     def _words(self) -> tuple[str | None, ...]:
-        """Return how many right-hand sides were asked for; None for none."""
+        """Return the requested numbers of right-hand sides; None for none."""
         return self._rhs or (None,)
 
     def _rooflines(self) -> list[str]:
@@ -303,7 +303,7 @@ class Report:
             self._line(panel, [r for r in records if _series(r) == (system, devices)], i)
         best = max(map(self.flops_per_second, records), default=0)
         for (dtype, devices), measured in sorted(self._gemm.items()):
-            # A line far above all others would hide them.
+            # A line far above all others would flatten them.
             if dtype == records[0].job.dtype and measured["flops_per_second"] < 30 * best:
                 self._roofline(panel, devices, measured["flops_per_second"] / self._scale)
         shown = sorted({record.job.n for record in records})
@@ -358,7 +358,7 @@ def _ranks(job: Job) -> str:
 
 
 def _stages_of(records: list[Record]) -> list[str]:
-    """Return the stages that any of the records has, in their order."""
+    """Return the stages of all records, in order."""
     places = {}
     for record in records:
         for place, name in enumerate(record.details["stages"]):
@@ -372,7 +372,7 @@ def _seconds_of_stage(record: Record, stage: str) -> float | None:
 
 
 def _has(job: Job, word: str | None) -> bool:
-    """Say whether a job has the number of right-hand sides that was asked for as `word`."""
+    """Return whether a job has the number of right-hand sides given as `word`."""
     return word is None or job.nrhs == rhs_count(word, job.n)
 
 

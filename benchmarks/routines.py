@@ -1,7 +1,7 @@
-"""The routines that are measured: default sizes, operations, and the words in which a table tells.
+"""The measured routines: default sizes, operation counts, and text for tables.
 
-A routine's name is also that of its task in measure.py, and the first argument of the programs in
-peers/. `jax` is what JAX offers for it on one device.
+A routine's name is also the name of its task in measure.py, and the first argument of the programs
+in peers/. `jax` is its counterpart in JAX, on one device.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Sweep:
-    """Default orders: of float64, of float64 on one device beside several, of the other dtypes."""
+    """Default orders: float64, float64 on one device besides several, other dtypes."""
 
     sizes: tuple[int, ...]
     single: tuple[int, ...]
@@ -27,10 +27,10 @@ class Routine:
     operations: Callable[[int, int], float]  # of N and nrhs, for real types
     counts: str
     residual: str
-    given: str  # what of the caller's is in memory beside what the call needs
+    given: str  # the caller's arrays in memory, besides those of the call
     sweeps: dict[str, Sweep]
     rhs: tuple[str, ...] = ()  # default numbers of right-hand sides
-    stages: bool = False  # whether a program of stages/ takes it apart
+    stages: bool = False  # whether a program of stages/ measures its stages
 
     def flops(self, job) -> float:
         """Operations of a job, a complex multiply-add counting as eight."""
@@ -42,7 +42,7 @@ _SOLVES = {
     "gpu": Sweep((1024, 4096, 16384, 32768, 65536), (16384, 32768), 32768),
     "cpu": Sweep((512, 1024, 2048, 4096), (1024, 4096), 2048),
 }
-# For what takes several times as long, or is measured several times.
+# For routines that take several times as long, or are measured several times.
 _SHORTER = {
     "gpu": Sweep((1024, 4096, 16384, 32768), (16384, 32768), 16384),
     "cpu": Sweep((512, 1024, 2048), (1024, 2048), 1024),
@@ -54,10 +54,10 @@ _EIGENPROBLEMS = {
 
 _CALLS_ON_A = (
     "their matrix is not donated, so their time includes a copy of it. NVIDIA's libraries are "
-    "called from C++ on a matrix that is dealt out already, and overwrite it."
+    "called from C++ on a matrix that is already distributed, and overwrite it."
 )
 _EIGEN_COUNTS = (
-    "by convention 4/3 n³ operations (a reduction to tridiagonal form has so many, whatever else a "
+    "by convention 4/3 n³ operations (the count of a reduction to tridiagonal form, whatever the "
     "solver does)"
 )
 
@@ -77,11 +77,11 @@ _ALL = (
     ),
     Routine(
         name="cho_solve",
-        title="Solve with a kept Cholesky factor",
+        title="Solve with an existing Cholesky factor",
         jax="cho_solve",
         timed="the solve alone",
         calls="they read a factor that they made before. NVIDIA's libraries are called from C++ on "
-        "a factor and right-hand sides that are dealt out already, and overwrite the latter.",
+        "a factor and right-hand sides that are already distributed, and overwrite the latter.",
         operations=lambda n, nrhs: 2 * n**2 * nrhs,
         counts="2 n² nrhs operations",
         residual="|Ax-b| / (|A| |x|)",

@@ -1,9 +1,9 @@
-"""Measure a routine of jaxmg and other solvers' for the same problem, side by side.
+"""Measure a routine of jaxmg, and other solvers for the same problem, side by side.
 
     python benchmarks/run.py [--routine potri] [--quick] [--sizes 16384,32768] ...
 
-Works on the GPUs it finds, or on virtual CPU devices. Every solver runs in a process of its own
-with a time limit; one that fails is a row with its reason. This process never touches a device.
+Works on the GPUs it finds, or on virtual CPU devices. Every solver runs in a separate process with
+a time limit; a failure is a row with its reason. This process never uses a device.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def survey(surveyor, report, jobs, machine, options, left):
-    """Measure what the solvers are measured against: GEMM, and what a call costs at least."""
+    """Measure the baselines of the solvers: GEMM, and the overhead of a call."""
     single = {(job.dtype, 1) for job in jobs}
     for dtype, devices in sorted(single | {(job.dtype, job.devices) for job in jobs}):
         try:
@@ -116,7 +116,7 @@ def measure(solver, report, jobs, options, left):
 
 
 def check(record: Record):
-    """A wrong result has no time."""
+    """Raise Failed if a result is wrong: it must not have a time."""
     bound = record.job.n * EPS[record.job.dtype]
     found = {"residual": record.residual}
     if "orthogonality" in record.details:
@@ -127,7 +127,7 @@ def check(record: Record):
 
 
 def limit(options, left) -> float:
-    """Return the seconds for the next job: it may end a little after the run's time limit."""
+    """Return the time limit of the next job, which may end shortly after the limit of the run."""
     return max(15.0, min(options.job_limit, left()))
 
 
@@ -151,7 +151,7 @@ def start_report(options, machine) -> Report:
 
 
 def arguments_that_matter() -> list[str]:
-    """Return the command line without the place where the results go."""
+    """Return the command line without the folder of the results."""
     arguments = list(sys.argv[1:])
     if "--output" in arguments:
         at = arguments.index("--output")
@@ -189,11 +189,11 @@ def parse_arguments():
     add("--devices", default="all,1", help="numbers of devices for jaxmg, or 'all'")
     add("--tile", type=int, help="tile size for jaxmg (default: the planner's)")
     add("--only", type=lambda text: text.split(","), help="names of the solvers to measure")
-    add("--quick", action="store_true", help="small matrices, to see whether everything runs")
-    add("--time-limit", type=float, default=280, help="seconds after which no job is begun")
+    add("--quick", action="store_true", help="small matrices, to check that everything runs")
+    add("--time-limit", type=float, default=280, help="seconds after which no job is started")
     add("--job-limit", type=float, default=120, help="seconds for each job")
-    add("--platform", choices=("auto", "cpu"), default="auto", help="cpu: leave GPUs alone")
-    add("--cpu-devices", type=int, default=4, help="virtual devices where there is no GPU")
+    add("--platform", choices=("auto", "cpu"), default="auto", help="cpu: do not use GPUs")
+    add("--cpu-devices", type=int, default=4, help="virtual devices without a GPU")
     add("--what", help="last part of the files' name")
     results = Path(__file__).resolve().parent / "results"
     add("--output", type=Path, default=results, help="folder of the results")

@@ -1,9 +1,9 @@
-"""What the planner's cost model says of many GPUs: modelled, not measured.
+"""Modelled times on many GPUs, by the planner's cost model: nothing is measured.
 
     python benchmarks/scaling.py              # a table
     python benchmarks/scaling.py scaling.svg  # and a plot
 
-MkDocs calls `on_files`, so that the documentation has the plot of the model that it goes with.
+MkDocs calls `on_files`: the documentation contains the plot of the current model.
 """
 
 import io
@@ -20,7 +20,7 @@ GPUS = [2**k for k in range(11)]
 PER_HOST = 8
 MEMORY = 135e9  # bytes of a GPU that JAX may use, of 141 GB
 
-# What a call is to the cost model, and the orders that are shown.
+# Routine names of the cost model, and the orders in the table.
 ROUTINES = {
     "potrs": ("posv", (32768, 131072, 524288)),
     "syevd": ("syevd", (16384, 65536, 131072)),
@@ -41,7 +41,7 @@ class Point(NamedTuple):
 
 
 def points(routine: str, n: int, per_host: int = PER_HOST) -> list[Point]:
-    """Return the expected times for all numbers of GPUs whose memory the call fits into."""
+    """Return the expected times for all numbers of GPUs on which the call fits in memory."""
     found = []
     for gpus in GPUS:
         hosts = max(1, gpus // per_host)
@@ -56,7 +56,7 @@ def points(routine: str, n: int, per_host: int = PER_HOST) -> list[Point]:
 
 
 def table() -> str:
-    """Return where each layout is at its best, as rows of Markdown."""
+    """Return the best number of GPUs for each layout, as a Markdown table."""
     lines = [
         "| routine | N | GPUs of a host | columns: fewest seconds | on GPUs "
         "| grid: fewest seconds | on GPUs | grid is faster from |",
@@ -83,7 +83,7 @@ def plot() -> str:
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    # The same model makes the same file.
+    # Equal models must give equal files.
     settings = {"svg.fonttype": "none", "svg.hashsalt": "jaxmg"}
     with matplotlib.rc_context(settings):
         figure, all_axes = pyplot.subplots(1, len(ROUTINES), figsize=(10, 4.6))

@@ -1,12 +1,11 @@
-"""The test matrices in JAX, made on the devices, and how wrong a result is.
+"""Test matrices in JAX, created on the devices, and residuals of results.
 
 A[i, j] = f(i - j) exp(0.1i (i - j)), without the phase in real types; no host ever holds it. With
 f = `kernel`, A is a smooth kernel with some noise, Hermitian positive definite. Nearly all of its
-eigenvalues are equal, which spares divide and conquer most of its work; so eigensolvers get
-f = `chirp`, with eigenvalues as far apart as those of a random matrix, or for eigenvalues alone
-f = `wrapped_chirp(n)`, whose eigenvalues are known. LU gets f = `noise`, a dense matrix without
-structure but that of its diagonals, for which pivots are to be searched. peers/test_system.h makes
-the same.
+eigenvalues are equal, which saves divide and conquer most of its work. Eigensolvers therefore use
+f = `chirp`, with eigenvalues spaced as in a random matrix, or for eigenvalues alone
+f = `wrapped_chirp(n)`, with known eigenvalues. LU uses f = `noise`, a dense Toeplitz matrix that
+requires pivoting. peers/test_system.h creates the same matrices.
 """
 
 import math
@@ -19,7 +18,7 @@ LENGTH_SCALE = 50.0
 NOISE = 0.01
 PHASE = 0.1
 BAND = 700
-PROBES = 4  # columns of what a matrix is multiplied with, to see whether it is right
+PROBES = 4  # number of random columns by which a result is checked
 
 
 def kernel(distance):

@@ -1,9 +1,9 @@
-"""A process that runs measurements in JAX, asked line by line in JSON on standard input.
+"""Worker process for measurements in JAX, controlled by lines of JSON on standard input.
 
     python benchmarks/worker.py PLATFORM CPU_DEVICES
 
-It is apart from run.py so that a crash, a hang or memory that is kept ends with it. Answers are the
-lines on standard output that begin with ANSWER.
+It is separate from run.py: a crash, a hang or leaked memory ends with it. Answers are the lines on
+standard output that begin with ANSWER.
 """
 
 import json
@@ -29,7 +29,7 @@ def main():
         task = getattr(measure, question.pop("task"))
         try:
             answer = {"answer": task(**question)}
-        except Exception as error:  # Whatever it is, it is the outcome of this job.
+        except Exception as error:  # Any error is the outcome of this job.
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {error}"}
         print("\n" + ANSWER + json.dumps(answer), flush=True)

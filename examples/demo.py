@@ -4,7 +4,7 @@
 
 Noisy values of a function are given at n points of the unit square. Their Gaussian process needs
 the solution of K alpha = y, where K is the n x n kernel matrix: dense and symmetric positive
-definite. It is made and kept in rows over the devices, so that none of them ever holds all of it.
+definite. It is created and stored in row shards: no device ever holds the whole matrix.
 """
 
 import sys
@@ -12,7 +12,7 @@ import time
 
 import jax
 
-# Without a GPU, four virtual CPU devices stand in for it.
+# Without a GPU, use four virtual CPU devices.
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_enable_x64", True)
 
@@ -39,7 +39,7 @@ def main():
     devices = jax.devices()
     on_gpu = devices[0].platform == "gpu"
     n = int(sys.argv[1]) if len(sys.argv) > 1 else (32768 if on_gpu else 4096)
-    n -= n % len(devices)  # what a sharded array of JAX asks for
+    n -= n % len(devices)  # JAX requires even shards
     mesh = Mesh(devices, ("x",))
     rows, everywhere = NamedSharding(mesh, P("x", None)), NamedSharding(mesh, P())
 
@@ -69,7 +69,7 @@ def main():
     flops = n**3 / 3 + 2 * n**2
     print(f"Solve: {min(seconds):.3f} s, {flops / min(seconds) / 1e9:.1f} GFLOP/s")
 
-    # Rounding leaves a few eps of |K| |alpha| + |y| as a residual, whatever the condition of K.
+    # Rounding errors give a residual of a few eps (|K| |alpha| + |y|), for any condition of K.
     norms = jax.jit(
         lambda k, alpha, y: (
             jnp.max(jnp.abs(k @ alpha - y)),
@@ -83,10 +83,10 @@ def main():
 
     unseen = jax.random.uniform(jax.random.key(1), (200, 2))
     error = jnp.sqrt(jnp.mean((kernel(unseen, x) @ alpha - truth(unseen)) ** 2))
-    print(f"Error at 200 unseen points: {float(error):.4f}, where the data have noise of {NOISE}")
+    print(f"Error at 200 unseen points: {float(error):.4f}, with noise of {NOISE} in the data")
 
     if not relative < 1e-13:
-        sys.exit("The residual is larger than rounding explains.")
+        sys.exit("The residual is too large for rounding errors.")
 
 
 if __name__ == "__main__":

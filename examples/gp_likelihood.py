@@ -1,4 +1,4 @@
-"""Fit a Gaussian process; kernel matrix, factor and gradients stay spread over the devices."""
+"""Fit a Gaussian process; kernel matrix, factor and gradients stay sharded over the devices."""
 
 import jax
 
@@ -11,13 +11,13 @@ import jaxmg
 mesh = jax.make_mesh((len(jax.devices()),), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
 n = 64 * len(jax.devices())
 
-# The rows of the kernel matrix are then sharded like x.
+# The rows of the kernel matrix are sharded like x.
 x = jax.device_put(jnp.linspace(0.0, 10.0, n), NamedSharding(mesh, P("x")))
 y = jnp.sin(x) + 0.3 * jax.random.normal(jax.random.key(0), (n,))
 
 
 def negative_log_likelihood(theta, x, y):
-    """For y with the covariance scale^2 exp(-|x - x'|^2 / (2 length^2)) + noise^2 I."""
+    """Likelihood of y with covariance scale^2 exp(-|x - x'|^2 / (2 length^2)) + noise^2 I."""
     length, scale, noise = jnp.exp(theta)
     distance = (x[:, None] - x[None, :]) / length
     kernel = scale**2 * jnp.exp(-(distance**2) / 2) + noise**2 * jnp.eye(n)

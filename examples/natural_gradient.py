@@ -12,7 +12,7 @@ mesh = jax.make_mesh((len(jax.devices()),), ("x",), axis_types=(jax.sharding.Axi
 hidden = 8 * len(jax.devices())
 samples = 32 * len(jax.devices())
 
-# Samples are sharded; the 3 * hidden parameters are on all devices.
+# Samples are sharded; the 3 * hidden parameters are replicated.
 x = jax.device_put(jnp.linspace(-2.0, 2.0, samples), NamedSharding(mesh, P("x")))
 y = jnp.sin(3 * x) * jnp.exp(-(x**2) / 2)
 
@@ -23,7 +23,7 @@ def model(theta, x):
 
 
 def smooth_inverse(w, rtol=1e-12, rtol_smooth=1e-9):
-    """1 / w for the large eigenvalues, towards 0 for the small ones, as in NetKet's pinv_smooth."""
+    """1 / w for large eigenvalues, damped to 0 for small ones, as in NetKet's pinv_smooth."""
     relative = jnp.abs(w / w[-1])
     kept = relative > rtol
     safe = jnp.where(kept, relative, 1.0)
@@ -34,7 +34,7 @@ def smooth_inverse(w, rtol=1e-12, rtol_smooth=1e-9):
 def step(theta, x, y):
     jacobian = jax.vmap(jax.grad(model), in_axes=(None, 0))(theta, x)
     error = jax.vmap(model, in_axes=(None, 0))(theta, x) - y
-    metric = jacobian.T @ jacobian / samples  # more parameters than it has large eigenvalues
+    metric = jacobian.T @ jacobian / samples  # fewer large eigenvalues than parameters
     gradient = jacobian.T @ error / samples
     w, v = jaxmg.linalg.eigh(metric)
     direction = v @ (smooth_inverse(w) * (v.T @ gradient))

@@ -1,4 +1,4 @@
-"""The solvers that are measured. A new one is a class like these, and a line in `all_solvers`."""
+"""The measured solvers. A new solver is a class with their methods, and a line in `all_solvers`."""
 
 from routines import Routine
 
@@ -10,9 +10,9 @@ from peers.stages import Stages
 def all_solvers(machine: dict, routine: Routine, tile: int | None) -> list:
     """Return the solvers, in the order in which they are measured.
 
-    Each has a `name`; `available()`, why it cannot run here, or None; `job_for(job)`, the job as
-    this solver would do it, or None; `run(job, seconds)`, which returns a Record or raises Failed;
-    and `stop()`.
+    Each has a `name`; `available()`, the reason why it cannot run here, or None; `job_for(job)`,
+    the job adapted to this solver, or None; `run(job, seconds)`, which returns a Record or raises
+    Failed; and `stop()`.
     """
     vendors = ("cusolvermp", "cusolvermg") if machine["platform"] == "gpu" else ()
     return [

@@ -1,4 +1,4 @@
-"""NVIDIA's solvers, in small C++ programs that are compiled when they are first measured."""
+"""NVIDIA's solvers, in small C++ programs that are compiled at their first measurement."""
 
 import functools
 import importlib.util
@@ -20,7 +20,7 @@ _REPEATS = 3
 
 
 class CudaProgram:
-    """A program of this folder: a routine and a job in, a line of JSON for each tile size out."""
+    """A program of this folder: takes a routine and a job, prints a line of JSON per tile size."""
 
     def __init__(
         self, machine, routine: Routine, name: str, libraries, most_devices=None, lacks=()
@@ -51,7 +51,7 @@ class CudaProgram:
     def job_for(self, job: Job) -> Job | None:
         if self._most_devices is not None:
             return replace(job, devices=min(job.devices, self._most_devices))
-        # On one device, what is made for one is the better comparison.
+        # On one device, a one-device library is the better comparison.
         return job if job.devices > 1 else None
 
     def run(self, job: Job, seconds: float) -> Record:
@@ -86,13 +86,13 @@ class CudaProgram:
 
 
 def seconds_of_calls(outcome: dict) -> list[float]:
-    """Return the seconds of all steps of a program together, the first call's first."""
+    """Return the total seconds of all steps of a program for each call, in order."""
     return [sum(steps) for steps in zip(*outcome["steps"].values(), strict=True)]
 
 
 @functools.cache
 def _build(program: str, libraries: tuple[str, ...]) -> Path:
-    """Compile a program into a folder that is left to the system's cleaning, and return it."""
+    """Compile a program into a temporary folder, which is not removed, and return its path."""
     target = Path(tempfile.mkdtemp(prefix="jaxmg-bench-")) / program
     includes = [root / "include" for root in _roots() if (root / "include").is_dir()]
     files = [str(_library(name)) for name in libraries]
@@ -114,7 +114,7 @@ def _compiler() -> str:
 
 @functools.cache
 def _roots() -> list[Path]:
-    """Return where CUDA may be: NVIDIA's wheels (newest layout and the older one), toolkits."""
+    """Return possible locations of CUDA: NVIDIA's wheels (new and old layout), toolkits."""
     roots = []
     spec = importlib.util.find_spec("nvidia")
     for folder in spec.submodule_search_locations if spec else ():

@@ -10,7 +10,7 @@
 
 namespace {
 
-// A matrix of `columns` columns dealt in blocks of `tile`, round robin, as cuSOLVERMg wants it.
+// A matrix of `columns` columns dealt round-robin in blocks of `tile`, as cuSOLVERMg requires.
 template <class T>
 struct Dealt {
   std::int64_t rows, columns, tile;

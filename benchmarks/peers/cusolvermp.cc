@@ -1,4 +1,4 @@
-// cuSOLVERMp's routines, one thread a GPU in one process, tiles dealt over a grid of GPUs as square as can be.
+// cuSOLVERMp's routines, with one thread per GPU in one process; tiles are dealt over the squarest grid of GPUs.
 #include <cusolverMp.h>
 #include <nccl.h>
 
@@ -31,7 +31,7 @@ void own_blocks(std::int64_t n, std::int64_t block, int mine, int count, Visit&&
   }
 }
 
-// What the ranks meet at and share.
+// Barrier and data shared by the ranks.
 template <class T>
 struct Meeting {
   std::barrier<> all;

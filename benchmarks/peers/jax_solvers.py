@@ -1,4 +1,4 @@
-"""jaxmg itself, and JAX's own solver on one device."""
+"""jaxmg, and JAX's own solvers on one device."""
 
 import statistics
 from dataclasses import replace
@@ -9,7 +9,7 @@ from routines import Routine
 
 
 class JaxMg:
-    """The function of jaxmg that a routine measures, by its own choice of a backend or by one."""
+    """The function of jaxmg that a routine measures, with backend="auto" or a given backend."""
 
     def __init__(self, machine: dict, routine: Routine, tile: int | None, backend: str = "auto"):
         self.name = "jaxmg" if backend == "auto" else f"jaxmg {backend}"
@@ -31,7 +31,7 @@ class JaxMg:
         if job.n % job.devices:
             raise Failed(f"JAX shards {job.n} rows over {job.devices} devices unevenly")
         if self._used != job.devices:
-            # A fresh process for each number of devices: its peak of memory begins anew.
+            # A new process for each number of devices, to reset the peak memory.
             self.stop()
             self._worker = JaxWorker(self._platform, self._devices, JAXMG_BACKEND=self._backend)
             self._used = job.devices
@@ -44,7 +44,7 @@ class JaxMg:
 
 
 class JaxSolver:
-    """What JAX has for a routine, in jit."""
+    """JAX's function for a routine, in jit."""
 
     def __init__(self, machine: dict, routine: Routine):
         self.name = f"jax {routine.jax}"

@@ -1,4 +1,4 @@
-// What is timed of a routine, and how its result is judged: the same for each library.
+// Timing and residuals of a routine, the same for each library.
 //
 // A Solver<T> of a program beside this file has
 //   tile()                                       its tile size
@@ -51,7 +51,7 @@ struct Step {
 
 struct Outcome {
   std::int64_t tile = 0;
-  std::vector<std::pair<std::string, std::vector<double>>> steps;  // seconds, those of the first call first
+  std::vector<std::pair<std::string, std::vector<double>>> steps;  // seconds of each call, in order
   double residual = std::numeric_limits<double>::quiet_NaN();
   double orthogonality = -1;  // of eigenvectors
 };
@@ -76,10 +76,10 @@ inline void keep_largest(double& largest, double value) {
   if (value > largest || std::isnan(value)) largest = value;  // NaN stays
 }
 
-// The columns of a matrix that are looked at.
+// The columns of a matrix that are checked.
 inline std::vector<std::int64_t> some_columns(std::int64_t n) { return {0, n / 2, n - 1}; }
 
-// Sets residual and orthogonality, the largest of a few columns'.
+// Sets residual and orthogonality: the largest values over a few columns.
 template <class T, class Solver>
 void judge_eigenproblem(const Arguments& arguments, Solver& solver, Outcome& outcome) {
   const std::vector<double> values = solver.eigenvalues();

@@ -1,8 +1,8 @@
-"""The eigensolver of jaxmg taken apart, by the program of ../stages.
+"""The stages of jaxmg's eigensolver, measured by the program of ../stages.
 
-It is the target syevd_stages_host or syevd_stages_cuda<major> of a build with the C++ tests, and is
-found in JAXMG_LIBRARY_DIR, the folder of that build. With JAXMG_TEST_RANKS_PER_GPU, so many ranks
-share a GPU.
+The program is the target syevd_stages_host or syevd_stages_cuda<major> of a build with the C++
+tests, in the folder JAXMG_LIBRARY_DIR of that build. JAXMG_TEST_RANKS_PER_GPU sets the number of
+ranks that share a GPU.
 """
 
 import json
@@ -25,7 +25,7 @@ _PROGRAMS = {
 
 
 class Stages:
-    """What each stage of jaxmg's eigensolver takes, called from C++."""
+    """Times of the stages of jaxmg's eigensolver, called from C++."""
 
     name = "jaxmg by stages"
 
@@ -39,7 +39,7 @@ class Stages:
 
     def available(self) -> str | None:
         if self._program is None:
-            return f"JAXMG_LIBRARY_DIR is no build with {self._names}"
+            return f"JAXMG_LIBRARY_DIR is not a build with {self._names}"
         return None
 
     def job_for(self, job: Job) -> Job | None:

@@ -1,4 +1,4 @@
-// The matrices that every solver is given (benchmarks/systems.py makes the same in JAX), and how wrong a result is.
+// Test matrices of all solvers (the same as in benchmarks/systems.py), and residuals of results.
 //
 //   A[i, j] = f(i - j) exp(0.1i (i - j))     (real types: without the phase)
 #pragma once
@@ -20,7 +20,7 @@ struct Real<std::complex<T>> {
   using type = T;
 };
 
-// f: what is on the diagonals.
+// f: values of the diagonals.
 using Diagonals = std::function<double(std::int64_t)>;
 
 // Elements further off the diagonal are zero, or below the least double.
@@ -32,13 +32,13 @@ inline double kernel(std::int64_t distance) {
   return std::exp(-(d / 50) * (d / 50)) + (distance == 0 ? 0.01 : 0.0);
 }
 
-// For LU: numbers in [-1, 1) that look random.
+// For LU: pseudo-random numbers in [-1, 1).
 inline double noise(std::int64_t distance) {
   const double x = std::sin(static_cast<double>(distance) * 12.9898 + 1) * 43758.5453;
   return 2 * (x - std::floor(x)) - 1;
 }
 
-// For eigensolvers: eigenvalues as far apart as a random matrix's, where nearly all of the kernel's are equal.
+// For eigensolvers: eigenvalues spaced as in a random matrix, while nearly all eigenvalues of the kernel are equal.
 inline double chirp(std::int64_t distance) {
   const double d = static_cast<double>(distance);
   return std::abs(distance) <= band ? std::cos(d * d) : 0.0;

@@ -1,5 +1,5 @@
-// The eigensolver stage by stage: ranks wait for their work, and where all work for each other, at the end of each
-// stage. What a stage could do while the one before still runs is lost, so the whole is a little slower than a call.
+// Times of the eigensolver's stages: ranks synchronise with their work, and collective stages with each other, at the
+// end of each stage. Overlap of stages is lost; the total is therefore slightly larger than the time of a call.
 #pragma once
 
 #include <algorithm>
@@ -51,7 +51,7 @@ class StagedSyevd {
     }
   }
 
-  // Once more than `repeats`: the first time pays for what is loaded and made when it is first used.
+  // One run more than `repeats`: the first run includes loading and initialisation.
   Outcome measure(int repeats) {
     Outcome outcome;
     outcome.tile = call_.plan.tile;

@@ -1,7 +1,7 @@
 """Run a program as one process for each GPU of this machine: python local.py COUNT PROGRAM.
 
-The program is started COUNT times, with the arguments HOST:PORT COUNT NUMBER. If one of them fails,
-the others are ended: they could wait for it for long.
+The program is started COUNT times, with the arguments HOST:PORT COUNT NUMBER. If one process fails,
+the others, which might wait for it, are terminated.
 """
 
 import socket

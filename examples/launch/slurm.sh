@@ -1,7 +1,7 @@
 #!/bin/bash
 # One process for each GPU of two nodes with four GPUs each: sbatch slurm.sh
 #
-# JAX reads count and number of the process, and the address of the first one, off SLURM's variables.
+# JAX reads the number of processes, the process id and the coordinator's address from SLURM's variables.
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=4
 #SBATCH --gpus-per-node=4

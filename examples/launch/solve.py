@@ -1,9 +1,9 @@
-"""Solve a kernel system with all devices of all processes, however these were started.
+"""Solve a kernel system on all devices of all processes, under any launcher.
 
 python solve.py                          one process, with all devices of this machine
 python solve.py HOST:PORT COUNT NUMBER   process NUMBER of COUNT; number 0 is at HOST:PORT
-python solve.py cluster                  started by SLURM or Open MPI, which tell JAX the rest
-python solve.py mpi4py                   started by any MPI; mpi4py tells JAX the rest
+python solve.py cluster                  started by SLURM or Open MPI, which set the rest
+python solve.py mpi4py                   started by any MPI; mpi4py provides the rest
 """
 
 import sys
@@ -30,7 +30,7 @@ mesh = jax.make_mesh((jax.device_count(),), ("x",))
 n = (4096 if jax.default_backend() == "gpu" else 256) * jax.device_count()
 
 
-# Each process makes its own rows.
+# Each process creates its own rows.
 def matrix():
     distance = (jnp.arange(n)[:, None] - jnp.arange(n)[None, :]) / 50
     return jnp.exp(-(distance**2)) + 0.01 * jnp.eye(n)

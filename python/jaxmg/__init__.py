@@ -1,7 +1,7 @@
 """Multi-device dense linear algebra for JAX.
 
-`jaxmg.linalg` has the names of ``jax.numpy.linalg``, for arrays sharded over a mesh; `jaxmg.plan`
-tells what a call will need. The other names are those of JAXMg 0.0.x and 1.4.
+`jaxmg.linalg` follows ``jax.numpy.linalg``, for arrays sharded over a mesh; `jaxmg.plan` estimates
+the memory and the time of a call. The other names are the API of JAXMg 0.0.x and 1.4.
 """
 
 from jaxmg import linalg, utils

@@ -1,4 +1,4 @@
-"""``python -m jaxmg``: what can be asked without writing a program."""
+"""Command line of the package: ``python -m jaxmg doctor`` and ``python -m jaxmg plan``."""
 
 import argparse
 import sys
@@ -25,7 +25,7 @@ def _add_doctor(commands) -> None:
         "doctor",
         help="check this machine and the installation, and solve small systems",
         description="Check this machine and the installation, and solve small systems on it. The "
-        "exit status is 1 if there is a problem, 0 otherwise.",
+        "exit status is 1 if a problem was found, 0 otherwise.",
     )
     command.add_argument("--json", action="store_true", help="print the findings as JSON")
     command.add_argument(
@@ -33,7 +33,7 @@ def _add_doctor(commands) -> None:
         type=_seconds,
         default=120,
         metavar="SECONDS",
-        help="how long each of the checks may take (default: %(default)s)",
+        help="time limit of each check (default: %(default)s)",
     )
     command.set_defaults(run=lambda o: doctor.run(limit=o.time_limit, as_json=o.json))
 
@@ -41,22 +41,22 @@ def _add_doctor(commands) -> None:
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, got {text}")
     return seconds
 
 
 def _add_plan(commands) -> None:
     command = commands.add_parser(
         "plan",
-        help="tell memory and time of a call, as jaxmg.plan does",
-        description="Tell memory and time of a call before it is made, as jaxmg.plan does.",
+        help="estimate memory and time of a call, as jaxmg.plan does",
+        description="Estimate memory and time of a call before it is made, as jaxmg.plan does.",
     )
     command.add_argument("routine", help=f"one of {', '.join(STEPS)}")
     command.add_argument("n", type=int, help="order of the matrix")
     command.add_argument("--dtype", default="float64", help="default: %(default)s")
     command.add_argument("--devices", type=int, default=1, help="default: %(default)s")
     command.add_argument("--hosts", type=int, default=1, help="default: %(default)s")
-    command.add_argument("--platform", choices=("cpu", "gpu"), help="default: what JAX uses here")
+    command.add_argument("--platform", choices=("cpu", "gpu"), help="default: JAX's own")
     command.add_argument("--nrhs", type=int, default=1, help="right-hand sides (%(default)s)")
     command.add_argument("--vectors", type=int, help="eigenvectors, for syevd (all)")
     command.set_defaults(run=_plan)

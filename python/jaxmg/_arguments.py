@@ -1,4 +1,4 @@
-"""Checks of arguments, all made while tracing; every message says what was given."""
+"""Argument checks, made while tracing; every message names the argument and the value given."""
 
 import operator
 
@@ -11,7 +11,7 @@ from jaxmg._supported import DTYPES
 
 
 class ArgumentError(ValueError, AssertionError):
-    """A wrong shape. (An AssertionError too: callers of JAXMg 0.0.x catch that.)"""
+    """Shape error; also an AssertionError, which callers of JAXMg 0.0.x catch."""
 
 
 def as_array(value, name: str):
@@ -22,9 +22,8 @@ def as_array(value, name: str):
 def as_arrays(*named):
     """Return the values of pairs (name, value) as JAX or NumPy arrays of one supported dtype.
 
-    It is the dtype that `jax.numpy.linalg` takes for them: the common one, and for integers and
-    bools the float that JAX makes of them. What is not on a device yet stays on the host, so that
-    it need not fit on a single device.
+    The dtype is promoted as in `jax.numpy.linalg`: to the common dtype, and from integers and bools
+    to JAX's default float. Host arrays stay on the host: they need not fit on a single device.
     """
     arrays = [_of_any_dtype(value, name) for name, value in named]
     dtype = jnp.result_type(*arrays)
@@ -34,7 +33,7 @@ def as_arrays(*named):
 
 
 def _float_of(dtype):
-    """Return the dtype of floats that `jax.numpy` makes of integers or bools."""
+    """Return the float dtype to which `jax.numpy` promotes integers or bools."""
     return jax.eval_shape(jnp.sqrt, jax.ShapeDtypeStruct((), dtype)).dtype
 
 
@@ -85,9 +84,9 @@ def positive_int(value, name: str) -> int | None:
 
 
 def real_scalar(value, name: str, dtype):
-    """Return a real number, which goes with a matrix of `dtype`, as an array of the real dtype.
+    """Return a real scalar as an array of the real dtype that corresponds to `dtype`.
 
-    One that is on a device, or traced, keeps its dtype, for the program to convert.
+    A scalar on a device, or a traced one, keeps its dtype; the program converts it.
     """
     real = np.finfo(dtype).dtype
     array = value if isinstance(value, jax.Array) else np.asarray(value)

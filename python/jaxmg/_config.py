@@ -1,4 +1,4 @@
-"""``jaxmg.config``: what calls do where their arguments do not say."""
+"""``jaxmg.config``: defaults for all calls, from the program or from environment variables."""
 
 import contextlib
 import contextvars
@@ -31,9 +31,9 @@ def _seconds(value, name: str) -> float:
 
 
 class _Option(NamedTuple):
-    variable: str  # of the environment
+    variable: str  # environment variable
     default: object
-    checked: Callable  # (value, its name) -> the value, or ValueError
+    checked: Callable  # (value, name) -> the validated value; raises ValueError
 
 
 _OPTIONS = {
@@ -45,18 +45,18 @@ _NOTHING = MappingProxyType({})
 
 
 class Config:
-    """The options that all calls share; the one object of this class is ``jaxmg.config``.
+    """Options shared by all calls; ``jaxmg.config`` is the only instance.
 
-    An option has the value that `using` or `update` gave it, else that of its environment variable,
-    else its default. It is read while a call is traced: a program that ``jax.jit`` has compiled
-    keeps the value it was traced with.
+    The value of an option is set by `using`, by `update`, by its environment variable or by its
+    default, in this order of precedence. Options are read while a call is traced: a program that
+    ``jax.jit`` has compiled keeps the values it was traced with.
 
     Attributes
     ----------
     backend : {"auto", "tiled", "cusolvermg", "cusolvermp"}
-        What ``backend="auto"`` means in a call; ``JAXMG_BACKEND``, "auto" by default.
+        Backend of calls with ``backend="auto"``; ``JAXMG_BACKEND``, "auto" by default.
     timeout_seconds : float
-        How long the ranks of a call wait for each other; ``JAXMG_TIMEOUT_SECONDS``, 300 by default.
+        Timeout of ranks that wait for each other; ``JAXMG_TIMEOUT_SECONDS``, 300 by default.
 
     Examples
     --------
@@ -83,18 +83,18 @@ class Config:
         return self._value("timeout_seconds")
 
     def update(self, name: str, value) -> None:
-        """Set an option in all threads; None takes the setting back.
+        """Set an option in all threads; None removes the setting.
 
         Raises
         ------
         ValueError
-            If there is no such option, or it cannot have that value.
+            If the option does not exist, or the value is invalid.
         """
         self._set[name] = _checked(name, value)
 
     @contextlib.contextmanager
     def using(self, **values):
-        """Set options in this thread for the length of a ``with`` block; errors are `update`'s."""
+        """Set options in this thread within a ``with`` block; raises as `update` does."""
         checked = {name: _checked(name, value) for name, value in values.items()}
         token = self._here.set({**self._here.get(), **checked})
         try:
@@ -103,7 +103,7 @@ class Config:
             self._here.reset(token)
 
     def origin(self, name: str) -> str | None:
-        """Say what gave an option its value: "jaxmg.config", a variable, or None, the default."""
+        """Return the source of an option's value: "jaxmg.config", a variable, or None (default)."""
         if any(options.get(name) is not None for options in (self._here.get(), self._set)):
             return "jaxmg.config"
         return _OPTIONS[name].variable if os.environ.get(_OPTIONS[name].variable) else None
@@ -122,12 +122,12 @@ class Config:
 
 def _checked(name: str, value):
     if name not in _OPTIONS:
-        raise ValueError(f"jaxmg.config has the options {tuple(_OPTIONS)}, not {name!r}")
+        raise ValueError(f"the options of jaxmg.config are {tuple(_OPTIONS)}, got {name!r}")
     return None if value is None else _OPTIONS[name].checked(value, name)
 
 
 def check_variable(name: str, text: str) -> None:
-    """Raise ValueError if a variable of the environment gives its option an impossible value."""
+    """Raise ValueError if an environment variable sets its option to an invalid value."""
     for option in _OPTIONS.values():
         if option.variable == name and text:
             option.checked(text, name)

@@ -4,5 +4,5 @@ import numpy as np
 
 DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "complex64", "complex128"))
 PLATFORMS = ("cpu", "gpu")
-# Each with the vendor's libraries that its first use loads, by cuda-pathfinder's names for them.
+# Each backend with the vendor's libraries that its first use loads, by their cuda-pathfinder names.
 BACKENDS = {"tiled": (), "cusolvermg": ("cusolverMg",), "cusolvermp": ("cusolverMp",)}

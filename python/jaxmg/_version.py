@@ -1,3 +1,3 @@
-"""The version, which the build reads, too."""
+"""Version of the package, also read by the build."""
 
 __version__ = "2.0.0"

@@ -1,5 +1,5 @@
-"""The class of all warnings of this package."""
+"""Warning class of this package."""
 
 
 class JaxMgWarning(UserWarning):
-    """Something works, but not as well as it could."""
+    """Category of all warnings: a call works, but is slower or less reliable than it should be."""

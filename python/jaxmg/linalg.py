@@ -35,6 +35,6 @@ __all__ = [
     "sqrtm_h",
 ]
 
-# Pickles and help() name the public module.
+# The public module, in pickles and help().
 for _name in __all__:
     globals()[_name].__module__ = __name__

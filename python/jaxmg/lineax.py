@@ -1,6 +1,6 @@
-"""`Lineax <https://docs.kidger.site/lineax/>`_ solvers; they need the extra ``jaxmg[lineax]``.
+"""`Lineax <https://docs.kidger.site/lineax/>`_ solvers; require the extra ``jaxmg[lineax]``.
 
-This module is not imported with `jaxmg`: write ``import jaxmg.lineax``.
+``import jaxmg`` does not import this module; write ``import jaxmg.lineax``.
 """
 
 import itertools
@@ -20,7 +20,7 @@ __all__ = ["LU", "AutoLinearSolver", "Cholesky"]
 
 
 class _Solver(lineax.AbstractLinearSolver):
-    """What the solvers for square, regular matrices have in common: their options."""
+    """Options shared by the solvers for square, nonsingular operators."""
 
     tile: int | None = Options.tile
     workspace_limit: int | None = Options.workspace_limit
@@ -33,7 +33,7 @@ class _Solver(lineax.AbstractLinearSolver):
         return True
 
     def allow_dependent_columns(self, operator):
-        """Say the same to Lineax before 0.1."""
+        """Counterpart of `assume_full_rank` for Lineax before 0.1."""
         return False
 
     def allow_dependent_rows(self, operator):
@@ -41,10 +41,10 @@ class _Solver(lineax.AbstractLinearSolver):
 
 
 class Cholesky(_Solver):
-    """Solve with positive (or negative) definite operators whose matrix is spread over devices.
+    """Cholesky solver for positive (or negative) definite operators with a sharded matrix.
 
-    The operator has to be tagged so, and its matrix (``operator.as_matrix()``) is factored on the
-    devices it is on.
+    The operator must be tagged as positive or negative semidefinite. Its matrix
+    (``operator.as_matrix()``) is factored on its devices.
 
     Attributes
     ----------
@@ -53,8 +53,8 @@ class Cholesky(_Solver):
     Raises
     ------
     ValueError
-        If the operator is not tagged as positive or negative semidefinite. (That it is singular
-        shows as ``RESULTS.singular``.)
+        If the operator is not tagged as positive or negative semidefinite. (A singular operator is
+        reported as ``RESULTS.singular``.)
 
     Examples
     --------
@@ -67,16 +67,16 @@ class Cholesky(_Solver):
     """
 
     def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]):
-        """Return the state: the factor of +-A, its mesh, and whether it is that of -A, of conj(A).
+        """Return the state: the factor of A or -A, its mesh, and flags for -A and conj(A).
 
-        The mesh is kept as Lineax takes solvers to pieces in which arrays do not tell theirs.
+        The mesh is stored because Lineax flattens states, and a traced leaf may not name its mesh.
         """
         del options
         negative = lineax.is_negative_semidefinite(operator)
         if not negative and not lineax.is_positive_semidefinite(operator):
             raise ValueError(
-                "jaxmg.lineax.Cholesky needs an operator that is tagged as positive or negative "
-                "semidefinite (and is definite)"
+                "operator must be tagged as positive or negative semidefinite, and be definite; "
+                f"got a {type(operator).__name__} without such a tag"
             )
         matrix = operator.as_matrix()
         factor = linalg.cho_factor(-matrix if negative else matrix, **self._options("tile"))
@@ -103,7 +103,7 @@ class Cholesky(_Solver):
 
 
 class LU(_Solver):
-    """Solve with square operators whose matrix is spread over devices.
+    """LU solver for square operators with a sharded matrix.
 
     The operator's matrix (``operator.as_matrix()``) is factored by LU with partial pivoting on the
     devices it is on. A pivot that is exactly zero shows as ``RESULTS.singular``.

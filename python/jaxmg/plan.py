@@ -1,4 +1,4 @@
-"""What a call will need, before it is made: does it fit, and how long will it take?"""
+"""Estimates of the memory and the time of a call before it is made."""
 
 import operator
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ class Plan:
     Attributes
     ----------
     routine, shape, dtype, nrhs
-        The call that was planned; for "syevd", nrhs is the number of eigenvectors.
+        The planned call; for "syevd", nrhs is the number of eigenvectors.
     ranks : int
         Number of devices.
     tile : int
         Width of the tile columns.
     shard_bytes, rhs_bytes, workspace_bytes : int
-        Bytes on each device: its part of the matrix, the right-hand sides (or eigenvalues and
+        Bytes on each device: its shard of the matrix, the right-hand sides (or eigenvalues and
         eigenvectors), the workspace.
     total_bytes : int
-        Their sum: the most that a call with a donated matrix needs.
+        Their sum: the peak memory of a call with a donated matrix.
     seconds : float
         Estimated time.
     backend, reason : str
-        Who does the work, and why it was chosen.
+        The backend, and the reason for its choice.
     """
 
     routine: str
@@ -81,7 +81,7 @@ def plan(
     platform=None,
     options: Options,
 ) -> Plan:
-    """Plan a call without making it.
+    """Estimate the memory and the time of a call without making it.
 
     Parameters
     ----------
@@ -98,39 +98,38 @@ def plan(
     dtype : dtype
         float32, float64, complex64 or complex128.
     devices : int, Mesh, or list or tuple of devices
-        An int is a number of devices of `platform`.
+        An int is the number of devices of `platform`.
     nrhs : int
         Number of right-hand sides, for solves.
     vectors : int, optional
         Number of eigenvectors, for "syevd": 0 for eigenvalues only; by default all.
     hosts : int
-        Number of machines, or of groups of GPUs that NVLink joins, among which the devices are
-        divided evenly; between them is a network (one adapter of 400 Gbit/s for each device is
-        assumed). It matters for the estimated time alone.
+        Number of machines, or of NVLink domains, among which the devices are divided evenly. They
+        are connected by a network, assumed to have one 400 Gbit/s adapter per device. It only
+        affects the estimated time.
     platform : {"cpu", "gpu"}, optional
-        What a number of devices is of; by default that of JAX's default backend. Devices and meshes
-        have their own.
+        Platform of the devices if `devices` is an int; by default JAX's default backend.
     {options}
 
     Returns
     -------
     Plan
-        Frozen; prints as one readable line.
+        Immutable; ``print`` shows it on one line.
 
     Raises
     ------
     ValueError
-        If an argument is out of range, no plan keeps to `workspace_limit`, or `backend` cannot do
-        this.
+        If an argument is out of range, no plan satisfies `workspace_limit`, or `backend` does not
+        support the call.
     TypeError
-        If the dtype is not supported, or `devices` is of another type.
+        If the dtype is not supported, or `devices` has an invalid type.
     RuntimeError
         If `backend` is not available here.
 
     Notes
     -----
-    With "cusolvermp" the library is asked, on GPUs, how much workspace it needs for itself: where
-    there are several processes, all of them have to plan.
+    With "cusolvermp", the workspace queries of the library run on the GPUs: with several processes,
+    all of them must plan.
 
     Examples
     --------
@@ -140,7 +139,7 @@ def plan(
     if routine not in backends.STEPS:
         raise ValueError(f"routine must be one of {tuple(backends.STEPS)}, got {routine!r}")
     if len(shape) != 2 or shape[0] != shape[1]:
-        raise ArgumentError(f"shape must be that of a square matrix, got {tuple(shape)}")
+        raise ArgumentError(f"shape must be the shape of a square matrix, got {tuple(shape)}")
     n = positive_int(shape[0], "shape")
     dtype = np.dtype(dtype)
     if dtype not in DTYPES:
@@ -178,7 +177,7 @@ def _number_of_vectors(vectors, n: int) -> int:
 
 
 def _count(devices, platform) -> tuple[int, str, int]:
-    """Return the number of devices, their platform and the number of their processes."""
+    """Return the number of devices, their platform and their number of processes."""
     if isinstance(devices, Mesh):
         devices = list(devices.devices.flat)
     if isinstance(devices, (list, tuple)):
@@ -186,7 +185,8 @@ def _count(devices, platform) -> tuple[int, str, int]:
             raise ValueError("devices must not be empty")
         if platform not in (None, devices[0].platform):
             raise ValueError(
-                f"platform is {platform!r}, but devices are of {devices[0].platform!r}"
+                f"platform is {platform!r}, but devices are of platform {devices[0].platform!r}; "
+                "leave it out"
             )
         processes = len({device.process_index for device in devices})
         return len(devices), devices[0].platform, processes

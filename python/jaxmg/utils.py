@@ -1,4 +1,4 @@
-"""Small public helpers: test matrices, the sharding of an array, the warning class."""
+"""Public utilities: test matrices, the sharding of an array, the warning class."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ def random_psd(n, dtype, seed):
     dtype : dtype
         float32, float64, complex64 or complex128.
     seed : int
-        The same seed gives the same matrix.
+        Seed of the random number generator.
 
     Returns
     -------

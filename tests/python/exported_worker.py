@@ -1,4 +1,4 @@
-"""Process that saves a program, or runs a saved one: exported_worker.py TASK PATH.
+"""Worker process that saves a program, or runs a saved program: exported_worker.py TASK PATH.
 
 test_exported.py starts it. The tasks that run a program only import `jaxmg`.
 """

@@ -1,4 +1,4 @@
-"""The functions of `jaxmg.linalg` as real functions of a and b, beside the same by jax.numpy."""
+"""Real functions of a and b by `jaxmg.linalg`, each paired with its jax.numpy reference."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ from jaxmg import linalg
 
 
 def weighted(x):
-    """Return a real number in which every element of x has another weight."""
+    """Return a real weighted sum of x, with a different weight for every element."""
     weights = 1 + jnp.arange(x.size, dtype=x.real.dtype).reshape(x.shape)
     return jnp.sum(jnp.abs(x) ** 2 * weights) + jnp.sum(x.real)
 
@@ -39,14 +39,14 @@ def jnp_lower(a):
 
 
 def generalised(a, m):
-    """Return what `eigh(a, m)` does, by jax.numpy."""
+    """Return the result of `eigh(a, m)` by jax.numpy."""
     lower = jnp_lower(m)
     half = jax.scipy.linalg.solve_triangular(lower, a, lower=True)
     c = jax.scipy.linalg.solve_triangular(lower, half.conj().T, lower=True)
     return jnp.linalg.eigvalsh(as_hermitian(c))
 
 
-# name: (ours, by jax.numpy), functions of a matrix and of what all devices share.
+# name: (ours, by jax.numpy), functions of a matrix and of a replicated operand.
 FUNCTIONS = {
     "solve": (
         lambda a, b: weighted(linalg.solve(a, b, assume_a="pos")),

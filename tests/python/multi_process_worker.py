@@ -1,7 +1,7 @@
-"""One process of a program of several: multi_process_worker.py TASK PORT PROCESSES PROCESS.
+"""Worker process of a multi-process program: multi_process_worker.py TASK PORT PROCESSES PROCESS.
 
-test_multi_process.py starts as many of these as a task needs. A process that is content says so
-with the last line it prints, "fine".
+test_multi_process.py starts as many workers as a task needs. A process that succeeds prints "fine"
+as its last line.
 """
 
 import os
@@ -27,7 +27,7 @@ def solve(a, b, **options):
 
 
 def on_mesh(array, mesh, *spec):
-    """Each process makes its shards, of what all of them know; replicated if they do not divide."""
+    """Create this process's shards of an array known to all; replicated if uneven."""
     sharding = NamedSharding(mesh, P(*spec))
     try:
         sharding.shard_shape(array.shape)
@@ -41,7 +41,7 @@ def all_devices():
 
 
 def smooth_kernel(n, dtype, mesh):
-    """A kernel matrix, made where its rows are to be."""
+    """A kernel matrix, created in row shards."""
 
     def make():
         i = jnp.arange(n)
@@ -55,7 +55,7 @@ def smooth_kernel(n, dtype, mesh):
 
 
 def assert_pieces(result, expected):
-    """Check what this process has of an array."""
+    """Check the shards of an array on this process."""
     for shard in result.addressable_shards:
         np.testing.assert_allclose(shard.data, expected[shard.index], atol=1e-9)
 
@@ -65,7 +65,7 @@ def takes_part(mesh):
 
 
 def every_routine():
-    """All families of routines, in one program and some by themselves."""
+    """All families of routines, in one program and separately."""
     mesh = all_devices()
     n = 8 * mesh.size
     matrix, rhs = positive_definite(n), gaussian((n, 70))
@@ -117,7 +117,7 @@ def every_routine():
 
 
 def meshes():
-    """Devices in another order, some of them, those of one process; overlapping, in turns."""
+    """Overlapping meshes, alternately: reordered devices, a subset, the devices of one process."""
     devices = jax.devices()
     a, b = positive_definite(24), gaussian((24, 2))
     rebuilt = jax.jit(lambda a: (lambda w, v: (v * w) @ v.conj().T)(*linalg.eigh(a)))
@@ -134,7 +134,7 @@ def meshes():
 
 
 def grid():
-    """Rows over one axis of a grid of two, then over the other: copies work side by side."""
+    """Rows over one axis of a 2-D mesh, then over the other: replicas work side by side."""
     mesh = Mesh(np.array(jax.devices()).reshape(2, -1), ("x", "y"))
     a, b = positive_definite(24), gaussian((24, 2))
     for axis in "xy":
@@ -144,7 +144,7 @@ def grid():
 
 
 def calls_of_one_process():
-    """What only some processes call is no matter of the others."""
+    """Calls of some processes do not involve the others."""
     mesh = Mesh(np.array(jax.local_devices()), ("x",))
     for seed in range(jax.process_index()):
         a, b = positive_definite(24, seed=seed), gaussian((24, 2))
@@ -152,7 +152,7 @@ def calls_of_one_process():
 
 
 def killed():
-    """A process ends in the middle of a solve; the others say whose ranks are gone, in time."""
+    """A process ends during a solve; the others name its ranks before the timeout."""
     mesh = all_devices()
     limit = float(os.environ["JAXMG_TIMEOUT_SECONDS"])
     operands = on_mesh(positive_definite(48), mesh, "x", None), on_mesh(gaussian((48, 2)), mesh)
@@ -164,7 +164,7 @@ def killed():
     assert time.monotonic() - began < limit
     assert f"rank {last} has left the call: its process has ended" in message
     print("fine", flush=True)
-    os._exit(0)  # An orderly end would wait for the process that is gone.
+    os._exit(0)  # A regular exit would wait for the process that has ended.
 
 
 # --- GPU --------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def solves():
     ):
         a, b = positive_definite(n, dtype), gaussian((n, nrhs), dtype)
         operands = on_mesh(a, mesh, "x", None), on_mesh(b, mesh)
-        for _ in range(3):  # Only the first one keeps the ranks in step.
+        for _ in range(3):  # Only the first call keeps the ranks in step.
             assert_solves(a, solve(*operands), b)
         print(f"{dtype} n={n} nrhs={nrhs}", flush=True)
 
@@ -222,7 +222,7 @@ def programs():
 
 
 def fault():
-    """One rank fails; all return an error within the time limit, and the next call works."""
+    """One rank fails; all return an error before the timeout, and the next call works."""
     mesh = all_devices()
     limit = float(os.environ["JAXMG_TIMEOUT_SECONDS"])
     a, b = positive_definite(48), gaussian((48, 2))
@@ -258,7 +258,7 @@ def timings():
             began = time.perf_counter()
             jax.block_until_ready(run(a, b))
             seconds.append(time.perf_counter() - began)
-        # No row of A has a sum above 90.
+        # The row sums of A are at most 90.
         error = jnp.linalg.norm(a @ x - b) / (90 * jnp.linalg.norm(x))
         if jax.process_index() == 0:
             print(
@@ -297,7 +297,7 @@ def main(task, port, processes, process):
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
-        os._exit(1)  # An orderly end would wait for the others, who may wait for this one.
+        os._exit(1)  # A regular exit would wait for the others, which may wait for this process.
 
 
 if __name__ == "__main__":

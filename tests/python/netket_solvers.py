@@ -1,4 +1,4 @@
-"""NetKet's distributed solvers against its own on one device. (`test_netket.py` runs this.)
+"""NetKet's distributed solvers compared with its one-device solvers; run by `test_netket.py`.
 
 All devices that JAX finds are in the mesh, as NetKet expects.
 """
@@ -13,12 +13,12 @@ from systems import gaussian, positive_definite, put, set_mesh
 
 N = 32
 
-# The 2-D grid of a matrix is another mesh than NetKet's, which JAX < 0.8 does not reveal in jit.
+# The 2-D grid of a matrix differs from NetKet's mesh, which JAX < 0.8 does not expose inside jit.
 GRIDS = [None, (4, 1), (1, 4), (2, 2)] if hasattr(jax.sharding, "get_mesh") else [None, (4, 1)]
 
 
 def rank_deficient(dtype):
-    """Return a matrix of rank N / 2, and a right-hand side that it reaches."""
+    """Return a matrix of rank N / 2, and a right-hand side in its range."""
     g = gaussian((N, N // 2), dtype)
     a = g @ g.conj().T / N
     return a, a @ gaussian((N,), dtype)
@@ -75,7 +75,7 @@ def test_right_hand_side_is_a_pytree(mesh):
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_fallback_on_nan(mesh, fails):
-    """A matrix that is not positive definite makes NaN, so that NetKet takes the other solver."""
+    """A matrix that is not positive definite gives NaN; NetKet then uses its fallback solver."""
     distributed, own = (
         solver.nan_fallback(SOLVERS["cholesky"][i], SOLVERS["pinv_smooth"][i]) for i in (0, 1)
     )

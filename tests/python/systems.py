@@ -1,4 +1,4 @@
-"""Linear systems, where to put them, and when a solution is right."""
+"""Test matrices, their placement, and checks of residuals with bounds of n eps."""
 
 import re
 
@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec as P
 
 ROWS = P("x", None)
 DTYPES = ("float32", "float64", "complex64", "complex128")
-# Every number of ranks and every dtype. The C++ tests have all combinations.
+# Every number of ranks and every dtype; the C++ tests cover all combinations.
 RANKS_AND_DTYPES = [
     (1, "float64"),
     (2, "complex64"),
@@ -45,12 +45,12 @@ def positive_definite(n, dtype="float64", seed=0):
 
 
 def spelled(text):
-    """Return a pattern that matches a text as it is; newer JAX calls a PartitionSpec P."""
+    """Return a pattern that matches a text literally; newer JAX prints PartitionSpec as P."""
     return re.escape(text).replace("PartitionSpec\\(None", r"(PartitionSpec|P)\(None")
 
 
 def put(array, mesh, *spec):
-    """Put an array on a mesh; replicated if its shape does not divide as the spec asks."""
+    """Put an array on a mesh; replicated if its shape does not divide evenly by the spec."""
     sharding = NamedSharding(mesh, P(*spec))
     try:
         sharding.shard_shape(array.shape)
@@ -98,7 +98,7 @@ def hermitian(n, dtype="float64", seed=0):
 
 
 def assert_eigen(a, w, v, b=None):
-    """Check eigenvalues and eigenvectors with LAPACK's test ratios, which are to be below 30.
+    """Check eigenvalues and eigenvectors with LAPACK's test ratios, which must be below 30.
 
     ||A V - B V W|| <= 30 n eps ||A|| ||V||, ||V^H B V - I|| <= 30 n eps, both times cond(B).
     """

@@ -1,4 +1,4 @@
-"""What factors are for: Gaussian processes, natural gradients, matrices that need a shift."""
+"""Applications of factors: Gaussian processes, natural gradients, shifted matrices."""
 
 import jax
 import jax.numpy as jnp
@@ -141,7 +141,7 @@ A = positive_definite(N)
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
-def test_no_shift_where_none_is_needed(make_mesh, axis_type, jit):
+def test_positive_definite_matrix_is_not_shifted(make_mesh, axis_type, jit):
     mesh = make_mesh(RANKS, axis_type=axis_type)
     call = jax.jit(linalg.cho_factor_shifted) if jit else linalg.cho_factor_shifted
     factor, shift = call(put(A, mesh, "x", None))
@@ -151,7 +151,7 @@ def test_no_shift_where_none_is_needed(make_mesh, axis_type, jit):
 
 @pytest.mark.parametrize("n", [N, 13])
 @pytest.mark.parametrize("dtype", ["float64", "complex64"])
-def test_the_first_shift_that_works(make_mesh, axis_type, n, dtype):
+def test_first_sufficient_shift_is_returned(make_mesh, axis_type, n, dtype):
     values = np.arange(1.0, n + 1)
     values[n // 2] = -0.05
     a = np.diag(values).astype(dtype)
@@ -162,8 +162,8 @@ def test_the_first_shift_that_works(make_mesh, axis_type, n, dtype):
     assert_solves(a + shift * np.eye(n, dtype=dtype), factor.solve(a[:, 0]), a[:, 0])
 
 
-def test_the_default_shift(make_mesh):
-    """A matrix of rank one is positive definite but for rounding."""
+def test_default_shift(make_mesh):
+    """A matrix of rank one is indefinite only through rounding."""
     u = gaussian((N, 1))
     a = put(u @ u.T, make_mesh(RANKS), "x", None)
     factor, shift = linalg.cho_factor_shifted(a)
@@ -171,14 +171,14 @@ def test_the_default_shift(make_mesh):
     assert factor.info == 0 and 0 < shift <= 1e3 * least
 
 
-def test_giving_up(make_mesh):
+def test_failure_after_max_tries(make_mesh):
     on = put(-A, make_mesh(RANKS), "x", None)
     factor, shift = linalg.cho_factor_shifted(on, shift=1e-8, growth=2, max_tries=3)
     np.testing.assert_allclose(shift, 4e-8)
     assert factor.info == 1 and np.isnan(factor.solve(np.ones(N))).all()
 
 
-def test_the_derivative_takes_the_shift_for_a_constant(make_mesh):
+def test_shift_is_constant_under_differentiation(make_mesh):
     a = np.diag(np.r_[-0.05, np.arange(2.0, N + 1)])
     on = put(a, make_mesh(RANKS), "x", None)
 
@@ -190,7 +190,7 @@ def test_the_derivative_takes_the_shift_for_a_constant(make_mesh):
     np.testing.assert_allclose(made, np.linalg.inv(a + 0.1 * np.eye(N)), rtol=1e-12, atol=1e-12)
 
 
-def test_a_recipe_of_ones_own(make_mesh):
+def test_custom_shift_loop(make_mesh):
     """A loop around cho_factor, with the factor in its state."""
     mesh = make_mesh(RANKS)
 

@@ -1,4 +1,4 @@
-"""Wrong arguments raise while tracing, and say what was given and what is expected."""
+"""Invalid arguments raise while tracing, with the value given and the value expected."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The choice among backends, and the options that all calls share."""
+"""Choice of the backend, and options shared by all calls."""
 
 import dataclasses
 import threading
@@ -45,7 +45,7 @@ def on_cpu(devices):
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Return a function that says which vendors' libraries there are."""
+    """Return a function that sets which vendors' libraries appear to be installed."""
 
     def install(*names):
         def availability(name):
@@ -66,7 +66,7 @@ def request(**changes):
 # --- options ------------------------------------------------------------------------------------
 
 
-def test_what_overrides_what(monkeypatch):
+def test_precedence_of_options(monkeypatch):
     config = jaxmg.config
     assert config.backend == "auto" and config.origin("backend") is None
     monkeypatch.setenv("JAXMG_BACKEND", "cusolvermp")
@@ -86,7 +86,7 @@ def test_what_overrides_what(monkeypatch):
     assert "backend='cusolvermp'" in repr(config)
 
 
-def test_using_is_a_threads_own():
+def test_using_is_thread_local():
     seen = []
     with jaxmg.config.using(backend="tiled"):
         other = threading.Thread(target=lambda: seen.append(jaxmg.config.backend))
@@ -95,7 +95,7 @@ def test_using_is_a_threads_own():
     assert seen == ["auto"]
 
 
-def test_the_time_limit_of_a_call(monkeypatch):
+def test_timeout_of_a_call(monkeypatch):
     calls = []
     real = ffi._attributes
     monkeypatch.setattr(
@@ -113,10 +113,10 @@ def test_the_time_limit_of_a_call(monkeypatch):
         ("timeout_seconds", 0, "timeout_seconds must be a number of seconds above 0, got 0"),
         ("timeout_seconds", "soon", "timeout_seconds must be .* got 'soon'"),
         ("timeout_seconds", float("inf"), "timeout_seconds must be"),
-        ("tile", 3, r"jaxmg.config has the options \('backend', 'timeout_seconds'\), not 'tile'"),
+        ("tile", 3, r"options of jaxmg.config are \('backend', 'timeout_seconds'\), got 'tile'"),
     ],
 )
-def test_options_that_cannot_be(name, value, message):
+def test_invalid_options(name, value, message):
     with pytest.raises(ValueError, match=message):
         jaxmg.config.update(name, value)
     with pytest.raises(ValueError, match=message):
@@ -127,7 +127,7 @@ def test_options_that_cannot_be(name, value, message):
 @pytest.mark.parametrize(
     ("variable", "value"), [("JAXMG_BACKEND", "magma"), ("JAXMG_TIMEOUT_SECONDS", "-1")]
 )
-def test_variables_that_cannot_be(monkeypatch, variable, value):
+def test_invalid_variables(monkeypatch, variable, value):
     monkeypatch.setenv(variable, value)
     with pytest.raises(ValueError, match=f"{variable} must be .*got '{value}'"):
         linalg.solve(A, B, assume_a="pos", tile=5)
@@ -175,10 +175,10 @@ def test_no_vendors_library_runs_on_cpus(make_mesh, on_cpu, function, backend):
     a = put(A, make_mesh(2), "x", None)
     with pytest.raises(ValueError, match=f"backend='{backend}' .*cannot be used") as caught:
         EVERY_FUNCTION[function](a, backend=backend)
-    assert "asked for" in str(caught.value)
+    assert "(requested)" in str(caught.value)
 
 
-def test_refused_before_anything_runs(make_mesh, on_cpu):
+def test_rejected_before_any_work_starts(make_mesh, on_cpu):
     a = put(A, make_mesh(2), "x", None)
     with pytest.raises(ValueError, match="runs on NVIDIA GPUs, and the mesh is of CPU devices"):
         jax.jit(lambda a: linalg.inv(a, assume_a="pos", backend="cusolvermg")).lower(a)
@@ -198,16 +198,16 @@ def test_inside_shard_map(make_mesh, on_cpu, function):
         sharded(put(A, mesh, "x", None))
 
 
-def test_a_choice_by_the_environment(make_mesh, on_cpu, monkeypatch):
+def test_backend_from_the_environment(make_mesh, on_cpu, monkeypatch):
     monkeypatch.setenv("JAXMG_BACKEND", "cusolvermg")
     a = put(A, make_mesh(2), "x", None)
     with pytest.raises(ValueError, match=r"backend='cusolvermg' \(set by JAXMG_BACKEND\)"):
         linalg.eigvalsh(a)
-    # An argument goes before the variable.
+    # An argument overrides the variable.
     assert_solves(A, linalg.solve(a, B, assume_a="pos", backend="tiled"), B)
 
 
-def test_tiled_is_what_auto_means_on_cpus(make_mesh, on_cpu):
+def test_auto_selects_tiled_on_cpus(make_mesh, on_cpu):
     a = put(A, make_mesh(3), "x", None)
     auto, tiled = (linalg.solve(a, B, assume_a="pos", backend=b) for b in ("auto", "tiled"))
     np.testing.assert_array_equal(auto, tiled)
@@ -223,7 +223,7 @@ def test_tiled_is_what_auto_means_on_cpus(make_mesh, on_cpu):
         ("cusolvermp", "cholesky", {"platform": "cpu"}, "the mesh is of CPU devices"),
     ],
 )
-def test_what_a_library_cannot_do(installed, name, routine, changes, message):
+def test_unsupported_calls_are_rejected(installed, name, routine, changes, message):
     installed(*VENDORS)
     with pytest.raises(ValueError, match=message):
         backends.choose(routine, request(**changes), name)
@@ -239,11 +239,11 @@ def test_results_that_may_be_wrong(installed):
     installed("cusolvermp")
     with pytest.warns(jaxmg.JaxMgWarning, match="wrong eigenvectors"):
         assert backends.choose("syevd", request(), "cusolvermp").name == "cusolvermp"
-    assert backends.choose("potrs", request(), "cusolvermp") == Choice("cusolvermp", "asked for")
+    assert backends.choose("potrs", request(), "cusolvermp") == Choice("cusolvermp", "requested")
 
 
-def test_the_native_code_refuses_what_it_does_not_have(make_mesh, on_cpu, monkeypatch):
-    """A plan for GPUs, of a backend that CPUs do not have."""
+def test_native_code_rejects_missing_backends(make_mesh, on_cpu, monkeypatch):
+    """A plan for GPUs, by a backend that the CPU library does not have."""
     plan = plans.plan
 
     def for_gpus(*sizes, platform, backend, **arguments):
@@ -260,12 +260,12 @@ def test_the_native_code_refuses_what_it_does_not_have(make_mesh, on_cpu, monkey
 
 
 @pytest.mark.parametrize("routine", [*backends.STEPS, "solve_triangular"])
-def test_on_cpus_there_is_one(routine):
+def test_cpus_have_one_backend(routine):
     choice = backends.choose(routine, request(platform="cpu"))
     assert choice == Choice("tiled", "no other backend serves this call")
 
 
-def test_the_fastest_that_is_there(installed, monkeypatch):
+def test_fastest_available_backend_is_chosen(installed, monkeypatch):
     seconds = {"tiled": 2.0, "cusolvermg": 1.0, "cusolvermp": 0.5}
     monkeypatch.setattr(backends, "_seconds", lambda name, routine, request: seconds[name])
 
@@ -285,8 +285,8 @@ def test_the_fastest_that_is_there(installed, monkeypatch):
 
 
 @pytest.mark.parametrize("n", [1024, 8192, 65536])
-def test_where_a_grid_of_ranks_is_faster(installed, n):
-    """On many hosts, where a row or column of the grid hears of a panel and not all ranks do."""
+def test_grid_of_ranks_is_faster_on_many_hosts(installed, n):
+    """A panel is broadcast along a row or column of the grid, not to all ranks."""
     many = request(n=n, ranks=64, processes=64, hosts=8)
     installed(*VENDORS)
     assert backends.choose("cho_factor", request(n=n)).name == "tiled"
@@ -304,11 +304,11 @@ def test_a_little_faster_is_not_enough(installed, monkeypatch):
     assert choice.name == "tiled" and "tiled 1 s, cusolvermg 0.9 s" in choice.reason
 
 
-def test_plan_says_which_and_why(make_mesh, on_cpu):
+def test_plan_reports_backend_and_reason(make_mesh, on_cpu):
     plan = jaxmg.plan("potrs", (64, 64), "float64", make_mesh(4))
     assert (plan.backend, plan.reason) == ("tiled", "no other backend serves this call")
     assert "with tiled (no other backend serves this call)" in str(plan)
-    assert jaxmg.plan("syevd", (64, 64), "float64", 2, backend="tiled").reason == "asked for"
+    assert jaxmg.plan("syevd", (64, 64), "float64", 2, backend="tiled").reason == "requested"
     with pytest.raises(ValueError, match="backend='cusolvermp' .*cannot be used"):
         jaxmg.plan("potrs", (64, 64), "float64", make_mesh(4), backend="cusolvermp")
 
@@ -326,7 +326,7 @@ def vendor(request):
 
 
 def test_cusolvermg_has_a_model():
-    """It is made from the same measurements as the numbers of the README."""
+    """The model comes from the same measurements as the numbers in the README."""
     mg, ours = (
         backends._seconds(name, "potrs", request(n=32768)) for name in ("cusolvermg", "tiled")
     )
@@ -336,7 +336,7 @@ def test_cusolvermg_has_a_model():
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_cholesky_of_a_vendor(make_mesh, ranks, vendor, dtype):
-    """Sizes that tiles divide and that they do not, few and many right-hand sides."""
+    """Sizes that are multiples of the tile or not, few and many right-hand sides."""
     mesh = make_mesh(ranks)
     for n, nrhs, tile in ((600, 1, None), (777, 3, 50), (512, 130, 64)):
         a, b = positive_definite(n, dtype), gaussian((n, nrhs), dtype)
@@ -395,13 +395,13 @@ def test_a_vendor_inside_jit_and_derivatives(make_mesh, ranks, vendor):
 @pytest.mark.gpu
 def test_workspace_of_a_vendor(make_mesh, vendor):
     plan = jaxmg.plan("potrs", (2048, 2048), "float64", make_mesh(1), backend=vendor.name)
-    assert plan.backend == vendor.name and plan.reason == "asked for"
+    assert plan.backend == vendor.name and plan.reason == "requested"
     with pytest.raises(ValueError, match="workspace"):
         limit = dict(backend=vendor.name, workspace_limit=1000)
         jaxmg.plan("potrs", (2048, 2048), "float64", make_mesh(1), **limit)
 
 
-# --- what is there ------------------------------------------------------------------------------
+# --- the list of backends -----------------------------------------------------------------------
 
 
 def test_list_of_backends(on_cpu):

@@ -1,4 +1,4 @@
-"""vmap: over matrices, over right-hand sides, over both, below and above derivatives."""
+"""vmap over matrices, over right-hand sides and over both, inside and outside derivatives."""
 
 import jax
 import jax.numpy as jnp

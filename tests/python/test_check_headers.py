@@ -1,4 +1,4 @@
-"""cmake/check_headers.py: which headers of a build are taken for another toolkit's."""
+"""cmake/check_headers.py: detection of CUDA headers from another toolkit."""
 
 import importlib.util
 from pathlib import Path

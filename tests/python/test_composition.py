@@ -1,4 +1,4 @@
-"""Many calls: in loops, in one program, from several threads, in flight, on meshes that overlap."""
+"""Composition of calls: in loops, in one program, from several threads, on overlapping meshes."""
 
 import threading
 
@@ -66,7 +66,7 @@ def rebuilt(a):
     return (v * w) @ v.conj().T
 
 
-# Each leaves A as it is, or inverts it: three times are once.
+# Each function returns A or its inverse: applied three times, it equals one application.
 @pytest.mark.parametrize(("function", "inverts"), [(inverse, True), (rebuilt, False)])
 def test_inverses_and_eigenproblems_in_loops_and_branches(make_mesh, function, inverts):
     a = put(A, make_mesh(4), *ROWS)
@@ -95,7 +95,7 @@ def test_meshes_of_other_orders_take_turns(make_mesh):
 
 
 def test_all_routines_in_flight_on_overlapping_meshes(make_mesh):
-    """Nothing is waited for until all calls have been made."""
+    """All calls are enqueued before any result is awaited."""
     devices = np.array(make_mesh(4).devices.flat)
     calls = []
     for order in ((0, 1, 2), (3, 1), (2, 3, 0), (1,), (3, 2, 1, 0)):

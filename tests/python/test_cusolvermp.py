@@ -1,4 +1,4 @@
-"""cuSOLVERMp behind the functions: its plans, what goes into its calls; on GPUs, its results."""
+"""The cuSOLVERMp backend: its plans, operands of its calls, and on GPUs its results."""
 
 import jax
 import jaxmg
@@ -36,7 +36,7 @@ def solve(a, b, **options):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Let the library want 10 MiB, and return the plans that it was asked about."""
+    """Make the library's workspace 10 MiB, and return the plans that it was queried for."""
     questions = []
 
     def solver_bytes(made, ranks):
@@ -52,7 +52,7 @@ def plan(step, n, count, **options):
     return cusolvermp.plan(step, n, count, F64, **(dict(ranks=4) | options))
 
 
-def test_the_workspace_has_what_the_library_wants(asked):
+def test_workspace_includes_the_library(asked):
     ours = plans.plan("posv", 4096, 1, F64, ranks=4, backend="cusolvermp")
     assert plan("posv", 4096, 1).workspace_bytes == ours.workspace_bytes + (10 << 20)
     assert asked == [ours]
@@ -80,7 +80,7 @@ def test_a_grid_of_the_meshs_shape(asked):
 
 @pytest.mark.parametrize("shape", [(1,), (4,), (2, 2)])
 def test_the_question_reaches_the_ranks_whatever_is_traced(make_mesh, monkeypatch, shape):
-    """On CPUs they have no answer, and say so."""
+    """On CPUs the query raises an error."""
     mesh = make_mesh(*shape)
     if jax.default_backend() != "cpu":
         pytest.skip("the answer is the CPU's")
@@ -102,7 +102,7 @@ def test_it_has_no_inverse(asked):
         plan("potri", 4096, 1)
 
 
-def test_what_is_done_with_a_factor_is_done_here():
+def test_functions_of_a_factor_are_served_by_tiled():
     steps = ("posv", "potrf", "potrs", "potri", "lower", "diagonal", "syevd")
     assert [step for step in steps if backends.of_step("cusolvermp", step) != "tiled"] == [
         "posv",
@@ -133,7 +133,7 @@ def test_which_matrices_are_taken_in_blocks(make_mesh, n, spec, taken):
 
 @pytest.fixture
 def on_cpus(monkeypatch, asked):
-    """Let calls be made for CPU devices, as far as they can be without being run."""
+    """Allow calls to be traced, but not run, on CPU devices."""
     if jax.default_backend() != "cpu":
         pytest.skip("traces what only GPUs run")
     monkeypatch.setattr(backends, "_why_not", lambda *arguments: None)
@@ -141,7 +141,7 @@ def on_cpus(monkeypatch, asked):
 
 
 def collectives(function, a, *others):
-    """Return which collectives are in a program, but for the all-gather of the roll."""
+    """Return the collectives of a program, except the all-gather of the roll."""
     operands = (a, *others)
     text = jax.jit(function).lower(*operands).compile().as_text()
     names = ("all-to-all", "collective-permute", "all-reduce", "reduce-scatter")
@@ -162,7 +162,7 @@ def test_blocks_of_a_two_dimensional_mesh_are_not_moved(make_mesh, on_cpus):
     eigvalsh = jax.tree_util.Partial(linalg.eigvalsh, backend="cusolvermp")
     with pytest.warns(jaxmg.JaxMgWarning, match="wrong eigenvectors"):
         assert collectives(eigvalsh, a) == set()
-    # Our own backend wants rows.
+    # Our own backend requires rows.
     ours = jax.tree_util.Partial(linalg.solve, assume_a="pos", backend="tiled")
     assert collectives(ours, a, b) != set()
 
@@ -179,7 +179,7 @@ def test_derivatives_of_a_matrix_in_blocks_have_its_sharding(make_mesh, on_cpus)
 
 @pytest.fixture
 def library():
-    """Skip where cuSOLVERMp is not there, or is refused."""
+    """Skip if cuSOLVERMp is not available."""
     backend = {one.name: one for one in jaxmg.backends()}["cusolvermp"]
     if not backend.available:
         pytest.skip(f"cuSOLVERMp: {backend.reason}")
@@ -221,7 +221,7 @@ def test_factors_serve_our_own_routines(library, make_mesh, ranks, dtype):
 
 
 @pytest.mark.gpu
-def test_what_is_not_positive_definite(library, make_mesh, ranks):
+def test_indefinite_matrix(library, make_mesh, ranks):
     mesh = make_mesh(ranks)
     for minor in (1, 300, 600):
         a = positive_definite(600)

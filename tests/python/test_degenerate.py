@@ -1,4 +1,4 @@
-"""Orders 0 and 1, nothing to solve for, and what LAPACK does not read of a Hermitian matrix."""
+"""Degenerate inputs: orders 0 and 1, no right-hand sides, garbage in unread elements."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def of_factor(method):
     return lambda a: getattr(linalg.cho_factor(a), method)()
 
 
-# What is to be of the matrix 4 I of order 0 or 1: name: (function of a, of n).
+# Functions of the matrix 4 I of order 0 or 1. name: (function of a, expected result for order n).
 OF_A = {
     "inv": (lambda a: linalg.inv(a, assume_a="pos"), lambda n: np.eye(n) / 4),
     "cholesky": (linalg.cholesky, lambda n: 2 * np.eye(n)),
@@ -82,7 +82,7 @@ def place(request, make_mesh):
         yield jnp.asarray
         return
     mesh = make_mesh(3, axis_type=request.param)
-    # JAX drops arguments that do not count, as those of a matrix of order 0, and with them a mesh.
+    # JAX drops unused arguments, such as matrices of order 0, and with them their mesh.
     with set_mesh(mesh):
         yield lambda array: put(array, mesh)
 
@@ -99,7 +99,7 @@ def is_array(value):
 
 
 def total(result):
-    """Return a real number that depends on all that is finite."""
+    """Return a real number that depends on all finite elements."""
     leaves = (leaf for leaf in jax.tree.leaves(result) if jnp.issubdtype(leaf.dtype, np.inexact))
     return sum(jnp.sum(jnp.where(jnp.isnan(leaf), 0, leaf.real)) for leaf in leaves)
 
@@ -157,7 +157,7 @@ def test_no_right_hand_sides(place):
     assert (np.asarray(gradient) == 0).all()
 
 
-# --- what is not read -------------------------------------------------------------------------
+# --- unread elements --------------------------------------------------------------------------
 
 N = 5
 A, H, B = positive_definite(N, complex), hermitian(N, complex, 1), gaussian((N,), complex)
@@ -210,7 +210,7 @@ def with_garbage(a, triangle):
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_what_is_not_read_counts_nowhere(make_mesh, name):
+def test_unread_elements_affect_nothing(make_mesh, name):
     function, a, triangle = READERS[name]
     mesh = make_mesh(2)
 

@@ -1,4 +1,4 @@
-"""Derivatives: right to second order, like those of jax.numpy, and sharded throughout."""
+"""Derivatives to second order: agreement with differences and jax.numpy, and shardings."""
 
 import math
 import re
@@ -30,7 +30,7 @@ def transposed(a, b):
     return linalg.cho_factor(a).solve_triangular(b, trans=1)
 
 
-# Each with what it is in jax.numpy.
+# Each function with its jax.numpy reference.
 FUNCTIONS = {
     "solve": (solve, jnp.linalg.solve),
     "cho_solve": (lambda a, b: linalg.cho_factor(a).solve(b), jnp.linalg.solve),
@@ -53,7 +53,7 @@ each_function = pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("name", ["solve", "inv", "cholesky", "logdet", "whiten"])
 @pytest.mark.numerics
 def test_against_differences(make_mesh, name):
-    """On a ragged matrix; forward over reverse mode is compared with jax.numpy below."""
+    """On a ragged matrix; the next test compares forward over reverse mode with jax.numpy."""
     sharding = NamedSharding(make_mesh(3), P())
     function, _ = FUNCTIONS[name]
 
@@ -112,7 +112,7 @@ def test_outside_jit(make_mesh, dtype):
 
 @pytest.mark.parametrize("spec", [("x", "y"), (None, "y"), (("y", "x"), None), ()])
 def test_on_a_grid(make_mesh, axis_type, spec):
-    """Wherever a lives: rows are spread over the axes that shard it."""
+    """For any sharding of a: rows are sharded over the axes that shard it."""
     mesh = make_mesh(2, 2, axis_type=axis_type)
     a, b = positive_definite(8, "float32"), gaussian((8,), "float32")
 
@@ -171,7 +171,7 @@ def test_of_a_matrix_that_is_not_positive_definite(make_mesh):
     assert np.isnan(jax.jit(jax.grad(total))(a)).any()
 
 
-# --- what is compiled -------------------------------------------------------------------------
+# --- compiled programs ------------------------------------------------------------------------
 
 
 LARGE = 256
@@ -238,7 +238,7 @@ def program_arguments():
 
 @pytest.mark.parametrize("name", ["solve", "inv", "cholesky"])
 def test_no_rank_sees_a_whole_matrix(make_mesh, name):
-    """In the jaxpr, too: what is inside shard_map is what one rank has."""
+    """In the jaxpr, operands inside shard_map are the shards of one rank."""
     mesh = make_mesh(RANKS)
     a = put(np.eye(LARGE), mesh, "x", None)
     jaxpr = jax.make_jaxpr(jax.grad(SCALARS[name]))(a, jnp.ones(LARGE))
@@ -263,7 +263,7 @@ def sizes_on_a_rank(jaxpr, inside):
                 yield from sizes_on_a_rank(inner, within)
 
 
-def test_what_a_derivative_costs(make_mesh):
+def test_cost_of_a_derivative(make_mesh):
     """One more solve for solve, one inverse for logdet; never a second factorisation."""
     mesh = make_mesh(RANKS)
 
@@ -273,10 +273,10 @@ def test_what_a_derivative_costs(make_mesh):
     assert calls(compiled(mesh, SCALARS["solve"]).compile()) == {"posv": 1}
     assert gradient("solve") == {"potrf": 1, "potrs": 2}
     assert gradient("logdet") == {"potrf": 1, "diagonal": 1, "potri": 1}
-    # The solve of the likelihood is that of its gradient, too: XLA may merge them.
+    # The likelihood and its gradient share a solve: XLA may merge the two.
     likelihood = gradient("likelihood")
     assert likelihood.pop("potrs") in (1, 2)
     assert likelihood == {"potrf": 1, "diagonal": 1, "potri": 1}
     assert gradient("inv") == {"potrf": 1, "potri": 1}
-    # Where only the right-hand side is differentiated, L is not needed.
+    # If only the right-hand side is differentiated, L is not needed.
     assert gradient("whiten", argnums=1) == {"potrf": 1, "potrs": 2}

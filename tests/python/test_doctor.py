@@ -1,4 +1,4 @@
-"""python -m jaxmg: the doctor says what is wrong and what to do, and always comes to an end."""
+"""python -m jaxmg: the doctor reports problems with advice, and always terminates."""
 
 import dataclasses
 import json
@@ -153,7 +153,7 @@ def test_releases():
     assert states(jax="0.10.2", jaxlib="0.10.2", jax_cuda12_plugin="0.9.0") == [OK, OK, WARNING]
 
 
-def test_a_backend_that_is_asked_for_and_not_there(monkeypatch):
+def test_requested_backend_is_unavailable(monkeypatch):
     monkeypatch.setenv("JAXMG_BACKEND", "cusolvermg")
     missing = (
         jaxmg.backends()[0],
@@ -170,7 +170,7 @@ def test_a_backend_that_is_asked_for_and_not_there(monkeypatch):
 
 @pytest.fixture
 def instead(monkeypatch, tmp_path):
-    """Return a function that makes probes run a shell script instead."""
+    """Return a function that replaces probes by a shell script."""
 
     def use(script):
         program = tmp_path / "program"
@@ -184,7 +184,7 @@ def instead(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("script", "text"),
     [
-        ("sleep 60", "was stopped while it went on; the time limit is 2 s"),
+        ("sleep 60", "was stopped while still running; the time limit is 2 s"),
         ("kill -SEGV $$", "ended with signal SIGSEGV"),
         ("exit 127", "ended with status 127"),
     ],

@@ -1,4 +1,4 @@
-"""Donation spares the copy of the matrix; without it, nothing is overwritten."""
+"""Donation saves the copy of the matrix; without it, no argument is overwritten."""
 
 import jax
 import numpy as np
@@ -19,7 +19,7 @@ def test_donate(make_mesh, axis_type):
     np.testing.assert_array_equal(b, B)
 
 
-def test_without_donation_a_lives_on(make_mesh, axis_type):
+def test_without_donation_a_is_not_overwritten(make_mesh, axis_type):
     mesh = make_mesh(4, axis_type=axis_type)
     a = put(A, mesh, "x", None)
     for _ in range(2):
@@ -59,7 +59,7 @@ def test_donation_to_an_outer_jit(make_mesh, axis_type):
 
 
 @pytest.mark.gpu
-def test_peak_memory_is_what_the_plan_says(devices):
+def test_peak_memory_agrees_with_the_plan(devices):
     import jaxmg
 
     n, size = 8192, len(devices)

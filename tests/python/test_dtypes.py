@@ -1,4 +1,4 @@
-"""Dtypes promote as in jax.numpy.linalg: integers to floats, others to the common dtype."""
+"""Dtype promotion as in jax.numpy.linalg: integers to floats, others to the common dtype."""
 
 import warnings
 
@@ -10,7 +10,7 @@ from jaxmg import linalg, potrs
 from systems import gaussian, positive_definite, put, set_mesh
 
 N = 6
-# Integers, the Gram matrix of which is positive definite.
+# An integer matrix whose Gram matrix is positive definite.
 G = np.tril(np.arange(N * N).reshape(N, N) % 3, -1) + np.eye(N, dtype=int)
 A = G @ G.T
 B = np.arange(N) % 4 - 1
@@ -30,7 +30,7 @@ def like_jax(*dtypes):
 
 
 def tolerance(*dtypes):
-    """Return the tolerance of what is computed in the least precise of these dtypes."""
+    """Return the tolerance of results in the least precise of these dtypes."""
     return 1e4 * max(np.finfo(dtype).eps for dtype in dtypes)
 
 
@@ -173,7 +173,7 @@ def test_half_precision_is_refused(tiny):
                 call()
 
 
-def test_what_is_no_number_is_refused():
+def test_non_numeric_dtypes_are_rejected():
     for a in (A.astype(object), A.astype(str), A.astype(np.longdouble)):
         with pytest.raises(TypeError, match="^a must have one of the dtypes float32"):
             linalg.logdet(a)
@@ -214,7 +214,7 @@ def test_strict_promotion(make_mesh):
             ):
                 with pytest.raises(ValueError, match="dtype promotion path"):
                     call(a_on)
-        # Integers alone are converted there, too.
+        # Integers alone are converted even then.
         assert linalg.solve(A, B, assume_a="pos").dtype == np.float64
 
 
@@ -225,7 +225,7 @@ def test_weak_types_give_way():
     assert linalg.solve(a, b, assume_a="pos").dtype == np.float32
 
 
-def test_donation_of_what_is_converted(make_mesh):
+def test_donation_of_a_promoted_matrix(make_mesh):
     mesh = make_mesh(2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

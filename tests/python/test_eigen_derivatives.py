@@ -1,4 +1,4 @@
-"""Derivatives of eigenvalues, eigenvectors and functions of a matrix: right, and sharded."""
+"""Derivatives of eigenvalues, eigenvectors and functions of a matrix: values and shardings."""
 
 import math
 import re
@@ -39,7 +39,7 @@ def positive(b):
     return jnp.matmul(b, b.conj().T)
 
 
-# Each of a Hermitian matrix and another one, with what it is in jax.numpy.
+# Functions of a Hermitian matrix and a second one, each with its jax.numpy reference.
 FUNCTIONS = {
     "eigh": (
         lambda a, b: [(w, moduli(v, b)) for w, v in [linalg.eigh(a)]],
@@ -105,7 +105,7 @@ def test_like_jax_numpy(make_mesh, name):
 
 @pytest.mark.parametrize("name", ["eigh", "by index", "pinvh", "sqrtm_h"])
 def test_on_explicit_axes(make_mesh, name):
-    """To first order, without what only Auto axes can trace."""
+    """To first order, without the functions that only trace with Auto axes."""
     mesh = make_mesh(4, axis_type="Explicit")
     a, da = positive_definite(8), hermitian(8, seed=1)
     known = {
@@ -160,7 +160,7 @@ def test_outside_jit_and_under_vmap(make_mesh):
 
 
 def test_equal_eigenvalues(make_mesh):
-    """They have derivatives, and so have functions of the matrix; eigenvectors have none."""
+    """Derivatives of eigenvalues and matrix functions are finite, of eigenvectors they are not."""
     mesh = make_mesh(4)
     identity = put(np.eye(8), mesh, "x", None)
     da = hermitian(8)
@@ -201,7 +201,7 @@ def test_of_a_singular_matrix(make_mesh):
     np.testing.assert_allclose(root @ tangent + tangent @ root, g @ dg.T + dg @ g.T, atol=1e-6)
 
 
-# --- what is compiled -------------------------------------------------------------------------
+# --- compiled programs ------------------------------------------------------------------------
 
 LARGE = 256
 RANKS = 8

@@ -1,4 +1,4 @@
-"""jaxmg.linalg.eigh and eigvalsh: right for every number of devices, type, size and part."""
+"""jaxmg.linalg.eigh and eigvalsh: residuals for all device counts, dtypes, sizes and subsets."""
 
 import jax
 import jax.numpy as jnp
@@ -118,7 +118,7 @@ def test_like_jax_numpy(on_mesh):
     made, known = linalg.eigh(on_mesh), jnp.linalg.eigh(A)
     assert made._fields == ("eigenvalues", "eigenvectors")
     np.testing.assert_allclose(made.eigenvalues, known.eigenvalues, atol=1e-12)
-    # Where eigenvalues are apart, vectors agree but for the sign.
+    # For separated eigenvalues, eigenvectors agree up to the sign.
     np.testing.assert_allclose(
         abs(np.asarray(made.eigenvectors)), abs(np.asarray(known.eigenvectors)), atol=1e-10
     )
@@ -149,7 +149,7 @@ def test_without_x64(make_mesh):
     assert_eigen(a, w, v)
 
 
-# --- where things are -------------------------------------------------------------------------
+# --- placement --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
@@ -182,7 +182,7 @@ def test_donated(make_mesh):
 
 @pytest.mark.parametrize("ranks", [1, 4])
 @pytest.mark.parametrize("donate", [False, True])
-def test_memory_is_what_the_plan_says(make_mesh, ranks, donate):
+def test_memory_agrees_with_the_plan(make_mesh, ranks, donate):
     n = 64
     a = put(hermitian(n), make_mesh(ranks), "x", None)
     solve = jax.jit(linalg.eigh, donate_argnums=(0,) if donate else ())
@@ -194,11 +194,11 @@ def test_memory_is_what_the_plan_says(make_mesh, ranks, donate):
         + memory.temp_size_in_bytes
     )
     plan = jaxmg.plan("syevd", (n, n), a.dtype, ranks)
-    # Beside what is planned, the call needs eigenvalues, its roll and scalars.
+    # In addition to the plan, the call needs eigenvalues, its roll and scalars.
     assert needed <= plan.total_bytes + (not donate) * plan.shard_bytes + 8 * n + 4096
 
 
-def test_left_alone(on_mesh):
+def test_argument_is_not_overwritten(on_mesh):
     w, v = jax.jit(lambda a: (linalg.eigvalsh(a), a @ linalg.eigh(a)[1]))(on_mesh)
     linalg.eigh(on_mesh)
     np.testing.assert_array_equal(on_mesh, A)
@@ -233,7 +233,7 @@ def test_vmap(make_mesh):
         assert_eigen(one, w_one, v_one, b)
 
 
-# --- a part of the spectrum -------------------------------------------------------------------
+# --- subsets of the spectrum ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The examples run, in the docstrings and on their own."""
+"""Examples in docstrings and in examples/ run."""
 
 import doctest
 import importlib

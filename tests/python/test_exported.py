@@ -1,4 +1,4 @@
-"""Programs that were exported, serialised, cached or compiled ahead of time."""
+"""Exported, serialised, cached and ahead-of-time compiled programs."""
 
 import os
 import re
@@ -101,7 +101,7 @@ def a(make_mesh):
 
 
 def test_calls_that_differ_in_constants_have_their_own_rolls(a):
-    # All of b begin with the same number, and all calls come from one cached trace.
+    # All b begin with the same number, and all calls come from one cached trace.
     solve = jax.jit(lambda a, b: linalg.solve(a, b, assume_a="pos"))
     rights = [np.ones((8, 2)), np.eye(8, 2), np.tri(8, 2)]
     calls, results = compiled_and_run(lambda a: [solve(a, jnp.asarray(b)) for b in rights], a)

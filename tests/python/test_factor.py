@@ -1,4 +1,4 @@
-"""Factors, and what is made of them, for every number of devices, type, size and tile."""
+"""Cholesky factors and their functions, for all device counts, dtypes, sizes and tiles."""
 
 import dataclasses
 import pickle
@@ -44,7 +44,7 @@ def everything(a, b, **options):
 
 
 def check_everything(a, b, on, b_on, **options):
-    """Check all that a factor is good for, each against its definition."""
+    """Check every function of a factor against its definition."""
     run = jax.jit(lambda a, b: everything(a, b, **options))
     made = {name: jax.tree.map(np.asarray, value) for name, value in run(on, b_on).items()}
     assert made["info"] == 0
@@ -55,7 +55,7 @@ def check_everything(a, b, on, b_on, **options):
     assert_solves(made["l"].conj().T, made["z"], b)
     wide = a.astype(np.result_type(a, np.float64))
     expected = np.linalg.slogdet(wide)[1]
-    # L is that of a matrix changed by c n eps ||A||, and tr(A^-1 dA) <= n ||A^-1|| ||dA||.
+    # L is exact for a matrix perturbed by c n eps ||A||, and tr(A^-1 dA) <= n ||A^-1|| ||dA||.
     bound = 10 * len(a) ** 2 * np.finfo(a.dtype).eps * np.linalg.cond(wide)
     sign, of_slogdet = made["slogdet"]
     assert sign == 1 and sign.dtype == a.dtype and of_slogdet == made["logdet"]
@@ -129,7 +129,7 @@ def test_empty(make_mesh):
     assert linalg.cho_factor(put(A, make_mesh(2))).solve(np.zeros((N, 0))).shape == (N, 0)
 
 
-# --- a factor is a value ----------------------------------------------------------------------
+# --- a factor as a pytree ---------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_is_donated(system):
     assert given.is_deleted() and not a.is_deleted()
 
 
-def test_is_left_alone(system):
+def test_is_not_overwritten(system):
     a, b = system
     factor = linalg.cho_factor(a)
     before = np.asarray(factor.data).copy()
@@ -222,7 +222,7 @@ def test_is_saved_and_restored(make_mesh, axis_type, n, tmp_path):
     mesh = make_mesh(4, axis_type=axis_type)
     a, b = positive_definite(n), gaussian((n, 2))
     factor = linalg.cho_factor(put(a, mesh, "x", None))
-    # By value, then leaf by leaf, as checkpoint tools do it.
+    # By pickle, then leaf by leaf, as checkpoint tools do.
     pickled = pickle.loads(pickle.dumps(factor)).to_mesh(mesh)
     leaves, structure = jax.tree.flatten(factor)
     np.savez(tmp_path / "factor.npz", *leaves)
@@ -291,7 +291,7 @@ def test_check(system):
     assert "leading minor of order 1" in error.get()
 
 
-# --- wrong use --------------------------------------------------------------------------------
+# --- invalid arguments ------------------------------------------------------------------------
 
 
 def test_wrong_right_hand_sides(system):
@@ -339,7 +339,7 @@ def test_wrong_mesh(make_mesh, system):
 
 def test_wrong_contents(system):
     factor = linalg.cho_factor(system[0])
-    with pytest.raises(ValueError, match=r"shape \(16, 16\), but factor.data has \(8, 16\)"):
+    with pytest.raises(ValueError, match=r"shape \(16, 16\), but factor.data has shape \(8, 16\)"):
         dataclasses.replace(factor, data=np.asarray(factor.data)[:8]).inv()
     with pytest.raises(ValueError, match="use vmap for a batch"):
         jax.tree.map(lambda leaf: leaf[None], factor).solve(B)

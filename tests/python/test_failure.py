@@ -1,4 +1,4 @@
-"""A matrix that is not positive definite: NaN everywhere, the status set, no hang."""
+"""Failure for matrices that are not positive definite: NaN everywhere, info set, no hang."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""A rank that cannot go on, or does not come: all ranks return errors, and the next call works."""
+"""A rank that fails or does not arrive: all ranks return errors, and the next call works."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from systems import ROWS, assert_solves, gaussian, positive_definite, put
 
 N = 24
 A = positive_definite(N)
-PROMPTLY = 30  # Seconds; far below the time limit of conftest.py.
+PROMPTLY = 30  # Seconds; far below the timeout of conftest.py.
 
 
 @pytest.fixture(params=[2, 3, 4, 8], ids="P={}".format)
@@ -22,7 +22,7 @@ def several(request):
 
 
 def errors_of(call):
-    """Return what the ranks say: a message of each, or the one that JAX raises for all of them."""
+    """Return the error messages: one per rank, or a single one that JAX raises for all ranks."""
     try:
         shards = sorted(call().addressable_shards, key=lambda shard: shard.device.id)
     except JaxRuntimeError as error:
@@ -89,8 +89,8 @@ def test_a_fault_in_a_loop_ends_it(make_mesh, monkeypatch):
     np.testing.assert_allclose(loop(*operands), expected, rtol=1e-10)
 
 
-def test_a_fault_of_nobody(make_mesh, monkeypatch):
-    """There is no rank 7 here, and no call makes that many exchanges."""
+def test_a_fault_outside_the_call_is_not_injected(make_mesh, monkeypatch):
+    """There is no rank 7, and no call makes that many exchanges."""
     mesh = make_mesh(2)
     b = gaussian((N,))
     for fault in ("7:1", "1:100000", "nonsense"):
@@ -99,14 +99,14 @@ def test_a_fault_of_nobody(make_mesh, monkeypatch):
         assert_solves(A, x, b)
 
 
-def test_ranks_that_do_not_meet_run_into_the_time_limit(make_mesh, monkeypatch, several):
+def test_ranks_that_do_not_meet_time_out(make_mesh, monkeypatch, several):
     mesh = make_mesh(several)
     b = gaussian((N,))
     operands = put(A, mesh, "x", None), put(b, mesh)
     gather = ffi._roll
 
     def scattered(ranks, *rest):
-        """A roll that gives the last rank another idea of which call this is."""
+        """A roll that gives the last rank the id of another call."""
         roll = gather(ranks, *rest)
         last = jax.lax.axis_index(ranks.axes) == several - 1
         return roll.at[0, 4].add(last.astype(roll.dtype))

@@ -1,4 +1,4 @@
-"""What only GPUs have: two ways to reach each other, and work that is still running on return."""
+"""GPU-specific behaviour: peer access and NCCL, and asynchronous calls."""
 
 import threading
 
@@ -108,7 +108,7 @@ def test_derivatives_agree_with_the_cpu(make_mesh, ranks):
 
 
 def test_the_same_bits_every_time(make_mesh, ranks):
-    """The first call keeps its ranks in step, the others do not."""
+    """Only the first call keeps its ranks in step."""
     mesh = make_mesh(ranks)
     a, b = put(positive_definite(900), mesh, "x", None), put(gaussian((900, 2)), mesh)
     calls = [solve(a, b, tile=50) for _ in range(12)]
@@ -147,7 +147,7 @@ def test_two_threads_with_large_systems(make_mesh):
 
 
 def test_without_access_to_each_others_memory(make_mesh, ranks, monkeypatch):
-    """NCCL carries the blocks within one process, too."""
+    """NCCL transfers the blocks, also within one process."""
     mesh = make_mesh(ranks)
     monkeypatch.setenv("JAXMG_TRANSPORT", "nccl")
     for n, nrhs in ((24, 1), (700, 3), (513, 150)):
@@ -188,10 +188,10 @@ def test_eigenproblems_without_access_to_each_others_memory(make_mesh, ranks, mo
         assert_eigen(a, *linalg.eigh(put(a, mesh, "x", None)))
 
 
-def test_peak_memory_of_eigenvectors_is_what_the_plan_says(make_mesh):
+def test_peak_memory_of_eigenvectors_agrees_with_the_plan(make_mesh):
     mesh = make_mesh(1)
     device = mesh.devices.flat[0]
-    # So large that they exceed what earlier tests needed, and each other.
+    # Large enough for each peak to exceed all earlier ones.
     for n, donate in ((12000, True), (14000, False)):
         a = put(hermitian(n), mesh, "x", None)
         plan = jaxmg.plan("syevd", (n, n), a.dtype, mesh)

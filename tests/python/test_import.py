@@ -1,4 +1,4 @@
-"""Importing has no side effects; what is missing is said once, and clearly."""
+"""Importing has no side effects, and missing libraries are reported once."""
 
 import ctypes
 import os
@@ -45,7 +45,7 @@ def test_import_starts_no_backend_and_changes_no_configuration():
 
 
 def error_of_the_first_call(libraries):
-    """Return what is printed of the error of a first call with this folder of libraries."""
+    """Return the printed error of a first call with this folder of libraries."""
     return run(
         """
         import jaxmg
@@ -65,7 +65,7 @@ def test_import_does_not_need_the_native_library(tmp_path):
 
 
 def test_version_is_above_both_lines_of_jaxmg():
-    """Callers compare it: NetKet 3.23 needs 1.4.1 or newer."""
+    """Callers compare it: NetKet 3.23 requires 1.4.1 or newer."""
     assert tuple(int(part) for part in jaxmg.__version__.split(".")) >= (2, 0, 0)
 
 
@@ -141,13 +141,13 @@ def test_warning_without_plugin(gpu_machine, monkeypatch):
         cuda.warn_if_gpu_is_unusable()
 
 
-def test_no_warning_where_jax_is_told_to_use_the_cpu(gpu_machine, recwarn):
+def test_no_warning_if_jax_is_set_to_use_the_cpu(gpu_machine, recwarn):
     jax.config.update("jax_platforms", "cpu")
     cuda.warn_if_gpu_is_unusable()
     assert not recwarn.list
 
 
-def test_a_call_for_gpus_says_why_it_cannot_run(gpu_machine, monkeypatch):
+def test_a_call_for_gpus_reports_why_it_cannot_run(gpu_machine, monkeypatch):
     monkeypatch.setattr(loading, "host_library", lambda: None)
     with pytest.raises(RuntimeError, match="cannot run on GPUs: .*libjaxmg_cuda13.so"):
         loading.require("gpu")

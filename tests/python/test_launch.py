@@ -1,4 +1,4 @@
-"""The programs of examples/launch, on CPU: by themselves, and as the launchers would start them."""
+"""The programs of examples/launch on CPU, alone and in the environments of the launchers."""
 
 import os
 import random
@@ -28,7 +28,7 @@ def start(*arguments, **environment):
 
 
 def assert_solved(processes, count):
-    """Check that the first process has printed the residual of a system on `count` processes."""
+    """Check that the first process printed the residual of a system on `count` processes."""
     try:
         outputs = [process.communicate(timeout=100) for process in processes]
     finally:
@@ -68,7 +68,7 @@ def open_mpi(job, number):
     }
 
 
-# What these set is all that JAX learns from them. It makes the port out of the number of the job.
+# JAX only reads these variables of the launchers. It derives the port from the job number.
 @pytest.mark.parametrize("launcher", [slurm, open_mpi])
 def test_a_launcher(launcher):
     job = random.randrange(1, 4096)

@@ -1,4 +1,4 @@
-"""The row-cyclic layout: where rows go, and that they arrive bit for bit."""
+"""The row-cyclic layout: indices of rows, and bit-exact redistribution."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The solvers of jaxmg.lineax keep to Lineax's contract of a solver."""
+"""The solvers of jaxmg.lineax satisfy Lineax's contract of a solver."""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ def test_solve(make_mesh, jit, dtype, tag):
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 @pytest.mark.parametrize("tag", [POSITIVE, NEGATIVE], ids=["positive", "negative"])
 def test_states(make_mesh, dtype, tag):
-    """init and compute; the states that transpose and conj return, alone and after each other."""
+    """init and compute; the states from transpose and conj, alone and composed."""
     a, b = positive_definite(N, dtype), gaussian((N,), dtype)
     a = a if tag is POSITIVE else -a
     solver = Cholesky()

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-# Memory is that of the process: one of its own, whose threads and buffers no other test has left.
+# Memory is measured in a new process, free of threads and buffers of other tests.
 PROGRAM = """
 import sys
 import jax, jaxmg

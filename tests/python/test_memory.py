@@ -1,4 +1,4 @@
-"""Workspace where memory is short: plans that fit, in the order in which callers want them."""
+"""Workspace if memory is short: plans that fit, in order of preference."""
 
 import functools
 
@@ -70,8 +70,8 @@ def test_eigenvectors_of_order_131072_fit_on_four_gpus(monkeypatch):
     plan_syevd = functools.partial(plan_for, routine="syevd", n=n, nrhs=n)
     plan = fitted(monkeypatch, memory, plan_syevd)
     assert plan.shard_bytes + plan.rhs_bytes + plan.workspace_bytes <= memory
-    assert blocking(plan)[2] == n // RANKS  # Even so, all reflectors are sent no more than once.
+    assert blocking(plan)[2] == n // RANKS  # Even then, each reflector is broadcast at most once.
 
 
-def test_what_does_not_fit_is_left_to_jax(monkeypatch, preferred):
+def test_a_call_that_does_not_fit_is_left_to_jax(monkeypatch, preferred):
     assert fitted(monkeypatch, preferred.shard_bytes) == preferred

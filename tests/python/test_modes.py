@@ -12,12 +12,12 @@ from jax.sharding import PartitionSpec as P
 from jaxmg import linalg, potri, potrs, syevd
 from systems import ROWS, gaussian, positive_definite, put
 
-N = 7  # The shards of two devices are uneven, where a function allows that.
-EVEN = 8  # 0.0.x has matrices that divide.
+N = 7  # Uneven shards on two devices, for functions that allow them.
+EVEN = 8  # For functions of 0.0.x that require even shards.
 
 
 def spectral(w, v):
-    """Return what does not depend on the phases of eigenvectors."""
+    """Return quantities that do not depend on the phases of eigenvectors."""
     return w, (v * w[None]) @ v.conj().T
 
 
@@ -47,7 +47,7 @@ FUNCTIONS = {
     "potri": lambda a, b: potri(a, 4, mesh(), P("x", None)),
     "syevd": lambda a, b: syevd(a, 4, mesh(), P("x", None), return_eigenvectors=False),
 }
-# Scalars of the caller matter to transfer guards alone.
+# Scalars of the caller only matter for transfer guards.
 WITH_SCALARS = [name for name in FUNCTIONS if name.endswith(("-shift", "-value", "-rtol"))]
 # Independent modes are set together, because each row compiles everything anew.
 OPTIONS = (
@@ -100,13 +100,13 @@ def system(n, dtype):
 
 
 def outcome(name, dtype="float64", mode=None, gradient=True):
-    """Return the results of a function in a mode: by itself, below vjp, and the gradient."""
+    """Return the results of a function in a mode: alone, inside vjp, and its gradient."""
     a, b = system(EVEN if name in ("potrs", "potri", "syevd") else N, dtype)
     with mode or contextlib.nullcontext():
         results = [jax.block_until_ready(FUNCTIONS[name](a, b))]
         if gradient:
             result, pull_back = jax.vjp(lambda a: FUNCTIONS[name](a, b), a)
-            # As a cotangent, the result is in place already.
+            # As a cotangent, the result is already placed.
             results += [result, pull_back(result)]
         jax.block_until_ready(results)
     return [jax.tree.map(np.asarray, result) for result in results]
@@ -129,10 +129,10 @@ def two_devices():
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_nothing_is_transferred_implicitly(name):
-    """In any direction: this guard is those of all three."""
-    # Below vjp, JAX moves the scalar itself, which the guard refuses for jnp.linalg.pinv, too.
+    """In all directions: this guard includes the guard of each direction."""
+    # Inside vjp, JAX itself transfers the scalar, which the guard also rejects for jnp.linalg.pinv.
     refused = name in WITH_SCALARS
-    if jax.__version_info__ < (0, 10, 2):  # JAX moves a zero there, the tangent of the sign.
+    if jax.__version_info__ < (0, 10, 2):  # JAX transfers a zero, the tangent of the sign.
         refused |= name == "slogdet"
     check(name, outcome(name, mode=jax.transfer_guard("disallow"), gradient=not refused))
 

@@ -1,4 +1,4 @@
-"""Programs of several processes: one for each GPU, or some CPU devices or GPUs in each."""
+"""Multi-process programs: one process per GPU, or several CPU devices or GPUs per process."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ import pytest
 
 WORKER = Path(__file__).parent / "multi_process_worker.py"
 
-# So many processes may share a GPU. NCCL takes them for processes of different machines (by their
-# NCCL_HOSTID), and so they use its network transport.
+# Number of processes that may share a GPU. Their NCCL_HOSTID differs: NCCL treats them as processes
+# on different machines, and uses its network transport.
 SHARING = int(os.environ.get("JAXMG_TEST_RANKS_PER_GPU", "1"))
 
 
@@ -22,8 +22,8 @@ SHARING = int(os.environ.get("JAXMG_TEST_RANKS_PER_GPU", "1"))
 def start(tmp_path):
     """Return a function that runs a task in processes and returns (exit status, output) of each.
 
-    Nothing outlasts the test. Once a process fails the others get a few seconds, for they may be
-    waiting for it.
+    No process outlives the test. After one process fails, the others have a few seconds to end,
+    since they may be waiting for it.
     """
     running = []
 

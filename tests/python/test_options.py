@@ -1,4 +1,4 @@
-"""Options are declared once, and stand in the signature and in the docstring of each function."""
+"""Options are declared once, and appear in the signature and the docstring of each function."""
 
 import inspect
 from dataclasses import fields
@@ -52,7 +52,7 @@ def test_the_signature_names_every_option(name):
     record = Where if name.endswith("_ctx") else Options
     shared = {one.name: one.default for one in (*fields(record), *fields(Options))}
     own = [one for one in parameters if one in shared]
-    if name in ("potri", "potrs", "syevd", "plan"):  # These have other arguments of such names.
+    if name in ("potri", "potrs", "syevd", "plan"):  # These have other arguments with such names.
         own = [one for one in own if one not in ("mesh", "in_specs", "matrix_specs")]
     assert own == OPTIONS[name]
     for one in own:
@@ -83,7 +83,7 @@ def test_other_keywords_are_refused(name):
         FUNCTIONS[name](*arguments[: len(required)], nonsense=1)
 
 
-def test_options_keep_their_errors():
+def test_errors_of_options():
     with pytest.raises(ValueError, match="tile must be at least 1, got 0"):
         jaxmg.linalg.cholesky(jnp.eye(4), tile=0)
     with pytest.raises(ValueError, match="backend must be one of"):

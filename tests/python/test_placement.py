@@ -1,7 +1,7 @@
-"""Wherever matrices, factors and right-hand sides are, whatever mesh is entered, in and out of jit.
+"""Placement of matrices, factors and right-hand sides, with any mesh set, inside and outside jit.
 
-The arrays of a call are drawn from all kinds of places. What a call cannot bring together raises a
-ValueError that names the argument; everything else gives NumPy's values, and x has b's sharding.
+The placements of the arrays of a call are random. Arrays that a call cannot move together raise a
+ValueError that names the argument; other calls give NumPy's values, and x has b's sharding.
 """
 
 import contextlib
@@ -33,11 +33,11 @@ def _of_eigenvalues(f):
 
 
 def _on_device(value):
-    """Return a scalar that is on a device other than most matrices, if a mesh is entered."""
+    """Return a scalar on a device other than most matrices, if a mesh is set."""
     return jax.device_put(np.float32(value), jax.devices()[6])
 
 
-# Name: (function of a, what NumPy says).
+# Name: (function of a, NumPy's result).
 OF_A = {
     "cholesky": (linalg.cholesky, np.linalg.cholesky(A)),
     "inv": (lambda a: linalg.inv(a, assume_a="pos"), np.linalg.inv(A)),
@@ -72,7 +72,7 @@ OF_A = {
     "sqrtm_h": (linalg.sqrtm_h, _of_eigenvalues(np.sqrt)),
 }
 
-# Name: (function of a and b, b, what NumPy says).
+# Name: (function of a and b, b, NumPy's result).
 OF_A_AND_B = {
     "solve a general system": (linalg.solve, B, np.linalg.solve(A, B)),
     "solve a triangular system": (
@@ -123,7 +123,7 @@ PLACES = st.sampled_from(["NumPy", "JAX", 0, 5, "mesh of one"]) | st.tuples(
     st.sampled_from(MESHES), st.sampled_from(LAYOUTS)
 )
 CONTEXTS = st.none() | st.sampled_from(MESHES)
-# Which arguments are those of jit; the others are closed over.
+# The arguments that are passed to jit; the others are closed over.
 MODES = st.sampled_from(["eager", "ab", "a", "b", ""])
 
 
@@ -154,13 +154,13 @@ def _entered(context):
 
 
 def _devices(array):
-    """Return the devices an array is committed to."""
+    """Return the devices to which an array is committed."""
     committed = isinstance(array, jax.Array) and array.committed
     return frozenset(array.sharding.device_set) if committed else frozenset()
 
 
 def _run(function, arguments, mode):
-    """Call the function, in a jit that has the arguments in `mode` and closes over the others."""
+    """Call the function in a jit with the arguments in `mode`, which closes over the others."""
     if mode == "eager":
         return function(*arguments.values())
     passed = {name: value for name, value in arguments.items() if name in mode}
@@ -172,7 +172,7 @@ def _touch(*arguments):
 
 
 def _jax_refuses(arguments, mode):
-    """Say whether JAX cannot even read the arguments in such a jit."""
+    """Return whether JAX itself rejects the arguments in such a jit."""
     try:
         _run(_touch, arguments, mode)
     except ValueError:
@@ -181,14 +181,14 @@ def _jax_refuses(arguments, mode):
 
 
 def _may_refuse(arrays, arguments, mode, context):
-    """Say whether a call in jit cannot bring its arguments together, by what is documented."""
+    """Return whether a call in jit cannot move its arguments together, by the documentation."""
     fixed = {_mesh(*context)} if context else set()
     for array in arrays.values():
         sharding = getattr(array, "sharding", None)
         if isinstance(sharding, NamedSharding) and sharding.mesh.size > 1:
             if any(kind == AxisType.Explicit for kind in sharding.mesh.axis_types):
                 fixed.add(sharding.mesh)
-    # The axes of a factor of several ranks are to be among those of the mesh.
+    # The mesh must have the axes of a factor of several ranks.
     fixed |= {
         factor.data.sharding.mesh
         for factor in arguments.values()
@@ -199,8 +199,8 @@ def _may_refuse(arrays, arguments, mode, context):
     one = any(len(_devices(arrays[name])) == 1 for name in passed)
     on_mesh = {arrays[name].sharding.mesh for name in several if name in passed}
     constants = any(name not in passed for name in several)
-    # A program does not know which device an argument is on; it does know an Explicit mesh, and
-    # outside of all others that of a constant.
+    # The device of an argument is unknown while tracing. An Explicit mesh is known, and without any
+    # other mesh, the mesh of a constant.
     return len(fixed | (on_mesh if fixed else set())) > 1 or (one and constants and not context)
 
 
@@ -221,9 +221,9 @@ def _check(function, expected, arguments, arrays, mode, context):
                 known in str(error)
                 for known in (
                     "but the mesh of the call is",
-                    "the factor is one of",
+                    "the factor was made on",
                     "lives on the devices",
-                    "Received incompatible devices",  # JAX's, which names the argument, too.
+                    "Received incompatible devices",  # JAX's error, which also names the argument.
                     "of device assignment",
                 )
             ):
@@ -272,7 +272,7 @@ def test_functions_of_a_factor(name, place_a, place_b, context_of_factor, contex
 
 
 def _check_sharding(x, b, mode):
-    """Check that x has the sharding of b where that is known while tracing."""
+    """Check that x has the sharding of b if it is known while tracing."""
     explicit = isinstance(b, jax.Array) and jax.typeof(b).sharding.mesh.explicit_axes
     if _devices(b) and (mode == "eager" or explicit):
         assert x.sharding.is_equivalent_to(b.sharding, b.ndim)

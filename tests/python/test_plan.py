@@ -1,4 +1,4 @@
-"""jaxmg.plan: bytes and seconds of a call before it is made."""
+"""jaxmg.plan: estimated bytes and seconds of a call."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ import pytest
 from jaxmg._native import plans
 
 
-def test_what_it_says(make_mesh, devices):
+def test_fields_and_text(make_mesh, devices):
     plan = jaxmg.plan("potrs", (1000, 1000), "float64", 4)
     assert plan.ranks == 4
     assert plan.shard_bytes == 250 * 1000 * 8
@@ -45,7 +45,7 @@ def test_grows_with_the_problem(dtype, ranks):
         assert small.shard_bytes < large.shard_bytes
 
 
-def test_many_right_hand_sides_are_shared_out():
+def test_many_right_hand_sides_are_distributed():
     few = jaxmg.plan("potrs", (1024, 1024), "float64", 4, nrhs=1)
     many = jaxmg.plan("potrs", (1024, 1024), "float64", 4, nrhs=1024)
     assert few.rhs_bytes == 1024 * 8
@@ -93,7 +93,7 @@ def test_eigenvectors_cost_something():
             plan(vectors=number)
 
 
-def test_hosts_cost_time_alone():
+def test_hosts_affect_only_the_time():
     one, two = (jaxmg.plan("potri", (4096, 4096), "float64", 4, hosts=hosts) for hosts in (1, 2))
     assert one.seconds < two.seconds
     assert dataclasses.replace(one, seconds=two.seconds) == two

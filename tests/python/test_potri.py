@@ -1,4 +1,4 @@
-"""The names potri, potri_shardmap_ctx and potri_symmetrize, as existing code calls them."""
+"""potri, potri_shardmap_ctx and potri_symmetrize, as called by existing code."""
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +58,7 @@ def test_dtypes(make_mesh, dtype):
 
 
 @pytest.mark.parametrize("where", ["numpy", "columns", "replicated"])
-def test_in_specs_say_how_the_call_sees_a_not_where_it_is(make_mesh, where):
+def test_a_is_moved_to_in_specs(make_mesh, where):
     mesh = make_mesh(4)
     a = {"numpy": A, "columns": put(A, mesh, None, "x"), "replicated": put(A, mesh)}[where]
     check(potri(a, 3, mesh, ROWS), mesh)

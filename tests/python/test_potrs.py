@@ -1,4 +1,4 @@
-"""The names potrs and potrs_shardmap_ctx, as code for JAXMg 0.0.x and 1.4 calls them."""
+"""potrs and potrs_shardmap_ctx, as called by code for JAXMg 0.0.x and 1.4."""
 
 import jax
 import jax.numpy as jnp
@@ -92,7 +92,7 @@ def where(name, mesh, devices):
     "name",
     ["numpy", "uncommitted", "first device", "a device off the mesh", "columns", "replicated"],
 )
-def test_in_specs_say_how_the_call_sees_a_not_where_it_is(make_mesh, devices, axis_type, name):
+def test_a_is_moved_to_in_specs(make_mesh, devices, axis_type, name):
     mesh = make_mesh(4, axis_type=axis_type)
     a, b = where(name, mesh, devices), put(B, mesh)
     check(potrs(a, b, 3, mesh, ROWS))
@@ -237,7 +237,7 @@ def test_ctx_where_the_caller_names_mesh_and_specs(make_mesh, axis_type, jit):
 )
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
 def test_ctx_on_another_abstract_mesh_than_the_concrete_one(make_mesh, axis_type, jit):
-    """NetKet moves a matrix to a grid inside jit, while its own mesh is set."""
+    """NetKet reshards a matrix to a grid inside jit, while its own mesh is set."""
     mesh, grid = (make_mesh(*shape, axis_type=axis_type) for shape in ((4,), (2, 2)))
 
     def call(a, b):
@@ -304,7 +304,7 @@ def test_shardmap_ctx_on_a_grid(make_mesh):
     check(in_shard_map(make_mesh(4, 2), P("y", None))[0])
     check(in_shard_map(make_mesh(2, 2), P(("x", "y"), None))[0])
     check(in_shard_map(make_mesh(2, 2), P("y", None), axis_name="y")[0])
-    # Which axis it is shows in the type of a, unless the caller switches that off.
+    # The type of a names the axis, unless check_vma is False.
     check(in_shard_map(make_mesh(2, 2), ROWS)[0])
     check(in_shard_map(make_mesh(2, 2), P("y", None))[0])
     with pytest.raises(ValueError, match="several axes.*axis_name"):
@@ -354,7 +354,7 @@ def test_shardmap_ctx_where_the_caller_names_mesh_and_specs(make_mesh):
         check(x)
         assert status.tolist() == [0]
     for options, message in (
-        ({"mesh": make_mesh(4)}, "mesh must be that of the enclosing shard_map"),
+        ({"mesh": make_mesh(4)}, "mesh must be the mesh of the enclosing shard_map"),
         ({"matrix_specs": P("y", None), "axis_name": "x"}, "different axes"),
         ({"matrix_specs": P("x", "y")}, "a must be in shards of rows"),
         ({"matrix_specs": P(("x", "y"), None)}, "4 ranks along .* have shards of 3 rows"),

@@ -1,4 +1,4 @@
-"""Hypothesis: any shape, tile, number of devices and sharding gives a backward stable solution."""
+"""Property tests: backward stable solutions for any shape, tile, device count and sharding."""
 
 import jax
 import numpy as np

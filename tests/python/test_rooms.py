@@ -1,4 +1,4 @@
-"""The layers of the package: a module imports only from its own room and from those above it."""
+"""Layers of the package: a module imports only from its own layer and from layers above it."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -32,7 +32,7 @@ MODULES = {
 
 
 def imported(module):
-    """Return the modules of the package that a module imports, at any depth of its text."""
+    """Return the modules of the package that a module imports, at any nesting depth."""
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -47,7 +47,7 @@ def imported(module):
 
 
 def module_of(name):
-    """Return the module that has a name, or is called so."""
+    """Return the module with this name, or the module that defines it."""
     while name not in MODULES:
         name = name.rpartition(".")[0] or "__init__"
     return name

@@ -1,4 +1,4 @@
-"""benchmarks/scaling.py, from which the documentation gets its plot."""
+"""benchmarks/scaling.py, which generates the plot of the documentation."""
 
 import runpy
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_only_what_fits_and_where_the_grid_overtakes(scaling, routine, n):
     assert not faster[0] and faster[-1] and faster == sorted(faster)
 
 
-def test_the_plot_says_that_it_is_modelled(scaling):
+def test_the_plot_is_labelled_as_modelled(scaling):
     svg = scaling["plot"]()
     assert "<svg" in svg and "MODELLED" in svg
     assert svg == scaling["plot"](), "the same model must make the same plot"

@@ -1,4 +1,4 @@
-"""jaxmg.linalg.solve: wherever a and b live, in and out of jit; x keeps b's sharding."""
+"""jaxmg.linalg.solve for all shardings of a and b, inside and outside jit; x keeps b's sharding."""
 
 import contextlib
 
@@ -142,7 +142,7 @@ def test_vmap_over_right_hand_sides(make_mesh):
 
 @pytest.mark.parametrize("function", ["inv", "cholesky", "solve", "eigh"])
 def test_rows_that_divide_among_a_part_of_the_devices(make_mesh, function):
-    """XLA may shard 12 rows over 8 devices by 4, which JAX 0.9 could not express."""
+    """XLA may shard 12 rows over 4 of 8 devices, which JAX 0.9 could not express."""
     mesh = make_mesh(8)
     a = put(positive_definite(12), mesh)
 

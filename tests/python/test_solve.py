@@ -1,4 +1,4 @@
-"""jaxmg.linalg.solve: right answers for every number of devices, type, size and tile."""
+"""jaxmg.linalg.solve: residuals for all device counts, dtypes, sizes and tiles."""
 
 import jax
 import jax.numpy as jnp
@@ -96,7 +96,7 @@ def test_without_x64(make_mesh, dtype):
     assert_solves(a, x, b)
 
 
-def test_arguments_are_left_alone(make_mesh):
+def test_arguments_are_not_overwritten(make_mesh):
     mesh = make_mesh(4)
     a, b = positive_definite(32), gaussian((32, 2))
     a_on, b_on = put(a, mesh, "x", None), put(b, mesh)

@@ -1,4 +1,4 @@
-"""Pseudo-inverses and square roots: right, sharded like the matrix, NaN where there is none."""
+"""Pseudo-inverses and square roots: values, shardings, and NaN on failure."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +16,7 @@ def semidefinite(n, rank, dtype):
 
 
 def bound(n, dtype):
-    """N eps, times what a product of three matrices of the order's norm may lose."""
+    """Bound of c n eps on the relative error of a product of three matrices."""
     return 30 * n * np.finfo(dtype).eps
 
 
@@ -57,7 +57,7 @@ def test_one_triangle_is_read(make_mesh):
             assert relative(found, expected) < 1e3 * bound(12, "float64")
 
 
-def test_rtol_decides_what_counts_as_zero(make_mesh):
+def test_rtol_is_the_cutoff_of_eigenvalues(make_mesh):
     a = put(np.diag([4.0, 1.0, 1e-3, 0.0]), make_mesh(4), *ROWS)
     np.testing.assert_allclose(np.diag(linalg.pinvh(a)), [0.25, 1, 1e3, 0], rtol=1e-12)
     np.testing.assert_allclose(np.diag(linalg.pinvh(a, rtol=1e-2)), [0.25, 1, 0, 0], atol=1e-12)
@@ -83,7 +83,7 @@ def test_slogdet_has_the_names_of_jax(make_mesh):
     np.testing.assert_allclose(result.logabsdet, np.log(6), rtol=1e-14)
 
 
-def test_the_second_matrix_decides_where_the_first_is_nowhere(make_mesh):
+def test_mesh_comes_from_the_second_matrix_if_the_first_has_none(make_mesh):
     a, b = hermitian(8), semidefinite(8, 8, "float64") + np.eye(8)
     on_mesh = put(b, make_mesh(4), *ROWS)
     w, v = linalg.eigh(a, on_mesh)

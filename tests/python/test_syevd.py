@@ -1,4 +1,4 @@
-"""The names syevd and syevd_shardmap_ctx, as code for JAXMg 0.0.x and 1.4 calls them."""
+"""syevd and syevd_shardmap_ctx, as called by code for JAXMg 0.0.x and 1.4."""
 
 import warnings
 
@@ -41,7 +41,7 @@ def test_forms_of_in_specs(make_mesh, axis_type, specs, jit):
     check(*(jax.jit(call) if jit else call)(put(A, mesh, "x", None)), mesh)
 
 
-def test_what_is_returned(make_mesh, axis_type):
+def test_returned_values(make_mesh, axis_type):
     mesh = make_mesh(4, axis_type=axis_type)
     a = put(A, mesh, "x", None)
     check(*syevd(a), mesh)
@@ -65,7 +65,7 @@ def test_dtypes(make_mesh, dtype):
 
 
 @pytest.mark.parametrize("where", ["numpy", "columns", "replicated"])
-def test_in_specs_say_how_the_call_sees_a_not_where_it_is(make_mesh, where):
+def test_a_is_moved_to_in_specs(make_mesh, where):
     mesh = make_mesh(4)
     a = {"numpy": A, "columns": put(A, mesh, None, "x"), "replicated": put(A, mesh)}[where]
     check(*syevd(a, 3, mesh, ROWS), mesh)
@@ -184,7 +184,7 @@ def test_ctx_on_global_arrays(make_mesh, axis_type, jit, spec):
 
 @pytest.mark.parametrize(("dtype", "axis_type", "jit"), pairwise(DTYPES))
 def test_ctx_as_netket_calls_it(make_mesh, axis_type, dtype, jit):
-    """The mesh is that of the context, and the vectors are sharded like a, which is in rows."""
+    """The mesh comes from the context, and the vectors are sharded over rows, like a."""
     mesh = make_mesh(4, axis_type=axis_type)
     a = hermitian(N, dtype)
     on_mesh = put(a, mesh, "x", None)

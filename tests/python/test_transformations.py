@@ -1,4 +1,4 @@
-"""Every transformation of JAX around every function, against the same by ``jax.numpy``."""
+"""Every JAX transformation of every function, compared with ``jax.numpy``."""
 
 import contextlib
 import functools
@@ -59,7 +59,7 @@ def nested(function):
     return lambda a, b: jax.vmap(jax.vmap(function))(*batches(a, b))
 
 
-# name: the transformation of a function of a and b, which is then called.
+# name: the transformation of a function of a and b.
 TRANSFORMATIONS = {
     "jvp": lambda f: lambda a, b: jax.jvp(f, (a, b), (DA, DB)),
     "linearize": lambda f: lambda a, b: jax.linearize(f, a, b)[1](DA, DB),
@@ -74,7 +74,8 @@ TRANSFORMATIONS = {
         lambda a, b: (nested(f)(a, b) * (1 + jnp.arange(4.0).reshape(2, 2))).sum(), (0, 1)
     ),
 }
-# What all rules go through, and what is made of these by JAX alone for one function of each kind.
+# Transformations that use every rule run for every function; JAX derives the others from these, and
+# they run for one function of each kind.
 OF_EVERY_FUNCTION = ("jvp", "vjp", "gradient of nested vmap")
 OF_EVERY_KIND = ("solve", "cho_solve", "cholesky", "eigh", "eigvalsh of a and a shared matrix")
 
@@ -132,7 +133,7 @@ def test_linear_transpose(make_mesh, axis_type, name, dtype, inside):
 
 
 def test_vmap_over_right_hand_sides_makes_no_batch_of_factors(operands):
-    """The factor that a solve makes on its way is that of one matrix."""
+    """The solve factors one matrix, not a batch."""
     many = np.stack([B] * 3)
     solve = jax.jit(jax.vmap(LINEAR["solve"], (None, 0)))
     assert f"[3,{N},{N}]" not in solve.lower(operands[0], many).compile().as_text()
@@ -140,7 +141,7 @@ def test_vmap_over_right_hand_sides_makes_no_batch_of_factors(operands):
 
 
 def test_vmap_with_spmd_axis_name_says_why_it_cannot_work(make_mesh):
-    """The matrix is spread over all axes of the mesh, so that none is left for the batch."""
+    """The matrix is sharded over all axes of the mesh; no axis is left for the batch."""
     mesh = make_mesh(2, 2)
     a, b = (np.asarray(x).reshape(4, N, -1) for x in batches(A, B))
     placed = put(a, mesh, "y", "x", None), put(b, mesh, "y", None, None)

@@ -52,7 +52,7 @@ def test_gradients_sum_over_the_devices(make_mesh, operands, name):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_gradients_inside_shard_map_without_checks(make_mesh, name):
-    """JAX's own operations then give each device the gradient of its own term."""
+    """JAX's own operations then return on each device the gradient of its own term."""
     ours, by_jnp = FUNCTIONS[name]
     operands = each(positive_definite, "float64"), B
 

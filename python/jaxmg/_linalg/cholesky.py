@@ -17,7 +17,7 @@ from jaxmg._rules import cholesky as rules
 
 @takes("tile", "backend", "donate", "workspace_limit")
 def cho_factor(a, *, options: Options):
-    """Factor a Hermitian positive definite matrix, to use the factor many times.
+    """Factor a Hermitian positive definite matrix into a reusable Cholesky factor.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def cho_factor(a, *, options: Options):
     -------
     CholeskyFactor
         A pytree with the methods `solve`, `solve_triangular`, `inv`, `lower`, `logdet` and
-        `slogdet`, for `cho_solve` and the other functions here. They keep to its tile size. Its
+        `slogdet`, accepted by `cho_solve` and the other functions here. They use its tile size. Its
         attribute `info` is LAPACK's; if it is not 0, all results from the factor are NaN.
 
     Raises
@@ -56,31 +56,31 @@ def cho_factor(a, *, options: Options):
 
 @takes("tile", "backend", "workspace_limit")
 def cho_factor_shifted(a, *, shift=None, growth=10.0, max_tries=10, options: Options):
-    """Factor ``a + s * I`` for the first s of 0, shift, growth * shift, ... for which that works.
+    """Factor ``a + s * I`` for the first s in 0, shift, growth * shift, ... that succeeds.
 
-    This shifts a matrix that is indefinite only through rounding. It works inside ``jit``, too: the
+    Use it for a matrix that is indefinite only through rounding. It works inside ``jit``: the
     attempts are a ``lax.while_loop``.
 
     Parameters
     ----------
     a : (N, N) array
-        As for `cho_factor`, except that it may be not quite positive definite.
+        As for `cho_factor`, except that it may be slightly indefinite.
     shift : real scalar, optional
-        The first shift tried after 0, in the real dtype that goes with that of `a`; by default N
-        eps times the mean of ``abs(diag(a))``.
+        The first shift tried after 0, in the real dtype that corresponds to `a`; by default N eps
+        times the mean of ``abs(diag(a))``.
     growth : float
-        By what the shift grows at each attempt; above 1.
+        Factor by which the shift grows at each attempt; above 1.
     max_tries : int
-        Most shifts that are tried, besides 0.
+        Maximum number of shifts to try, besides 0.
     {options}
 
     Returns
     -------
     factor : CholeskyFactor
-        The factor of ``a + s * I``. If no shift was enough, its `info` is not 0.
+        The factor of ``a + s * I``. If no shift was large enough, its `info` is not 0.
     s : () array
-        The (last) shift, of the real dtype that goes with that of `a`. It is constant where this is
-        differentiated.
+        The last shift, in the real dtype that corresponds to `a`. It is a constant under
+        differentiation.
 
     Raises
     ------
@@ -129,16 +129,16 @@ def cho_solve(factor, b, *, options: Options):
     Raises
     ------
     ValueError
-        If the shapes do not fit, the mesh is not one like the factor was made on, or `b` lives on
-        several devices other than those of a factor that is on several.
+        If the shapes do not match, the mesh does not match the mesh of the factor, or `b` and the
+        factor are both on several devices but on different ones.
     TypeError
-        If the dtype of `b` is not supported, or `factor` is no `CholeskyFactor`.
+        If the dtype of `b` is not supported, or `factor` is not a `CholeskyFactor`.
 
     Notes
     -----
-    Forward and backward substitution over the tile columns, which stay where they are: `b` is moved
-    to them, and x to where `b` is. Inside ``jit``, devices of the mesh work on copies of a factor
-    that was made on one device. Derivatives and ``vmap`` are as for `solve`.
+    Forward and backward substitution over the tile columns, which are not moved: `b` is moved to
+    their devices, and x to the devices of `b`. Inside ``jit``, a factor that was made on one device
+    is replicated over the mesh. Derivatives and ``vmap`` are as for `solve`.
 
     Examples
     --------
@@ -157,14 +157,13 @@ def cholesky(a, *, options: Options):
     Parameters
     ----------
     a : (N, N) array or CholeskyFactor
-        As for `cho_factor`, or the factor, which keeps to its own tile size, to have L in the order
-        of the matrix.
+        As for `cho_factor`, or the factor of the matrix, whose tile size is used.
     {options}
 
     Returns
     -------
     l : (N, N) array
-        Lower triangular, zeros above the diagonal, with the sharding of `a` (of a factor, see
+        Lower triangular, zeros above the diagonal, with the sharding of `a` (for a factor, see
         `inv`). All NaN if `a` is not positive definite.
     info : () int32 array
         Only with ``return_info=True``; see `solve`.
@@ -176,9 +175,9 @@ def cholesky(a, *, options: Options):
 
     Notes
     -----
-    To solve systems, `cho_factor` and `cho_solve` are better: L need not be put in order for that.
-    The cotangent of `a` is Hermitian, as that of ``jnp.linalg.cholesky``, and of a tangent the
-    Hermitian part is read.
+    To solve systems, prefer `cho_factor` and `cho_solve`: they skip the redistribution of L. The
+    cotangent of `a` is Hermitian, as for ``jnp.linalg.cholesky``. Only the Hermitian part of a
+    tangent is used.
 
     Examples
     --------
@@ -199,13 +198,13 @@ def logdet(a, *, options: Options):
     Parameters
     ----------
     a : (N, N) array or CholeskyFactor
-        As for `cho_factor`, or the factor of the matrix, which keeps to its own tile size.
+        As for `cho_factor`, or the factor of the matrix, whose tile size is used.
     {options}
 
     Returns
     -------
     () array
-        Of the real dtype that goes with that of `a`; NaN if `a` is not positive definite.
+        In the real dtype that corresponds to `a`; NaN if `a` is not positive definite.
 
     Raises
     ------
@@ -250,7 +249,7 @@ def _lower(a, *, call: Call, spec):
     return row_blocks.to_matrix(triangle, call=call, spec=spec), info
 
 
-# --- what the functions have in common --------------------------------------------------------
+# --- argument checks --------------------------------------------------------------------------
 
 
 def _as_factor(a, options: Options) -> CholeskyFactor:
@@ -262,6 +261,6 @@ def _as_factor(a, options: Options) -> CholeskyFactor:
 def _check_factor(factor) -> CholeskyFactor:
     if not isinstance(factor, CholeskyFactor):
         raise TypeError(
-            f"factor must be a CholeskyFactor, as cho_factor makes it; got {type(factor).__name__}"
+            f"factor must be a CholeskyFactor, from cho_factor; got {type(factor).__name__}"
         )
     return factor

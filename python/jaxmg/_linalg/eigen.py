@@ -20,13 +20,13 @@ from jaxmg._rules import spectral
 
 __all__ = ["EighResult", "eigh", "eigvalsh", "pinvh", "sqrtm_h"]
 
-# Of conj(A), whose columns JAX's rows are, the native code reads the lower triangle; the other one
-# costs an exchange.
+# JAX's rows of A are columns of conj(A). The native code reads the lower triangle of conj(A), that
+# is, the upper triangle of A. Reading the lower triangle of A costs a distributed transpose.
 _TRIANGLES = {None: UPPER, "L": LOWER, "U": UPPER}
 
 
 class EighResult(NamedTuple):
-    """Eigenvalues and eigenvectors, with the names that ``jnp.linalg.eigh`` gives them."""
+    """Eigenvalues and eigenvectors, with the field names of ``jnp.linalg.eigh``."""
 
     eigenvalues: jax.Array
     eigenvectors: jax.Array
@@ -44,73 +44,71 @@ def eigh(
         Hermitian; float32, float64, complex64 or complex128. Sharded over rows, columns or both,
         replicated, or on one device; mesh and sharding are read off the array.
     b : (N, N) array, optional
-        Hermitian positive definite, with any sharding: for the generalised problem. The identity by
-        default. Dtypes are promoted as for `solve`.
+        Hermitian positive definite matrix of the generalised problem, with any sharding; the
+        identity by default. Dtypes are promoted as for `solve`.
     UPLO : {"L", "U", None}
         The triangle of `a` and of `b` that is read: "U" (and None) for the elements ``[i, j]`` with
-        ``j >= i``, "L" for those with ``j <= i``, which costs an exchange of these. Imaginary parts
-        on the diagonal are ignored. (By default,
-        ``jnp.linalg.eigh`` takes the mean of both, ``symmetrize_input``; for a Hermitian matrix
-        that is the same.)
+        ``j >= i``, "L" for the elements with ``j <= i``, which costs a distributed transpose.
+        Imaginary parts on the diagonal are ignored. (By default, ``jnp.linalg.eigh`` averages both
+        triangles, ``symmetrize_input``; for a Hermitian matrix the result is the same.)
     subset_by_index : (int, int), optional
-        Numbers of the first and the last eigenvalue that are wanted, from 0 on in ascending order.
-        Only their eigenvectors are computed, which saves time.
+        Indices of the first and the last eigenvalue to return, in ascending order and from 0. Only
+        their eigenvectors are computed, which saves time.
     subset_by_value : (float, float), optional
-        The eigenvalues above the first bound, up to and including the second, are wanted. The
-        bounds may be infinite, and they may be traced. They are taken in the dtype of the
-        eigenvalues. The result has `count` then.
+        Half-open interval (low, high] of the eigenvalues to return. The bounds may be infinite or
+        traced, and are converted to the dtype of the eigenvalues. The result then includes `count`.
     size : int, optional
         With `subset_by_value`, the number of eigenvalues and eigenvectors in the result, since
-        shapes have to be known before values; N by default. No more eigenvectors than that, and
-        than there are, are computed.
+        shapes must be static; N by default. At most `size` eigenvectors are computed, and only
+        eigenvectors in the interval.
     {options}
 
     Returns
     -------
     eigenvalues : (k,) array
-        Real, ascending, the same on every device. k is N, or the size of the subset.
+        Real, ascending, replicated. k is N, or the size of the subset.
     eigenvectors : (N, k) array
         One in each column, ``V.conj().T @ V = I`` (``V.conj().T @ b @ V = I`` with `b`). Sharded
-        over columns, ``P(None, axis)``, if these divide evenly among the devices: each has whole
-        eigenvectors.
+        over columns, ``P(None, axis)``, if they divide evenly among the devices: each device holds
+        whole eigenvectors.
     count : () int32 array
-        Only with `subset_by_value`: how many eigenvalues are in the interval. Beyond `count`, the
-        eigenvalues in the result are NaN, the eigenvectors 0. If `count` exceeds `size`, the
-        smallest of them are returned.
+        Only with `subset_by_value`: the number of eigenvalues in the interval. Beyond `count`, the
+        eigenvalues in the result are NaN and the eigenvectors 0. If `count` exceeds `size`, the
+        smallest eigenvalues in the interval are returned.
     info : () int32 array
-        Only with ``return_info=True``: 0 if all is well. Otherwise everything is NaN (and `count`
-        0): -4 if `a` holds NaN or infinity where it is read, N + i if the leading minor of order i
-        of `b` is not positive definite, above 0 if an iteration did not converge.
+        Only with ``return_info=True``: 0 on success. Otherwise all results are NaN (and `count` 0):
+        -4 if `a` holds NaN or infinity where it is read, N + i if the leading minor of order i of
+        `b` is not positive definite, above 0 if an iteration did not converge.
 
-    The first two are an `EighResult` if they are all.
+    Without `count` and `info`, the result is an `EighResult`; otherwise a tuple.
 
     Raises
     ------
     ValueError
-        If a shape, an option, or the subset is wrong, `backend` cannot do this call, or `a` and `b`
-        each live on several devices, but not on the same.
+        If a shape, an option, or the subset is invalid, `backend` does not support this call, or
+        `a` and `b` are both on several devices but on different ones.
     TypeError
-        If a dtype is not supported, like those of half precision, or a bound is no real number.
+        If a dtype is not supported, such as half precision, or a bound is not a real number.
     RuntimeError
         If the native library for the devices' platform, or that of `backend`, cannot be loaded.
 
     Notes
     -----
-    Without `tile`, one device solves problems that are too small to share.
+    Unless `tile` is given, problems too small to distribute are solved on one device.
 
-    Meshes inside ``jit`` are as for `solve`. ``vmap`` decomposes the matrices one after another,
-    each on all devices.
+    The mesh inside ``jit`` is found as for `solve`. ``vmap`` decomposes the matrices one after
+    another, each on all devices.
 
-    Derivatives to any order are those of ``jnp.linalg.eigh``: `a` and `b` are taken for Hermitian,
-    and so are their cotangents; of tangents, the Hermitian part is read. Derivatives of
-    eigenvectors are infinite (or NaN) where eigenvalues are equal. Those of a subset's eigenvectors
-    need all others, which are computed then.
+    Derivatives of any order agree with ``jnp.linalg.eigh``: `a` and `b` are assumed Hermitian,
+    cotangents are Hermitian, and only the Hermitian part of a tangent is used. Derivatives of
+    eigenvectors are infinite (or NaN) where eigenvalues are equal. Derivatives of a subset of
+    eigenvectors require all eigenvectors, which are then computed.
 
-    The matrix is reduced to a band by Householder reflections in blocks, the band to tridiagonal
+    The matrix is reduced to a band by blocked Householder reflections, and the band to tridiagonal
     form by bulge chasing (Bischof, Lang and Sun, "A framework for symmetric band reduction", ACM
-    Trans. Math. Softw. 26, 2000), and that matrix is decomposed by divide and conquer (Gu and
-    Eisenstat, "A divide-and-conquer algorithm for the symmetric tridiagonal eigenproblem", SIAM J.
-    Matrix Anal. Appl. 16, 1995). With `b` = L L^H, this is done to L^-1 a L^-H.
+    Trans. Math. Softw. 26, 2000). The tridiagonal matrix is decomposed by divide and conquer (Gu
+    and Eisenstat, "A divide-and-conquer algorithm for the symmetric tridiagonal eigenproblem", SIAM
+    J. Matrix Anal. Appl. 16, 1995). With `b` = L L^H, these steps are applied to L^-1 a L^-H.
 
     Examples
     --------
@@ -151,7 +149,7 @@ def eigvalsh(
     Returns
     -------
     w : (k,) array
-        As the eigenvalues of `eigh`. All are computed, whatever the subset.
+        As the eigenvalues of `eigh`. All eigenvalues are computed, whatever the subset.
     count : () int32 array
         Only with `subset_by_value`; see `eigh`.
     info : () int32 array
@@ -164,8 +162,9 @@ def eigvalsh(
 
     Notes
     -----
-    No eigenvectors are computed; but a derivative needs those of the eigenvalues returned (with
-    `subset_by_value`, all of them). It is finite where eigenvalues are equal.
+    No eigenvectors are computed, except by a derivative, which requires the eigenvectors of the
+    returned eigenvalues (with `subset_by_value`, all of them). Derivatives are finite where
+    eigenvalues are equal.
 
     Examples
     --------
@@ -198,8 +197,8 @@ def pinvh(a, *, rtol=None, UPLO=None, options: Options):
     a : (N, N) array
         As for `eigh`.
     rtol : real scalar, optional
-        Eigenvalues whose modulus is not above `rtol` times the largest one count as 0; N eps by
-        default (SciPy's). Its dtype does not count.
+        Eigenvalues whose modulus is at most `rtol` times the largest modulus count as 0; N eps by
+        default, as in SciPy. Its dtype does not affect the dtype of the result.
     UPLO
         As for `eigh`.
     {options}
@@ -218,12 +217,12 @@ def pinvh(a, *, rtol=None, UPLO=None, options: Options):
 
     Notes
     -----
-    Derivatives, to any order, are those among matrices of the same rank; they are finite where
-    eigenvalues are equal. Each costs products of N x N matrices, in which blocks of rows go from
-    device to device.
+    Derivatives of any order are taken among matrices of the same rank, and are finite where
+    eigenvalues are equal. Each costs products of N x N matrices, in which each device broadcasts
+    its block of rows.
 
-    Other functions of a matrix, like inverses that are smooth in the eigenvalues, are made of
-    `eigh`: ``(v * f(w)) @ v.conj().T``.
+    For other functions of a matrix, such as a smooth pseudo-inverse, use `eigh`:
+    ``(v * f(w)) @ v.conj().T``.
 
     Examples
     --------
@@ -251,10 +250,10 @@ def sqrtm_h(a, *, UPLO=None, options: Options):
     -------
     x : (N, N) array
         Hermitian positive semidefinite, ``x @ x = a``, with the sharding of `a`. All NaN if an
-        eigenvalue is negative by more than rounding (N eps times the largest one), or `a` holds NaN
+        eigenvalue is negative beyond rounding (N eps times the largest modulus), or `a` holds NaN
         or infinity where it is read.
     info : () int32 array
-        Only with ``return_info=True``; see `eigh`. It is 0 if there is a negative eigenvalue.
+        Only with ``return_info=True``; see `eigh`. A negative eigenvalue does not set it.
 
     Raises
     ------
@@ -263,8 +262,8 @@ def sqrtm_h(a, *, UPLO=None, options: Options):
 
     Notes
     -----
-    Derivatives, to any order, are the solutions of ``x @ dx + dx @ x = da``, in which eigenvalues
-    may be equal. Where `a` is singular, they are those among matrices of the same rank.
+    Derivatives of any order solve ``x @ dx + dx @ x = da``, and are finite where eigenvalues are
+    equal. Where `a` is singular, they are taken among matrices of the same rank.
 
     Examples
     --------
@@ -328,7 +327,7 @@ def _sqrtm(a, *, call: Call, uplo, spec):
 
 
 def _stacked(bounds, a):
-    """Return two bounds as an array of the real dtype that goes with that of A."""
+    """Return two bounds as an array of the real dtype that corresponds to A."""
     return jnp.stack([bound.astype(np.finfo(a.dtype).dtype) for bound in bounds])
 
 
@@ -340,7 +339,7 @@ def _on_mesh(matrices, call: Call):
 
 
 def _prepared(a, b, UPLO, options: Options):
-    """Return the matrices, checked and placed, the triangle, and how to call routines on them."""
+    """Return the checked and placed matrices, the triangle, and the call parameters."""
     uplo = _triangle(UPLO)
     if b is None:
         a, call = prepared("syevd", a, options)
@@ -363,10 +362,12 @@ def _placed_bounds(bounds, a, call: Call):
 
 
 def _subset(a, by_index, by_value, size):
-    """Return the part to compute or the bounds of an interval, and the size of the result."""
+    """Return the part to compute, or the bounds of an interval, and the size of the result."""
     n = a.shape[1]
     if by_index is not None and by_value is not None:
-        raise ValueError("subset_by_index and subset_by_value must not both be given")
+        raise ValueError(
+            "subset_by_index and subset_by_value must not both be given; pass one of them"
+        )
     if by_value is not None:
         low, high = (
             real_scalar(bound, "a bound of subset_by_value", a.dtype) for bound in by_value
@@ -376,7 +377,10 @@ def _subset(a, by_index, by_value, size):
         size = n if size is None else positive_int(size, "size")
         return None, (low, high), size
     if size is not None:
-        raise ValueError("size is the number of eigenvalues for subset_by_value; there is none")
+        raise ValueError(
+            f"size is only used with subset_by_value; got size={size!r} without it: leave it out, "
+            "or pass subset_by_index"
+        )
     if by_index is None:
         return Part(0, n), None, n
     first, last = map(operator.index, by_index)

@@ -1,4 +1,4 @@
-"""What factors of all kinds have in common: contents in dealt tile columns, and calls with them."""
+"""`Factor`, the base class of factors: contents in distributed tile columns, and calls with them."""
 
 import math
 from dataclasses import replace
@@ -17,9 +17,9 @@ from jaxmg._programs.dealt import Dealt
 
 
 class Factor:
-    """A factor of a matrix of order `n` on `ranks` ranks along the mesh axes `axes`."""
+    """Factor of a matrix of order `n`, on `ranks` ranks along the mesh axes `axes`."""
 
-    # The attributes that every rank has a copy of, and those of them that solves read.
+    # Names of the replicated attributes, and of those that programs read.
     _replicated: ClassVar[tuple[str, ...]] = ("info",)
     _read: ClassVar[tuple[str, ...]] = ()
 
@@ -38,9 +38,9 @@ class Factor:
         return np.dtype(self.data.dtype)
 
     def to_mesh(self, mesh):
-        """Return the factor with its contents on `mesh`: they may come from a file.
+        """Return the factor with its contents on `mesh`, for example after loading it from a file.
 
-        The mesh has to have as many devices along `axes` as the one the factor was made on.
+        The mesh must have as many devices along `axes` as the mesh the factor was made on.
         """
         copies = {name: getattr(self, name) for name in self._replicated}
         data, copies = placement.put_blocks(mesh, self.axes, self.ranks, self.data, copies)
@@ -57,7 +57,7 @@ class Factor:
         return placement.keep_sharding(x, b)
 
     def _matrix(self, routine, program, options: Options):
-        """Run a program that makes a matrix of the factor."""
+        """Run a program that computes a matrix from the factor."""
         data, call = self._prepared(routine, options)
         spec = row_spec(self.n, call.ranks)
         (data,) = placement.place_all(call.ranks, data)
@@ -65,29 +65,29 @@ class Factor:
         return program(*contents, call=call, spec=spec, donate=options.donate)
 
     def _scalars(self, routine, program, options: Options):
-        """Run a program that makes scalars of the factor."""
+        """Run a program that computes scalars from the factor."""
         data, call = self._prepared(routine, options)
         (data,) = placement.place_all(call.ranks, data)
         return program(*self._contents(data, call), call=call)
 
     def _contents(self, data, call):
-        """Return what programs take for the factor; `data` is in place."""
+        """Return the operands of programs that read the factor; `data` is already placed."""
         copies = (getattr(self, name) for name in self._read)
         copies = (placement.place_scalar(copy, call.ranks, data) for copy in copies)
         return Dealt(data, self.tile), *copies
 
     def _prepared(self, routine, options: Options, mesh=None, data=None, *b):
-        """Return the contents, and how to call a routine that reads them (and right-hand sides b).
+        """Return the contents and the parameters of a call that reads them (and b).
 
-        `mesh` is where the contents are if they do not say so themselves; `data` is the contents
-        in the dtype of the call, by default their own.
+        `mesh` is the mesh of contents whose type names none; `data` is the contents in the dtype of
+        the call, by default `self.data`.
         """
         data = as_array(self.data, "factor.data") if data is None else data
         rows = self.ranks * -(-self.n // self.ranks)
         if data.shape != (rows, self.n):
             raise ArgumentError(
-                f"a factor of order {self.n} on {self.ranks} ranks has contents of shape "
-                f"{(rows, self.n)}, but factor.data has {data.shape} (use vmap for a batch)"
+                f"a factor of order {self.n} on {self.ranks} ranks must have contents of shape "
+                f"{(rows, self.n)}, but factor.data has shape {data.shape}; use vmap for a batch"
             )
         ranks = ranks_of_blocks(data, self.axes, self.ranks, *b, mesh=mesh)
         count = math.prod(b[0].shape[1:]) if b else 1

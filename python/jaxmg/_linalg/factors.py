@@ -1,4 +1,4 @@
-"""The Cholesky factor as a value: made once, used for many things, carried anywhere."""
+"""`CholeskyFactor`: a Cholesky factorisation as a reusable pytree."""
 
 import functools
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ __all__ = ["CholeskyFactor", "SlogdetResult"]
 
 
 class SlogdetResult(NamedTuple):
-    """Sign and logarithm of a determinant, with the names of ``jnp.linalg.slogdet``."""
+    """Sign and logarithm of a determinant, with the field names of ``jnp.linalg.slogdet``."""
 
     sign: jax.Array
     logabsdet: jax.Array
 
 
-# SciPy's trans: the sweep, and whether it is done between conjugations: L^T = conj(L^H).
+# SciPy's trans: the sweep, and whether b and x are conjugated, since L^T = conj(L^H).
 _TRANS = {
     0: (FORWARD, False),
     "N": (FORWARD, False),
@@ -45,25 +45,25 @@ _TRANS = {
 )
 @dataclass(frozen=True, eq=False)
 class CholeskyFactor(Factor):
-    """The factor L of a Hermitian positive definite A = L L^H; `jaxmg.linalg.cho_factor` makes it.
+    """Cholesky factor L of a Hermitian positive definite A = L L^H, from `jaxmg.linalg.cho_factor`.
 
     An immutable pytree: it may cross ``jit``, be carried through ``lax.scan``, donated, pickled and
-    saved. It holds no mesh: the mesh is that of `data` where the factor is used, which is to have
-    as many ranks along `axes` as the one it was made on. What is read from a file has to be put on
-    one first (`to_mesh`).
+    saved. It holds no mesh: calls use the mesh of `data`, which must have as many ranks along
+    `axes` as the mesh it was made on. After loading a factor from a file, put it on a mesh
+    (`to_mesh`).
 
     Attributes
     ----------
     data : (P * ceil(N / P), N) array
-        L as it was computed, in tile columns dealt to the P ranks; sharded over rows. Its elements
-        are in no order to rely on; `lower` has those of L. The tangent and the cotangent of a
-        factor are those of A, in rows. All NaN if A is not positive definite.
+        L as computed, in tile columns dealt to the P ranks; sharded over rows. The order of its
+        elements is unspecified; `lower` returns L. The tangent and the cotangent of a factor are
+        the tangent and cotangent of A, in rows. All NaN if A is not positive definite.
     info : () int32 array
         0, or the order of the first leading minor of A that is not positive definite.
     n, tile : int
         Order of A, width of the tile columns.
     axes : tuple of str
-        The mesh axes over which rows are sharded; empty on one device outside any mesh.
+        Mesh axes over which rows are sharded; empty on one device outside any mesh.
     ranks : int
         P, the number of devices along `axes`.
 
@@ -84,7 +84,7 @@ class CholeskyFactor(Factor):
 
     @classmethod
     def of(cls, dealt: Dealt, info, ranks: Ranks) -> "CholeskyFactor":
-        """Return what the programs have made on `ranks` as a value."""
+        """Return the result of a factorisation on `ranks` as a pytree."""
         return cls(dealt.data, info, dealt.data.shape[1], dealt.tile, ranks.axes, ranks.size)
 
     @takes("backend", "workspace_limit")

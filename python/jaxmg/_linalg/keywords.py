@@ -1,4 +1,4 @@
-"""Keyword arguments that several functions share: declared and described once, in a dataclass."""
+"""Shared keyword arguments of several functions, declared and described once in a dataclass."""
 
 import functools
 import inspect
@@ -12,11 +12,11 @@ def keyword(default, description: str):
 
 
 def gathered(parameter: str, record: type, *names: str):
-    """Return a decorator that hands keyword arguments over as one instance of `record`.
+    """Return a decorator that passes keyword arguments on as one instance of `record`.
 
-    The decorated function declares the argument `parameter` alone. Callers see and pass the fields
-    `names` of the record (by default all), in the signature and in the docstring, where they take
-    the place of ``{parameter}``.
+    The decorated function declares only the argument `parameter`. Callers pass the fields `names`
+    of the record (by default all) as keywords. The signature lists them, and their descriptions
+    replace ``{parameter}`` in the docstring.
     """
     names = names or tuple(one.name for one in fields(record))
 
@@ -42,7 +42,7 @@ def gathered(parameter: str, record: type, *names: str):
 
 
 def described(text: str | None, parameter: str, record: type, *names: str) -> str | None:
-    """Return a docstring with the descriptions of `names` in the place of ``{parameter}``."""
+    """Return a docstring with ``{parameter}`` replaced by the descriptions of `names`."""
     if text is None:  # Python runs with -OO.
         return None
     place = f"{{{parameter}}}"

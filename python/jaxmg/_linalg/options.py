@@ -1,4 +1,4 @@
-"""The options of the functions, and how a call is made of them."""
+"""Shared options of the functions in `jaxmg.linalg`, and the calls built from them."""
 
 import functools
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from jaxmg._programs.call import Call, Placement
 
 @dataclass(frozen=True)
 class Options:
-    """What a caller may say about how a result is computed."""
+    """Options shared by the functions of `jaxmg.linalg`."""
 
     return_info: bool = keyword(
         False,
@@ -29,32 +29,33 @@ class Options:
         None,
         """
         tile : int, optional
-            Width of the tile columns, a hint; it does not change the result beyond rounding.
+            Width of the tile columns, a hint; the result does not depend on it beyond rounding.
         """,
     )
     backend: str = keyword(
         "auto",
         """
         backend : {"auto", "tiled", "cusolvermg", "cusolvermp"}
-            Which implementation to use: "tiled" is this library's own, the others are NVIDIA's
-            (see `jaxmg.backends`). "auto" is what ``jaxmg.config.backend`` says, and otherwise the
-            one that is expected to be fastest; `jaxmg.plan` reports which.
+            Implementation to use: "tiled" is this library's own, the others are NVIDIA's (see
+            `jaxmg.backends`). "auto" selects ``jaxmg.config.backend`` if it is set, else the
+            backend with the shortest expected time, which `jaxmg.plan` reports.
         """,
     )
     donate: bool = keyword(
         False,
         """
         donate : bool
-            Let `a` be overwritten. Outside ``jit``, `a` cannot be used afterwards; inside, donate
-            it at the outer ``jit`` instead. Of an `a` that has to be promoted, the copy is
-            overwritten.
+            Allow `a` to be overwritten. Outside ``jit``, `a` cannot be used afterwards; inside,
+            donate it to the outer ``jit`` instead. If `a` has to be promoted, only the promoted
+            copy is overwritten.
         """,
     )
     workspace_limit: int | None = keyword(
         None,
         """
         workspace_limit : int, optional
-            Most bytes of workspace per device; by default the planner chooses (see `jaxmg.plan`).
+            Maximum workspace per device, in bytes; by default the planner chooses (see
+            `jaxmg.plan`).
         """,
     )
 
@@ -70,9 +71,9 @@ takes = functools.partial(gathered, "options", Options)
 
 
 def to_matrix(routine, program, a, options: Options, *scalars, **static):
-    """Run a program that makes a matrix like `a` of it; return (matrix, info) or the matrix.
+    """Run a program that maps `a` to a matrix of the same shape; return (matrix, info) or matrix.
 
-    `scalars` are pairs of a name and a real number, which the program is given, too.
+    `scalars` are pairs (name, real number), passed to the program as further operands.
     """
     a, call = prepared(routine, a, options)
     ranks = call.ranks
@@ -88,7 +89,7 @@ def to_matrix(routine, program, a, options: Options, *scalars, **static):
 
 
 def prepared(routine, a, options: Options, *others):
-    """Return a matrix, checked, and how to call a routine on it and `others`, where these live."""
+    """Return a checked matrix, and the call of a routine on the devices of it and `others`."""
     a = as_array(a, "a")
     check_square(a)
     ranks = ranks_of(a, *others)
@@ -96,9 +97,9 @@ def prepared(routine, a, options: Options, *others):
 
 
 def make_call(routine, a, ranks, options: Options, *, count=None) -> Call:
-    """Return how a routine is called for a matrix A on `ranks`, checked.
+    """Return the checked parameters of a call for a matrix A on `ranks`.
 
-    `count` is the number of right-hand sides, or of eigenvectors; by default 1, or all.
+    `count` is the number of right-hand sides or eigenvectors; by default 1 or all.
     """
     tile = positive_int(options.tile, "tile")
     limit = positive_int(options.workspace_limit, "workspace_limit")

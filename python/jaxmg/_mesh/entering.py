@@ -1,4 +1,4 @@
-"""Entering the mesh of a call where the caller has set another one."""
+"""Entering the mesh of a call where the caller has set another mesh."""
 
 import contextlib
 
@@ -13,7 +13,7 @@ _set_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh
 
 
 def entered(ranks: Ranks):
-    """Return a context in which `ranks.mesh` does not contradict the mesh the caller has set."""
+    """Return a context manager that sets `ranks.mesh` where it conflicts with the caller's mesh."""
     return entered_mesh(ranks.mesh)
 
 

@@ -1,7 +1,7 @@
-"""The ranks of a call, found from arrays, meshes and specs.
+"""Finding the mesh and the ranks of a call, from arrays, meshes and specs.
 
-A matrix is always worked on in row shards, ``P(axes, None)``. Arrays that come otherwise are moved
-by XLA inside the program.
+Routines work on matrices in row shards, ``P(axes, None)``. XLA reshards arrays of any other
+sharding inside the program.
 """
 
 import contextlib
@@ -18,10 +18,10 @@ from jaxmg._mesh.tracing import is_committed, is_staged, is_traced, on_one_devic
 
 
 def ranks_of(*arrays) -> Ranks:
-    """Read the ranks off the arrays: the devices of the first array that is on several.
+    """Return the ranks of a call: the devices of the first array that is on several devices.
 
-    If none is, they are those of the entered mesh. The first array, if committed to one device,
-    stays there.
+    If no array is, the ranks are the devices of the mesh that is set. If the first array is
+    committed to one device, the call runs there.
     """
     mesh = _mesh_of_call(arrays)
     if mesh is None or mesh.size == 1:
@@ -34,15 +34,15 @@ def ranks_of(*arrays) -> Ranks:
 
 
 def mesh_of(array):
-    """Return the mesh that an array says it is on, or None."""
+    """Return the mesh of an array's sharding or type, or None."""
     return _mesh_and_spec(array)[0]
 
 
 def ranks_of_blocks(blocks, axes: tuple[str, ...], size: int, *others, mesh=None) -> Ranks:
-    """Return the `size` ranks along `axes` of the mesh that a factor's contents are on.
+    """Return the `size` ranks along `axes` of the mesh of a factor's contents.
 
-    Where they do not say, it is `mesh`, or that of `others`, or that of the context. The contents
-    of one rank fit every mesh: where they are not on one device, each device works on a copy.
+    If their type names no mesh, it is `mesh`, or the mesh of `others`, or the mesh that is set. The
+    contents of one rank fit every mesh: they are replicated unless they are on one device.
     """
     if size == 1:
         mesh = _mesh_of_call((blocks, *others), stays=True) or mesh
@@ -53,8 +53,8 @@ def ranks_of_blocks(blocks, axes: tuple[str, ...], size: int, *others, mesh=None
         mesh = mesh_of(blocks) or mesh or _mesh_of_call((*others, blocks))
     if mesh is None:
         raise ValueError(
-            f"the factor is one of {size} ranks along {axes}, but not on a mesh: put it on one "
-            "with factor.to_mesh(mesh), or enter one with jax.set_mesh"
+            f"the factor was made on {size} ranks along {axes}, but it is not on a mesh: put it on "
+            "one with factor.to_mesh(mesh), or set one with jax.set_mesh"
         )
     check_blocks(mesh, axes, size)
     return make_ranks(mesh, axes, (blocks, *others))
@@ -63,18 +63,18 @@ def ranks_of_blocks(blocks, axes: tuple[str, ...], size: int, *others, mesh=None
 def check_blocks(mesh, axes: tuple[str, ...], size: int) -> None:
     if any(axis not in mesh.shape for axis in axes) or size_of(mesh, axes) != size:
         raise ValueError(
-            f"the factor is one of {size} ranks along {axes}, but the mesh is {dict(mesh.shape)}: "
-            "factor the matrix on that mesh, or put b on the mesh of the factor"
+            f"the factor was made on {size} ranks along {axes}, but the mesh is "
+            f"{dict(mesh.shape)}: factor the matrix on that mesh, or put b on the factor's mesh"
         )
 
 
 def ranks_on(mesh, axes: tuple[str, ...], arrays: Sequence) -> Ranks:
-    """Return the ranks along `axes` of a mesh that the caller named."""
+    """Return the ranks along `axes` of a mesh given by the caller."""
     if not is_traced(*arrays):
         mesh = _concrete(mesh, arrays)
     if isinstance(mesh, Mesh) and is_traced(*arrays) and _on_no_mesh(arrays):
-        # With Auto axes, XLA learns the devices from the mesh; with Explicit ones, only from
-        # arguments or a mesh that was entered, and there is neither.
+        # With Auto axes, XLA takes the devices from the mesh. With Explicit axes, it takes them
+        # from arguments or the mesh that is set; here there is neither.
         mesh = Mesh(mesh.devices, mesh.axis_names)
     return make_ranks(mesh, axes, arrays)
 
@@ -86,31 +86,33 @@ def make_ranks(mesh, axes: tuple[str, ...], arrays: Sequence) -> Ranks:
 
 
 def given_mesh(mesh, arrays: Sequence):
-    """Return the mesh an argument names, or the arrays' own for None and for an empty mesh."""
+    """Return the mesh given as an argument; for None or an empty mesh, the mesh of the arrays."""
     if mesh is not None and not isinstance(mesh, (Mesh, AbstractMesh)):
         raise TypeError(f"mesh must be a jax.sharding.Mesh or AbstractMesh, got {type(mesh)}")
     if mesh is None or mesh.empty:
         mesh = ranks_of(*arrays).mesh
         if mesh is None:
             raise ValueError(
-                "no mesh: pass mesh=, put the arrays on one with a NamedSharding, or enter one "
-                "with jax.set_mesh"
+                "no mesh: pass mesh=, put the arrays on one with a NamedSharding, or set one with "
+                "jax.set_mesh"
             )
     return mesh
 
 
 def concrete(ranks: Ranks | None, size: int) -> Ranks:
-    """Return `size` ranks on a concrete mesh: the given ones, or if they are on none some GPUs."""
+    """Return `size` ranks on a concrete mesh: `ranks`, or local GPUs if their mesh is abstract."""
     if ranks is not None and isinstance(ranks.mesh, Mesh):
         return make_ranks(Mesh(ranks.mesh.devices, ranks.mesh.axis_names), ranks.axes, ())
     devices = jax.devices("gpu")
     if len(devices) < size:
-        raise ValueError(f"a call on {size} GPUs cannot be planned here: there are {len(devices)}")
+        raise ValueError(
+            f"planning a call on {size} GPUs requires as many in this process: got {len(devices)}"
+        )
     return make_ranks(Mesh(np.array(devices[:size]), ("ranks",)), ("ranks",), ())
 
 
 def _mesh_and_spec(array):
-    """Return (mesh, spec) of an array; (None, None) if it says nothing about a mesh."""
+    """Return (mesh, spec) of an array; (None, None) if its sharding or type names no mesh."""
     sharding = getattr(array, "sharding", None) if not is_traced(array) else None
     if isinstance(sharding, NamedSharding) and isinstance(sharding.mesh, Mesh):
         return sharding.mesh, sharding.spec
@@ -128,8 +130,8 @@ def _mesh_and_spec(array):
 def _mesh_of_call(arrays: Sequence, *, stays=False):
     """Return the mesh on which a call with these arrays runs, or None on a single device.
 
-    With `stays`, the first array decides even if it is on one device without being committed to
-    it, as long as the others can be moved there.
+    With `stays`, the first array decides even if it is uncommitted on one device, as long as the
+    others can be moved there.
     """
     if jax.sharding.get_abstract_mesh().manual_axes:
         return None
@@ -138,14 +140,14 @@ def _mesh_of_call(arrays: Sequence, *, stays=False):
     if is_staged():
         if context is not None:
             return context
-        # Concrete arrays are constants of the program, which runs where its arguments are. (What
-        # is of an Explicit mesh goes to no other.)
+        # Concrete arrays are constants of the program, which runs on the devices of its arguments.
+        # (Arrays of an Explicit mesh cannot be moved to another mesh.)
         meshes = [
             (not is_traced(array), not mesh.explicit_axes, i, mesh)
             for i, (array, mesh) in enumerate(known)
             if is_traced(array) or mesh.explicit_axes or mesh.size > 1
         ]
-        # The devices of a constant's mesh are known, and may be known from nothing else.
+        # The mesh of a constant is concrete, and may be the only source of the devices.
         return _concrete(min(meshes)[-1], arrays) if meshes else None
     if stays and isinstance(first, jax.Array) and on_one_device(first):
         stays = all(not is_traced(array) and array.is_fully_addressable for array, _ in known)
@@ -162,16 +164,16 @@ def _mesh_of_call(arrays: Sequence, *, stays=False):
 
 
 def mesh_of_one(array) -> Mesh:
-    """Return a mesh of the one device of a concrete array."""
+    """Return a one-device mesh of a concrete array's device."""
     return Mesh(np.array(list(array.sharding.device_set)), ("ranks",))
 
 
 def context_mesh():
-    """Return the mesh that was entered, with its devices outside of ``jit``; None without one."""
+    """Return the mesh that is set, concrete outside ``jit``; None without one."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.manual_axes:
         return None
-    # What is computed here lies on that mesh. (`get_mesh` is newer, and raises below `grad`.)
+    # A result computed here is on that mesh. (`get_mesh` is newer, and raises inside `grad`.)
     sharding = None if is_traced(result := _nothing()) else result.sharding
     concrete = getattr(sharding, "mesh", None)
     return concrete if isinstance(concrete, Mesh) and concrete.abstract_mesh == mesh else mesh
@@ -183,13 +185,13 @@ def _nothing():
 
 
 def _on_no_mesh(arrays) -> bool:
-    """Say whether neither the (traced) arrays nor the context are on a mesh."""
+    """Return whether neither the (traced) arrays nor the context have a mesh."""
     meshes = [jax.typeof(array).sharding.mesh for array in arrays]
     return all(mesh.empty for mesh in [*meshes, jax.sharding.get_abstract_mesh()])
 
 
 def _concrete(mesh, arrays: Sequence):
-    """Find the concrete mesh behind an abstract one; the abstract one serves if none is known."""
+    """Return the concrete mesh of an abstract mesh, or the abstract mesh if none is known."""
     if isinstance(mesh, Mesh):
         return mesh
     for found in (*map(mesh_of, arrays), context_mesh()):
@@ -212,18 +214,18 @@ def _platform(mesh, arrays: Sequence) -> str:
 
 
 def _platform_of_kind(device) -> str:
-    """Return the platform of an abstract device, which until JAX 0.10.1 says its kind alone."""
+    """Return the platform of an abstract device, which has only its kind until JAX 0.10.1."""
     if hasattr(device, "platform"):
         return device.platform
     for platform in ("gpu", "cpu"):
-        with contextlib.suppress(RuntimeError):  # There is no such platform.
+        with contextlib.suppress(RuntimeError):  # JAX has no such platform.
             if jax.devices(platform)[0].device_kind == device.device_kind:
                 return platform
     return jax.default_backend()
 
 
 def _processes(mesh) -> int:
-    """Return the number of processes of a mesh (of an abstract one: an upper bound)."""
+    """Return the number of processes of a mesh (an upper bound for an abstract mesh)."""
     if mesh is None:
         return 1
     if isinstance(mesh, Mesh):
@@ -232,7 +234,7 @@ def _processes(mesh) -> int:
 
 
 def _hosts(mesh) -> int:
-    """Return the number of machines that a mesh spans (an abstract one: all that there are)."""
+    """Return the number of machines that a mesh spans (an upper bound for an abstract mesh)."""
     devices = mesh.devices.flat if isinstance(mesh, Mesh) else jax.devices()
     # JAX numbers machines as slices, as it does groups of TPUs.
     return len({getattr(device, "slice_index", 0) for device in devices})

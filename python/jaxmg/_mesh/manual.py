@@ -1,4 +1,4 @@
-"""Calls inside the caller's ``shard_map``: the axes over which rows are dealt."""
+"""Calls inside the caller's ``shard_map``: the mesh axes over which rows are sharded."""
 
 import jax
 
@@ -7,15 +7,15 @@ from jaxmg._mesh.varying import axes_of
 
 
 def in_shard_map() -> bool:
-    """Say whether this is called inside the caller's ``shard_map``, on the shards of one rank."""
+    """Return whether the call is inside the caller's ``shard_map``, on the shards of one rank."""
     return bool(jax.sharding.get_abstract_mesh().manual_axes)
 
 
 def manual_axes(a, axis_name=None) -> tuple[str, ...]:
-    """Return the axes of the enclosing ``shard_map`` over which the rows of a matrix are dealt.
+    """Return the axes of the enclosing ``shard_map`` over which the rows of a matrix are sharded.
 
-    `a` is the block of one device. It may vary along these axes alone; where JAX does not track
-    that, they are the axes that fit its shape.
+    `a` is the block of one device. The axes are the axes along which it varies; where JAX does not
+    track these, the axes that fit its shape.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if not mesh.manual_axes:
@@ -46,6 +46,6 @@ def manual_axes(a, axis_name=None) -> tuple[str, ...]:
     raise ValueError(
         f"a has local shape {(shard, n)}; "
         + ("several axes" if fitting else "no axis")
-        + f" of the mesh {dict(mesh.shape)} can deal {n} rows in shards of {shard}"
-        + ("; say which one with axis_name=" if fitting else "")
+        + f" of the mesh {dict(mesh.shape)} can divide {n} rows into shards of {shard}"
+        + ("; select one with axis_name=" if fitting else "")
     )

@@ -1,4 +1,4 @@
-"""Moving concrete arrays to the devices of a call, and results back."""
+"""Placement of concrete arrays on the devices of a call, and of results."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jaxmg._mesh.tracing import is_committed, is_staged, is_traced, on_one_devic
 
 
 def converted(array, dtype):
-    """Return an array, wherever it is, with another dtype."""
+    """Convert an array to another dtype without moving it."""
     if array.dtype == dtype:
         return array
     if not isinstance(array, jax.Array):
@@ -27,7 +27,7 @@ def converted(array, dtype):
 
 
 def place(array, name: str, ranks: Ranks, spec: PartitionSpec, *, gather=False) -> jax.Array:
-    """Bring a concrete array to the devices of `ranks`, laid out as `spec` if it has to move.
+    """Move a concrete array to the devices of `ranks`, with the spec `spec`, if it is elsewhere.
 
     An array on several other devices is moved only with `gather`.
     """
@@ -49,7 +49,7 @@ def place(array, name: str, ranks: Ranks, spec: PartitionSpec, *, gather=False) 
 
 
 def _check_type(array, name: str, ranks: Ranks) -> None:
-    """Reject an array whose type, in a program that is traced, names another Explicit mesh."""
+    """Raise if the type of a traced array names another Explicit mesh."""
     if ranks.mesh is None or not isinstance(array, jax.Array) or not is_staged():
         return
     mesh, expected = jax.typeof(array).sharding.mesh, ranks.mesh
@@ -57,15 +57,15 @@ def _check_type(array, name: str, ranks: Ranks) -> None:
     if mesh.explicit_axes and mesh != expected:
         raise ValueError(
             f"{name} is on the mesh {mesh}, but the mesh of the call is {expected}: put {name} on "
-            "that mesh before jit, or enter its own mesh with jax.set_mesh"
+            "that mesh before jit, or set its own mesh with jax.set_mesh"
         )
 
 
 def place_scalar(value, ranks: Ranks, matrix):
-    """Bring a concrete scalar to where a matrix, which is in place, lives."""
+    """Move a concrete scalar to the devices of a placed matrix."""
     if is_traced(value) or is_staged():
         return value
-    if ranks.processes > 1:  # Each process has the value, and its program takes it from there.
+    if ranks.processes > 1:  # Every process has the value; the program embeds it.
         return value if spec_on(value, ranks.mesh) is not None else np.asarray(value)
     if isinstance(ranks.mesh, Mesh):
         return _moved(value, NamedSharding(ranks.mesh, PartitionSpec()))
@@ -82,9 +82,9 @@ def put_blocks(mesh: Mesh, axes: tuple[str, ...], size: int, blocks, scalar):
 
 
 def place_all(ranks: Ranks, a, *others, gather=False):
-    """Bring concrete arrays onto the ranks' devices, a in (padded) row blocks if it has to move.
+    """Move concrete arrays to the ranks' devices; a becomes (padded) row blocks if it is moved.
 
-    Right-hand sides that are on several other devices are moved only with `gather`.
+    Right-hand sides on several other devices are moved only with `gather`.
     """
     if ranks.mesh is None:
         return a, *(_beside(other, a) for other in others)
@@ -95,7 +95,7 @@ def place_all(ranks: Ranks, a, *others, gather=False):
 
 
 def place_matrices(ranks: Ranks, **matrices):
-    """Bring concrete N x N matrices there, in (padded) row blocks if they have to move."""
+    """Move concrete N x N matrices to the ranks' devices, in (padded) row blocks if moved."""
     if ranks.mesh is None:
         first, *others = matrices.values()
         return first, *(_beside(other, first) for other in others)
@@ -110,14 +110,14 @@ def place_matrices(ranks: Ranks, **matrices):
 
 
 def _beside(array, a):
-    """Bring an array to the one device of a."""
+    """Move an array to the single device of a."""
     if is_committed(a) and is_committed(array) and a.sharding != array.sharding:
         return _moved(array, a.sharding)
     return array
 
 
 def keep_sharding(x: jax.Array, like) -> jax.Array:
-    """Move a concrete result to where `like` was committed to."""
+    """Move a concrete result to the sharding to which `like` is committed."""
     if is_traced(x) or not is_committed(like):
         return x
     if x.sharding.is_equivalent_to(like.sharding, x.ndim):
@@ -127,7 +127,7 @@ def keep_sharding(x: jax.Array, like) -> jax.Array:
 
 def _moved(array, sharding):
     """Return an array with another sharding."""
-    with entered_mesh(mesh_of(array)):  # Older JAX (0.6) slices it on the way.
+    with entered_mesh(mesh_of(array)):  # JAX 0.6 slices it in between.
         return jax.device_put(array, sharding)
 
 

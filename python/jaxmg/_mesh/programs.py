@@ -1,7 +1,7 @@
-"""Programs over the ranks: compilation, Auto axes, and the one use of ``shard_map``.
+"""Programs over the ranks: compilation, Auto axes, and the only use of ``shard_map``.
 
-Explicit mesh axes are made Auto for the duration of a call (``auto_axes``), so that functions
-inside of it see one kind of mesh only.
+Explicit mesh axes are made Auto for the duration of a call (``auto_axes``). Functions inside it
+therefore see one kind of mesh only.
 """
 
 import functools
@@ -22,18 +22,18 @@ try:
 except ImportError:  # JAX < 0.7
     from jax.experimental.shard import auto_axes
 
-# XLA may shard rows that do not divide evenly over a part of a mesh axis, and JAX 0.9 fails on such
-# a result of a program. There, these results are replicated, and operands whose gradients they are.
+# XLA may shard rows that do not divide evenly over part of a mesh axis; JAX 0.9 fails on such a
+# result of a program. There, these results and the operands of such gradients are replicated.
 _UNEVEN_RESULTS_FAIL = jax.__version_info__[:2] == (0, 9)
 
 
 def program(*static: str) -> Callable:
-    """Return a decorator that makes ``f(*arrays, call=..., **static)`` a program of its own.
+    """Return a decorator that compiles ``f(*arrays, call=..., **static)`` as a separate program.
 
-    Inside the caller's ``jit`` it becomes part of that program. Elsewhere, below ``grad`` and
-    ``vmap`` too, it is compiled, once for each `call` (which has `ranks`) and each value of the
-    arguments named in `static`. With ``donate=True``, the first array is then given up to the
-    result. A pytree may stand for an array.
+    Inside the caller's ``jit`` it becomes part of that program. Elsewhere, including inside
+    ``grad`` and ``vmap``, it is compiled once for each `call` (which has `ranks`) and each value of
+    the arguments named in `static`. With ``donate=True``, the first array is then donated. Each
+    array may be a pytree.
     """
 
     def decorate(function: Callable) -> Callable:
@@ -44,7 +44,7 @@ def program(*static: str) -> Callable:
         @functools.wraps(function)
         def run(*arrays, call, donate=False, **options):
             chosen = donating if donate and not is_traced(*jax.tree.leaves(arrays)) else compiled
-            # Inside of the caller's shard_map, one operand may differ from device to device and
+            # Inside the caller's shard_map, one operand may vary over the devices and
             # another be the same on all; the rules below need not distinguish them.
             arrays = varying.alike(*arrays)
             with entered(call.ranks):
@@ -56,10 +56,10 @@ def program(*static: str) -> Callable:
 
 
 def auto(function: Callable, ranks: Ranks, out_specs) -> Callable:
-    """Let `function` (global view) see Auto axes only; its results have `out_specs`.
+    """Run `function` (global view) with Auto axes only; its results have `out_specs`.
 
-    A spec of None leaves the sharding of that result to XLA where it may choose. All results are
-    known to be on the mesh.
+    A spec of None leaves the sharding of that result to XLA where it may choose. The types of all
+    results name the mesh.
     """
     mesh = _tracing_mesh(ranks.mesh)
     if mesh is None:
@@ -87,30 +87,30 @@ def auto(function: Callable, ranks: Ranks, out_specs) -> Callable:
 
 
 def on_mesh(array, ranks: Ranks, spec: PartitionSpec | None = None):
-    """Return a traced array as one that is known to be on the ranks' mesh.
+    """Return a traced array whose type names the ranks' mesh.
 
-    Its derivatives are, and JAX wants them to be of the same type.
+    The types of its derivatives name the mesh, and JAX requires them to be equal.
     """
     if ranks.mesh is None or not jax.typeof(array).sharding.mesh.empty:
         return array
     array = auto(lambda x: x, ranks, spec)(array)
-    if jax.typeof(array).sharding.mesh.empty:  # JAX < 0.7: only what is computed with counts.
+    if jax.typeof(array).sharding.mesh.empty:  # JAX < 0.7: only computed values have a mesh.
         zero = over_ranks(lambda: jnp.zeros((), array.dtype), ranks, (), PartitionSpec())
         array = array + zero()
     return array
 
 
 def matrix_on_mesh(a, ranks: Ranks):
-    """Return a matrix as `on_mesh` does, in rows where these divide evenly."""
+    """Return a matrix as `on_mesh` does, sharded over rows where these divide evenly."""
     return on_mesh(a, ranks, row_spec(a.shape[0], ranks))
 
 
 def over_ranks(function: Callable, ranks: Ranks, in_specs, out_specs) -> Callable:
-    """Return `function`, which is written for one rank's blocks, for global arrays."""
+    """Map `function` of one rank's blocks over global arrays (``shard_map``)."""
     if ranks.mesh is None:
         return function
 
-    def run(*operands):  # The context's mesh is the one where this is called.
+    def run(*operands):  # The mesh is looked up at the call.
         return jax.shard_map(
             function,
             mesh=_with_devices(_tracing_mesh(ranks.mesh)),
@@ -123,20 +123,20 @@ def over_ranks(function: Callable, ranks: Ranks, in_specs, out_specs) -> Callabl
 
 
 def in_rows(array, ranks: Ranks):
-    """Say inside of `auto` that an array is in row blocks."""
+    """Constrain an array inside `auto` to row blocks."""
     mesh = _tracing_mesh(ranks.mesh)
     return array if mesh is None else _constrained(array, mesh, ranks.rows)
 
 
 def pad_rows_to(array, rows: int):
-    """Append zero rows until there are `rows`; a NumPy array stays one."""
+    """Append zero rows up to `rows` rows; a NumPy array stays a NumPy array."""
     pad = jnp.pad if isinstance(array, jax.Array) else np.pad
     missing = rows - array.shape[0]
     return pad(array, ((0, missing), (0, 0))) if missing else array
 
 
 def _tracing_mesh(mesh):
-    """Return the context's version of `mesh`: the axis types may have changed on the way here."""
+    """Return `mesh` with the axis types of the context, which ``auto_axes`` may have changed."""
     current = jax.sharding.get_abstract_mesh()
     if mesh is None or current.empty or current.shape_tuple != mesh.shape_tuple:
         return mesh
@@ -146,16 +146,16 @@ def _tracing_mesh(mesh):
 def _with_devices(mesh):
     """Return a mesh over whose axes JAX can lower collectives.
 
-    For an abstract mesh, it looks for them on the concrete mesh that is set, even where
-    ``jax.sharding.use_abstract_mesh`` has put another one in its place. A program has one order of
-    devices, so that the concrete mesh has those of the abstract one.
+    For an abstract mesh, JAX looks the axes up on the concrete mesh that is set, even where
+    ``jax.sharding.use_abstract_mesh`` has replaced it. A program has one order of devices;
+    therefore the concrete mesh has the devices of the abstract mesh.
     """
     if not isinstance(mesh, AbstractMesh) or not hasattr(jax.sharding, "get_mesh"):  # JAX < 0.8.
         return mesh
     try:
-        with jax.core.eval_context():  # JAX does not say which one is set while it traces.
+        with jax.core.eval_context():  # get_mesh raises while tracing.
             given = jax.sharding.get_mesh()
-    except ValueError:  # Below vmap, JAX < 0.10 does not say it even there.
+    except ValueError:  # Inside vmap, JAX < 0.10 raises even there.
         return mesh
     if given.empty or given.shape_tuple == mesh.shape_tuple or given.size != mesh.size:
         return mesh

@@ -1,4 +1,4 @@
-"""The ranks of a call: the devices along some axes of a mesh, and how they share matrices."""
+"""The ranks of a call: the devices along some axes of a mesh, and their shares of matrices."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from jaxmg._mesh.specs import axes_in, size_of, spec_on
 class Ranks:
     """The devices of one call: rank r is the r-th device along `axes` of `mesh`.
 
-    `mesh` is None on a single device outside any mesh; `axes` are then empty. The devices along
-    the other axes of the mesh do the same work on copies.
+    `mesh` is None on a single device outside any mesh; `axes` is then empty. The devices along the
+    other axes of the mesh do the same work on replicas.
     """
 
     mesh: Mesh | AbstractMesh | None
@@ -27,12 +27,12 @@ class Ranks:
 
     @property
     def rows(self) -> PartitionSpec:
-        """The spec of a matrix whose rows are dealt to the ranks in blocks."""
+        """Spec of a matrix whose rows are sharded over the ranks in blocks."""
         return PartitionSpec(self.axes or None, None)
 
     @property
     def columns(self) -> PartitionSpec:
-        """The spec of a matrix whose columns are dealt to the ranks in blocks."""
+        """Spec of a matrix whose columns are sharded over the ranks in blocks."""
         return PartitionSpec(None, self.axes or None)
 
     def shard_rows(self, n: int) -> int:
@@ -40,25 +40,26 @@ class Ranks:
         return -(-n // self.size)
 
     def padded_rows(self, n: int) -> int:
-        """Rows of all blocks together."""
+        """Number of rows of all blocks, padding included."""
         return self.size * self.shard_rows(n)
 
 
 def row_spec(n: int, ranks: Ranks) -> PartitionSpec | None:
-    """Return the spec of an n-row matrix in rows, None where these do not divide evenly."""
+    """Return the spec of an n-row matrix sharded over rows, None if they do not divide evenly."""
     return ranks.rows if ranks.mesh is not None and n % ranks.size == 0 else None
 
 
 def column_spec(n: int, ranks: Ranks) -> PartitionSpec | None:
-    """Return the spec of n columns dealt to the ranks, None where these do not divide evenly."""
+    """Return the spec of n columns sharded over the ranks, None if they do not divide evenly."""
     spec = row_spec(n, ranks)
     return None if spec is None else PartitionSpec(*reversed(spec))
 
 
 def block_spec(array, ranks: Ranks) -> PartitionSpec | None:
-    """Return the spec of a square matrix that the ranks have in blocks of rows and columns.
+    """Return the spec of a square matrix in blocks of rows and columns over the ranks.
 
-    None where it is in another form or not known, or where its rows do not divide among all ranks.
+    None if it has another sharding or an unknown one, or if its rows do not divide evenly among all
+    ranks.
     """
     spec = spec_on(array, ranks.mesh)
     if spec is None or len(spec) != 2 or not all(axes_in(entry) for entry in spec):

@@ -1,4 +1,4 @@
-"""Partition specs: the axes that they name, and the parts that they make."""
+"""Partition specs: their mesh axes, and the number of parts along a dimension."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ from jaxmg._mesh.tracing import is_traced
 
 
 def row_axes(mesh, spec: PartitionSpec, name="in_specs") -> tuple[str, ...] | None:
-    """Return the axes of a spec ``P(axis, None)``, None if the spec is of another form."""
+    """Return the axes of a spec ``P(axis, None)``, None for any other spec."""
     entries = tuple(spec) + (None,) * (2 - len(spec))
     if len(entries) != 2 or entries[0] is None or entries[1] is not None:
         return None
@@ -18,7 +18,7 @@ def row_axes(mesh, spec: PartitionSpec, name="in_specs") -> tuple[str, ...] | No
 
 
 def matrix_axes(mesh, spec: PartitionSpec, name: str) -> tuple[str, ...]:
-    """Return the axes that a matrix of this spec is spread over, as the argument `name` gave it."""
+    """Return the axes that a matrix of this spec, from the argument `name`, is sharded over."""
     axes = spread_axes(mesh, spec)
     for axis in axes:
         if axis not in mesh.axis_names:
@@ -29,13 +29,13 @@ def matrix_axes(mesh, spec: PartitionSpec, name: str) -> tuple[str, ...]:
 
 
 def same_spec(one: PartitionSpec, other: PartitionSpec) -> bool:
-    """Say whether two specs shard every dimension over the same axes."""
+    """Return whether two specs shard every dimension over the same axes."""
     pairs = itertools.zip_longest(one, other)
     return all(axes_in(entry) == axes_in(of_other) for entry, of_other in pairs)
 
 
 def spec_on(array, mesh) -> PartitionSpec | None:
-    """Return the spec of an array that lives on `mesh`, None where it is not known."""
+    """Return the spec of an array on `mesh`, None if it is unknown."""
     if mesh is None:
         return None
     if not is_traced(array):
@@ -51,19 +51,19 @@ def spec_on(array, mesh) -> PartitionSpec | None:
 
 
 def even_spec(spec: PartitionSpec, shape, mesh) -> PartitionSpec | None:
-    """Return a spec for an array of this shape, None where the shape does not divide evenly."""
+    """Return the spec for an array of this shape, None if the shape does not divide evenly."""
     entries = tuple(spec) + (None,) * (len(shape) - len(spec))
     even = all(n % parts(mesh, entry) == 0 for n, entry in zip(shape, entries, strict=True))
     return spec if even else None
 
 
 def parts(mesh, entry) -> int:
-    """Return how many parts an entry of a spec cuts its dimension into."""
+    """Return the number of parts into which an entry of a spec divides its dimension."""
     return size_of(mesh, axes_in(entry))
 
 
 def spread_axes(mesh, spec: PartitionSpec) -> tuple[str, ...]:
-    """Return the axes a matrix is spread over: those that shard it, rows first; else all."""
+    """Return the axes that shard a matrix, rows first; all axes of the mesh if it is replicated."""
     axes = tuple(axis for entry in spec for axis in axes_in(entry))
     return axes or tuple(mesh.axis_names)
 

@@ -1,4 +1,4 @@
-"""What is traced, and where concrete arrays are."""
+"""Predicates for traced arrays, and for the placement of concrete ones."""
 
 import jax
 import numpy as np
@@ -9,17 +9,17 @@ def is_traced(*arrays) -> bool:
 
 
 def is_staged() -> bool:
-    """Say whether a program is being traced: what is computed here and now is a tracer."""
-    return is_traced(jax.lax.iota(np.int32, 1))  # It has no operands, so that nothing is moved.
+    """Return whether a program is being traced: a new value is a tracer."""
+    return is_traced(jax.lax.iota(np.int32, 1))  # No operands, hence no transfers.
 
 
 def is_committed(array) -> bool:
-    """Say whether a (concrete) array was put on its devices on purpose."""
+    """Return whether a (concrete) array is committed to its devices."""
     return isinstance(array, jax.Array) and not is_traced(array) and array.committed
 
 
 def on_one_device(array) -> bool:
-    """Say whether a concrete array is on one device, or on the host still."""
+    """Return whether a concrete array is on one device, or still on the host."""
     if is_traced(array):
         return False
     return not isinstance(array, jax.Array) or len(array.sharding.device_set) == 1

@@ -1,9 +1,9 @@
-"""The mesh axes along which values differ inside the caller's ``shard_map``.
+"""Varying mesh axes (VMA) of values inside the caller's ``shard_map``.
 
-JAX tracks them as part of a value's type (``check_vma=True``): a value that varies along an axis
-must not pass for one that is the same on all devices, and the transpose of making a value varying
-is a sum over the devices. JAX derives the type of its own operations; the results of an FFI call
-have the type that the caller gives them. Releases that do not track it see no axes.
+JAX tracks them as part of a value's type (``check_vma=True``): a varying value must not be used as
+a replicated one, and the transpose of making a value varying is a sum over the devices. JAX infers
+the types of its own operations; the results of an FFI call have the type given by its caller. On
+releases that do not track them, the set of axes is empty.
 """
 
 import jax
@@ -18,15 +18,15 @@ def axes_of(*arrays) -> frozenset:
 
 
 def alike(*arrays):
-    """Return the arrays (or None), each varying along all axes along which any of them does."""
+    """Return the arrays (or None), each varying along the union of their axes."""
     axes = axes_of(*jax.tree.leaves(arrays))
     return jax.tree.map(lambda array: vary(array, axes), arrays)
 
 
 def vary(array, axes):
-    """Return an array that varies along `axes`, besides those along which it does already.
+    """Return an array that varies along `axes`, in addition to its own axes.
 
-    Its cotangent is summed over the devices along the axes that were added.
+    Its cotangent is summed over the devices along the added axes.
     """
     missing = tuple(sorted(frozenset(axes) - axes_of(array)))
     if not missing:
@@ -37,7 +37,7 @@ def vary(array, axes):
 
 
 def invariant(array, axes):
-    """Return an array that is equal on all devices along `axes` as one that does not vary there."""
+    """Mark an array that is equal on all devices along `axes` as not varying there."""
     varying = tuple(axis for axis in axes if axis in axes_of(array))
     if not varying:
         return array
@@ -46,14 +46,14 @@ def invariant(array, axes):
 
 
 def zeros_like(array):
-    """Return zeros of the type of `array`, which JAX < 0.7 makes of another one."""
+    """Return zeros of the type of `array`, including its mesh and axes also on JAX < 0.7."""
     return jnp.where(False, array, jnp.zeros((), array.dtype))
 
 
 def in_context(array, *operands):
-    """Return the result of an FFI call as a value of the mesh that its operands are on.
+    """Return the result of an FFI call with the mesh of its operands in its type.
 
-    JAX < 0.7 does not say so of such results, but of what is computed from them.
+    JAX < 0.7 omits the mesh from such results, but not from values computed from them.
     """
     known, wanted = (jax.typeof(value).sharding.mesh for value in (array, operands[0]))
     if wanted.empty or not known.empty:
@@ -62,7 +62,7 @@ def in_context(array, *operands):
 
 
 def result(shape, dtype, *operands) -> jax.ShapeDtypeStruct:
-    """Return the type of a result that varies as the operands (which are `alike`) do."""
+    """Return the type of a result that varies like the operands (which are `alike`)."""
     kind = jax.typeof(operands[0])
     if not _varying(kind):
         return jax.ShapeDtypeStruct(shape, dtype)
@@ -71,7 +71,7 @@ def result(shape, dtype, *operands) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding, **axes)
 
 
-# Where a type has the axes: since JAX 0.10, and before.
+# The attribute of a type that holds the axes: since JAX 0.10, and before.
 _ATTRIBUTES = ("manual_axis_type", "vma")
 
 

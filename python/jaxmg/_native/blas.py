@@ -1,4 +1,4 @@
-"""SciPy's BLAS and LAPACK, handed over to the host engine."""
+"""SciPy's BLAS and LAPACK as function pointers for the host engine."""
 
 import ctypes
 import functools
@@ -6,7 +6,7 @@ import functools
 
 @functools.cache
 def hand_over(library: ctypes.CDLL) -> None:
-    """Give the host engine SciPy's BLAS and LAPACK, as raw function pointers."""
+    """Pass SciPy's BLAS and LAPACK to the host engine as raw function pointers."""
     from scipy.linalg import cython_blas, cython_lapack
 
     sources = {"gemm": cython_blas, "trsm": cython_blas}

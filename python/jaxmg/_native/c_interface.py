@@ -1,4 +1,4 @@
-"""Conventions of the C interface: where the libraries are, how functions report errors."""
+"""Conventions of the C interface: the folder of the libraries, and error reporting."""
 
 import ctypes
 import os
@@ -16,7 +16,7 @@ def library_dir() -> Path:
 
 
 def ask(function, *arguments, error=RuntimeError) -> None:
-    """Call a function of a native library that returns 0, or writes down why not."""
+    """Call a native function that returns 0 on success; raise its message as `error` otherwise."""
     message = ctypes.create_string_buffer(1024)
     if function(*arguments, message, ctypes.c_int64(len(message))) != 0:
         raise error(message.value.decode())

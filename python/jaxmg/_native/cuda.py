@@ -1,4 +1,4 @@
-"""The CUDA library and NVIDIA's: finding and loading them, versions, links between GPUs."""
+"""Loading of the CUDA library and of NVIDIA's libraries; versions; links between GPUs."""
 
 import ctypes
 import functools
@@ -35,7 +35,7 @@ def gpu_present() -> bool:
 
 
 def library() -> ctypes.CDLL:
-    """Load the CUDA library and return it, or raise RuntimeError with why there is none."""
+    """Load the CUDA library and return it; raise RuntimeError with the reason if there is none."""
     found = _load_cuda()
     if isinstance(found, str):
         raise RuntimeError(f"jaxmg cannot run on GPUs: {found}")
@@ -45,7 +45,7 @@ def library() -> ctypes.CDLL:
 def versions() -> dict[str, int]:
     """Return the versions of NVIDIA's libraries as loaded, as 10000 major + 100 minor + patch.
 
-    That of "driver" is the latest CUDA that the driver knows.
+    The version of "driver" is the latest CUDA that the driver supports.
     """
     result = _CudaVersions()
     ask(library().jaxmg_cuda_versions, ctypes.byref(result))
@@ -53,7 +53,7 @@ def versions() -> dict[str, int]:
 
 
 def link(device: int, other: int) -> tuple[bool, bool]:
-    """Return whether a GPU reaches the memory of another one, and whether through NVLink."""
+    """Return (peer access, NVLink): whether a GPU can access another's memory, and by NVLink."""
     result = _CudaLink()
     numbers = ctypes.c_int64(device), ctypes.c_int64(other)
     ask(library().jaxmg_cuda_link, *numbers, ctypes.byref(result))
@@ -61,7 +61,7 @@ def link(device: int, other: int) -> tuple[bool, bool]:
 
 
 def vendor_version(backend: str) -> str:
-    """Load a vendor's library and return its version, or raise RuntimeError with why not."""
+    """Load a vendor's library and return its version; raise RuntimeError if it is unavailable."""
     found = _load_cuda()
     if isinstance(found, str):
         raise RuntimeError(found)
@@ -73,7 +73,7 @@ def vendor_version(backend: str) -> str:
 def _load_vendor(library: ctypes.CDLL, backend: str) -> str:
     load = getattr(library, f"jaxmg_{backend}_load", None)
     if load is None:
-        raise RuntimeError(f"{library._name} was built without it")
+        raise RuntimeError(f"{library._name} was built without {backend}")
     complaints = _preload(BACKENDS[backend])
     version = ctypes.c_int64()
     try:
@@ -94,7 +94,7 @@ def warn_if_gpu_is_unusable() -> None:
 
 
 def _load_cuda() -> ctypes.CDLL | str:
-    """Load the CUDA library; return it, or the reason why there is none."""
+    """Load the CUDA library; return it, or the reason for its absence."""
     with lock:
         return _load_cuda_once()
 
@@ -113,14 +113,14 @@ def _load_cuda_once() -> ctypes.CDLL | str:
 
 
 def _find_cuda_library() -> Path | str:
-    """Return the CUDA library that fits JAX's installed plugin, or why there is none."""
+    """Return the CUDA library for JAX's installed plugin, or the reason for its absence."""
     majors = [
         major for major in _CUDA_MAJORS if importlib.util.find_spec(f"jax_cuda{major}_plugin")
     ]
     if not majors:
         return (
-            "JAX has no CUDA plugin; install jaxmg[cuda13] or jaxmg[cuda12] (with -local if the "
-            "CUDA toolkit is installed already)"
+            "JAX has no CUDA plugin; install jaxmg[cuda13] or jaxmg[cuda12] (with -local if a CUDA "
+            "toolkit is already installed)"
         )
     paths = [library_dir() / f"libjaxmg_cuda{major}.so" for major in majors]
     for path in paths:
@@ -134,7 +134,7 @@ def _find_cuda_library() -> Path | str:
 
 
 def _preload(names: tuple[str, ...]) -> str:
-    """Load NVIDIA's libraries from where JAX's own come; return complaints."""
+    """Load NVIDIA's libraries from the places where JAX finds them; return the failures as text."""
     try:
         from cuda.pathfinder import load_nvidia_dynamic_lib
     except ImportError:
@@ -143,7 +143,7 @@ def _preload(names: tuple[str, ...]) -> str:
     for name in names:
         try:
             load_nvidia_dynamic_lib(name)
-        except Exception as error:  # Whatever pathfinder raises, loading decides what is missing.
-            # What comes after the first line is a list of all files where it was looked for.
+        except Exception as error:  # Any error of pathfinder: dlopen reports what is missing.
+            # The lines after the first list every file that was searched for.
             complaints.append(f"; {name}: {str(error).splitlines()[0]}")
     return "".join(complaints)

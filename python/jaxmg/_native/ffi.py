@@ -1,8 +1,8 @@
-"""The XLA FFI calls, one function a handler, in the view of one rank (inside ``shard_map``).
+"""XLA FFI calls, one function per handler, on the blocks of one rank (inside ``shard_map``).
 
-A call needs to know who takes part. Each rank's `roll_call` says who it is (process, device, a
-fresh communicator id), an ``all_gather`` in the same program makes the roll, and the solver's
-handler reads its rank and its peers off it.
+Each call identifies its ranks by a roll call. The handler `roll_call` returns a rank's process,
+device and a fresh communicator id. An ``all_gather`` in the same program collects these into the
+roll, from which the solver's handler reads its rank and its peers.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ def posv(a, b, *, call: plans.CallPlan, ranks: Ranks):
     Parameters
     ----------
     a : (ceil(n / P), n) array
-        This rank's rows of A; rows beyond the matrix are ignored. Becomes the factor.
+        This rank's rows of A; rows beyond the matrix are ignored. Overwritten by the factor.
     b : (k, n) array
         Right-hand sides as rows, conjugated: all of them (k = nrhs), or this rank's share
-        (k = ceil(nrhs / P)) where the plan distributes them. Becomes X in the same form.
+        (k = ceil(nrhs / P)) where the plan distributes them. Overwritten by X in the same form.
     """
     return _call("posv", (a, b), (_INFO,), call=call, ranks=ranks)
 
@@ -36,8 +36,8 @@ def posv(a, b, *, call: plans.CallPlan, ranks: Ranks):
 def potrf(a, *, call: plans.CallPlan, ranks: Ranks):
     """Factor A; return (this rank's part of the factor, info). `a` is as for `posv`.
 
-    The factor stays in tile columns dealt to the ranks, as it is computed; only the functions below
-    read it. It is all NaN if A is not positive definite, and so is what they make of it.
+    The factor stays in tile columns dealt to the ranks; only the functions below read it. If A is
+    not positive definite, it is all NaN, and so are their results.
     """
     return _call("potrf", (a,), (_INFO,), call=call, ranks=ranks)
 
@@ -98,23 +98,23 @@ def trtrs(a, b, *, call: plans.CallPlan, ranks: Ranks):
 
 
 def syevd(a, *bounds, n: int, part, as_columns: bool, call: plans.CallPlan, ranks: Ranks):
-    """Decompose A; return (what is left of this rank's rows, w, [vectors], [found], info).
+    """Decompose A; return (overwritten rows of this rank, w, [vectors], [found], info).
 
     Parameters
     ----------
     a : (ceil(n / P), n) array
-        This rank's rows of A, of which the upper triangle is read; rows beyond the matrix are
+        This rank's rows of A; only the upper triangle is read, and rows beyond the matrix are
         ignored.
     bounds : (1, 2) array, optional
-        Makes the wanted eigenvectors those of eigenvalues above the first number, up to the second
-        one, and of them the lowest part.count. `found`, two integers, is the number of the first
-        eigenvalue between the bounds, and how many there are.
+        Select eigenvectors by value: w in (bounds[0], bounds[1]], at most part.count, lowest first.
+        `found`, two integers, is the index of the first eigenvalue in the interval and the number
+        of eigenvalues in it.
     part : Part
-        Which eigenvectors are wanted, if there are no bounds. There are none if part.count is 0.
+        Select eigenvectors by index, without bounds; none if part.count is 0.
     as_columns : bool
-        Rank r has ceil(part.count / P) eigenvectors, numbers r ceil(part.count / P) and following
-        of the wanted ones, and zeros in place of those beyond. They are columns of V, or (False)
-        conjugated and rows, those of Z = V^H.
+        Rank r holds ceil(part.count / P) of the selected eigenvectors, from number
+        r ceil(part.count / P) on, padded with zeros. They are columns of V if True, and rows of
+        Z = V^H if False.
     """
     real, share = np.finfo(a.dtype).dtype, -(-part.count // ranks.size)
     w = jax.ShapeDtypeStruct((n,), real)
@@ -126,9 +126,9 @@ def syevd(a, *bounds, n: int, part, as_columns: bool, call: plans.CallPlan, rank
 
 
 def solver_bytes(token, *, call: plans.CallPlan, ranks: Ranks):
-    """Ask a vendor's solver what it needs; return (token, units of 256 bytes on this rank).
+    """Query a vendor's solver for its workspace; return (token, units of 256 bytes on this rank).
 
-    `token` is a (1, 1) array of float32 zeros; the question is part of the plan.
+    `token` is a (1, 1) array of float32 zeros; the query is part of the plan.
     """
     return _call("solver_bytes", (token,), (_INFO,), call=call, ranks=ranks)
 
@@ -139,7 +139,7 @@ _INFO = jax.ShapeDtypeStruct((1,), np.int32)
 
 
 def redistribute(a, *, call: plans.CallPlan, ranks: Ranks):
-    """Deal this rank's block of rows out in tiles, round robin (or back, if the plan says so)."""
+    """Redistribute row blocks to tiles dealt round-robin, or back (as the plan says)."""
     (a,) = _call("redistribute", (a,), (), call=call, ranks=ranks)
     return a
 
@@ -149,7 +149,7 @@ def _pivots(a):
 
 
 def _call(name, overwritten, results, *, call, ranks, read=()):
-    """Call a handler; return what became of the operands it overwrites, then its other results."""
+    """Call a handler; return the overwritten operands, then its other results."""
     operands = varying.alike(*overwritten, *read)
     results = tuple(
         varying.result(kind.shape, kind.dtype, *operands)
@@ -168,8 +168,8 @@ def _call(name, overwritten, results, *, call, ranks, read=()):
 def _call_site(name: str, results, call: plans.CallPlan) -> int:
     """Return a hash of a call: its routine, results and plan.
 
-    It depends on nothing that was traced before. A program is therefore found in the persistent
-    compilation cache whatever the order of calls, and is the same in all processes.
+    It is independent of earlier traces. A program is therefore found in the persistent compilation
+    cache whatever the order of calls, and is the same in all processes.
     """
     shapes = [(result.shape, str(result.dtype)) for result in results]
     kind = repr((name, shapes, call.words))
@@ -179,12 +179,12 @@ def _call_site(name: str, results, call: plans.CallPlan) -> int:
 def _roll(ranks: Ranks, call_site: int, *operands):
     """Return the (P, 40) roll of the ranks.
 
-    Each roll has a fresh number, by which the ranks of a call meet among all calls in flight. To
-    XLA, however, the roll call is a pure function: equal ones may be merged, or moved out of a
-    loop. The roll call takes all operands of the call and its `call_site`, so that only calls with
-    equal results can share a roll. Among those, it does not matter which ones meet.
+    Each roll has a fresh id, by which the ranks of a call find each other among all calls in
+    flight. To XLA, however, the roll call is a pure function: equal roll calls may be merged, or
+    hoisted out of a loop. It therefore takes all operands of the call and its `call_site`: only
+    calls with equal results can share a roll, and these are interchangeable.
 
-    The slices, too, are not read. Without them, about one in a thousand programs with independent
+    The slices are not read either. Without them, about one in a thousand programs with independent
     calls deadlocked on CPUs under JAX 0.6.2, which ran the calls in another order on each device.
     """
     slices = [operand[:1, :1] for operand in operands]
@@ -197,7 +197,7 @@ def _roll(ranks: Ranks, call_site: int, *operands):
 
 
 def _attributes(call: plans.CallPlan, call_site: int):
-    """Return the attributes of a call as int64, whatever JAX's default integer is."""
+    """Return the attributes of a call as int64, whatever JAX's default integer dtype."""
     return {
         "plan": np.array(call.words, np.int64),
         "call_site": np.int64(call_site),

@@ -1,8 +1,9 @@
-"""Loading the host library and finding handlers.
+"""Loading of the host library and lookup of FFI handlers.
 
-Importing loads the host library alone and registers the XLA FFI handlers of all platforms, for
+Importing loads only the host library and registers the XLA FFI handlers of all platforms, for
 programs that were exported or compiled in another process. The first call on a platform loads the
-rest: SciPy's BLAS, or the CUDA library, with the NVIDIA libraries from wherever JAX's own come.
+rest: SciPy's BLAS, or the CUDA library with NVIDIA's libraries, from the places where JAX finds
+them.
 """
 
 import contextlib
@@ -19,13 +20,13 @@ _XLA_PLATFORMS = {"cpu": "cpu", "gpu": "CUDA"}
 
 
 def table(library: ctypes.CDLL) -> list[list[str]]:
-    """Return the lines of the native table of routines: name, what is counted, backends."""
+    """Return the lines of the native table of routines: name, counted quantity, backends."""
     library.jaxmg_routines.restype = ctypes.c_char_p
     return [line.split() for line in library.jaxmg_routines().decode().splitlines()]
 
 
 def require(platform: str) -> None:
-    """Load what a call on `platform` ("cpu" or "gpu") needs, or raise RuntimeError with why not."""
+    """Load the libraries for `platform` ("cpu" or "gpu"); raise RuntimeError on failure."""
     host_library()
     if platform not in PLATFORMS:
         raise RuntimeError(f"jaxmg runs on CPUs and NVIDIA GPUs, not on platform {platform!r}")
@@ -39,7 +40,7 @@ def register_handlers() -> None:
 
 
 def host_library() -> ctypes.CDLL:
-    """Load the host library and return it, or raise RuntimeError with the reason."""
+    """Load the host library and return it; raise RuntimeError on failure."""
     with lock:
         return _load_host_library()
 
@@ -58,7 +59,7 @@ def _load_host_library() -> ctypes.CDLL:
         raise RuntimeError(f"loading jaxmg's host library failed: {error}") from None
     if not hasattr(library, "jaxmg_set_find_handler"):
         raise RuntimeError(
-            f"jaxmg's host library {path} is of another version of jaxmg: build it again"
+            f"jaxmg's host library {path} is from another version of jaxmg: rebuild it"
         )
     library.jaxmg_set_blas.restype = None
     library.jaxmg_set_blas.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
@@ -80,7 +81,7 @@ def _load_host_library() -> ctypes.CDLL:
 def find_handler(platform: bytes, name: bytes, message: int, message_size: int) -> int | None:
     """Return the address of a handler; None on failure, with the reason in `message`.
 
-    Threads of XLA call it when a forwarding handler runs first; see cpp/ffi/forwarding.h.
+    XLA's threads call it when a forwarding handler first runs; see cpp/ffi/forwarding.h.
     """
     try:
         library = load_handlers(platform.decode())
@@ -93,7 +94,7 @@ def find_handler(platform: bytes, name: bytes, message: int, message_size: int) 
 
 
 def load_handlers(platform: str) -> ctypes.CDLL:
-    """Return the library that has the handlers of a platform."""
+    """Return the library with the handlers of a platform."""
     if platform == "gpu":
         return cuda.library()
     with lock:

@@ -1,4 +1,4 @@
-"""The native planner: plans of single routines, and the table of routines."""
+"""Interface to the native planner: plans of single routines, and the table of routines."""
 
 import ctypes
 import functools
@@ -26,18 +26,18 @@ class _Answer(ctypes.Structure):
 
 
 class Network(NamedTuple):
-    """What joins the ranks of a call; 0 stands for what the cost model knows of the platform."""
+    """Interconnect of the ranks of a call; 0 selects the cost model's value for the platform."""
 
     link_bytes: float = 0  # Bytes per second and rank, within a host.
     network_bytes: float = 0  # The same between hosts.
-    network_seconds: float = 0  # Until the smallest message between hosts has arrived.
+    network_seconds: float = 0  # Latency of the smallest message between hosts.
 
 
 _AS_MEASURED = Network()
 
 
 class CallPlan(NamedTuple):
-    """What the native planner decided for one call, per device."""
+    """Plan of one call by the native planner, per device."""
 
     words: tuple[int, ...]  # All of it, encoded for the handler.
     tile: int
@@ -49,7 +49,7 @@ class CallPlan(NamedTuple):
     backend: str
 
     def fields(self) -> dict[str, str]:
-        """Return all fields of the problem and of the plan, whose own ones win, as text."""
+        """Return all fields of the problem and of the plan, which takes precedence, as text."""
         words, size = (ctypes.c_int64 * len(self.words))(*self.words), ctypes.c_int64(4096)
         text = ctypes.create_string_buffer(size.value)
         ask(host_library().jaxmg_describe, words, ctypes.c_int64(len(words)), text, size)
@@ -59,13 +59,13 @@ class CallPlan(NamedTuple):
 class Routine(NamedTuple):
     """A routine of the native code."""
 
-    counted: str | None  # What is counted besides the order of the matrix, by the planner's name.
+    counted: str | None  # Planner's name of the count besides the order of the matrix.
     served_by: tuple[str, ...]  # Backends.
 
 
 @functools.cache
 def routines() -> dict[str, Routine]:
-    """Return what can be planned and called, by name."""
+    """Return the routines that can be planned and called, by name."""
     return {
         name: Routine(None if counted == "-" else counted, tuple(served_by))
         for name, counted, *served_by in table(host_library())
@@ -85,13 +85,13 @@ def plan(
     network: Network = _AS_MEASURED,
     **arguments: int,
 ) -> CallPlan:
-    """Ask the native planner.
+    """Plan a routine with the native planner.
 
-    `count` is that of right-hand sides, eigenvectors or elements of a row, for routines with such
-    a number. Arguments are those of every routine (``tile``, ``workspace_limit``, ``processes``,
-    ``hosts``), and those of this one; 0 for a tile or a limit leaves the choice to the planner.
-    `hosts` and `network` matter for the estimated time alone. The workspace that a vendor's library
-    needs for itself is missing, see `with_library_bytes`.
+    `count` is the number of right-hand sides, eigenvectors or elements of a row, for routines with
+    such a number. `arguments` are the common ones (``tile``, ``workspace_limit``, ``processes``,
+    ``hosts``) and the arguments of this routine; a tile or limit of 0 leaves the choice to the
+    planner. `hosts` and `network` only affect the estimated time. The plan excludes the workspace
+    of a vendor's library; see `with_library_bytes`.
     """
     arguments |= dict(dtype=dtype, ranks=ranks, platform=platform) | network._asdict()
     if n is not None:
@@ -116,18 +116,18 @@ def plan(
 
 
 def _text(value) -> str:
-    """Return a value of a planner's argument as text."""
+    """Return the value of a planner argument as text."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(int(value)) if isinstance(value, (bool, np.integer)) else str(value)
 
 
 def with_library_bytes(made: CallPlan, library: str, own: int, limit: int, n: int) -> CallPlan:
-    """Return a plan with the workspace that a vendor's library needs for itself."""
+    """Return a plan that includes the workspace of a vendor's library."""
     total = made.workspace_bytes + own
     if 0 < limit < total:
         raise ValueError(
-            f"{library} and the matrix as it takes it need {total} bytes of workspace per device "
+            f"{library} and its copy of the matrix need {total} bytes of workspace per device "
             f"for n = {n}, the limit is {limit}"
         )
     return made._replace(workspace_bytes=total)
@@ -135,7 +135,7 @@ def with_library_bytes(made: CallPlan, library: str, own: int, limit: int, n: in
 
 @functools.lru_cache(maxsize=4096)
 def cusolvermg_bytes(made: CallPlan) -> int:
-    """Return how many bytes of workspace cuSOLVERMg needs for itself, as only it can tell."""
+    """Return the bytes of workspace that cuSOLVERMg itself requires, by its queries."""
     cuda.vendor_version("cusolvermg")
     needed = ctypes.c_int64()
     words = (ctypes.c_int64 * len(made.words))(*made.words)

@@ -1,7 +1,7 @@
-"""Who does the work of a call: the backends, what each of them can do, and the choice among them.
+"""Backends: their capabilities, their availability, and the choice of the backend of a call.
 
-Which routines of the native code a backend serves, the native library says (cpp/routines/table.h).
-A new one is an entry of `_VENDORS` here and of `_supported.BACKENDS`, and its C++ side
+The native library lists the routines that each backend serves (cpp/routines/table.h). To add a
+backend, add entries to `_VENDORS` here and to `_supported.BACKENDS`, and its C++ side
 (cpp/routines/serve.h).
 """
 
@@ -23,8 +23,8 @@ from jaxmg._warning import JaxMgWarning
 
 __all__ = ["Backend", "Choice", "Request", "backends", "choose"]
 
-# The steps of each routine that can be planned: routines of the native code, one after another,
-# under LAPACK's names. (What users plan as "potrs" is `jaxmg.potrs`, which factors, too.)
+# Steps of each plannable routine: native routines, called one after another, under LAPACK's names.
+# (Users plan `jaxmg.potrs`, which also factors, as "potrs".)
 STEPS = {
     "potrs": ("posv",),
     "potri": ("potrf", "potri"),
@@ -38,13 +38,13 @@ STEPS = {
     "getri": ("getrf", "getri"),
     "trtrs": ("trtrs",),
 }
-# Another backend has to be expected to take less than this part of our time: models err.
+# "auto" requires another backend's expected time to be below this fraction of ours: models err.
 _MARGIN = 0.8
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be done: all that a choice may depend on."""
+    """The parameters of a call that the choice of its backend depends on."""
 
     n: int
     count: int  # right-hand sides, or eigenvectors
@@ -52,7 +52,7 @@ class Request:
     ranks: int
     platform: str
     processes: int
-    hosts: int  # that the ranks are divided among
+    hosts: int  # number of machines among which the ranks are divided
 
     @classmethod
     def on(cls, ranks: Ranks, n: int, count: int, dtype) -> "Request":
@@ -61,7 +61,7 @@ class Request:
 
 
 class Choice(NamedTuple):
-    """A backend, and why it was chosen."""
+    """A backend, and the reason for its choice."""
 
     name: str
     reason: str
@@ -70,12 +70,12 @@ class Choice(NamedTuple):
 def choose(routine: str, request: Request, asked: str = "auto") -> Choice:
     """Return the backend for a call of `routine`, one of `STEPS` or "solve_triangular".
 
-    `asked` is the caller's argument; "auto" leaves the choice to ``jaxmg.config.backend``, and if
-    that is "auto", too, to the times that are expected. Raises ValueError if the backend that was
-    asked for cannot do what is requested, RuntimeError if it is not available.
+    `asked` is the caller's argument; "auto" selects ``jaxmg.config.backend``, and if that is also
+    "auto", the backend with the shortest expected time. Raises ValueError if the requested backend
+    does not support the call, RuntimeError if it is not available.
     """
     _config.check_backend(asked)
-    by = "asked for"
+    by = "requested"
     if asked == "auto":
         asked = _config.config.backend
         by = f"set by {_config.config.origin('backend')}"
@@ -87,10 +87,10 @@ def choose(routine: str, request: Request, asked: str = "auto") -> Choice:
 
 
 def of_step(name: str, step: str) -> str:
-    """Return the backend for one step of a call that was given to `name`.
+    """Return the backend for one step of a call whose backend is `name`.
 
-    What a vendor's library lacks is done by this library's own code: putting a factor in order, and
-    some of what derivatives need.
+    Steps that a vendor's library lacks fall to "tiled": redistributing a factor, and some steps of
+    derivatives.
     """
     return name if name in plans.routines()[step].served_by else "tiled"
 
@@ -105,12 +105,14 @@ def _fastest(routine: str, request: Request) -> Choice:
     limit = _MARGIN * expected.pop("tiled")
     for name in sorted(expected, key=expected.get):
         if expected[name] < limit and _availability(name)[1] is None:
-            return Choice(name, f"the fastest one there is, by the planner's model: {times}")
-    return Choice("tiled", f"none that is there is clearly faster by the planner's model: {times}")
+            return Choice(name, f"fastest available backend by the planner's model: {times}")
+    return Choice(
+        "tiled", f"no available backend is clearly faster by the planner's model: {times}"
+    )
 
 
 def _seconds(name: str, routine: str, request: Request) -> float:
-    """Return the time that the planner's model of a backend expects."""
+    """Return the time of a call by the planner's model of a backend."""
     if name == "tiled":
         return sum(step.seconds for step in plan_steps(name, routine, request))
     return sum(_vendors_seconds(name, step, request) for step in STEPS[routine])
@@ -125,7 +127,7 @@ def _vendors_seconds(name: str, step: str, request: Request) -> float:
 
 
 def plan_steps(name: str, routine: str, request: Request, *, tile=0, workspace_limit=0):
-    """Return the native plan of each step of a call; the first one decides on the tile size."""
+    """Return the native plan of each step of a call; the first step determines the tile size."""
     made = []
     for step in STEPS[routine]:
         options = dict(tile=tile, workspace_limit=workspace_limit, backend=of_step(name, step))
@@ -150,7 +152,7 @@ def plan_step(
 
 
 def _require(name: str, routine: str, request: Request, by: str) -> None:
-    """Raise unless a vendor's backend can serve a call; warn where its results may be wrong."""
+    """Raise unless a vendor's backend can serve a call; warn if its results may be wrong."""
     reason = _why_not(name, routine, request)
     if reason is not None:
         raise ValueError(f"backend={name!r} ({by}) cannot be used for this call: {reason}")
@@ -167,11 +169,11 @@ def _require(name: str, routine: str, request: Request, by: str) -> None:
 
 @dataclass(frozen=True)
 class _Vendor:
-    """What a vendor's library can do."""
+    """Capabilities of a vendor's library."""
 
     title: str
-    limits: Callable[[Request], str | None]  # why it cannot serve a request
-    wrong: Mapping[str, str] = field(default_factory=dict)  # routines not to be relied on, and why
+    limits: Callable[[Request], str | None]  # reason why it cannot serve a request, or None
+    wrong: Mapping[str, str] = field(default_factory=dict)  # unreliable routines, with the reason
 
 
 def _one_process_with_peers(request: Request) -> str | None:
@@ -199,7 +201,7 @@ _VENDORS = {
 
 
 def _served(name: str) -> tuple[str, ...]:
-    """Return the routines of which a vendor's library does all steps that any vendor's does."""
+    """Return the routines of which a vendor's library serves all steps that any vendor serves."""
     by_vendors = {step: set(one.served_by) - {"tiled"} for step, one in plans.routines().items()}
 
     def served(steps):
@@ -210,7 +212,7 @@ def _served(name: str) -> tuple[str, ...]:
 
 
 def _why_not(name: str, routine: str, request: Request) -> str | None:
-    """Return why a vendor's library cannot serve a call wherever it is installed, or None."""
+    """Return why a vendor's library cannot serve a call even if installed, or None."""
     vendor = _VENDORS[name]
     if routine not in _served(name):
         return f"{vendor.title} has no {routine}, only {', '.join(_served(name))}"
@@ -221,14 +223,14 @@ def _why_not(name: str, routine: str, request: Request) -> str | None:
 
 
 def _availability(name: str) -> tuple[str | None, str | None]:
-    """Return (version, None), or (None, why a vendor's library cannot be used here)."""
+    """Return (version, None) of a vendor's library, or (None, reason) if it is not available."""
     try:
         return cuda.vendor_version(name), None
     except RuntimeError as error:
         return None, str(error)
 
 
-# --- what is there ----------------------------------------------------------------------------
+# --- the list of backends ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -238,15 +240,15 @@ class Backend:
     Attributes
     ----------
     name : str
-        What the argument `backend` calls it.
+        Its name in the argument `backend`.
     available : bool
         Whether it can be used in this process.
     version : str or None
-        Of the library that does the work, if it is available.
+        Version of its library, if it is available.
     reason : str or None
-        Why it is not available, and what would make it so.
+        Why it is not available, and how to install it.
     routines : tuple of str
-        What it can do, by the names that `jaxmg.plan` has for them; and "solve_triangular".
+        The routines that it supports, by their names in `jaxmg.plan`; and "solve_triangular".
     """
 
     name: str
@@ -262,17 +264,17 @@ class Backend:
 
 
 def backends() -> tuple[Backend, ...]:
-    """List the backends: what there is, in which version, and why something is not available.
+    """List the backends with their versions and routines, or the reason why one is unavailable.
 
     Returns
     -------
     tuple of Backend
-        "tiled", this library's own algorithms, then those of NVIDIA's libraries.
+        "tiled", this library's own algorithms, then NVIDIA's libraries.
 
     Notes
     -----
-    It looks for GPUs, which starts JAX's backends: call ``jax.distributed.initialize`` before. The
-    vendors' libraries are loaded, if they are there.
+    This looks for GPUs, which initialises JAX's backends: call ``jax.distributed.initialize``
+    first. It loads the vendors' libraries that are installed.
 
     Examples
     --------
@@ -285,7 +287,7 @@ def backends() -> tuple[Backend, ...]:
         version, reason = _availability(name) if _gpus() else (None, "JAX finds no GPU")
         try:
             routines = _served(name)
-        except RuntimeError:  # There is no native library that says so.
+        except RuntimeError:  # The native library, which has the table, is missing.
             routines = ()
         found.append(Backend(name, reason is None, version, reason, routines))
     return tuple(found)
@@ -294,5 +296,5 @@ def backends() -> tuple[Backend, ...]:
 def _gpus() -> bool:
     try:
         return bool(jax.local_devices(backend="gpu"))
-    except RuntimeError:  # There is no such platform.
+    except RuntimeError:  # JAX has no such platform.
         return False

@@ -1,8 +1,8 @@
-"""Plans of the calls that cuSOLVERMp works on.
+"""Plans of calls by cuSOLVERMp, including the library's own workspace.
 
-How much workspace the library needs for itself only it can tell, and only to ranks that have met:
-its queries take a grid, and a grid takes a communicator of NCCL. So before a call is planned, a
-program of its own asks on the call's mesh, in the way in which the call itself will run.
+cuSOLVERMp's workspace queries require a grid, and a grid requires an NCCL communicator. Therefore a
+separate program runs the queries on the mesh of the call, in the same way as the call itself,
+before the call is planned.
 """
 
 import functools
@@ -20,7 +20,7 @@ from jaxmg._mesh.finding import concrete
 from jaxmg._mesh.ranks import Ranks
 from jaxmg._native import cuda, ffi, loading, plans
 
-_UNIT = 256  # bytes, in which the answer is counted
+_UNIT = 256  # bytes per unit of the answer
 _asking = threading.Lock()
 
 
@@ -37,8 +37,8 @@ def plan(
 ) -> plans.CallPlan:
     """Plan a routine on a grid of `ranks`, with `grid_rows` rows (0: squarest).
 
-    The library is asked `on` these ranks; where they are not known, or not which devices they are,
-    on as many of the process' GPUs.
+    The queries run on the ranks `on`. If these are None or on an abstract mesh, they run on the
+    same number of local GPUs.
     """
     made = plans.plan(step, n, count, dtype, ranks=ranks, backend="cusolvermp", **arguments)
     own = solver_bytes(made, concrete(on, ranks))
@@ -47,9 +47,9 @@ def plan(
 
 @functools.lru_cache(maxsize=4096)
 def solver_bytes(made: plans.CallPlan, ranks: Ranks) -> int:
-    """Return the bytes that the library needs on each device for itself, in the call of a plan.
+    """Return the library's own workspace on each device for the call of a plan, in bytes.
 
-    All processes of the mesh have to ask.
+    Collective: all processes of the mesh must call it.
     """
     loading.require(ranks.platform)
     cuda.vendor_version("cusolvermp")
@@ -73,6 +73,6 @@ def solver_bytes(made: plans.CallPlan, ranks: Ranks) -> int:
         program = programs.over_ranks(one_rank, ranks, (), PartitionSpec())
         return int(np.asarray(jax.jit(program)())[0])
 
-    # In a thread that has no part in what this one traces, nor has entered its mesh.
+    # In a new thread, which shares neither the trace nor the mesh of this one.
     with _asking, ThreadPoolExecutor(1) as thread:
         return _UNIT * thread.submit(ask).result()

@@ -1,20 +1,20 @@
-"""Keeping a call's workspace to what the devices can hold."""
+"""Fitting the workspace of a call into device memory."""
 
 import jax
 
 from jaxmg._native import plans
 
-# What XLA and its allocator need besides the buffers of a call.
+# Fraction of memory that XLA and its allocator need besides the buffers of a call.
 _SPARE = 0.02
 
 
 def fitted(plan_for, platform: str) -> plans.CallPlan:
-    """Return the plan of a call, with less workspace where memory is short.
+    """Return the plan of a call, with a smaller workspace if memory is short.
 
-    `plan_for(workspace_limit)` asks the planner; 0 leaves the choice to it. A call that fits beside
-    a copy of its arguments, which XLA makes unless they are donated, is planned to stay so; a
-    larger one is planned as if they were donated. If nothing fits, JAX reports it as it reports
-    any program that needs too much memory.
+    `plan_for(workspace_limit)` calls the planner; a limit of 0 leaves the choice to it. XLA copies
+    arguments unless they are donated. If the call fits beside this copy, its plan leaves room for
+    it; a larger call is planned as if its arguments were donated. If no plan fits, JAX raises its
+    out-of-memory error.
     """
     plan = plan_for(0)
     memory = _memory(platform)
@@ -27,13 +27,13 @@ def fitted(plan_for, platform: str) -> plans.CallPlan:
         if room > 0:
             try:
                 return plan_for(room)
-            except ValueError:  # Less than the least workspace.
+            except ValueError:  # Below the minimum workspace.
                 continue
     return plan
 
 
 def _memory(platform: str) -> int | None:
-    """Return the bytes each device may hand out, None where that is not known."""
+    """Return the memory limit of each device in bytes, None if it is unknown."""
     if platform != "gpu":
         return None
     limits = [

@@ -1,4 +1,4 @@
-"""The rule for ``vmap`` of all routines."""
+"""Batching rule (``vmap``) of all routines."""
 
 import jax
 import jax.numpy as jnp
@@ -6,11 +6,11 @@ from jax import lax
 
 
 def batchable(function, *, merged: int | None = None, shared=()):
-    """Return `function` with a rule for ``vmap``.
+    """Return `function` with a batching rule for ``vmap``.
 
-    A batch of matrices is worked on one after another, each by all ranks. Where only operand
-    `merged` is batched, and so holds the right-hand sides of one matrix as rows, they are solved
-    for at once; `shared` says which of several results then are those of one call.
+    A batch of matrices is processed one after another, each by all ranks. If only operand `merged`
+    is batched, it holds right-hand sides of one matrix as rows, and one call solves for all of
+    them; `shared` then marks the results that do not depend on the right-hand sides.
     """
     function = jax.custom_batching.custom_vmap(function)
 
@@ -19,7 +19,7 @@ def batchable(function, *, merged: int | None = None, shared=()):
         if [i for i, one in enumerate(batched) if one] == [merged]:
             rows = operands[merged]
             every = rows.reshape(-1, rows.shape[-1])
-            if size == 0:  # Of a matrix without right-hand sides, info is still wanted.
+            if size == 0:  # info is still needed without right-hand sides.
                 every = jnp.zeros((1, rows.shape[-1]), rows.dtype)
             results = function(*operands[:merged], every, *operands[merged + 1 :])
 

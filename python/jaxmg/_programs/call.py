@@ -1,4 +1,4 @@
-"""How a routine is called: everything except its arrays."""
+"""Parameters of a call: ranks, placement, tile, workspace limit and backend."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Placement:
     """The distribution of A over the ranks in `posv` and `syevd`: rows, or blocks."""
 
     spec: PartitionSpec
-    grid_rows: int = 0  # Rows of the grid that the blocks of A^T are on; 0 for rows of A.
+    grid_rows: int = 0  # Rows of the grid of the blocks of A^T; 0 for rows of A.
 
     @classmethod
     def rows(cls, ranks: Ranks) -> "Placement":
@@ -25,15 +25,15 @@ class Placement:
 
     @classmethod
     def blocks_of(cls, a, ranks: Ranks) -> "Placement":
-        """Return blocks of rows and columns if A is in such blocks, and otherwise rows."""
+        """Return blocks of rows and columns if A is sharded over both, otherwise rows."""
         spec = block_spec(a, ranks)
-        # Columns of blocks of A are rows of the grid of A^T.
+        # Block columns of A are rows of the grid of A^T.
         return cls.rows(ranks) if spec is None else cls(spec, parts(ranks.mesh, spec[1]))
 
 
 @dataclass(frozen=True)
 class Call:
-    """How a routine is called: everything except its arrays."""
+    """Parameters of a call: everything except its arrays."""
 
     ranks: Ranks
     placement: Placement
@@ -42,11 +42,11 @@ class Call:
     backend: str = "tiled"
 
     def in_rows(self) -> "Call":
-        """Return this call for a matrix that is in row blocks."""
+        """Return this call for a matrix in row blocks."""
         return dataclasses.replace(self, placement=Placement.rows(self.ranks))
 
     def plan(self, routine: str, n: int, count: int, dtype, **arguments) -> plans.CallPlan:
-        """Plan one routine of this call; `arguments` are those of the routine alone."""
+        """Plan one routine of this call; `arguments` are specific to the routine."""
         request = backends.Request.on(self.ranks, n, count, dtype)
         backend = backends.of_step(self.backend, routine)
 
@@ -66,7 +66,7 @@ class Call:
         return memory.fitted(plan_for, self.ranks.platform)
 
     def reading(self, factor: Dealt | DealtLU) -> "Call":
-        """Return this call for a routine that reads a factor, with the factor's tile size."""
+        """Return this call with the tile size of a factor, for a routine that reads it."""
         return self.with_tile(factor.tile or None)
 
     def with_tile(self, tile: int | None) -> "Call":

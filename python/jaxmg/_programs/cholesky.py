@@ -1,11 +1,11 @@
-"""The programs of the Cholesky routines: global arrays in, global arrays out.
+"""Programs of the Cholesky routines: global arrays in, global arrays out.
 
 JAX's row shard ``(s, N)`` of A, read column-major, is a column block of ``A.T = conj(A)``. The
-native code factors that matrix without transposing anything; instead, the thin right-hand side is
-conjugated and transposed here, and so is the solution.
+native code factors that matrix without transposing anything. Instead, the thin right-hand side and
+the solution are conjugated and transposed here.
 
-N x N operands and results that only this package sees are *row blocks*: the P * ceil(N / P) rows of
-all ranks, of which those from N on are zero. (A factor has the same shape, and other contents.)
+Internal N x N operands and results are *row blocks*: P * ceil(N / P) rows over all ranks, zero from
+row N on. (A factor has the same shape, and other contents.)
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ __all__ = ["BACKWARD", "BOTH", "FORWARD", "Call"]
 
 
 def posv(a, b, *, call: Call, x_spec=None):
-    """Solve A X = B for b (N,) or (N, nrhs), a as in `potrf`; return (x, info, what is left of A).
+    """Solve A X = B for b (N,) or (N, nrhs), a as in `potrf`; return (x, info, overwritten A).
 
     x has the sharding `x_spec` on the ranks' mesh (None: replicated on an Explicit mesh, XLA's
     choice on an Auto one).
@@ -63,12 +63,12 @@ def posv(a, b, *, call: Call, x_spec=None):
 
 
 def _nothing_solved(ranks: Ranks, a, b):
-    """Return what `posv` does for a matrix of order 0, or without right-hand sides."""
+    """Return the result of `posv` for a matrix of order 0, or without right-hand sides."""
     return b, jnp.zeros((), np.int32), programs.pad_rows_to(a, ranks.padded_rows(a.shape[1]))
 
 
 def potrf(a, *, call: Call):
-    """Factor A, a matrix or its row blocks; return (factor, info)."""
+    """Factor A, an (N, N) matrix or row blocks; return (factor, info)."""
     ranks, n = call.ranks, a.shape[1]
     if a.size == 0:
         specs = ranks.rows, PartitionSpec()
@@ -80,7 +80,7 @@ def potrf(a, *, call: Call):
 
 
 def potrf_shifted(a, first, *, growth: float, max_tries: int, call: Call):
-    """Factor A + shift I for the first shift of 0, first, growth first, ... for which that works.
+    """Factor A + shift I for the first shift in 0, first, growth * first, ... that succeeds.
 
     Return (factor, info, shift).
     """
@@ -141,8 +141,7 @@ def potrs(factor: Dealt, b, *, call: Call, sweeps: int, x_spec=None):
 def potrs_rows(factor: Dealt, r, *, call: Call, sweeps: int):
     """Multiply row blocks R from the right: R A^-1 (BOTH), R L^-H (FORWARD), R L^-1 (BACKWARD).
 
-    This is (A^-1 R^H)^H, and so on: the rows of R are what the native code takes for right-hand
-    sides.
+    This is (A^-1 R^H)^H, and so on: the native code takes the rows of R as right-hand sides.
     """
     if r.size == 0:
         return r
@@ -176,9 +175,9 @@ def diagonal(factor: Dealt, *, call: Call):
 
 
 def _row_solve(call: Call, sweeps: int):
-    """Return the solve with the data of a factor and right-hand sides as rows."""
+    """Return a function that solves with the data of a factor, for right-hand sides as rows."""
     ranks = call.ranks
-    if sweeps != BOTH:  # Vendors' libraries solve with L and L^H at once.
+    if sweeps != BOTH:  # Vendors' libraries only solve with L and L^H together.
         call = dataclasses.replace(call, backend="tiled")
 
     def solve(data, rhs):
@@ -196,7 +195,7 @@ def _row_solve(call: Call, sweeps: int):
 
 
 def _from_factor(routine, name: str, factor: Dealt, call: Call):
-    """Call a routine that puts an N x N result in row blocks in place of the factor."""
+    """Call a routine that overwrites the factor with an N x N result in row blocks."""
     ranks, data = call.ranks, factor.data
     if data.size == 0:
         return data
@@ -219,7 +218,7 @@ def _from_factor(routine, name: str, factor: Dealt, call: Call):
 
 
 def posv_on_shards(a, b, call: Call):
-    """Solve for this rank's rows of A; b and x are whole on every rank. Return (x, info)."""
+    """Solve with this rank's rows of A; b and x are replicated. Return (x, info)."""
     ranks, (n, nrhs) = call.ranks, b.shape
     if b.size == 0:
         return jnp.zeros_like(b), jnp.zeros((), np.int32)
@@ -237,7 +236,7 @@ def posv_on_shards(a, b, call: Call):
 
 
 def inverse_on_shards(a, call: Call):
-    """Invert A, of which each rank has its rows; return (this rank's rows of the inverse, info)."""
+    """Invert A from this rank's rows; return (this rank's rows of the inverse, info)."""
     n = a.shape[1]
     if a.size == 0:
         return a, jnp.zeros((), np.int32)

@@ -1,4 +1,4 @@
-"""A factor as the native code leaves it, with the layout by which it is read."""
+"""`Dealt`: a factor in the layout of the native code."""
 
 import functools
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import jax
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("data",), meta_fields=("tile",))
 @dataclass(frozen=True, eq=False)
 class Dealt:
-    """A matrix in tile columns that are dealt to the ranks, or its tangent.
+    """A matrix in tile columns dealt to the ranks, or its tangent.
 
     `data` has the shape of row blocks, (P * ceil(N / P), N), and `tile` is the width of the tile
-    columns. Of a tangent, `data` is that of A, in row blocks.
+    columns. In a tangent, `data` is the tangent of A in row blocks.
     """
 
     data: jax.Array

@@ -1,10 +1,10 @@
-"""The programs of the eigensolver: global arrays in, global arrays out.
+"""Programs of the eigensolver: global arrays in, global arrays out.
 
-JAX's rows of A, read column-major, are columns of ``A.T = conj(A)``, whose eigenvectors are the
-conjugates of those of A. The eigenvectors that the native code has as columns are therefore, as
-rows, those of V^H: A = V W V^H, and what is called Z here is V^H, one conjugated eigenvector of A a
-row, in row blocks (see `cholesky`). It turns them, where they are, if columns of V are wanted:
-those come in blocks of columns, ceil(k / P) of k on each rank, of which those from k on are zero.
+JAX's rows of A, read column-major, are columns of ``A.T = conj(A)``. With A = V W V^H, the
+eigenvectors of conj(A) are the columns of conj(V). Read row-major, the native code's columns are
+therefore the rows of Z = V^H, in row blocks (see `cholesky`). If columns of V are requested, it
+transposes them locally. They come in blocks of ceil(k / P) columns on each rank, zero from column
+k on.
 """
 
 import functools
@@ -23,27 +23,27 @@ from jaxmg._programs import cholesky, row_blocks
 from jaxmg._programs.batching import batchable
 from jaxmg._programs.call import Call
 
-# The triangles of a matrix.
+# The triangle of a matrix that is read.
 UPPER, LOWER = range(2)
 
 
 @dataclass(frozen=True)
 class Part:
-    """The `count` eigenvalues, or eigenvectors, from number `first` on, in ascending order."""
+    """A range of eigenvalues or eigenvectors: `count` from index `first` on, in ascending order."""
 
     first: int
     count: int
 
     def of(self, w):
-        """Return this part of all eigenvalues."""
+        """Return the range of an array of all eigenvalues."""
         return w[self.first : self.first + self.count]
 
 
 class Aside(NamedTuple):
-    """What comes with eigenvalues and eigenvectors, and is constant where they are differentiated.
+    """Auxiliary results of the eigensolver, constants under differentiation.
 
-    `spectrum` is all eigenvalues. `rest` is what is left of A: XLA lets a program overwrite a
-    donated argument only where a result takes its place, and it does.
+    `spectrum` is all eigenvalues. `rest` is the overwritten A: XLA reuses a donated buffer only for
+    a result that aliases it.
     """
 
     info: jax.Array
@@ -54,18 +54,18 @@ class Aside(NamedTuple):
 def eigh(matrices, *, call: Call, uplo: int, part: Part, as_columns: bool):
     """Decompose A, or A with respect to B, for `matrices` (A,) or (A, B).
 
-    Of both, the triangle `uplo` is read. Return (w, vectors, aside): the eigenvalues, the columns
-    of V or the rows of Z that belong to `part`, and what comes with them.
+    Only the triangle `uplo` of both is read. Return (w, vectors, aside): the eigenvalues of `part`,
+    their columns of V or rows of Z, and the auxiliary results.
     """
     (vectors,), aside = _decomposed(matrices, (), call, uplo, part, as_columns)
     return part.of(aside.spectrum), vectors, aside
 
 
 def eigh_between(matrices, bounds, *, call: Call, uplo: int, size: int, as_columns: bool):
-    """Decompose as `eigh` does, but for eigenvalues above bounds[0] and up to bounds[1].
+    """Decompose as `eigh` does, restricted to the eigenvalues in (bounds[0], bounds[1]].
 
-    Return (w, vectors, count, aside), with room for `size` eigenvalues (NaN beyond the last one)
-    and as many eigenvectors (zero beyond it), or N if that is less; `count` is how many there are.
+    Return (w, vectors, count, aside): `size` eigenvalues (NaN beyond `count`), min(size, N)
+    eigenvectors (zero beyond `count`), and the number of eigenvalues in the interval.
     """
     part = Part(0, min(size, matrices[0].shape[1]))
     (vectors, found), aside = _decomposed(matrices, (bounds,), call, uplo, part, as_columns)
@@ -74,14 +74,14 @@ def eigh_between(matrices, bounds, *, call: Call, uplo: int, size: int, as_colum
 
 
 def between(w, bounds):
-    """Return the number of the first eigenvalue between the bounds, and how many there are."""
+    """Return the index of the first eigenvalue between the bounds, and their number."""
     low, high = bounds
     count = jnp.sum((w > low) & (w <= high), dtype=np.int32)
     return jnp.sum(w <= low, dtype=np.int32), count
 
 
 def values_between(w, first, count, size: int):
-    """Return `count` eigenvalues from number `first` on, and NaN, `size` numbers in all."""
+    """Return `count` eigenvalues from index `first` on, padded with NaN to `size` elements."""
     if w.size == 0:
         return jnp.pad(w, (0, size), constant_values=jnp.nan)
     place = jnp.arange(size, dtype=np.int32)
@@ -102,7 +102,7 @@ def eigvals(matrices, *, call: Call, uplo: int, part: Part):
 
 
 def _decomposed(matrices, bounds, call: Call, uplo: int, part: Part, as_columns: bool):
-    """Return ((vectors, [found]), aside), also of A with respect to B."""
+    """Return ((vectors, [found]), aside) of the standard or the generalised problem."""
     a, *b = matrices
     if not b:
         return _syevd(a, *bounds, call=call, uplo=uplo, wanted=part, as_columns=as_columns)
@@ -117,10 +117,10 @@ def _decomposed(matrices, bounds, call: Call, uplo: int, part: Part, as_columns:
 
 
 def _syevd(a, *bounds, call: Call, uplo: int, wanted: Part, as_columns: bool = False):
-    """Decompose A, a matrix or its row blocks; return (([vectors], [found]), aside).
+    """Decompose A, an (N, N) matrix or row blocks; return (([vectors], [found]), aside).
 
-    With `bounds`, the lowest wanted.count eigenvectors of eigenvalues between them are wanted, and
-    `found` says which these are (see `ffi.syevd`).
+    With `bounds`, compute the lowest wanted.count eigenvectors with eigenvalues between them;
+    `found` is their first index and their number (see `ffi.syevd`).
     """
     if uplo == LOWER:
         call = call.in_rows()
@@ -153,13 +153,16 @@ def _syevd(a, *bounds, call: Call, uplo: int, wanted: Part, as_columns: bool = F
 
 
 def _nothing_decomposed(a, *bounds):
-    """Return what `_syevd` does for a matrix of order 0."""
+    """Return the result of `_syevd` for a matrix of order 0."""
     aside = Aside(jnp.zeros((), np.int32), a.ravel().real, a)
     return (a, *(jnp.zeros(2, np.int32) for _ in bounds)), aside
 
 
 def _reduced(a, b, *, call: Call, uplo: int):
-    """Return C = L^-1 A L^-H in row blocks, and the factor and info of B = L L^H."""
+    """Reduce to the standard problem: return C = L^-1 A L^-H, and the factor and info of B = L L^H.
+
+    C is in row blocks.
+    """
     a = row_blocks.from_triangle(a, upper=uplo == UPPER, call=call)
     b = row_blocks.from_triangle(b, upper=uplo == UPPER, call=call)
     factor, info = cholesky.potrf(b, call=call)
@@ -169,7 +172,7 @@ def _reduced(a, b, *, call: Call, uplo: int):
 
 
 def _with_info_of_b(aside: Aside, not_definite) -> Aside:
-    """Return LAPACK's info, N + i if the minor of order i of B is not positive definite."""
+    """Set LAPACK's info: N + i if the leading minor of order i of B is not positive definite."""
     if not_definite is None:
         return aside
     n = aside.spectrum.size
@@ -180,7 +183,7 @@ def _with_info_of_b(aside: Aside, not_definite) -> Aside:
 
 
 def eigh_on_shards(a, call: Call, *, vectors: bool):
-    """Decompose A, of which each rank has its rows; return (w, [its columns of V], info).
+    """Decompose A from this rank's rows; return (w, [this rank's columns of V], info).
 
     The upper triangle is read.
     """

@@ -1,6 +1,6 @@
-"""Right-hand sides in the form of the native code: rows, perhaps dealt to the ranks.
+"""Right-hand sides in the layout of the native code: rows, replicated or distributed.
 
-The native code has the columns of A^T. For a Hermitian A these are columns of conj(A), and
+The native code stores A^T by columns. For a Hermitian A these are columns of conj(A), and
 right-hand sides are conjugated rows; for a general A, they are rows.
 """
 
@@ -24,7 +24,7 @@ def as_columns(x, ndim: int, *, conjugated=True):
 
 
 def distributed(rhs, plan: plans.CallPlan, ranks: Ranks):
-    """Return the spec of the right-hand sides (rows) as the plan wants them, and them padded."""
+    """Return the spec of right-hand sides (rows) that the plan requires, and the padded rows."""
     if not plan.distributed_rhs:
         return REPLICATED, rhs
     return ranks.rows, programs.pad_rows_to(rhs, ranks.padded_rows(rhs.shape[0]))

@@ -1,7 +1,7 @@
-"""Arithmetic on N x N matrices in row blocks, for the rules of differentiation.
+"""Arithmetic on N x N matrices in row blocks, for the differentiation rules.
 
-Row blocks are the P * ceil(N / P) rows of all ranks, of which those from N on are zero. No rank
-ever holds more than a few blocks: products send blocks around, transposes exchange pieces.
+Row blocks are P * ceil(N / P) rows over all ranks, zero from row N on. No rank ever holds more than
+a few blocks: products broadcast one block at a time, transposes are an all-to-all.
 """
 
 import jax
@@ -16,12 +16,12 @@ from jaxmg._programs.call import Call
 
 
 def from_matrix(a, *, call: Call):
-    """Return a (N, N) matrix of any sharding in row blocks."""
+    """Convert an (N, N) matrix of any sharding to row blocks."""
     return programs.auto(lambda a: _padded(a, call.ranks), call.ranks, call.ranks.rows)(a)
 
 
 def from_triangle(a, *, upper: bool, call: Call):
-    """Return the Hermitian matrix with a triangle of a (N, N) matrix in row blocks.
+    """Return the Hermitian matrix given by one triangle of an (N, N) matrix, in row blocks.
 
     As LAPACK does, this ignores imaginary parts on the diagonal.
     """
@@ -49,12 +49,12 @@ def triangle(a, *, lower: bool, unit_diagonal: bool, call: Call):
 
 
 def to_matrix(m, *, call: Call, spec=None):
-    """Return the (N, N) matrix with the sharding `spec`; None leaves it to XLA."""
+    """Convert row blocks to an (N, N) matrix with the sharding `spec`; None leaves it to XLA."""
     return programs.auto(lambda m: m[: m.shape[1]], call.ranks, spec)(m)
 
 
 def as_placed(m, *, call: Call):
-    """Return M, of which nothing but the sharding matters, where the call has A."""
+    """Reshard M to the placement of A in the call; its contents do not matter."""
     if not call.placement.grid_rows:
         return m
     return programs.auto(lambda m: m, call.ranks, call.placement.spec)(m)
@@ -78,23 +78,23 @@ def times(m, x, *, call: Call, x_spec=None, adjoint=False, transposed=False):
 
 
 def product(a, b, *, linear_in: int, call: Call):
-    """Return A B, of which operand `linear_in` (0 or 1) may be transposed.
+    """Return A B, a linear function of operand `linear_in` (0 or 1) that JAX can transpose.
 
-    Each rank needs its rows of A and all of B, a block after another: in step k the block of rank k
-    goes to all.
+    Each rank needs its rows of A and all of B, one block at a time: step k broadcasts the block of
+    rank k.
     """
     ranks, n = call.ranks, a.shape[1]
     size, rows = ranks.size, ranks.shard_rows(n)
     if size == 1:
         return programs.auto(_matmul, ranks, ranks.rows)(a, b)
 
-    # Checkpointed, so that for a derivative the blocks are sent again: those of all steps together
+    # Checkpointed: a derivative broadcasts the blocks again, since the blocks of all steps together
     # are the whole of B.
     @jax.checkpoint
     def term(columns, b, k):
         mine = lax.axis_index(ranks.axes) == k
-        # The transpose of this chooses, in a loop, from a sum over the ranks: XLA for GPUs would
-        # move that sum out of the loop, past the choice, but for the barrier.
+        # The transpose of this selects, in a loop, from a sum over the ranks. Without the barrier,
+        # XLA for GPUs would hoist that sum out of the loop, past the selection.
         block = lax.optimization_barrier(jnp.where(mine, b, 0))
         return _matmul(columns, lax.psum(block, ranks.axes))
 
@@ -108,8 +108,8 @@ def product(a, b, *, linear_in: int, call: Call):
         total = jnp.zeros((a.shape[0], b.shape[1]), b.dtype)
         return lax.scan(step, total, (columns, jnp.arange(size, dtype=np.int32)))[0]
 
-    # Older JAX (0.6) transposes only loops that are derivatives. As the product is linear in an
-    # operand, it is its own derivative; at 0, what is not needed of that is known to be 0.
+    # JAX 0.6 transposes only loops that are derivatives. The product is linear in an operand, hence
+    # its own derivative; at 0, the terms that are not needed are known to be 0.
     def one_rank(*operands):
         def of_one(x):
             return terms(*(x if i == linear_in else operands[i] for i in range(2)))
@@ -122,10 +122,10 @@ def product(a, b, *, linear_in: int, call: Call):
 
 
 def rows(m, first, count: int, *, call: Call, kept=None):
-    """Return `count` rows of M from number `first` on, dealt to the ranks anew.
+    """Return `count` rows of M from row `first` on, redistributed in row blocks.
 
-    Of them, only the first `kept` are not zero. Both numbers may be known only when this runs: so,
-    as in a product, the block of each rank goes to all, which take what they need.
+    Rows from `kept` on are zero. `first` and `kept` may be traced. Therefore, as in a product, the
+    block of each rank is broadcast, and every rank copies its rows from it.
     """
     ranks = call.ranks
     share = ranks.shard_rows(count)
@@ -150,7 +150,7 @@ def rows(m, first, count: int, *, call: Call, kept=None):
 
 
 def adjoint(m, rows: int | None = None, *, call: Call):
-    """Return M^H of a square M, or of one with that many rows."""
+    """Return M^H for M with `rows` rows, by default square."""
     return _in_rows(lambda m: _adjoint(m, call.ranks, rows), call.ranks)(m)
 
 
@@ -165,9 +165,9 @@ def lower_half(m, *, call: Call):
 
 
 def inner_rows(x, y, *, call: Call):
-    """Return the real parts of the inner products of the rows of X with those of Y.
+    """Return the real parts of the inner products of corresponding rows of X and Y.
 
-    Those of rows that are padding are among them.
+    The result includes padding rows.
     """
 
     def all_ranks(x, y):
@@ -180,7 +180,7 @@ def inner_rows(x, y, *, call: Call):
 
 
 def scaled(m, scales, *, call: Call):
-    """Return diag(scales) M; rows that have no scale become zero."""
+    """Return diag(scales) M; rows beyond the scales become zero."""
 
     def all_ranks(m, scales):
         scales = jnp.pad(scales, (0, m.shape[0] - scales.size))
@@ -192,8 +192,8 @@ def scaled(m, scales, *, call: Call):
 def weighted(m, weights, of_rows, of_columns, *, call: Call):
     """Multiply the elements of M by ``weights(row, column, of_row, of_column)``.
 
-    `of_rows` and `of_columns` are vectors, of which each weight depends on one element; rows of
-    padding have the element 0.
+    `of_row` and `of_column` are the elements of the vectors `of_rows` and `of_columns` for the row
+    and the column; for padding rows, `of_row` is 0.
     """
 
     def all_ranks(m, of_rows, of_columns):
@@ -208,15 +208,15 @@ def weighted(m, weights, of_rows, of_columns, *, call: Call):
 
 
 def adjoint_columns(m, *, call: Call):
-    """Return the adjoint of M in blocks of columns: every rank keeps what it has."""
+    """Return the adjoint of M in blocks of columns, without communication."""
     ranks = call.ranks
     return programs.auto(lambda m: programs.in_rows(m, ranks).conj().T, ranks, ranks.columns)(m)
 
 
 def columns_to_matrix(m, columns: int, *, call: Call, spec=None, beyond=0):
-    """Return a matrix of `columns` columns, which M has in blocks, with the sharding `spec`.
+    """Convert blocks of columns M to a matrix of `columns` columns with the sharding `spec`.
 
-    What M has too many is dropped, what is missing becomes `beyond`.
+    Excess columns of M are dropped, missing ones are filled with `beyond`.
     """
 
     def all_ranks(m, beyond):
@@ -247,12 +247,12 @@ def trace_of_product(x, y, *, call: Call):
 
 
 def diagonal(a, *, call: Call):
-    """Return the diagonal of a (N, N) matrix of any sharding."""
+    """Return the diagonal of an (N, N) matrix of any sharding."""
     return programs.auto(jnp.diagonal, call.ranks, PartitionSpec())(a)
 
 
 def add_to_diagonal(a, shift, *, call: Call):
-    """Return the (N, N) matrix A + shift I in row blocks."""
+    """Return A + shift I in row blocks, for an (N, N) matrix A."""
 
     def all_ranks(a, shift):
         a = _padded(a, call.ranks)
@@ -281,7 +281,7 @@ def add_rounding_errors(a, *, call: Call):
 
 
 def _in_rows(function, ranks: Ranks):
-    """Return `function` of one matrix in row blocks, whose cotangent is in row blocks, too."""
+    """Return `function` of one matrix in row blocks, with its cotangent also in row blocks."""
     return programs.auto(lambda m: function(programs.in_rows(m, ranks)), ranks, ranks.rows)
 
 
@@ -291,7 +291,7 @@ def _padded(a, ranks: Ranks):
 
 def _adjoint(m, ranks: Ranks, rows: int | None = None):
     n = m.shape[1]
-    # As many columns as rows of the result, so that these divide among the ranks.
+    # Columns become rows of the result: pad them to divide evenly among the ranks.
     padded = jnp.pad(m, ((0, 0), (0, ranks.padded_rows(n) - n)))
     return programs.in_rows(padded.conj().T, ranks)[:, : n if rows is None else rows]
 

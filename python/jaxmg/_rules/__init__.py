@@ -1,1 +1,1 @@
-"""Rules of differentiation, written in terms of the programs."""
+"""Differentiation rules, written in terms of the programs."""

@@ -1,12 +1,13 @@
-"""What is made of a factor, with its derivatives.
+"""Differentiation rules of Cholesky factors, solves, inverses and determinants.
 
-The tangent of a factor is, by convention, the tangent dA of the matrix it was made from, in row
-blocks, and not that of its opaque contents: every rule below is written in terms of dA. So it works
-to any order, the cotangent of a factor is that of A, and a factorisation is never differentiated.
+The tangent of a factor is, by convention, the tangent dA of the factored matrix, in row blocks, not
+the tangent of its opaque contents. Every rule below is written in terms of dA. The rules therefore
+work to any order, the cotangent of a factor is the cotangent of A, and no factorisation is
+differentiated.
 
-The equations are those of Giles, "An extended collection of matrix derivative results for forward
-and reverse mode algorithmic differentiation" (Oxford, 2008), and for L of Murray, "Differentiation
-of the Cholesky decomposition" (arXiv:1602.07527).
+The equations are from Giles, "An extended collection of matrix derivative results for forward and
+reverse mode algorithmic differentiation" (Oxford, 2008), and for L from Murray, "Differentiation of
+the Cholesky decomposition" (arXiv:1602.07527).
 """
 
 import functools
@@ -42,7 +43,7 @@ def _(call, primals, tangents):
 def factor_shifted(call: Call, growth: float, max_tries: int, a, first):
     """Return (factor, info, shift) as `cholesky.potrf_shifted` does.
 
-    The shift is constant where this is differentiated.
+    The shift is a constant under differentiation.
     """
     return cholesky.potrf_shifted(a, first, growth=growth, max_tries=max_tries, call=call)
 
@@ -66,7 +67,7 @@ def _tangent(call: Call, da, result: Dealt) -> Dealt:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def factor_and_solve(call: Call, x_spec, a, b):
-    """Solve A x = b; return (x, info, what is left of A)."""
+    """Solve A x = b; return (x, info, overwritten A)."""
 
     def posv(b):
         x, info, rest = cholesky.posv(a, from_reals(b), call=call, x_spec=x_spec)
@@ -84,7 +85,7 @@ def _(call, x_spec, primals, tangents):
     if not is_zero(da):
         da = row_blocks.from_matrix(da, call=call)
     dx = solve(call, x_spec, dealt, _residual(call, x_spec, db, da, x))
-    # The factor takes the place of A, and has its sharding.
+    # The factor overwrites A, and has its sharding.
     left = dealt.data, instantiated(da, dealt.data)
     rest, d_rest = (row_blocks.as_placed(m, call=call) for m in left)
     return (x, info, rest), (dx, no_tangent(info), d_rest)
@@ -112,8 +113,8 @@ def _(call, x_spec, primals, tangents):
 def _symmetric_solve(matvec, b, solve, has_aux=False):
     """Return ``solve(reals(b))``, which is (x, aux) with ``has_aux``, as a linear function of b.
 
-    Over the reals, a Hermitian operator is symmetric, so that its transpose is the same solve, with
-    the same derivatives. Where none is taken of ``matvec``, it need not multiply.
+    Over the reals, a Hermitian operator is symmetric; its transpose is the same solve, with the
+    same derivatives. If ``matvec`` is not differentiated, it need not multiply.
     """
     result = lax.custom_linear_solve(
         lambda x: reals(matvec(from_reals(x))),
@@ -128,7 +129,7 @@ def _symmetric_solve(matvec, b, solve, has_aux=False):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _times_a(call: Call, x_spec, dealt, x):
-    """Stand for A x where ``custom_linear_solve`` wants it: its derivative in A is all it uses."""
+    """Placeholder for A x in ``custom_linear_solve``, which uses only its derivative in A."""
     return x
 
 
@@ -189,7 +190,7 @@ def lower(call: Call, dealt: Dealt):
 
 @lower.defjvp
 def _(call, primals, tangents):
-    # A = L L^H, so dL = L P(L^-1 dA L^-H), where P takes the lower triangle and half the diagonal.
+    # A = L L^H gives dL = L P(L^-1 dA L^-H), with P the lower triangle and half the diagonal.
     (dealt,), (da,) = primals, tangents
     triangle = lower(call, dealt)
     da = row_blocks.hermitian_part(da.data, call=call)
@@ -225,7 +226,7 @@ def _(call, x_spec, sweeps, primals, tangents):
 
 
 def _sweep(call: Call, x_spec, sweeps: int, dealt, matvec, b):
-    """Return L^-1 b or L^-H b as a linear function of b; `matvec` is as in `_symmetric_solve`."""
+    """Return L^-1 b or L^-H b as a linear function of b, with `matvec` as in `_symmetric_solve`."""
 
     def potrs(sweeps, b):
         return cholesky.potrs(dealt, b, call=call, sweeps=sweeps, x_spec=x_spec)
@@ -239,7 +240,7 @@ def _sweep(call: Call, x_spec, sweeps: int, dealt, matvec, b):
 
 
 def _times_inverse(call: Call, triangle, dealt, r):
-    """Return R L^-H for row blocks R; `triangle` is L, of which derivatives are taken."""
+    """Return R L^-H for row blocks R; `triangle` is L, for differentiation."""
 
     def potrs(sweeps, r):
         return cholesky.potrs_rows(dealt, r, call=call, sweeps=sweeps)

@@ -1,4 +1,4 @@
-"""Eigenvalues and eigenvectors with their derivatives.
+"""Differentiation rules of eigenvalues and eigenvectors.
 
 With A V = B V W and V^H B V = I, the derivatives are dV = V K and
 
@@ -6,12 +6,12 @@ With A V = B V W and V^H B V = I, the derivatives are dV = V K and
     g_ij = (V^H dA V)_ij - (V^H dB V)_ij w_j
 
 (for B = I: Giles, "An extended collection of matrix derivative results for forward and reverse mode
-algorithmic differentiation", Oxford, 2008). Only the Hermitian parts of dA and dB count. What
-multiplies an eigenvector by a number of modulus 1 is not determined: K_jj is taken to be real, as
-JAX does. Where eigenvalues are equal, so are the infinite values.
+algorithmic differentiation", Oxford, 2008). Only the Hermitian parts of dA and dB count. The phase
+of an eigenvector is not determined: K_jj is taken to be real, as in JAX. Where eigenvalues are
+equal, K_ij is infinite, as in JAX.
 
-The eigenvectors are kept as the rows of Z = V^H (see `_programs.eigen`). Row j of Z dA Z^H and of
-dZ is therefore made of the row of eigenvector j and of all others: dZ = K^H Z.
+The eigenvectors are the rows of Z = V^H (see `_programs.eigen`). Row j of Z dA Z^H and of
+dZ = K^H Z is therefore computed from row j of Z and all rows of Z.
 """
 
 import functools
@@ -37,7 +37,7 @@ def eigh(call: Call, uplo: int, part: Part, as_columns: bool, matrices):
 def _(call, uplo, part, as_columns, primals, tangents):
     ((a, *_),) = primals
     everything = Part(0, a.shape[1])
-    # A derivative of any eigenvector needs all of them.
+    # The derivative of any eigenvector requires all of them.
     all_w, all_z, aside = eigh(call, uplo, everything, False, *primals)
     w, z = all_w, all_z
     if part != everything:
@@ -66,11 +66,11 @@ def _(call, uplo, size, primals, tangents):
 
 
 def _chosen_from_all(call: Call, uplo: int, size: int, matrices, bounds):
-    """Return what `eigh_between` does, of all eigenvectors, which its derivative needs."""
+    """Return the result of `eigh_between` from all eigenvectors, which its derivative requires."""
     n = matrices[0].shape[1]
     w, z, aside = eigh(call, uplo, Part(0, n), False, matrices)
     first, count = eigen.between(aside.spectrum, bounds)
-    # On failure, all are NaN, and none is between the bounds.
+    # On failure all eigenvalues are NaN, and none is between the bounds.
     kept = jnp.where(aside.info == 0, count, size)
     z = row_blocks.rows(z, first, min(size, n), kept=kept, call=call)
     w = eigen.values_between(w, first, count, size)
@@ -93,7 +93,7 @@ def _(call, uplo, part, primals, tangents):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def hermitian(call: Call, uplo: int, a):
-    """Return A, of which one triangle is read, in row blocks."""
+    """Return A in row blocks, from one triangle."""
     return row_blocks.from_triangle(a, upper=uplo == eigen.UPPER, call=call)
 
 
@@ -103,7 +103,7 @@ def _(call, uplo, primals, tangents):
 
 
 def _perturbations(call: Call, w, z, tangents):
-    """Return Z dA - W Z dB, and Z dB or None, for rows of Z and their eigenvalues."""
+    """Return Z dA - W Z dB, and Z dB or None, for rows of Z and their eigenvalues W."""
     of_a, *of_b = (None if is_zero(da) else _hermitian_part(call, da) for da in tangents)
     total, of_b = varying.zeros_like(z), of_b[0] if of_b else None
     if of_a is not None:
@@ -119,7 +119,7 @@ def _hermitian_part(call: Call, da):
 
 
 def _over_gaps(call: Call, g, part: Part, w):
-    """Return K^H but for its diagonal, in the rows of `part`."""
+    """Return K^H without its diagonal, in the rows of `part`."""
 
     def gaps(row, column, of_row, of_column):
         same = (row + part.first == column) | (row >= part.count)

@@ -1,8 +1,8 @@
-"""Functions of a Hermitian matrix, made of its eigenvectors, with derivatives that need no gaps.
+"""Functions of a Hermitian matrix by its eigenvectors, with derivatives free of spectral gaps.
 
-They are functions of A, `m` in row blocks, alone: `w` and `z` are its decomposition Z^H W Z, which
-`decomposition` made once, for the function and for all of its derivatives. In terms of A, these
-derivatives are finite where eigenvalues are equal, other than those of the eigenvectors.
+They are functions only of A, in row blocks `m`. `w` and `z` are its decomposition Z^H W Z from
+`decomposition`, computed once for the function and all of its derivatives. In terms of A, these
+derivatives are finite where eigenvalues are equal, unlike the derivatives of eigenvectors.
 """
 
 import functools
@@ -21,7 +21,7 @@ from jaxmg._rules.tangents import constant, from_reals, reals
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def decomposition(call: Call, uplo: int, a):
-    """Return (w, Z, aside) of A, as constants where this is differentiated."""
+    """Return (w, Z, aside) of A, constants under differentiation."""
     everything = Part(0, a.shape[1])
     return eigen.eigh((a,), call=call, uplo=uplo, part=everything, as_columns=False)
 
@@ -57,7 +57,7 @@ def _(call, primals, tangents):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def square_root(call: Call, m, w, z):
-    """Return the root in row blocks; NaN if an eigenvalue is negative by more than rounding."""
+    """Return A^(1/2) in row blocks; NaN if an eigenvalue is negative beyond rounding."""
     return _of_eigenvalues(call, _roots(w), z)
 
 
@@ -68,7 +68,7 @@ def _(call, primals, tangents):
 
 
 def _sylvester(call: Call, m, w, z, r):
-    """Return the solution of X Y + Y X = R for X = A^(1/2), without its part in the kernel of A."""
+    """Solve X Y + Y X = R for X = A^(1/2); Y has no component in the kernel of A."""
     x = square_root(call, m, w, z)
 
     def times_x(y):
@@ -112,12 +112,12 @@ def _of_eigenvalues(call: Call, values, z):
 
 
 def _roots(w):
-    """Return the roots of eigenvalues; NaN for those negative by more than rounding."""
+    """Return the square roots of eigenvalues; NaN for eigenvalues negative beyond rounding."""
     return jnp.sqrt(jnp.where(jnp.abs(w) > _rounding(w), w, jnp.maximum(w, 0)))
 
 
 def _rounding(w):
-    """Return by how much an eigenvalue may be wrong: N eps times the largest one."""
+    """Return a bound on the rounding error of an eigenvalue: N eps times the largest modulus."""
     return w.size * np.finfo(w.dtype).eps * _norm(w)
 
 

@@ -21,7 +21,7 @@ def no_tangent(primal):
 
 
 def reals(x):
-    """Return x as arrays of real numbers."""
+    """Return x as real arrays: (real part, imaginary part) if complex."""
     return (x.real, x.imag) if jnp.iscomplexobj(x) else (x,)
 
 
@@ -30,5 +30,5 @@ def from_reals(parts):
 
 
 def constant(primals):
-    """Return the tangents of what is not differentiated."""
+    """Return zero tangents, for values that are not differentiated."""
     return jax.tree.map(no_tangent, primals)

@@ -1,7 +1,7 @@
-"""``python -m jaxmg doctor``: is this machine, and what is installed on it, fit for use?
+"""Diagnosis of a machine and its installation: ``python -m jaxmg doctor``.
 
-Nothing that might crash or wait runs here: a child process does it (see `probes`) and writes down
-what it finds as it goes, so that nothing found is lost when it dies or its time is up.
+Checks that might crash or hang run in child processes (see `probes`). A child writes each finding
+to a file at once; therefore findings survive a crash or a timeout.
 """
 
 import contextlib
@@ -27,13 +27,13 @@ OK, WARNING, PROBLEM = "ok", "warning", "problem"
 _OLDEST_PYTHON = (3, 10)
 _OLDEST_JAX = (0, 6, 2)
 _DEVICES_PER_PROCESS = 2  # of a CPU
-_GRACE = 5.0  # seconds that processes go on when one of them has failed
+_GRACE = 5.0  # seconds that processes may continue after one of them has failed
 _VARIABLES = ("JAXMG_", "JAX_", "XLA_", "NCCL_", "CUDA_", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `advice` says what to do unless all is well."""
+    """One line of the report; `advice` says how to solve a problem."""
 
     state: str
     text: str
@@ -41,7 +41,7 @@ class Finding:
 
 
 class Child:
-    """A probe in a process of its own, which ends with the ``with`` block if not before."""
+    """A probe in a child process, killed at the end of the ``with`` block if still running."""
 
     def __init__(self, folder: Path, limit: float, probe: str, *arguments, **environment):
         self._folder = Path(tempfile.mkdtemp(dir=folder))
@@ -49,7 +49,7 @@ class Child:
         self._limit = limit
         self._stopped = False
         environment = {
-            # Ranks that wait for others say which, before this check's own time is up.
+            # The rendezvous must time out, and name the missing ranks, before this check does.
             "JAXMG_TIMEOUT_SECONDS": f"{limit / 2:g}",
             **os.environ,
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # Others may be using the GPUs.
@@ -81,31 +81,31 @@ class Child:
         return self._process.poll()
 
     def findings(self) -> list[Finding]:
-        """Return what was found, and how the probe ended if that was not well."""
+        """Return the findings of the probe, and a problem if it crashed or timed out."""
         path = self._folder / "findings"
         text = path.read_text() if path.exists() else ""
-        whole = text.rpartition("\n")[0].splitlines()  # It may have died while it wrote.
+        whole = text.rpartition("\n")[0].splitlines()  # The last line may be incomplete.
         found = [Finding(*json.loads(line)) for line in whole]
         code = self._process.returncode
         if self._stopped:
-            how = f"was stopped while it went on; the time limit is {self._limit:g} s"
+            how = f"was stopped while still running; the time limit is {self._limit:g} s"
         elif code and not any(finding.state == PROBLEM for finding in found):
             name = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
             how = f"ended with {name}"
         else:
             return found
         said = self._log.read_text(errors="replace").splitlines()[-8:]
-        advice = "\n".join(["The last it said was:", *said]) if said else "It said nothing."
+        advice = "\n".join(["Its last output was:", *said]) if said else "It printed nothing."
         return [*found, Finding(PROBLEM, f"this check {how}", advice)]
 
     def fact(self) -> dict:
-        """Return what the probe found out for later ones."""
+        """Return the facts that the probe recorded for later probes."""
         path = self._folder / "fact"
         return json.loads(path.read_text()) if path.exists() else {}
 
 
 def examine(limit: float) -> Iterator[tuple[str, list[Finding]]]:
-    """Check one thing after another; yield its title and what was found."""
+    """Run all checks in order; yield the title and the findings of each."""
     yield "Python and JAX", list(installation())
     yield "Environment variables", list(environment(os.environ))
     with tempfile.TemporaryDirectory(prefix="jaxmg-doctor-") as name:
@@ -116,7 +116,7 @@ def examine(limit: float) -> Iterator[tuple[str, list[Finding]]]:
         yield "Devices", devices
         yield "Backends", _run(folder, limit, "backends")[0]
         if not fact or any(finding.state == PROBLEM for finding in libraries):
-            yield "Solves", [Finding(WARNING, "not tried", "Solve the problems above first.")]
+            yield "Solves", [Finding(WARNING, "not tried", "Fix the problems above first.")]
             return
         on_cpu = fact["platform"] == "cpu"
         virtual = _virtual_devices(2 * _DEVICES_PER_PROCESS) if on_cpu else {}
@@ -134,14 +134,14 @@ def _wait_for(children: list[Child], limit: float) -> None:
     deadline = time.monotonic() + limit
     while None in (states := [child.poll() for child in children]):
         if any(states):
-            deadline = min(deadline, time.monotonic() + _GRACE)  # The others may wait for it.
+            deadline = min(deadline, time.monotonic() + _GRACE)  # The others may be waiting for it.
         if time.monotonic() > deadline:
             return
         time.sleep(0.05)
 
 
 def _run_together(folder: Path, limit: float, on_cpu: bool, count: int) -> list[Finding]:
-    """Let several processes solve together: one for each GPU, or two on a CPU."""
+    """Solve with several processes: one for each GPU, or two on a CPU."""
     environment = {}
     if on_cpu:
         count = 2
@@ -162,7 +162,7 @@ def _run_together(folder: Path, limit: float, on_cpu: bool, count: int) -> list[
         Finding(finding.state, f"process {number}: {finding.text}", finding.advice)
         for number, findings in enumerate(others, 1)
         for finding in findings
-        if finding.state == PROBLEM  # The rest is what the first one says.
+        if finding.state == PROBLEM  # The other processes' OK findings repeat process 0.
     ]
 
 
@@ -171,11 +171,11 @@ def _virtual_devices(count: int) -> dict[str, str]:
     return {"XLA_FLAGS": flags.strip(), "JAX_NUM_CPU_DEVICES": "-1"}
 
 
-# --- without a child --------------------------------------------------------------------------
+# --- checks in this process -------------------------------------------------------------------
 
 
 def installation(version_of=metadata.version) -> Iterator[Finding]:
-    """Judge the releases of Python and JAX."""
+    """Check the releases of Python and JAX."""
     python = f"Python {'.'.join(map(str, sys.version_info[:3]))}"
     if sys.version_info >= _OLDEST_PYTHON:
         yield Finding(OK, python)
@@ -192,19 +192,19 @@ def installation(version_of=metadata.version) -> Iterator[Finding]:
             if plugin == jaxlib:
                 yield Finding(OK, f"JAX's plugin for CUDA {major}, {plugin}")
             else:
-                advice = f'pip install -U "jax[cuda{major}]" brings what goes with each other.'
+                advice = f'pip install -U "jax[cuda{major}]" installs matching releases.'
                 text = f"JAX's plugin for CUDA {major} is {plugin}, but jaxlib {jaxlib}"
                 yield Finding(WARNING, text, advice)
 
 
 def environment(variables) -> Iterator[Finding]:
-    """Judge the variables of the environment that concern JAX, jaxmg and NVIDIA's libraries."""
+    """Check the environment variables of JAX, jaxmg and NVIDIA's libraries."""
     given = {name: variables[name] for name in sorted(variables) if name.startswith(_VARIABLES)}
     for name, value in given.items():
         state, advice = _judged(name, value)
         yield Finding(state, f"{name}={value}", advice)
     if not given:
-        yield Finding(OK, "none that matters is set")
+        yield Finding(OK, "no relevant variable is set")
 
 
 def _judged(name: str, value: str) -> tuple[str, str]:
@@ -213,22 +213,22 @@ def _judged(name: str, value: str) -> tuple[str, str]:
     except ValueError as error:
         return PROBLEM, f"{error}."
     if name == "JAXMG_LIBRARY_DIR" and not Path(value).is_dir():
-        return PROBLEM, "There is no such folder; without the variable the installed one is used."
+        return PROBLEM, "There is no such folder. Unset it to use the installed library."
     if name == "JAXMG_TRANSPORT" and value not in ("auto", "nccl"):
         return PROBLEM, "It must be 'auto' or 'nccl'."
     if name == "JAXMG_TRANSPORT" and value == "nccl":
-        return WARNING, "The GPUs of one process talk through NCCL, which is slower. Unset it."
+        return WARNING, "The GPUs of one process communicate by NCCL, which is slower. Unset it."
     if name == "JAXMG_INJECT_FAULT":
-        return WARNING, "It makes calls fail, for tests. Unset it."
+        return WARNING, "It injects faults into calls, for tests. Unset it."
     if name in ("NCCL_P2P_DISABLE", "NCCL_SHM_DISABLE") and value not in ("", "0"):
-        return WARNING, "Processes of one machine talk through slower ways. Unset it."
+        return WARNING, "Processes on one machine then use slower transports. Unset it."
     if name == "XLA_PYTHON_CLIENT_ALLOCATOR" and value == "platform":
-        return WARNING, "JAX asks CUDA for every buffer, which is slow. Unset it."
+        return WARNING, "JAX allocates every buffer from CUDA, which is slow. Unset it."
     if name == "XLA_PYTHON_CLIENT_MEM_FRACTION":
         with contextlib.suppress(ValueError):
             if 0 < float(value) <= 1:
                 return OK, ""
-        return WARNING, "It should be the part of a GPU's memory that JAX may use, such as 0.95."
+        return WARNING, "Set it to the fraction of GPU memory that JAX may use, such as 0.95."
     return OK, ""
 
 
@@ -236,7 +236,7 @@ def _judged(name: str, value: str) -> tuple[str, str]:
 
 
 def run(*, limit: float, as_json: bool) -> int:
-    """Examine this machine and print what is found; return the exit status."""
+    """Run all checks and print the findings; return the exit status."""
     everything = {}
     for title, findings in examine(limit):
         everything[title] = findings

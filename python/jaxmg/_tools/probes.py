@@ -1,7 +1,7 @@
-"""What ``python -m jaxmg doctor`` does in child processes.
+"""Probes of ``python -m jaxmg doctor``, which run in child processes.
 
-``python -m jaxmg._tools.probes FOLDER PROBE`` writes its findings into files of the folder, since
-libraries print, too.
+``python -m jaxmg._tools.probes FOLDER PROBE`` writes its findings to files in the folder, since
+libraries may print to standard output.
 """
 
 import json
@@ -29,7 +29,7 @@ _LIBRARIES = {"cudart": "CUDA runtime", "cublas": "cuBLAS", "cusolver": "cuSOLVE
 
 
 class Notes:
-    """Files that the parent reads."""
+    """Findings and facts of a probe, written to files that the parent reads."""
 
     def __init__(self, folder: str):
         self._folder = Path(folder)
@@ -55,7 +55,7 @@ def libraries(note: Notes) -> None:
         return
     note(OK, f"for CPUs: {c_interface.library_dir() / 'libjaxmg_host.so'}")
     if not cuda.gpu_present():
-        note(OK, "for GPUs: not needed, as there is neither a GPU nor JAX's plugin for CUDA")
+        note(OK, "for GPUs: not needed, without a GPU and JAX's plugin for CUDA")
         return
     try:
         library = cuda.library()
@@ -75,11 +75,11 @@ def loaded_libraries(maps: str) -> dict[str, list[str]]:
 
 
 def version_findings(versions: dict[str, int], paths: dict[str, list[str]]) -> Iterator[tuple]:
-    """Judge the versions of NVIDIA's libraries, as `cuda.versions` returns them."""
+    """Check the versions of NVIDIA's libraries from `cuda.versions`."""
     driver = versions["driver"]
     text = f"driver for CUDA up to {_dotted(driver)}"
     if driver == 0:
-        yield PROBLEM, "NVIDIA's driver is not loaded", "Has this machine, or container, a GPU?"
+        yield PROBLEM, "NVIDIA's driver is not loaded", "Does this machine or container have a GPU?"
     elif driver // 10000 < versions["cudart"] // 10000:
         yield PROBLEM, text, f"It is older than CUDA {_dotted(versions['cudart'])}: update it."
     else:
@@ -87,7 +87,7 @@ def version_findings(versions: dict[str, int], paths: dict[str, list[str]]) -> I
     for name, title in _LIBRARIES.items():
         text = f"{title} {_dotted(versions[name])}: {', '.join(paths[name])}"
         if len(paths[name]) > 1:
-            yield WARNING, text, "It is loaded twice. Is LD_LIBRARY_PATH needed?"
+            yield WARNING, text, "It is loaded twice. Unset LD_LIBRARY_PATH if it is not needed."
         else:
             yield OK, text
 
@@ -115,11 +115,11 @@ def devices(note: Notes) -> None:
             note(OK, text)
     kinds = {device.device_kind for device in found}
     if len(kinds) > 1:
-        advice = "Make meshes of one kind of device only."
+        advice = "Use devices of only one kind in a mesh."
         note(WARNING, f"devices of several kinds: {', '.join(sorted(kinds))}", advice)
     if platform == "cpu" and cuda.gpu_present():
-        advice = "Is JAX_PLATFORMS set, or JAX installed without its CUDA plugin?"
-        note(WARNING, "there is a GPU or a CUDA plugin, but JAX uses the CPU", advice)
+        advice = "Unset JAX_PLATFORMS if it is set, or install JAX's CUDA plugin."
+        note(WARNING, "a GPU or a CUDA plugin was found, but JAX uses the CPU", advice)
     if platform == "gpu" and len(found) > 1:
         numbers = [device.local_hardware_id for device in jax.local_devices()]
         links = {pair: cuda.link(*pair) for pair in permutations(numbers, 2)}
@@ -128,18 +128,18 @@ def devices(note: Notes) -> None:
 
 
 def link_findings(links: dict[tuple[int, int], tuple[bool, bool]]) -> Iterator[tuple]:
-    """Judge what joins GPUs: {(from, to): (is there peer access, is it through NVLink)}."""
+    """Check the links between GPUs: {(from, to): (peer access, NVLink)}."""
     apart = [pair for pair, (access, _) in links.items() if not access]
     slow = [pair for pair, (access, nvlink) in links.items() if access and not nvlink]
     if apart:
-        advice = "Their calls go through NCCL and memory of the host, which is slow."
-        yield WARNING, f"no access to each other's memory: {_pairs(apart)}", advice
+        advice = "Their calls go through NCCL and host memory, which is slow."
+        yield WARNING, f"no peer access to each other's memory: {_pairs(apart)}", advice
     if slow:
-        advice = "nvidia-smi topo -m shows what joins them; solves will be slow."
-        yield WARNING, f"access through PCI Express, without NVLink: {_pairs(slow)}", advice
+        advice = "Solves will be slow; nvidia-smi topo -m shows the links."
+        yield WARNING, f"peer access over PCI Express, without NVLink: {_pairs(slow)}", advice
     if not apart and not slow:
         count = len({device for pair in links for device in pair})
-        yield OK, f"all {count} GPUs reach each other's memory through NVLink"
+        yield OK, f"all {count} GPUs access each other's memory over NVLink"
 
 
 def _pairs(pairs: list[tuple[int, int]]) -> str:
@@ -156,7 +156,7 @@ def backends(note: Notes) -> None:
         if backend.available or backend.name != asked:
             note(OK, str(backend))
         else:
-            note(PROBLEM, str(backend), "JAXMG_BACKEND asks for it.")
+            note(PROBLEM, str(backend), "Install it, or unset JAXMG_BACKEND.")
 
 
 # --- solves -----------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def solves(note: Notes) -> None:
 
 
 def member(note: Notes, port: str, processes: str, number: str, on_cpu: str) -> None:
-    """Solve together with other processes, as one of them."""
+    """Solve as one of several processes."""
     own = {"local_device_ids": [int(number)]}
     if int(on_cpu):
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -190,7 +190,7 @@ def _solve_on(note: Notes, found) -> None:
         began = time.perf_counter()
         error = float(check(a, b)) / (n * np.finfo(np.float64).eps)
         text = f"{name}: residual {error:.2g} N eps {where}"
-        if error <= 30:  # LAPACK's own threshold.
+        if error <= 30:  # Threshold of LAPACK's tests.
             note(OK, f"{text}, first call {time.perf_counter() - began:.1f} s")
         else:
             note(PROBLEM, text, "The result is wrong. Please report it, with this output.")
@@ -220,7 +220,7 @@ def _invert(a, b):
 
 
 def _decompose(a, b):
-    w, v = linalg.eigh(a, tile=32)  # Without a tile size, one device would do it for all.
+    w, v = linalg.eigh(a, tile=32)  # Without a tile size, one device would do all the work.
     residual = jnp.linalg.norm(a @ v - v * w) / jnp.linalg.norm(a)
     return jnp.maximum(residual, jnp.linalg.norm(v.T @ v - jnp.eye(a.shape[0])))
 
@@ -234,7 +234,7 @@ def main(folder: str, probe: str, *arguments: str) -> None:
         PROBES[probe](note, *arguments)
     except Exception as error:
         note(PROBLEM, f"{type(error).__name__}: {error}")
-        os._exit(1)  # An orderly end would wait for other processes, who may wait for this one.
+        os._exit(1)  # A regular exit would wait for other processes, which may wait for this one.
 
 
 if __name__ == "__main__":

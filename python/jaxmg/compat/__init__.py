@@ -1,8 +1,8 @@
-"""The functions of JAXMg 0.0.x and 1.4, with the arguments and results existing code relies on.
+"""Compatibility API of JAXMg 0.0.x and 1.4, for existing code.
 
-`potrs`, `potri`, `syevd` and `cyclic_1d` have the results of 0.0.x, `lu_solve` is one of 1.4. The
-``*_shardmap_ctx`` functions have two meanings: inside the caller's ``shard_map`` they work on local
-shards, as in 0.0.x; elsewhere on global arrays, as in 1.4.
+`potrs`, `potri`, `syevd` and `cyclic_1d` return the results of 0.0.x, and `lu_solve` the result of
+1.4. The ``*_shardmap_ctx`` functions have two modes: inside the caller's ``shard_map`` they work on
+local shards, as in 0.0.x; elsewhere on global arrays, as in 1.4.
 
 New code should use `jaxmg.linalg`.
 """

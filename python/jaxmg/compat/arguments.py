@@ -1,4 +1,4 @@
-"""Arguments of JAXMg 0.0.x and 1.4: meshes and specs that callers name."""
+"""Arguments of JAXMg 0.0.x and 1.4: meshes and specs given by the caller."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ _FAILED = 7
 
 @dataclass(frozen=True)
 class Specs:
-    """The specs that a caller named, by either argument; empty if none was."""
+    """The specs given by a caller, as `in_specs` or `matrix_specs`; empty if neither was given."""
 
     in_specs: tuple[PartitionSpec, ...] = ()  # 0.0.x: of a, in rows, and perhaps of b.
     matrix_specs: PartitionSpec | None = None  # 1.4: of a, in any form.
@@ -49,7 +49,7 @@ class Specs:
         return cls(specs, of_a, with_b)
 
     def axes(self, mesh) -> tuple[str, ...] | None:
-        """Return the axes that a is spread over, None if no spec was given."""
+        """Return the axes that a is sharded over, None if no spec was given."""
         if self.in_specs:
             return self._row_axes(mesh)
         if self.matrix_specs is not None:
@@ -60,7 +60,7 @@ class Specs:
         a_spec, *b_specs = self.in_specs
         axes = row_axes(mesh, a_spec)
         if axes is None:
-            # Of potrs, JAXMg 0.0.x says columns.
+            # JAXMg 0.0.x says "columns" for potrs.
             columns = "A must be sharded along the columns of its transpose, that is: "
             raise ValueError(
                 f"{columns if self.with_b else ''}A must be sharded along the rows with "
@@ -72,9 +72,9 @@ class Specs:
         return axes
 
     def of_result(self, a, ranks: Ranks, otherwise) -> PartitionSpec | None:
-        """Return 1.4's spec for a matrix like a, or ``otherwise(n, ranks)`` if it is not given.
+        """Return `matrix_specs` for a matrix like a, or ``otherwise(n, ranks)`` if not given.
 
-        None where the matrix does not divide evenly.
+        None if the matrix does not divide evenly.
         """
         if self.in_specs or self.matrix_specs is None or ranks.mesh is None:
             return otherwise(a.shape[0], ranks)
@@ -83,13 +83,13 @@ class Specs:
 
 @dataclass(frozen=True)
 class Where:
-    """The keyword arguments of the ``*_shardmap_ctx`` functions that place the matrix."""
+    """Keyword arguments of the ``*_shardmap_ctx`` functions that place the matrix."""
 
     mesh: object = keyword(
         None,
         """
         mesh : Mesh or AbstractMesh, optional
-            The devices; by default those of the arrays, or else of the mesh that is entered. Inside
+            The devices; by default the devices of the arrays, or else the mesh that is set. Inside
             ``shard_map``, its mesh.
         """,
     )
@@ -98,22 +98,22 @@ class Where:
         """
         matrix_specs : PartitionSpec or sequence of one, optional
             The spec of `a`, as for `potrs`; by default read off `a`. Inside ``shard_map``, the spec
-            with which `a` came there.
+            of `a` in its ``in_specs``.
         """,
     )
     in_specs: object = keyword(
         None,
         """
         in_specs : PartitionSpec or sequence, optional
-            The same under its name of 0.0.x, as for `potrs`.
+            The name of `matrix_specs` in 0.0.x; as for `potrs`.
         """,
     )
     axis_name: object = keyword(
         None,
         """
         axis_name : str or tuple of str, optional
-            Inside ``shard_map``, the axis over which the rows are dealt. Needed only on a mesh
-            where the shape of `a` fits several axes.
+            Inside ``shard_map``, the axis over which the rows are sharded. Required only if the
+            shape of `a` fits several axes of the mesh.
         """,
     )
 
@@ -125,7 +125,7 @@ located = gathered("where", Where)
 
 
 def named_ranks(mesh, specs: Specs, arrays) -> Ranks:
-    """Return the ranks that `mesh` and `specs` name; what is left out is read off the arrays."""
+    """Return the ranks given by `mesh` and `specs`; missing ones are read off the arrays."""
     named = specs.in_specs or specs.matrix_specs is not None
     if mesh is None and not named:
         return ranks_of(*arrays)
@@ -135,15 +135,15 @@ def named_ranks(mesh, specs: Specs, arrays) -> Ranks:
 
 
 def on_mesh(routine, a, T_A, where: Where, specs: Specs, options: Options, *b, count=None):
-    """Return a global matrix, checked, how to call a routine, and the spec of a matrix like it."""
+    """Return a checked global matrix, the call of a routine, and the spec of a matrix like it."""
     a = as_array(a, "a")
     check_square(a)
     for right_hand_side in b:
         check_right_hand_side(a, right_hand_side)
     if where.axis_name is not None:
         raise ValueError(
-            "axis_name is for calls inside shard_map, and this one is not: got "
-            f"{where.axis_name!r}; name the sharding of a by matrix_specs"
+            "axis_name is for calls inside shard_map, and this call is outside: got "
+            f"{where.axis_name!r}; specify the sharding of a by matrix_specs"
         )
     tile = positive_int(T_A, "T_A")
     ranks = named_ranks(where.mesh, specs, (a, *b))
@@ -155,7 +155,7 @@ def on_mesh(routine, a, T_A, where: Where, specs: Specs, options: Options, *b, c
 
 
 def on_shards(routine, a, T_A, where: Where, specs: Specs, options: Options, *, count=None):
-    """Return a rank's rows, checked, and how to call a routine on those of all ranks."""
+    """Return this rank's checked rows, and the call of a routine on the rows of all ranks."""
     a = as_array(a, "a")
     if a.ndim != 2:
         raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
@@ -167,11 +167,11 @@ def on_shards(routine, a, T_A, where: Where, specs: Specs, options: Options, *, 
 
 
 def _axes_of_rows(mesh, where: Where, specs: Specs):
-    """Return the axes of the enclosing ``shard_map`` that the caller named, None if none."""
+    """Return the axes of the enclosing ``shard_map`` given by the caller, None if not given."""
     given, axis_name = where.mesh, where.axis_name
     if given is not None and given_mesh(given, ()).shape_tuple != mesh.shape_tuple:
         raise ValueError(
-            f"mesh must be that of the enclosing shard_map, {dict(mesh.shape)}; got "
+            f"mesh must be the mesh of the enclosing shard_map, {dict(mesh.shape)}; got "
             f"{dict(given.shape)}: leave it out"
         )
     axes = specs.axes(mesh)
@@ -204,7 +204,7 @@ def _as_specs(specs, name: str, most: int) -> tuple[PartitionSpec, ...]:
     if not 1 <= len(specs) <= most:
         raise ValueError(
             f"{name} must be a single PartitionSpec or a 1-element list/tuple{both}; "
-            f"got {len(specs)} of them"
+            f"got {len(specs)} specs"
         )
     return tuple(specs)
 

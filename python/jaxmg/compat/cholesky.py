@@ -43,39 +43,38 @@ def potrs(
     ----------
     a : (N, N) array
         float32, float64, complex64 or complex128. Only the upper triangle, the elements
-        ``a[i, j]`` with ``j >= i``, is read. Wherever it lives, it is moved to where `in_specs`
-        says.
+        ``a[i, j]`` with ``j >= i``, is read. It is moved to the sharding given by `in_specs`.
     b : (N,) or (N, nrhs) array
         Right-hand sides. Dtypes are promoted as by `jaxmg.linalg.solve`.
     T_A : int, optional
-        Tile size, a hint: any value from 1 up, without effect on the result beyond rounding.
+        Tile size, a hint: any value from 1 up; the result does not depend on it beyond rounding.
     mesh : Mesh or AbstractMesh, optional
-        The devices; by default those of the arrays.
+        The devices; by default the devices of the arrays.
     in_specs : PartitionSpec or sequence of one or two, optional
         ``P(axis, None)`` for `a`, and a replicated spec for `b`; by default read off `a`.
     return_status : bool
         Append the status to the result.
     pad : bool
-        Accepted and ignored: nothing is ever padded to the tile size.
+        Accepted and ignored: no array is padded to the tile size.
     matrix_specs : PartitionSpec or sequence of one, optional
-        1.4's name for the spec of `a`. It may shard rows, columns or both. With `in_specs` as well,
-        the two must agree.
+        1.4's name for the spec of `a`. It may shard rows, columns or both. If `in_specs` is also
+        given, the two must agree.
     {options}
 
     Returns
     -------
     x : (N, nrhs) array
-        Fully replicated, with the common dtype, that of `b` where dtypes agree; (N, 1) for a 1-D b.
-        All NaN on failure.
+        Fully replicated, in the common dtype of `a` and `b`; (N, 1) for a 1-D b. All NaN on
+        failure.
     status : () int32 array
         Only with ``return_status=True``: 0, or 7 if `a` is not positive definite.
 
     Raises
     ------
     ValueError
-        If a shape, `T_A`, `mesh` or a spec is wrong. Wrong shapes are AssertionErrors as well.
+        If a shape, `T_A`, `mesh` or a spec is invalid. Shape errors are also AssertionErrors.
     TypeError
-        If a dtype or the type of `in_specs` or `mesh` is wrong.
+        If a dtype or the type of `in_specs` or `mesh` is invalid.
 
     See Also
     --------
@@ -107,8 +106,7 @@ def potrs(
 
 @programs.program("x_spec", "column")
 def _potrs(a, b, *, call: Call, x_spec, column: bool):
-    # XLA lets a program overwrite a donated argument only where a result takes its place: so the
-    # factor is one.
+    # XLA reuses a donated buffer only for a result that aliases it: return the factor.
     a = programs.matrix_on_mesh(a, call.ranks)
     b = programs.on_mesh(b[:, None] if column and b.ndim == 1 else b, call.ranks)
     x, info, factor = rules.factor_and_solve(call, x_spec, a, b)
@@ -128,8 +126,7 @@ def potrs_shardmap_ctx(a, b, T_A=None, pad=True, *, where: Where, options: Optio
     a : (N, N) array, or inside ``shard_map`` (N / P, N)
         The matrix, as for `potrs`, with any sharding. Inside ``shard_map``, this rank's rows of it.
     b : (N,) or (N, nrhs) array, or inside ``shard_map`` (N, nrhs)
-        Right-hand sides, with any sharding. Inside ``shard_map`` all of them, the same on every
-        rank.
+        Right-hand sides, with any sharding. Inside ``shard_map``, all right-hand sides, replicated.
     T_A : int, optional
         Tile size, a hint.
     pad : bool
@@ -140,27 +137,26 @@ def potrs_shardmap_ctx(a, b, T_A=None, pad=True, *, where: Where, options: Optio
     Returns
     -------
     A_work : (N, N) array
-        Only outside ``shard_map``: what is left of `a`, to be ignored.
+        Only outside ``shard_map``: the work array of 1.4, with undefined contents.
     x : array
-        Outside ``shard_map``, with the shape and the sharding of `b`. Inside, (N, nrhs) and the
-        same on every rank. All NaN on failure.
+        Outside ``shard_map``, with the shape and the sharding of `b`. Inside, (N, nrhs),
+        replicated. All NaN on failure.
     status : int32 array
-        0, or 7 if the matrix is not positive definite; the same on every rank. The shape is (), or
-        (1,) inside ``shard_map``.
+        0, or 7 if the matrix is not positive definite; replicated. The shape is (), or (1,) inside
+        ``shard_map``.
 
     Raises
     ------
     ValueError
-        If a shape, `T_A`, `mesh` or a spec is wrong, `axis_name` is given outside ``shard_map``,
-        or no axis of the mesh fits the shape of `a` inside. Wrong shapes are AssertionErrors as
-        well.
+        If a shape, `T_A`, `mesh` or a spec is invalid, `axis_name` is given outside ``shard_map``,
+        or no axis of the mesh fits the shape of `a` inside. Shape errors are also AssertionErrors.
     TypeError
-        If a dtype or the type of `mesh` or a spec is wrong.
+        If a dtype or the type of `mesh` or a spec is invalid.
 
     Notes
     -----
-    No argument is overwritten. With Auto axes, ``jit`` does not show how an array is sharded: XLA
-    then chooses the sharding of x.
+    No argument is overwritten. With Auto axes, the sharding of an array is unknown inside ``jit``:
+    XLA then chooses the sharding of x.
 
     Examples
     --------
@@ -211,7 +207,7 @@ def potri(
     -------
     x : (N, N) array
         The inverse, both triangles, sharded ``P(axis, None)`` if the rows divide evenly among the
-        devices; as `matrix_specs` says if only that is given. All NaN on failure.
+        devices, or by `matrix_specs` if only that is given. All NaN on failure.
     status : () int32 array
         Only with ``return_status=True``: 0, or 7 if `a` is not positive definite.
 
@@ -258,9 +254,9 @@ def _potri(a, *, call: Call, spec):
 @takes("backend")
 @located
 def potri_shardmap_ctx(a, T_A=None, pad=True, *, where: Where, options: Options):
-    """Invert a global matrix, or inside the caller's ``shard_map`` one in local shards (0.0.x).
+    """Invert a Hermitian positive definite matrix, global (1.4) or inside ``shard_map`` (0.0.x).
 
-    Either way the result is ``(x, status)``: the inverse is what is left of `a`.
+    The result is ``(x, status)`` in both cases.
 
     Parameters
     ----------
@@ -273,8 +269,8 @@ def potri_shardmap_ctx(a, T_A=None, pad=True, *, where: Where, options: Options)
     -------
     x : (N, N) array, or inside ``shard_map`` (N / P, N)
         The inverse, both triangles, with the sharding of `a`. Inside ``shard_map``, this rank's
-        rows of it (of JAXMg 0.0.x, only the upper triangle is to be relied on: `potri_symmetrize`
-        fills in the other). All NaN on failure.
+        rows of it. (In JAXMg 0.0.x only the upper triangle is valid, and `potri_symmetrize` fills
+        in the other.) All NaN on failure.
     status : int32 array
         As for `potrs_shardmap_ctx`.
 
@@ -285,8 +281,8 @@ def potri_shardmap_ctx(a, T_A=None, pad=True, *, where: Where, options: Options)
 
     Notes
     -----
-    With Auto axes, ``jit`` does not show how `a` is sharded: x is then as `matrix_specs` says, by
-    default in rows.
+    With Auto axes, the sharding of `a` is unknown inside ``jit``: x is then sharded by
+    `matrix_specs`, by default over rows.
     """
     del pad
     specs = where.specs()
@@ -300,7 +296,7 @@ def potri_shardmap_ctx(a, T_A=None, pad=True, *, where: Where, options: Options)
 
 
 def potri_symmetrize(a):
-    """Return the Hermitian matrix that has the upper triangle of `a`, elements with ``j >= i``.
+    """Return the Hermitian matrix given by the upper triangle of `a`, the elements with ``j >= i``.
 
     Parameters
     ----------

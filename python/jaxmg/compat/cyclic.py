@@ -1,4 +1,4 @@
-"""`cyclic_1d`: rows dealt to the devices in tiles."""
+"""`cyclic_1d`: redistribution of rows in tiles, round-robin over the devices."""
 
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
@@ -12,7 +12,7 @@ from jaxmg.compat.layout import calculate_padding
 
 
 def cyclic_1d(a, T_A, mesh=None, in_specs=None, pad=True, *, matrix_specs=None):
-    """Deal the rows of a row-sharded matrix to the devices in tiles, round robin.
+    """Redistribute the rows of a row-sharded matrix over the devices in tiles, round-robin.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ def cyclic_1d(a, T_A, mesh=None, in_specs=None, pad=True, *, matrix_specs=None):
     Raises
     ------
     ValueError
-        If the shape of `a`, `T_A`, `mesh` or `in_specs` is wrong.
+        If the shape of `a`, `T_A`, `mesh` or `in_specs` is invalid.
     TypeError
-        If the dtype of `a` or the type of `in_specs` or `mesh` is wrong.
+        If the dtype of `a` or the type of `in_specs` or `mesh` is invalid.
     """
     a = as_array(a, "a")
     if a.ndim != 2:

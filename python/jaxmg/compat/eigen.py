@@ -40,14 +40,13 @@ def syevd(
     ----------
     a : (N, N) array
         float32, float64, complex64 or complex128. Only the upper triangle, the elements
-        ``a[i, j]`` with ``j >= i``, is read. Wherever it lives, it is moved to where `in_specs`
-        says.
+        ``a[i, j]`` with ``j >= i``, is read. It is moved to the sharding given by `in_specs`.
     T_A : int, optional
-        Tile size, a hint; above 1024 there is a warning, and 1024 is taken.
+        Tile size, a hint; values above 1024 are reduced to 1024, with a warning.
     mesh, in_specs, return_status, pad, matrix_specs
         As for `potrs`; `in_specs` is a single spec.
     return_eigenvectors : bool
-        Compute eigenvectors, too.
+        Also compute eigenvectors.
     {options}
 
     Returns
@@ -56,13 +55,13 @@ def syevd(
         Eigenvalues, real, ascending, replicated.
     v : (N, N) array
         Only with ``return_eigenvectors=True``: one eigenvector in each column, sharded
-        ``P(None, axis)`` if the columns divide evenly among the devices; as `matrix_specs` says if
+        ``P(None, axis)`` if the columns divide evenly among the devices, or by `matrix_specs` if
         only that is given.
     status : () int32 array
         Only with ``return_status=True``: 0, or 7 if `a` holds NaN or infinity where it is read, or
-        an iteration did not converge; everything is NaN then.
+        an iteration did not converge; all results are then NaN.
 
-    The first is not in a tuple if it is all.
+    A single result is returned as an array, not as a tuple.
 
     Raises
     ------
@@ -138,16 +137,15 @@ def syevd_shardmap_ctx(
     Returns
     -------
     A_work : (N, N) array
-        Only outside ``shard_map``: what is left of `a`, to be ignored.
+        Only outside ``shard_map``: the work array of 1.4, with undefined contents.
     w : (N,) array
         Eigenvalues, real, ascending, replicated. All NaN on failure.
     v : (N, N) array, or inside ``shard_map`` (N, N / P)
         Only with ``return_eigenvectors=True``: one eigenvector in each column, with the sharding of
-        `a`. Inside ``shard_map``, this rank's columns, which ``out_specs=P(None, axis)`` puts
-        together. All NaN on failure.
+        `a`. Inside ``shard_map``, this rank's columns, which ``out_specs=P(None, axis)``
+        concatenates. All NaN on failure.
     status : int32 array
-        0, or 7 as for `syevd`; the same on every rank. The shape is (), or (1,) inside
-        ``shard_map``.
+        0, or 7 as for `syevd`; replicated. The shape is (), or (1,) inside ``shard_map``.
 
     Raises
     ------
@@ -161,8 +159,8 @@ def syevd_shardmap_ctx(
 
     Notes
     -----
-    With Auto axes, ``jit`` does not show how `a` is sharded: v is then as `matrix_specs` says, by
-    default in rows.
+    With Auto axes, the sharding of `a` is unknown inside ``jit``: v is then sharded by
+    `matrix_specs`, by default over rows.
 
     Examples
     --------
@@ -186,7 +184,7 @@ def syevd_shardmap_ctx(
 
 
 def _tile_of_syevd(T_A, *, decorators: int) -> int | None:
-    """Return the tile size, limited; `decorators` are those of the function that is called."""
+    """Return the tile size, at most 1024; `decorators` is their number on the public function."""
     tile = positive_int(T_A, "T_A")
     if tile is not None and tile > _LARGEST_TILE_OF_SYEVD:
         warnings.warn(

@@ -1,8 +1,8 @@
-"""Where rows are in the row-block and in the row-cyclic layout; padding; a picture of both.
+"""Row-block and row-cyclic layouts: row indices, padding, verification and plots.
 
 A matrix of ``ranks`` shards of ``shard`` rows is cut into tiles of ``tile`` rows, shard by shard.
-The full tiles are dealt to the ranks round robin. A shard that is no multiple of the tile ends in a
-ragged tile, which stays at the end of its shard.
+The full tiles are dealt to the ranks round-robin. If the tile does not divide a shard, the shard
+ends in a ragged tile, which stays at its end.
 """
 
 import jax
@@ -23,7 +23,7 @@ __all__ = [
 
 
 def calculate_padding(shard_size, T_A):
-    """Return how many rows make `shard_size` a multiple of `T_A`.
+    """Return the number of padding rows that make `shard_size` a multiple of `T_A`.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def unpad_rows(a, padding):
 
 
 def cyclic_places(shard: int, tile: int, ranks: int) -> np.ndarray:
-    """Return the place in the cyclic layout of every row of the block layout."""
+    """Return the index in the cyclic layout of every row of the block layout."""
     rank, offset = np.divmod(np.arange(shard * ranks), shard)
     full = shard // tile
     dealt = rank * full + offset // tile
@@ -70,7 +70,7 @@ def cyclic_places(shard: int, tile: int, ranks: int) -> np.ndarray:
 
 
 def get_cols_cyclic(N, N_batch, T_A, num_devices):
-    """Return (global column, place in the padded block layout, place in the padded cyclic layout).
+    """Return (global column, index in the padded block layout, index in the padded cyclic layout).
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def verify_cyclic(A, A_cyclic, T_A):
     Raises
     ------
     AssertionError
-        If it is not.
+        If `A_cyclic` differs from that layout.
     """
     rows = A_cyclic.shape[0]
     ranks = _row_shards(A_cyclic)
@@ -176,7 +176,7 @@ def plot_block_to_cyclic(N, T_A, ndev, N_rows=8):
 
 
 def _row_shards(array) -> int:
-    """Return over how many devices the rows of an array are sharded."""
+    """Return the number of devices over which the rows of an array are sharded."""
     if isinstance(array, jax.Array) and isinstance(array.sharding, NamedSharding):
         return array.shape[0] // array.sharding.shard_shape(array.shape)[0]
     return jax.device_count()
