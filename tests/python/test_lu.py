@@ -68,20 +68,22 @@ def check_everything(a, b, on, b_on, **options):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dtypes(make_mesh, ranks, dtype):
+    if ranks != 3 and dtype != "complex64":
+        pytest.skip("the dtypes are swept on one number of devices")
     mesh = make_mesh(ranks)
     a, b = gaussian((24, 24), dtype), gaussian((24, 2), dtype, 1)
     check_everything(a, b, put(a, mesh, "x", None), put(b, mesh))
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 65])
+@pytest.mark.parametrize("n", [1, 7, 65])
 def test_ragged_and_tiny(make_mesh, ranks, n):
     mesh = make_mesh(ranks)
     a, b = gaussian((n, n)), gaussian((n,), seed=1)
     check_everything(a, b, put(a, mesh, "x", None), put(b, mesh), tile=4)
 
 
-@pytest.mark.parametrize("tile", [1, 5, 1000])
-def test_tile_is_a_hint(make_mesh, axis_type, tile):
+@pytest.mark.parametrize(("tile", "axis_type"), [(1, "Auto"), (5, "Explicit"), (1000, "Auto")])
+def test_tile_is_a_hint(make_mesh, tile, axis_type):
     """With as many right-hand sides as the devices divide among them."""
     mesh = make_mesh(3, axis_type=axis_type)
     a, b = gaussian((36, 36), "complex128"), gaussian((36, 70), "complex128", 1)
@@ -95,7 +97,15 @@ def test_on_one_device(devices):
         assert result.devices() == {devices[-1]}
 
 
-@pytest.mark.parametrize("spec", [("x", "y"), (None, "y"), (("x", "y"), None), ()])
+@pytest.mark.parametrize(
+    ("axis_type", "spec"),
+    [
+        ("Explicit", ("x", "y")),
+        ("Auto", (None, "y")),
+        ("Auto", (("y", "x"), None)),
+        ("Explicit", ()),
+    ],
+)
 def test_on_a_grid(make_mesh, axis_type, spec):
     mesh = make_mesh(2, 2, axis_type=axis_type)
     a, b = put(A, mesh, *spec), put(B, mesh, "x", None)
@@ -203,8 +213,8 @@ def test_hard_matrices(make_mesh, name):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_zero_pivot(make_mesh, ranks, dtype):
-    if ranks not in (3, 8) and dtype != "complex64":
-        pytest.skip("the dtypes are swept on two numbers of devices")
+    if ranks != 3 and dtype != "complex64":
+        pytest.skip("the dtypes are swept on one number of devices")
     a = np.diag(np.r_[1:13]).astype(dtype)
     a[4, 4] = 0
     on, b = put(a, make_mesh(ranks)), np.ones((12, 2), dtype)
@@ -263,12 +273,12 @@ def test_check(make_mesh):
 # --- triangular and diagonal systems ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("unit_diagonal", [False, True])
 @pytest.mark.parametrize("lower", [False, True])
 @pytest.mark.parametrize("trans", [0, "T", 2])
 @pytest.mark.parametrize(("ranks", "n", "nrhs"), [(1, 9, 2), (3, 17, 1), (4, 40, 70), (8, 5, 2)])
-def test_triangular(make_mesh, ranks, n, nrhs, trans, lower, unit_diagonal):
+def test_triangular(make_mesh, ranks, n, nrhs, trans, lower):
     """Like SciPy, without a look at anything else."""
+    unit_diagonal = lower == (trans == "T")
     dtype = "complex128" if n % 2 else "float64"
     a, b = gaussian((n, n), dtype), gaussian((n, nrhs), dtype, 1)
     a = a / n + np.eye(n)
@@ -283,8 +293,7 @@ def test_triangular(make_mesh, ranks, n, nrhs, trans, lower, unit_diagonal):
 
 
 @pytest.mark.parametrize("assume_a", ["upper triangular", "lower triangular", "diagonal"])
-@pytest.mark.parametrize("dtype", ["float32", "complex128"])
-@pytest.mark.parametrize("donate", [False, True])
+@pytest.mark.parametrize(("dtype", "donate"), [("float32", False), ("complex128", True)])
 def test_solve_with_what_is_assumed(make_mesh, axis_type, assume_a, dtype, donate):
     a, b = gaussian((N, N), dtype) / N + np.eye(N, dtype=dtype), gaussian((N,), dtype)
     part = {"u": np.triu, "l": np.tril, "d": lambda a: np.diag(np.diag(a))}[assume_a[0]](a)

@@ -30,7 +30,6 @@ FUNCTIONS = {
     "general": linalg.solve,
     "lu_solve": lambda a, b: linalg.lu_solve(linalg.lu_factor(a), b, trans=2),
     "det": lambda a, b: linalg.det(a),
-    "triangular": linalg.solve_triangular,
     "inv": lambda a, b: linalg.inv(a, assume_a="pos"),
     "cholesky": lambda a, b: linalg.cholesky(a),
     "logdet": lambda a, b: linalg.logdet(a),

@@ -76,7 +76,7 @@ def gesv(a, b, *, call: plans.CallPlan, ranks: Ranks):
 
 
 def getrf(a, *, call: plans.CallPlan, ranks: Ranks):
-    """Factor P A^T = L U; return (this rank's part of the factors, pivots, info)."""
+    """Factor P A^T = L U; return (this rank's part of the factors, (1, n) pivots, info)."""
     return _call("getrf", (a,), (_pivots(a), _INFO), call=call, ranks=ranks)
 
 
@@ -145,7 +145,7 @@ def redistribute(a, *, call: plans.CallPlan, ranks: Ranks):
 
 
 def _pivots(a):
-    return jax.ShapeDtypeStruct((a.shape[1],), np.int32)
+    return jax.ShapeDtypeStruct((1, a.shape[1]), np.int32)
 
 
 def _call(name, overwritten, results, *, call, ranks, read=()):
@@ -187,7 +187,7 @@ def _roll(ranks: Ranks, call_site: int, *operands):
     The slices, too, are not read. Without them, about one in a thousand programs with independent
     calls deadlocked on CPUs under JAX 0.6.2, which ran the calls in another order on each device.
     """
-    slices = [operand[:1, :1] if operand.ndim == 2 else operand[:1] for operand in operands]
+    slices = [operand[:1, :1] for operand in operands]
     name = jax.ffi.ffi_call(
         "jaxmg_roll_call",
         varying.result((_ROLL_WORDS,), np.uint32, *operands),

@@ -43,9 +43,9 @@ def gesv(a, b, *, call: Call, x_spec=None):
             functools.partial(ffi.gesv, call=plan, ranks=ranks),
             ranks,
             (ranks.rows, rhs_spec),
-            (ranks.rows, rhs_spec, _VECTOR, _VECTOR),
+            (ranks.rows, rhs_spec, REPLICATED, _VECTOR),
         )(programs.pad_rows_to(a, ranks.padded_rows(n)), padded)
-        return data, x[: rhs.shape[0]], pivots, info[0]
+        return data, x[: rhs.shape[0]], pivots[0], info[0]
 
     def all_ranks(a, b):
         run = batchable(solve, merged=1, shared=(True, False, True, True))
@@ -72,9 +72,9 @@ def getrf(a, *, call: Call):
             functools.partial(ffi.getrf, call=plan, ranks=ranks),
             ranks,
             (ranks.rows,),
-            (ranks.rows, _VECTOR, _VECTOR),
+            (ranks.rows, REPLICATED, _VECTOR),
         )(programs.pad_rows_to(a, ranks.padded_rows(n)))
-        return data, pivots, info[0]
+        return data, pivots[0], info[0]
 
     data, pivots, info = programs.auto(batchable(factored), ranks, specs)(a)
     return DealtLU(data, pivots, plan.tile), info
@@ -94,9 +94,9 @@ def getrs(factors: DealtLU, b, *, call: Call, transposed=False, x_spec=None):
         x = programs.over_ranks(
             functools.partial(ffi.getrs, call=plan, ranks=ranks),
             ranks,
-            (rhs_spec, ranks.rows, _VECTOR),
+            (rhs_spec, ranks.rows, REPLICATED),
             rhs_spec,
-        )(padded, data, pivots)
+        )(padded, data, pivots[None])
         return x[: rhs.shape[0]]
 
     def all_ranks(data, pivots, b):
@@ -116,8 +116,11 @@ def getri(factors: DealtLU, *, call: Call):
     def one_rank(data, pivots):
         return _without_padding(ffi.getri(data, pivots, call=plan, ranks=ranks), ranks)
 
-    run = programs.over_ranks(one_rank, ranks, (ranks.rows, _VECTOR), ranks.rows)
-    return programs.auto(batchable(run), ranks, ranks.rows)(factors.data, factors.pivots)
+    def all_ranks(data, pivots):
+        run = programs.over_ranks(one_rank, ranks, (ranks.rows, REPLICATED), ranks.rows)
+        return run(data, pivots[None])
+
+    return programs.auto(batchable(all_ranks), ranks, ranks.rows)(factors.data, factors.pivots)
 
 
 def diagonal(factors: DealtLU, *, call: Call):
