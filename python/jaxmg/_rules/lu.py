@@ -12,7 +12,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxmg._mesh import programs, varying
@@ -50,6 +49,8 @@ def _(call, primals, tangents):
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def factor_and_solve(call: Call, x_spec, a, b):
     """Solve A x = b; return (x, info, factors)."""
+
+    b = _typed(call, x_spec, b)
 
     def gesv(b):
         x, *rest = lu.gesv(a, b, call=call, x_spec=x_spec)
@@ -92,6 +93,7 @@ def _(call, x_spec, primals, tangents):
 
 def solve(call: Call, x_spec, transposed: bool, factors: DealtLU, b):
     """Return A^-1 b or A^-T b for b (N,) or (N, nrhs), as a linear function of b."""
+    b = _typed(call, x_spec, b)
 
     def times(x):
         options = dict(call=call, x_spec=x_spec, transposed=transposed)
@@ -111,6 +113,7 @@ def solve(call: Call, x_spec, transposed: bool, factors: DealtLU, b):
 def solve_triangular(call: Call, x_spec, lower: bool, unit_diagonal: bool, transposed: bool, a, b):
     """Return (T^-1 b or T^-T b, what is left of A), for a triangle T of A."""
     which = dict(call=call, lower=lower, unit_diagonal=unit_diagonal)
+    b = _typed(call, x_spec, b)
 
     def times(x):
         triangle = row_blocks.triangle(a, **which)
@@ -126,6 +129,11 @@ def solve_triangular(call: Call, x_spec, lower: bool, unit_diagonal: bool, trans
         transpose_solve=lambda _, b: trtrs(not transposed, b),
         has_aux=True,
     )
+
+
+def _typed(call: Call, x_spec, b):
+    """Return b with the type of A x: JAX transposes maps between values of one type."""
+    return programs.auto(lambda b: b, call.ranks, x_spec)(b)
 
 
 # --- A^-1 -------------------------------------------------------------------------------------
@@ -192,14 +200,14 @@ def det(call: Call, a):
     return determinant(call, factors), factors
 
 
-@det.defjvp
+@functools.partial(det.defjvp, symbolic_zeros=True)
 def _(call, primals, tangents):
     # d det A = tr(adj(A) dA)
     (a,), (da,) = primals, tangents
     factors, info = factor(call, a)
     adjugate = _adjugate(call, a, factors, info)
-    da = row_blocks.from_matrix(da, call=call)
-    d_factors = DealtLU(da, np.zeros(factors.pivots.shape, jax.dtypes.float0), factors.tile)
+    da = row_blocks.from_matrix(instantiated(da, a), call=call)
+    d_factors = DealtLU(da, no_tangent(factors.pivots), factors.tile)
     d_det = row_blocks.trace_of_product(adjugate, da, call=call)
     return (determinant(call, factors), factors), (d_det, d_factors)
 
