@@ -151,7 +151,7 @@ def lu_solve(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> d
     solve = jax.jit(jaxmg.linalg.lu_solve)
     outcome, x = _measured(lambda: solve(factor, b), mesh.devices.flat)
     outcome["residual"] = systems.relative_residual(a, x, b, systems.norm_of_noise)
-    # The factor is the matrix that the plan counts, and says the tile size.
+    # The plan counts the factor as its matrix and has the tile size of the factor.
     return _with_plan(outcome, "getrs", mesh, factor.tile or tile, b, nrhs=nrhs)
 
 

@@ -151,7 +151,7 @@ class Solver {
 
   Step getrf() {
     std::size_t device = 0, host = 0;
-    // As in ScaLAPACK, an element for each local row and a tile more.
+    // As in ScaLAPACK: one element per local row, plus one tile.
     CHECK(cudaMalloc(&pivots_, static_cast<std::size_t>(a_.rows + a_.tile) * sizeof(std::int64_t)));
     CHECK(cusolverMpGetrf_bufferSize(handle_, n_, n_, a_.data, 1, 1, a_.description, pivots_, type, &device, &host));
     reserve(device, host);

@@ -105,8 +105,8 @@ class Cholesky(_Solver):
 class LU(_Solver):
     """LU solver for square operators with a sharded matrix.
 
-    The operator's matrix (``operator.as_matrix()``) is factored by LU with partial pivoting on the
-    devices it is on. A pivot that is exactly zero shows as ``RESULTS.singular``.
+    The operator's matrix (``operator.as_matrix()``) is factored by LU with partial pivoting on its
+    devices. A pivot that is exactly zero is reported as ``RESULTS.singular``.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ class LU(_Solver):
     """
 
     def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]):
-        """Return the state: the factor of A, its mesh, and whether to solve with A^T, conj(A)."""
+        """Return the state: factor of A, mesh, structures, flags for A^T and conj(A)."""
         del options
         _require_square(operator, "LU")
         factor = linalg.lu_factor(operator.as_matrix(), **self._options("tile"))
@@ -156,10 +156,10 @@ class LU(_Solver):
 
 
 class AutoLinearSolver(_Solver):
-    """Solve with square operators, by the solver that fits their tags.
+    """Automatic choice of a solver for square operators, by their tags.
 
-    Diagonal and tridiagonal operators, which need no matrix, are left to Lineax. Positive and
-    negative semidefinite ones are solved by `Cholesky`, all others by `LU`.
+    Diagonal and tridiagonal operators, which need no matrix, are solved by Lineax. Positive and
+    negative semidefinite operators are solved by `Cholesky`, all others by `LU`.
 
     Attributes
     ----------
@@ -226,8 +226,8 @@ class AutoLinearSolver(_Solver):
 def _require_square(operator, solver: str) -> None:
     if operator.in_size() != operator.out_size():
         raise ValueError(
-            f"jaxmg.lineax.{solver} needs a square operator, got one from vectors of "
-            f"{operator.in_size()} elements to vectors of {operator.out_size()}"
+            f"operator must be square for jaxmg.lineax.{solver}, got {operator.out_size()} rows "
+            f"and {operator.in_size()} columns"
         )
 
 
@@ -236,7 +236,7 @@ def _result(regular):
 
 
 def _unravelled(x, structure):
-    """Return a vector in the form of a structure."""
+    """Return a vector as a pytree of the given structure."""
     leaves, form = jax.tree.flatten(structure)
     parts = jnp.split(x, list(itertools.accumulate(leaf.size for leaf in leaves))[:-1])
     parts = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]

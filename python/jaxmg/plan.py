@@ -86,9 +86,9 @@ def plan(
     Parameters
     ----------
     routine : str
-        Of general matrices, "gesv" is `jaxmg.linalg.solve`, "getrf" `jaxmg.linalg.lu_factor`,
+        For general matrices, "gesv" is `jaxmg.linalg.solve`, "getrf" `jaxmg.linalg.lu_factor`,
         "getrs" `jaxmg.linalg.lu_solve` and "getri" `jaxmg.linalg.inv`; "trtrs" is
-        `jaxmg.linalg.solve_triangular` with a matrix. Of positive definite ones, "potrs" is
+        `jaxmg.linalg.solve_triangular` with a matrix. For positive definite matrices, "potrs" is
         `jaxmg.linalg.solve` with ``assume_a="pos"`` and `jaxmg.potrs`, "potri"
         `jaxmg.linalg.inv` and `jaxmg.potri`; "cho_factor", "cho_solve" and "cholesky" are the
         functions of `jaxmg.linalg`. "syevd" is the eigensolver, `jaxmg.linalg.eigh`,

@@ -301,7 +301,7 @@ def test_wrong_right_hand_sides(system):
             call(factor, np.ones(7))
     with pytest.raises(TypeError, match="factor must be a CholeskyFactor.*got tuple"):
         linalg.cho_solve((A, True), B)
-    with pytest.raises(ValueError, match="unit_diagonal=True does not go with a factor"):
+    with pytest.raises(ValueError, match="unit_diagonal=True is not supported for a factor"):
         linalg.solve_triangular(factor, B, unit_diagonal=True)
     with pytest.raises(ValueError, match="trans must be one of.*got 3"):
         factor.solve_triangular(B, trans=3)
@@ -352,7 +352,7 @@ def test_wrong_contents(system):
         (
             lambda: linalg.slogdet(A, assume_a="lower triangular"),
             NotImplementedError,
-            "assume_a='lower triangular' is implemented for solve alone",
+            "assume_a='lower triangular' is implemented only for solve",
         ),
         (lambda: linalg.inv(A, assume_a="psd"), ValueError, "assume_a must be one of"),
         (lambda: linalg.cholesky(A[:3]), ValueError, r"square matrix, got shape \(3, 16\)"),

@@ -78,7 +78,7 @@ def test_general_systems_of_several_tiles(make_mesh, ranks, dtype):
         return solutions, factor.inv(), factor.pivots, linalg.solve_triangular(a, b, lower=True)
 
     for n, nrhs in ((1000, 1), (777, 130)):
-        # A diagonal that makes the triangle well-conditioned, and leaves pivots to be found.
+        # The diagonal makes the triangle well-conditioned; LU still requires interchanges.
         a, b = gaussian((n, n), dtype), gaussian((n, nrhs), dtype, 1)
         a += np.diag(np.full(n, 2 * np.sqrt(n)))[:, ::-1].astype(dtype)
         np.fill_diagonal(a, 100)

@@ -105,7 +105,7 @@ def test_an_operator_without_tag(make_mesh):
         lx.linear_solve(operator, jnp.ones(N), Cholesky())
 
 
-# --- operators that are not definite -------------------------------------------------------------
+# --- general operators ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
@@ -137,7 +137,7 @@ def test_states_of_lu(make_mesh, solver):
 
 
 def test_spaces_of_different_structure(make_mesh):
-    """Of an operator from pairs to vectors, the transpose has vectors first."""
+    """Input and output structures differ, and are swapped by transposition."""
     a, b = gaussian((N, N)), jnp.asarray(gaussian((N,), seed=1))
 
     def product(x):
@@ -172,7 +172,7 @@ def test_derivatives_by_lu(make_mesh, solver):
         np.testing.assert_allclose(value, known, rtol=1e-8, atol=1e-9 * np.abs(known).max())
 
 
-def test_a_zero_pivot(make_mesh):
+def test_zero_pivot_is_reported(make_mesh):
     operator = lx.MatrixLinearOperator(put(np.diag(np.arange(N) * 1.0), make_mesh(4), "x", None))
     solution = lx.linear_solve(operator, jnp.ones(N), LU(), throw=False)
     assert solution.result == lx.RESULTS.singular
@@ -190,7 +190,7 @@ def test_a_zero_pivot(make_mesh):
         (lx.tridiagonal_tag, lx.Tridiagonal),
     ],
 )
-def test_the_choice_by_tags(make_mesh, tags, solver):
+def test_solver_is_selected_by_tags(make_mesh, tags, solver):
     a = np.eye(N) * (-2 if tags is NEGATIVE else 2)
     operator = lx.MatrixLinearOperator(put(a, make_mesh(4), "x", None), tags)
     auto = AutoLinearSolver(tile=3)
@@ -202,7 +202,7 @@ def test_the_choice_by_tags(make_mesh, tags, solver):
 
 
 @pytest.mark.parametrize("solver", [LU(), AutoLinearSolver()], ids=["LU", "auto"])
-def test_an_operator_that_is_not_square(solver):
+def test_operator_must_be_square(solver):
     operator = lx.MatrixLinearOperator(jnp.ones((3, 2)))
-    with pytest.raises(ValueError, match="needs a square operator.*2 elements to vectors of 3"):
+    with pytest.raises(ValueError, match="operator must be square for .*3 rows and 2 columns"):
         solver.init(operator, {})

@@ -1,4 +1,4 @@
-"""General and triangular systems: right for every number of devices, type, size and tile."""
+"""General and triangular systems agree with LAPACK for all meshes, dtypes, orders and tiles."""
 
 import dataclasses
 import pickle
@@ -44,7 +44,7 @@ def everything(a, b, **options):
 
 
 def check_everything(a, b, on, b_on, **options):
-    """Check all that a factor is good for, each against its definition."""
+    """Check every function of a factor against its definition."""
     run = jax.jit(lambda a, b: everything(a, b, **options))
     made = {name: jax.tree.map(np.asarray, value) for name, value in run(on, b_on).items()}
     assert made["info"] == 0
@@ -56,7 +56,7 @@ def check_everything(a, b, on, b_on, **options):
     assert inverse.dtype == a.dtype
     residual = np.linalg.norm(wide @ inverse - np.eye(n), 2)
     assert residual <= 30 * n * eps * np.linalg.norm(wide, 2) * np.linalg.norm(inverse, 2)
-    # The factors are those of a matrix changed by c n eps ||A||, and d log det A = tr(A^-1 dA).
+    # Backward error: the factors of A + dA, ||dA|| <= c n eps ||A||; d log det A = tr(A^-1 dA).
     bound = 10 * n**2 * eps * condition
     sign, logarithm = made["slogdet"]
     known_sign, known = np.linalg.slogdet(wide)
@@ -84,7 +84,7 @@ def test_ragged_and_tiny(make_mesh, ranks, n):
 
 @pytest.mark.parametrize(("tile", "axis_type"), [(1, "Auto"), (5, "Explicit"), (1000, "Auto")])
 def test_tile_is_a_hint(make_mesh, tile, axis_type):
-    """With as many right-hand sides as the devices divide among them."""
+    """Many right-hand sides, which are distributed over the devices."""
     mesh = make_mesh(3, axis_type=axis_type)
     a, b = gaussian((36, 36), "complex128"), gaussian((36, 70), "complex128", 1)
     check_everything(a, b, put(a, mesh, "x", None), put(b, mesh), tile=tile)
@@ -126,7 +126,7 @@ def test_several_tiles_per_device(make_mesh, ranks):
     assert_backward_stable(a, linalg.solve(put(a, mesh, *ROWS), put(b, mesh), tile=8), b)
 
 
-def test_of_a_matrix(make_mesh, axis_type):
+def test_functions_of_a_matrix_agree_with_its_factor(make_mesh, axis_type):
     mesh = make_mesh(4, axis_type=axis_type)
     on = put(A, mesh, *ROWS)
     factor = linalg.lu_factor(on)
@@ -136,12 +136,12 @@ def test_of_a_matrix(make_mesh, axis_type):
     np.testing.assert_array_equal(linalg.slogdet(on), linalg.slogdet(factor))
     assert linalg.det(on) == linalg.det(factor)
     np.testing.assert_allclose(linalg.det(on), np.linalg.det(A), rtol=1e-12)
-    # What only the products of numbers could overflow or underflow to.
+    # det underflows where slogdet does not.
     assert linalg.det(1e-100 * on) == 0 and np.isfinite(linalg.slogdet(1e-100 * on).logabsdet)
 
 
 def test_pivots_are_those_of_lapack(make_mesh, ranks):
-    """Of the transpose; they are unique for a matrix of random numbers."""
+    """Pivots of the transpose, which are unique for a random matrix."""
     a = gaussian((45, 45))
     factor = linalg.lu_factor(put(a, make_mesh(ranks)), tile=4)
     np.testing.assert_array_equal(factor.pivots, scipy.linalg.lu_factor(a.T)[1])
@@ -156,7 +156,7 @@ def test_indefinite_matrices(make_mesh, assume_a):
     assert_backward_stable(a, x, B.astype(complex))
 
 
-def test_of_a_positive_definite_matrix(make_mesh):
+def test_det_of_a_positive_definite_matrix(make_mesh):
     a = positive_definite(N)
     on = put(a, make_mesh(4), *ROWS)
     np.testing.assert_allclose(linalg.det(on, assume_a="pos"), np.linalg.det(a), rtol=1e-12)
@@ -167,7 +167,7 @@ def test_of_a_positive_definite_matrix(make_mesh):
 
 
 def growing(n):
-    """Return Wilkinson's matrix, for which elements of U grow as 2^(n - 1)."""
+    """Return Wilkinson's matrix, with element growth 2^(n - 1) in U."""
     a = np.eye(n) - np.tril(np.ones((n, n)), -1)
     a[:, -1] = 1
     return a
@@ -194,7 +194,7 @@ HARD = {
 
 @pytest.mark.parametrize("name", HARD)
 def test_hard_matrices(make_mesh, name):
-    """As accurate as LAPACK where partial pivoting itself loses digits."""
+    """Backward stable, or as accurate as LAPACK if partial pivoting loses digits."""
     a = HARD[name]
     b = np.ones(len(a))
     with np.errstate(over="ignore"):
@@ -208,11 +208,11 @@ def test_hard_matrices(make_mesh, name):
         assert residual <= bound
 
 
-# --- singular matrices, and what is not a number ------------------------------------------------
+# --- singular matrices and NaN ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_zero_pivot(make_mesh, ranks, dtype):
+def test_zero_pivot_is_reported(make_mesh, ranks, dtype):
     if ranks != 3 and dtype != "complex64":
         pytest.skip("the dtypes are swept on one number of devices")
     a = np.diag(np.r_[1:13]).astype(dtype)
@@ -230,7 +230,7 @@ def test_a_zero_pivot(make_mesh, ranks, dtype):
 
 
 @pytest.mark.parametrize("assume_a", ["upper triangular", "lower triangular", "diagonal"])
-def test_a_zero_on_the_diagonal(make_mesh, assume_a):
+def test_zero_diagonal_element_is_reported(make_mesh, assume_a):
     a = np.diag(np.r_[1.0:13.0])
     a[4, 4] = 0
     on = put(a, make_mesh(3))
@@ -243,13 +243,13 @@ def test_a_zero_on_the_diagonal(make_mesh, assume_a):
 
 
 def test_low_rank(make_mesh):
-    """Rounding hides that the matrix is singular: x is large, but its residual is small."""
+    """Rounding makes the matrix nonsingular: x is infinite or large."""
     a = gaussian((N, 3)) @ gaussian((3, N), seed=1)
     x = linalg.solve(put(a, make_mesh(4)), B)
     assert not np.isfinite(x).all() or np.linalg.norm(x) > 1e10
 
 
-def test_not_a_number(make_mesh, ranks):
+def test_nan_propagates(make_mesh, ranks):
     a = A.copy()
     a[3, 9] = np.nan
     on = put(a, make_mesh(ranks))
@@ -277,7 +277,7 @@ def test_check(make_mesh):
 @pytest.mark.parametrize("trans", [0, "T", 2])
 @pytest.mark.parametrize(("ranks", "n", "nrhs"), [(1, 9, 2), (3, 17, 1), (4, 40, 70), (8, 5, 2)])
 def test_triangular(make_mesh, ranks, n, nrhs, trans, lower):
-    """Like SciPy, without a look at anything else."""
+    """Agreement with SciPy; elements outside the triangle are not read."""
     unit_diagonal = lower == (trans == "T")
     dtype = "complex128" if n % 2 else "float64"
     a, b = gaussian((n, n), dtype), gaussian((n, nrhs), dtype, 1)
@@ -294,7 +294,7 @@ def test_triangular(make_mesh, ranks, n, nrhs, trans, lower):
 
 @pytest.mark.parametrize("assume_a", ["upper triangular", "lower triangular", "diagonal"])
 @pytest.mark.parametrize(("dtype", "donate"), [("float32", False), ("complex128", True)])
-def test_solve_with_what_is_assumed(make_mesh, axis_type, assume_a, dtype, donate):
+def test_solve_with_assumed_structure(make_mesh, axis_type, assume_a, dtype, donate):
     a, b = gaussian((N, N), dtype) / N + np.eye(N, dtype=dtype), gaussian((N,), dtype)
     part = {"u": np.triu, "l": np.tril, "d": lambda a: np.diag(np.diag(a))}[assume_a[0]](a)
     on = put(np.where(part == 0, np.nan, a), make_mesh(4, axis_type=axis_type), *ROWS)
@@ -318,7 +318,7 @@ def test_donation(make_mesh, axis_type):
         assert on.is_deleted()
 
 
-# --- a factor is a value ------------------------------------------------------------------------
+# --- factors as pytrees -------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -343,7 +343,7 @@ def test_crosses_jit_and_is_compiled_once(system):
     assert len(traced) == 1
 
 
-def test_is_carried_through_scan_and_chosen_by_cond(system):
+def test_is_carried_through_scan_and_selected_by_cond(system):
     @jax.jit
     def run(a, b):
         def step(factor, scale):
@@ -362,7 +362,7 @@ def test_is_carried_through_scan_and_chosen_by_cond(system):
     assert_backward_stable(A.T, chosen.solve(system[1]), B)
 
 
-def test_is_donated_or_left_alone(system):
+def test_is_overwritten_only_if_donated(system):
     a, b = system
     factor = linalg.lu_factor(a)
     before = jax.tree.map(lambda leaf: np.asarray(leaf).copy(), factor)
@@ -380,7 +380,7 @@ def test_is_saved_and_restored(make_mesh, axis_type, n, tmp_path):
     mesh = make_mesh(4, axis_type=axis_type)
     a, b = gaussian((n, n)), gaussian((n, 2), seed=1)
     factor = linalg.lu_factor(put(a, mesh, "x", None))
-    # By value, then leaf by leaf, as checkpoint tools do it.
+    # By pickle, then leaf by leaf, as checkpoint libraries do.
     pickled = pickle.loads(pickle.dumps(factor)).to_mesh(mesh)
     leaves, structure = jax.tree.flatten(factor)
     np.savez(tmp_path / "factor.npz", *leaves)
@@ -398,7 +398,7 @@ def test_is_saved_and_restored(make_mesh, axis_type, n, tmp_path):
 
 
 def test_batches(make_mesh, axis_type):
-    """Over matrices, right-hand sides, factors, and all of them."""
+    """Batches of matrices, of right-hand sides, of factors, and of all of them."""
     mesh = make_mesh(2, axis_type=axis_type)
     a, b = gaussian((3, 6, 6)), gaussian((3, 6, 2), seed=1)
     a_on, b_on = put(a, mesh, None, "x", None), put(b, mesh, None, None, None)
@@ -415,7 +415,7 @@ def test_batches(make_mesh, axis_type):
     np.testing.assert_allclose(x, np.linalg.solve(np.triu(a[0]), b), rtol=1e-9)
 
 
-# --- wrong use ----------------------------------------------------------------------------------
+# --- invalid arguments --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -435,11 +435,11 @@ def test_batches(make_mesh, axis_type):
         (
             lambda f: dataclasses.replace(f, data=f.data[:8]).inv(),
             ValueError,
-            r"shape \(16, 16\), but factor.data has \(8, 16\)",
+            r"shape \(16, 16\), but factor.data has shape \(8, 16\)",
         ),
         (lambda f: jax.tree.map(lambda leaf: leaf[None], f).det(), ValueError, "use vmap"),
     ],
 )
-def test_wrong_arguments(call, error, message):
+def test_invalid_arguments(call, error, message):
     with pytest.raises(error, match=message):
         call(linalg.lu_factor(A))

@@ -1,4 +1,4 @@
-"""Derivatives of general and triangular solves, inverses and determinants, like jax.numpy's."""
+"""Derivatives of general and triangular solves, inverses and determinants agree with jax.numpy."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ def of_factor(trans, of_a):
     )
 
 
-# Each with what it is in jax.numpy.
+# name: (ours, by jax.numpy)
 FUNCTIONS = {
     "solve": (linalg.solve, jnp.linalg.solve),
     "lu_solve": of_factor(0, lambda a: a),
@@ -52,7 +52,7 @@ FUNCTIONS = {
 
 
 def operands(dtype, n=N):
-    """Return a matrix that is neither Hermitian nor close to a singular one, and b."""
+    """Return a well-conditioned matrix that is not Hermitian, and b."""
     a, b = gaussian((n, n), dtype), gaussian((n, 2), dtype, 1)
     return (a + 3 * np.eye(n)).astype(dtype), b
 
@@ -64,7 +64,7 @@ def loss_of(function, a, b):
 
 
 def derivatives(function, a, b):
-    """Return a gradient, its derivative in a direction, and the gradient of that."""
+    """Return a gradient with its directional derivative, and the gradient of the latter."""
     gradient = jax.grad(lambda a, b: loss_of(function, a, b), argnums=(0, 1))
     directions = a.T / 3, b * 2
     first = jax.jvp(gradient, (a, b), directions)
@@ -87,7 +87,7 @@ def assert_close(made, expected):
     [(name, 4, "Auto", "complex128") for name in FUNCTIONS]
     + [(name, 2, "Explicit", "float64") for name in ("solve", "lu_solve", "det", "upper")],
 )
-def test_like_jax_numpy(make_mesh, name, ranks, axis_type, dtype):
+def test_agreement_with_jax_numpy(make_mesh, name, ranks, axis_type, dtype):
     mesh = make_mesh(ranks, axis_type=axis_type)
     a, b = operands(dtype)
     function, reference = FUNCTIONS[name]
@@ -99,7 +99,7 @@ def test_like_jax_numpy(make_mesh, name, ranks, axis_type, dtype):
 
 @pytest.mark.parametrize("name", ["solve", "det", "slogdet"])
 def test_third_derivatives(name):
-    """Against differences of second ones, on one device."""
+    """Agreement with differences of second derivatives, on one device."""
     a, b = operands("float64", 3)
 
     def along(t):
@@ -139,7 +139,7 @@ def test_through_a_scan_that_carries_a_factor(make_mesh, axis_type):
 
 
 def test_a_gradient_factors_once(make_mesh):
-    """What a derivative needs is one more solve, with the transposed factor."""
+    """A derivative costs one more solve, with the transposed factor."""
     a, b = operands("float64")
     gradient = jax.jit(jax.grad(lambda a, b: jnp.sum(linalg.solve(a, b) ** 2), argnums=(0, 1)))
     text = gradient.lower(put(a, make_mesh(2), "x", None), b).compile().as_text()
@@ -147,7 +147,7 @@ def test_a_gradient_factors_once(make_mesh):
     assert calls == {"gesv": 0, "getrf": 1, "getrs": 2}
 
 
-# --- determinants that are 0 ----------------------------------------------------------------------
+# --- determinants of singular matrices ------------------------------------------------------------
 
 
 def of_rank(rank, dtype):
@@ -165,7 +165,7 @@ SINGULAR = {
 
 
 def adjugate(a):
-    """Return adj(A), whose elements are minors."""
+    """Return adj(A), computed from minors."""
     minors = [
         [np.linalg.det(np.delete(np.delete(a, i, 0), j, 1)) for i in range(len(a))]
         for j in range(len(a))
@@ -176,7 +176,7 @@ def adjugate(a):
 @pytest.mark.parametrize(
     ("name", "dtype"), [*((name, "float64") for name in SINGULAR), ("rank N - 1", "complex128")]
 )
-def test_the_gradient_of_the_determinant_of_a_singular_matrix(make_mesh, name, dtype):
+def test_gradient_of_det_at_singular_matrices(make_mesh, name, dtype):
     a = SINGULAR[name](dtype)
     on = put(a, make_mesh(3), "x", None)
     value, gradient = jax.jit(jax.value_and_grad(lambda a: linalg.det(a).real))(on)
@@ -185,6 +185,6 @@ def test_the_gradient_of_the_determinant_of_a_singular_matrix(make_mesh, name, d
     np.testing.assert_allclose(np.asarray(gradient).T, adjugate(a), atol=1e-11 * size)
 
 
-def test_the_gradient_of_the_determinant_of_one_element(make_mesh):
+def test_gradient_of_det_of_order_one(make_mesh):
     gradient = jax.grad(linalg.det)(put(np.zeros((1, 1)), make_mesh(1)))
     np.testing.assert_allclose(gradient, [[1.0]])

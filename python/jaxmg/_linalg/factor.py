@@ -1,4 +1,4 @@
-"""`Factor`, the base class of factors: contents in distributed tile columns, and calls with them."""
+"""`Factor`, the base class of factors: contents in tile columns, and calls that read them."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""LU factors of general matrices: made once, used for many things, carried anywhere."""
+"""`LUFactor`: an LU factorisation as a reusable pytree."""
 
 import functools
 from dataclasses import dataclass
@@ -26,31 +26,30 @@ __all__ = ["LUFactor", "lu_factor", "lu_solve", "transposition"]
 )
 @dataclass(frozen=True, eq=False)
 class LUFactor(Factor):
-    """The factors L and U of a square matrix A; `jaxmg.linalg.lu_factor` makes it.
+    """LU factors of a square matrix A, from `jaxmg.linalg.lu_factor`.
 
-    They are those of the transpose, P A^T = L U, with row interchanges P such that no element of L
-    exceeds 1 in absolute value (partial pivoting): each device has its rows of A, which are columns
-    of A^T.
+    The rows of A on each device are columns of A^T, and the transpose is factored: P A^T = L U. The
+    row interchanges P come from partial pivoting: no element of L exceeds 1 in absolute value.
 
     An immutable pytree, like `jaxmg.linalg.CholeskyFactor`: it may cross ``jit``, be carried
-    through ``lax.scan``, donated, pickled and saved. It holds no mesh: the mesh is that of `data`
-    where the factor is used, which is to have as many ranks along `axes` as the one it was made on.
-    What is read from a file has to be put on one first (`to_mesh`).
+    through ``lax.scan``, donated, pickled and saved. It holds no mesh: calls use the mesh of
+    `data`, which must have as many ranks along `axes` as the mesh it was made on. After loading a
+    factor from a file, put it on a mesh (`to_mesh`).
 
     Attributes
     ----------
     data : (P * ceil(N / P), N) array
-        L and U as they were computed, in tile columns dealt to the P ranks; sharded over rows. The
-        elements are in no order to rely on. The tangent and the cotangent of a factor are those of
-        A, in rows.
+        L and U as computed, in tile columns dealt to the P ranks; sharded over rows. The order of
+        the elements is unspecified. The tangent and the cotangent of a factor are the tangent and
+        cotangent of A, in rows.
     pivots : (N,) int32 array
         Row i of A^T was interchanged with row ``pivots[i]``, for i = 0, 1, ...
     info : () int32 array
-        0, or the number (from 1) of the first pivot that is exactly zero: A is singular.
+        0, or the number, from 1, of the first pivot that is exactly zero: A is singular.
     n, tile : int
         Order of A, width of the tile columns.
     axes : tuple of str
-        The mesh axes over which rows are sharded; empty on one device outside any mesh.
+        Mesh axes over which rows are sharded; empty on one device outside any mesh.
     ranks : int
         P, the number of devices along `axes`.
 
@@ -75,7 +74,7 @@ class LUFactor(Factor):
 
     @classmethod
     def of(cls, factors: DealtLU, info, ranks: Ranks) -> "LUFactor":
-        """Return what the programs have made on `ranks` as a value."""
+        """Return the result of a factorisation on `ranks` as a pytree."""
         data, pivots = factors.data, factors.pivots
         return cls(data, pivots, info, data.shape[1], factors.tile, ranks.axes, ranks.size)
 
@@ -93,9 +92,9 @@ class LUFactor(Factor):
 
     @takes("backend", "workspace_limit")
     def det(self, *, options: Options):
-        """Return the determinant of A, with a derivative that is NaN where it is 0.
+        """Return the determinant of A. Its derivative is NaN if A is singular.
 
-        `jaxmg.linalg.det` of the matrix has a finite one.
+        The derivative of `jaxmg.linalg.det` of a matrix is finite.
         """
         return self._scalars("getrf", _determinant, options)
 
@@ -112,7 +111,7 @@ class LUFactor(Factor):
 
 @takes("tile", "backend", "donate", "workspace_limit")
 def lu_factor(a, *, options: Options):
-    """Factor a square matrix by LU with partial pivoting, to use the factor many times.
+    """Factor a square matrix by LU with partial pivoting into a reusable factor.
 
     Parameters
     ----------
@@ -123,9 +122,9 @@ def lu_factor(a, *, options: Options):
     Returns
     -------
     LUFactor
-        A pytree with the methods `solve`, `inv`, `det`, `slogdet` and `logabsdet`, for `lu_solve`
-        and the other functions here. They keep to its tile size. Its attribute `info` is LAPACK's,
-        and not 0 if a pivot is exactly zero: solutions are then infinite or NaN.
+        A pytree with the methods `solve`, `inv`, `det`, `slogdet` and `logabsdet`, accepted by
+        `lu_solve` and the other functions here. They use its tile size. Its attribute `info` is
+        LAPACK's; if it is not 0, a pivot is exactly zero, and solutions are infinite or NaN.
 
     Raises
     ------
@@ -134,7 +133,7 @@ def lu_factor(a, *, options: Options):
 
     Notes
     -----
-    ``jax.scipy.linalg.lu_factor`` returns (lu, pivots) instead, of A where this is of A^T.
+    ``jax.scipy.linalg.lu_factor`` returns the pair (lu, pivots) of A; this factors A^T.
 
     Examples
     --------
@@ -173,15 +172,15 @@ def lu_solve(factor, b, trans=0, *, options: Options):
     Raises
     ------
     ValueError
-        If the shapes do not fit, `trans` is unknown, the mesh is not one like the factor was made
-        on, or `b` lives on several devices other than those of a factor that is on several.
+        If the shapes do not match, `trans` is unknown, the mesh does not match the mesh of the
+        factor, or `b` and the factor are both on several devices but on different ones.
     TypeError
-        If the dtype of `b` is not supported, or `factor` is no `LUFactor`.
+        If the dtype of `b` is not supported, or `factor` is not an `LUFactor`.
 
     Notes
     -----
-    Row interchanges and substitution over the tile columns, which stay where they are: `b` is moved
-    to them, and x to where `b` is. Derivatives and ``vmap`` are as for `solve`.
+    Row interchanges and substitution over the tile columns, which are not moved: `b` is moved to
+    their devices, and x to the devices of `b`. Derivatives and ``vmap`` are as for `solve`.
 
     Examples
     --------
@@ -191,9 +190,7 @@ def lu_solve(factor, b, trans=0, *, options: Options):
     (2, 3)
     """
     if not isinstance(factor, LUFactor):
-        raise TypeError(
-            f"factor must be an LUFactor, as lu_factor makes it; got {type(factor).__name__}"
-        )
+        raise TypeError(f"factor must be an LUFactor, from lu_factor; got {type(factor).__name__}")
     return factor.solve(b, trans=trans, **options.named("backend", "workspace_limit"))
 
 
@@ -209,7 +206,7 @@ _TRANS = {
 
 
 def transposition(trans) -> tuple[bool, bool]:
-    """Return (transposed, conjugated) of the argument `trans`, checked."""
+    """Return (transposed, conjugated) for a value of `trans`, or fail."""
     if trans not in _TRANS:
         raise ValueError(f"trans must be one of {tuple(_TRANS)}, got {trans!r}")
     return _TRANS[trans]

@@ -1,4 +1,4 @@
-"""Solves, inverses and determinants of square matrices, by what is known about the matrix."""
+"""Solves, inverses and determinants of square matrices, by the structure of the matrix."""
 
 import math
 
@@ -22,7 +22,7 @@ from jaxmg._rules import lu as lu_rules
 
 __all__ = ["det", "inv", "slogdet", "solve", "solve_triangular"]
 
-# SciPy's assumptions about a matrix, and what is planned to solve with it; None: not implemented.
+# SciPy's values of assume_a, and the routine that solves; None: not implemented.
 _ROUTINES = {
     "gen": "gesv",
     "sym": "gesv",
@@ -39,7 +39,7 @@ _BY_LU = ("gen", "sym", "her")
 
 @takes("return_info", "tile", "backend", "donate", "workspace_limit")
 def solve(a, b, *, assume_a="gen", check=False, options: Options):
-    """Solve ``a @ x = b`` for a square matrix that is spread over several devices.
+    """Solve ``a @ x = b`` for a square matrix sharded over several devices.
 
     Parameters
     ----------
@@ -48,46 +48,45 @@ def solve(a, b, *, assume_a="gen", check=False, options: Options):
         or on one device; mesh and sharding are read off the array.
     b : (N,) or (N, nrhs) array
         Right-hand sides, with any sharding. Dtypes are promoted as in ``jax.numpy.linalg``:
-        integers and bools to floats, and those of `a` and `b` to the common one.
+        integers and bools to floats, then `a` and `b` to their common dtype.
     assume_a : str
-        What is known about `a`, with SciPy's meaning:
+        Structure of `a`, with SciPy's meaning:
 
         "gen", "sym", "her"
-            Nothing, or that `a` is symmetric or Hermitian. All three are solved by LU with partial
-            pivoting, which reads all of `a`.
+            General, symmetric or Hermitian. All three are solved by LU with partial pivoting, which
+            reads all of `a`.
         "pos"
             Hermitian positive definite: solved by Cholesky factorisation, in half the time. Only
-            the upper triangle, the elements ``a[i, j]`` with ``j >= i``, is read, and of its
-            diagonal the real part.
+            the upper triangle, the elements ``a[i, j]`` with ``j >= i``, is read; imaginary parts
+            on the diagonal are ignored.
         "upper triangular", "lower triangular", "diagonal"
-            Solved by substitution, or division. The other elements are not read.
+            Solved by substitution or division. The other elements are not read.
     check : bool
-        Raise if `a` is singular, or not positive definite where that is assumed, by
-        ``jax.experimental.checkify.check``: inside ``jit``, the program has to be transformed by
-        ``checkify``.
+        Raise if `a` is singular, or with "pos" not positive definite, by
+        ``jax.experimental.checkify.check``. Inside ``jit``, this requires the program to be
+        transformed by ``checkify``.
     {options}
 
     Returns
     -------
     x : array
-        The solution, with the shape and the sharding of `b` and the common dtype. If a pivot, or an
-        element on the diagonal, is exactly zero, x is what division by zero makes of it: infinite
-        or NaN, as ``jnp.linalg.solve`` returns it. A matrix that is singular except for rounding
-        errors has large solutions. With "pos", every element is NaN if `a` is not positive
-        definite, or holds NaN or infinity where it is read.
+        The solution, with the shape and the sharding of `b` and the common dtype. If a pivot or a
+        diagonal element is exactly zero, x is infinite or NaN, as from ``jnp.linalg.solve``. A
+        matrix that is nonsingular only through rounding has large solutions. With "pos", every
+        element is NaN if `a` is not positive definite, or holds NaN or infinity where it is read.
     info : () int32 array
         Only with ``return_info=True``: 0, or LAPACK's ``info``, the same on every device. It is the
-        number, from 1, of the first pivot (or element on the diagonal) that is zero; with "pos",
+        number, from 1, of the first pivot (or diagonal element) that is exactly zero; with "pos",
         the order of the first leading minor that is not positive definite.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit, `tile` or `workspace_limit` is below 1, `backend` or `assume_a`
-        is unknown, `backend` cannot do this call, or `a` and `b` each live on several devices, but
-        not on the same.
+        If the shapes do not match, `tile` or `workspace_limit` is below 1, `backend` or `assume_a`
+        is unknown, `backend` does not support this call, or `a` and `b` are both on several devices
+        but on different ones.
     TypeError
-        If a dtype is not supported, like those of half precision.
+        If a dtype is not supported, such as half precision.
     NotImplementedError
         If `assume_a` is "tridiagonal" or "banded".
     RuntimeError
@@ -95,27 +94,29 @@ def solve(a, b, *, assume_a="gen", check=False, options: Options):
 
     Notes
     -----
-    The call runs on the devices of the first operand that is on several, whatever mesh is entered;
-    the other operand is moved there, and x to where `b` is. If none is, `a` is spread over the mesh
-    set by ``jax.set_mesh``, unless it was put on one device: there it stays.
+    The call runs on the devices of the first operand that is on several devices, whatever mesh is
+    set. The other operand is moved there, and x is moved to the devices of `b`. If both operands
+    are on one device, `a` is sharded over the mesh set by ``jax.set_mesh``; an `a` committed to a
+    device stays there.
 
-    Inside ``jit``, the mesh is the one set by ``jax.set_mesh``, else that of the traced arrays,
-    else that of arrays the function closes over, else there is one device. On Explicit axes the
-    sharding is part of the type and is kept as said. On Auto axes it cannot be seen while tracing:
-    the matrix is then spread over all axes of the mesh, and XLA chooses the sharding of x. Inside
-    ``shard_map`` each rank solves its own system.
+    Inside ``jit``, the mesh is set by ``jax.set_mesh``, else read off the traced arrays, else off
+    arrays the function closes over, else there is one device. On Explicit axes the sharding is part
+    of the type and is preserved. On Auto axes it is unknown while tracing: the matrix is then
+    sharded over all axes of the mesh, and XLA chooses the sharding of x. Inside ``shard_map`` each
+    rank solves its own system.
 
-    Derivatives to any order keep the factor: each costs one more solve with it, or with its
-    transpose. What is not read of `a` counts in no derivative, even if it is NaN. With "pos", `a`
-    is taken for Hermitian, and so its cotangent, which is not symmetrised, is that of all elements;
-    a tangent is read whole, as ``jax.scipy.linalg.solve`` does. ``vmap`` over `b` makes one call
-    with all right-hand sides; over `a`, systems are solved one after another, each on all devices.
+    Derivatives of any order reuse the factor: each costs one more solve with it, or with its
+    transpose. Unread elements of `a` affect no derivative, even if they are NaN. With "pos", `a` is
+    assumed Hermitian; its cotangent covers all elements and is not symmetrised. Tangents are read
+    in full, as by ``jax.scipy.linalg.solve``. ``vmap`` over `b` makes one call with all right-hand
+    sides; over `a`, systems are solved one after another, each on all devices.
 
-    The rows of a device are columns of the transpose, which is what is factored: P A^T = L U. So
-    pivots are chosen within rows of A, and columns of A are interchanged. LU and Cholesky's are the
-    right-looking blocked algorithms with look-ahead, on tile columns dealt to the devices in turn
-    (Choi, Dongarra, Ostrouchov, Petitet, Walker and Whaley, "Design and implementation of the
-    ScaLAPACK LU, QR, and Cholesky factorization routines", Scientific Programming 5, 1996).
+    The rows of a device are columns of the transpose, and LU factors the transpose: P A^T = L U.
+    Pivots are therefore selected within rows of A, and columns of A are interchanged. Both
+    factorisations are right-looking blocked algorithms with look-ahead, on tile columns dealt
+    round-robin to the devices (Choi, Dongarra, Ostrouchov, Petitet, Walker, Whaley, "Design and
+    implementation of the ScaLAPACK LU, QR, and Cholesky factorization routines", Scientific
+    Programming 5, 1996).
 
     Examples
     --------
@@ -150,15 +151,15 @@ def solve(a, b, *, assume_a="gen", check=False, options: Options):
 
 @takes("tile", "backend", "workspace_limit")
 def solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False, *, options: Options):
-    """Solve a triangular system with a matrix, or with the Cholesky factor L of one.
+    """Solve a triangular system with a triangle of a matrix, or with a Cholesky factor L.
 
-    With a factor, ``L @ x = b`` whitens: x has the covariance I if b has L L^H. The last of
-    ``L.conj().T @ x = b`` makes samples with the covariance of the inverse.
+    With a factor, ``L @ x = b`` whitens: x has covariance I if b has covariance L L^H.
+    ``L.conj().T @ x = b`` draws samples whose covariance is the inverse of the factored matrix.
 
     Parameters
     ----------
     a : (N, N) array or CholeskyFactor
-        A matrix with any sharding, of which one triangle is read, or a factor from `cho_factor`.
+        Matrix with any sharding, only one triangle of which is read, or a factor from `cho_factor`.
     b : (N,) or (N, nrhs) array
         Right-hand sides, with any sharding. The dtypes of `a` and `b` are promoted to the common
         one.
@@ -166,30 +167,30 @@ def solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False, *, options
         SciPy's meaning: 0 or "N" for the triangle itself, 1 or "T" for its transpose, 2 or "C" for
         its conjugate transpose. The last two are the same for real matrices.
     lower : bool
-        Read the lower triangle of `a`; by default the upper one. Of no effect with a factor.
+        Read the lower triangle of `a`; by default the upper one. Ignored for a factor.
     unit_diagonal : bool
-        Take the elements on the diagonal for 1, without reading them. Not with a factor.
+        Use an implicit unit diagonal; the stored one is not read. Not supported for a factor.
     {options}
 
     Returns
     -------
     x : array
-        With the shape and the sharding of `b`; infinite or NaN if an element on the diagonal is
-        zero, and all NaN if the ``info`` of a factor is not 0.
+        With the shape and the sharding of `b`; infinite or NaN if a diagonal element is zero. With
+        a factor, all NaN if its ``info`` is not 0.
 
     Raises
     ------
     ValueError
-        As `solve` and `cho_solve` do, and if `trans` is unknown or a factor comes with
-        ``unit_diagonal=True``.
+        As `solve` and `cho_solve` do, and if `trans` is unknown, or ``unit_diagonal=True`` is
+        passed with a factor.
     TypeError
         If a dtype is not supported.
 
     Notes
     -----
-    A matrix is dealt to the devices in tile columns first, in each solve and each derivative;
-    a factor is dealt once and for all. A derivative with respect to the matrix of a factor needs
-    that of L, which costs as much as several factorisations; see `cholesky`.
+    Each solve and each derivative redistributes a matrix into tile columns first; a factor is
+    already in tile columns. A derivative with respect to the factored matrix needs the derivative
+    of L, which costs as much as several factorisations; see `cholesky`.
 
     Examples
     --------
@@ -202,7 +203,7 @@ def solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False, *, options
     """
     if isinstance(a, CholeskyFactor):
         if unit_diagonal:
-            raise ValueError("unit_diagonal=True does not go with a factor, whose diagonal is read")
+            raise ValueError("unit_diagonal=True is not supported for a factor; leave it out")
         return a.solve_triangular(b, trans=trans, **options.named("backend", "workspace_limit"))
     if isinstance(a, LUFactor):
         raise TypeError("a must be a matrix or a CholeskyFactor, got an LUFactor: use lu_solve")
@@ -231,17 +232,17 @@ def inv(a, *, assume_a="gen", options: Options):
     Parameters
     ----------
     a : (N, N) array, LUFactor or CholeskyFactor
-        As for `solve`, or the factor of the matrix, which keeps to its own tile size.
+        As for `solve`, or the factor of the matrix, whose tile size is used.
     assume_a : {"gen", "sym", "her", "pos"}
-        As for `solve`; of no effect with a factor.
+        As for `solve`; ignored for a factor.
     {options}
 
     Returns
     -------
     x : (N, N) array
-        The inverse, with the sharding of `a`; that of a factor is in rows, if they divide evenly
-        among the devices. Infinite or NaN if a pivot is zero; with "pos", all NaN if `a` is not
-        positive definite.
+        The inverse, with the sharding of `a`. For a factor, it is sharded over rows if they divide
+        evenly among the devices. Infinite or NaN if a pivot is zero; with "pos", all NaN if `a` is
+        not positive definite.
     info : () int32 array
         Only with ``return_info=True``; see `solve`.
 
@@ -252,9 +253,9 @@ def inv(a, *, assume_a="gen", options: Options):
 
     Notes
     -----
-    The triangular factors are inverted in tile columns, and the inverses multiplied. For "pos" that
+    The triangular factors are inverted in tile columns, and the inverses multiplied. For "pos" this
     is A^-1 = L^-H L^-1 (LAPACK's potri). A derivative costs two products of N x N matrices, in
-    which blocks of rows go from device to device.
+    which each device broadcasts its block of rows.
 
     Examples
     --------
@@ -272,23 +273,23 @@ def inv(a, *, assume_a="gen", options: Options):
 
 @takes("tile", "backend", "donate", "workspace_limit")
 def slogdet(a, *, assume_a="gen", options: Options):
-    """Return sign and logarithm of the absolute value of a determinant.
+    """Return the sign and the logarithm of the absolute value of a determinant.
 
     Parameters
     ----------
     a : (N, N) array, LUFactor or CholeskyFactor
-        As for `solve`, or the factor of the matrix, which keeps to its own tile size.
+        As for `solve`, or the factor of the matrix, whose tile size is used.
     assume_a : {"gen", "sym", "her", "pos"}
-        As for `solve`; of no effect with a factor.
+        As for `solve`; ignored for a factor.
     {options}
 
     Returns
     -------
     sign : () array
-        A number of modulus 1, of the dtype of `a`, or 0 if a pivot is zero. With "pos" it is 1, or
-        NaN if `a` is not positive definite.
+        A number of modulus 1, in the dtype of `a`; 0 if a pivot is zero. With "pos" it is 1, or NaN
+        if `a` is not positive definite.
     logabsdet : () array
-        Of the real dtype that goes with that of `a`; minus infinity if a pivot is zero.
+        In the real dtype that corresponds to `a`; minus infinity if a pivot is zero.
 
     Raises
     ------
@@ -317,16 +318,16 @@ def det(a, *, assume_a="gen", options: Options):
     Parameters
     ----------
     a : (N, N) array, LUFactor or CholeskyFactor
-        As for `solve`, or the factor of the matrix, which keeps to its own tile size.
+        As for `solve`, or the factor of the matrix, whose tile size is used.
     assume_a : {"gen", "sym", "her", "pos"}
-        As for `solve`; of no effect with a factor.
+        As for `solve`; ignored for a factor.
     {options}
 
     Returns
     -------
     () array
-        Of the dtype of `a`; 0 if a pivot is zero, and with "pos" NaN if `a` is not positive
-        definite. It overflows where `slogdet` does not.
+        In the dtype of `a`; 0 if a pivot is zero. With "pos", NaN if `a` is not positive definite.
+        It may overflow or underflow; `slogdet` does not.
 
     Raises
     ------
@@ -335,9 +336,9 @@ def det(a, *, assume_a="gen", options: Options):
 
     Notes
     -----
-    A derivative costs one inverse. That with respect to a singular matrix, the adjugate, is finite,
-    as that of ``jnp.linalg.det``; it costs one more factorisation. (That of the determinant of a
-    factor is NaN there.)
+    A derivative costs one inverse. At a singular matrix the derivative is the adjugate, which is
+    finite, as for ``jnp.linalg.det``; it costs one more factorisation. The derivative of the
+    determinant of a singular factor is NaN.
 
     Examples
     --------
@@ -369,8 +370,7 @@ def _solve(a, b, *, call: Call, x_spec, assume_a):
 
 @programs.program("x_spec", "assume_a")
 def _solve_in_place(a, b, *, call: Call, x_spec, assume_a):
-    # XLA lets a program overwrite a donated argument only where a result takes its place: so what
-    # is left of A is one.
+    # XLA reuses a donated buffer only for a result that aliases it: return the overwritten A.
     return _solved(a, b, call, x_spec, assume_a)
 
 
@@ -395,7 +395,7 @@ def _divided(b, diagonal):
 
 
 def _first_zero(diagonal):
-    """Return the number, from 1, of the first element that is 0, or 0 if none is."""
+    """Return the index, from 1, of the first zero element, or 0 if there is none."""
     zero = diagonal == 0
     first = jnp.argmax(jnp.append(zero, True)).astype(np.int32)
     return jnp.where(first == zero.size, np.int32(0), first + np.int32(1))
@@ -435,7 +435,7 @@ def _det_in_place(a, *, call: Call):
     return value, factors.data
 
 
-# --- what the functions have in common --------------------------------------------------------
+# --- argument checks --------------------------------------------------------------------------
 
 
 def _routine(assume_a) -> str:
@@ -443,17 +443,17 @@ def _routine(assume_a) -> str:
         raise ValueError(f"assume_a must be one of {tuple(_ROUTINES)}, got {assume_a!r}")
     if _ROUTINES[assume_a] is None:
         raise NotImplementedError(
-            f"assume_a={assume_a!r} is not implemented; assume_a='gen' solves with any matrix"
+            f"assume_a={assume_a!r} is not implemented; assume_a='gen' works for any matrix"
         )
     return _ROUTINES[assume_a]
 
 
 def _is_positive_definite(assume_a) -> bool:
-    """Say whether to use Cholesky's factorisation, or else LU; there is no other choice."""
+    """Return whether to use Cholesky factorisation, or else LU; fail for other structures."""
     routine = _routine(assume_a)
     if routine not in ("gesv", "potrs"):
         raise NotImplementedError(
-            f"assume_a={assume_a!r} is implemented for solve alone; assume_a='gen' goes with any "
+            f"assume_a={assume_a!r} is implemented only for solve; assume_a='gen' works for any "
             "matrix"
         )
     return routine == "potrs"
@@ -468,7 +468,7 @@ def _as_factor(a, assume_a, options: Options) -> LUFactor | CholeskyFactor:
 
 def _check(info, assume_a) -> None:
     if assume_a == "pos":
-        reason = "a is not positive definite: its leading minor of order {info} is not"
+        reason = "a is not positive definite: the leading minor of order {info} is not positive"
     else:
         reason = "a is singular: pivot {info} of its factorisation is zero"
     checkify.check(info == 0, reason, info=info)

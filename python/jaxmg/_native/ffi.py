@@ -68,32 +68,32 @@ def diagonal(factor, *, call: plans.CallPlan, ranks: Ranks):
 
 
 def gesv(a, b, *, call: plans.CallPlan, ranks: Ranks):
-    """Factor A and solve A X = B; return (this rank's part of the factors, X, pivots, info).
+    """Factor A and solve A X = B; return (factors on this rank, X, pivots, info).
 
-    `a` and `b` are as for `posv`, but right-hand sides are rows that are not conjugated.
+    `a` and `b` are as for `posv`, except that right-hand sides are not conjugated.
     """
     return _call("gesv", (a, b), (_pivots(a), _INFO), call=call, ranks=ranks)
 
 
 def getrf(a, *, call: plans.CallPlan, ranks: Ranks):
-    """Factor P A^T = L U; return (this rank's part of the factors, (1, n) pivots, info)."""
+    """Factor P A^T = L U; return (factors on this rank, (1, n) pivots, info)."""
     return _call("getrf", (a,), (_pivots(a), _INFO), call=call, ranks=ranks)
 
 
 def getrs(b, factor, pivots, *, call: plans.CallPlan, ranks: Ranks):
-    """Solve with the factors, by `trans` of the plan; return X. `b` is as for `gesv`."""
+    """Solve with the factors and the plan's `trans`; return X. `b` is as for `gesv`."""
     (x,) = _call("getrs", (b,), (), read=(factor, pivots), call=call, ranks=ranks)
     return x
 
 
 def getri(factor, pivots, *, call: plans.CallPlan, ranks: Ranks):
-    """Return this rank's rows of the inverse of A in place of the factors."""
+    """Return this rank's rows of the inverse of A, in place of the factors."""
     (inverse,) = _call("getri", (factor,), (), read=(pivots,), call=call, ranks=ranks)
     return inverse
 
 
 def trtrs(a, b, *, call: plans.CallPlan, ranks: Ranks):
-    """Solve with a triangle of A; return (what is left of A, X). `b` is as for `gesv`."""
+    """Solve with a triangle of A; return (overwritten A, X). `b` is as for `gesv`."""
     return _call("trtrs", (a, b), (), call=call, ranks=ranks)
 
 

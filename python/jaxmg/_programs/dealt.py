@@ -24,9 +24,9 @@ class Dealt:
 )
 @dataclass(frozen=True, eq=False)
 class DealtLU:
-    """The factors L and U of P A^T = L U in tile columns as `Dealt`, or their tangent.
+    """LU factors P A^T = L U, in tile columns like `Dealt`, or their tangent.
 
-    Row i of A^T was interchanged with row pivots[i], for i = 0, 1, ...; every rank has all pivots.
+    Row i of A^T was interchanged with row pivots[i], for i = 0, 1, ...; pivots are replicated.
     """
 
     data: jax.Array

@@ -1,8 +1,8 @@
-"""The programs of the LU and triangular routines: global arrays in, global arrays out.
+"""LU and triangular routines as programs on global arrays.
 
-JAX's row shard ``(s, N)`` of A, read column-major, is a column block of A^T, which the native code
-factors as it lies: P A^T = L U. Right-hand sides are transposed here, and so are solutions. Results
-of order N x N are row blocks (see `row_blocks`), or factors of the same shape.
+JAX's row shard ``(s, N)`` of A, read column-major, is a block column of A^T. The native code
+factors it without moving it: P A^T = L U. Right-hand sides and solutions are transposed here.
+N x N results are row blocks (see `row_blocks`), or factors of the same shape.
 """
 
 import functools
@@ -33,7 +33,7 @@ def gesv(a, b, *, call: Call, x_spec=None):
     if b.size == 0:
         factors, info = getrf(a, call=call)
         return programs.auto(lambda b: b, ranks, x_spec)(b), info, factors
-    # The tile size is that of the factors, however many right-hand sides a batch has.
+    # The tile size of the factors must not depend on the number of right-hand sides in a batch.
     call = call.with_tile(call.plan("gesv", n, b.size // n, a.dtype).tile)
 
     def solve(a, rhs):
@@ -136,14 +136,14 @@ def diagonal(factors: DealtLU, *, call: Call):
 
 
 def parity(factors: DealtLU):
-    """Return the determinant of P, 1 or -1, in the dtype of the factors."""
+    """Return the determinant of P (1 or -1) in the dtype of the factors."""
     interchanged = factors.pivots != jnp.arange(factors.pivots.shape[0], dtype=np.int32)
     odd = jnp.sum(interchanged, dtype=np.int32) % 2
     return (1 - 2 * odd).astype(factors.data.dtype)
 
 
 def trtrs(a, b, *, call: Call, lower: bool, unit_diagonal: bool, transposed: bool, x_spec=None):
-    """Solve A X = B or A^T X = B with a triangle of a matrix; return (x, what is left of A)."""
+    """Solve A X = B or A^T X = B with a triangle of A; return (x, overwritten A)."""
     ranks, n = call.ranks, a.shape[1]
     specs = x_spec, ranks.rows
     if b.size == 0:
@@ -171,7 +171,7 @@ def trtrs(a, b, *, call: Call, lower: bool, unit_diagonal: bool, transposed: boo
 
 
 def _without_padding(rows_of_rank, ranks: Ranks):
-    """Return a rank's rows of a square matrix, with zeros in place of those beyond the matrix."""
+    """Return a rank's rows of a square matrix, with zeros in the padding rows."""
     rows, n = rows_of_rank.shape
     if n == ranks.padded_rows(n):
         return rows_of_rank

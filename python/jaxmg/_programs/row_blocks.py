@@ -37,7 +37,7 @@ def from_triangle(a, *, upper: bool, call: Call):
 
 
 def triangle(a, *, lower: bool, unit_diagonal: bool, call: Call):
-    """Return a triangle of a (N, N) matrix in row blocks, perhaps with ones on the diagonal."""
+    """Return a triangle of an (N, N) matrix in row blocks, optionally with a unit diagonal."""
 
     def all_ranks(a):
         a = _padded(a, call.ranks)
@@ -263,9 +263,9 @@ def add_to_diagonal(a, shift, *, call: Call):
 
 
 def add_rounding_errors(a, *, call: Call):
-    """Return a (N, N) matrix A in row blocks with errors of the size of rounding errors.
+    """Return an (N, N) matrix A in row blocks, plus errors of the size of rounding errors.
 
-    They are a matrix of rank 1 without structure, x y^T with elements from 1 to 2.
+    The errors are a multiple of x y^T, where x and y have irregular elements in [1, 2).
     """
 
     def all_ranks(a):

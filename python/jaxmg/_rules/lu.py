@@ -1,10 +1,10 @@
 """Solves, inverses and determinants of general matrices, with their derivatives.
 
-The tangent of a factor is, by convention, the tangent dA of the matrix it was made from, in row
-blocks, as for Cholesky's. Wherever a rule needs a linear map whose derivative is that of A, the
-data of a factor can stand for A therefore: only its derivative is ever computed.
+By convention, the tangent of a factor is the tangent dA of the factored matrix, in row blocks, as
+for Cholesky factors. The data of a factor may therefore stand for A in linear maps that are only
+differentiated, never evaluated.
 
-The equations are those of Giles, "An extended collection of matrix derivative results for forward
+The equations are from Giles, "An extended collection of matrix derivative results for forward
 and reverse mode algorithmic differentiation" (Oxford, 2008).
 """
 
@@ -111,7 +111,7 @@ def solve(call: Call, x_spec, transposed: bool, factors: DealtLU, b):
 
 
 def solve_triangular(call: Call, x_spec, lower: bool, unit_diagonal: bool, transposed: bool, a, b):
-    """Return (T^-1 b or T^-T b, what is left of A), for a triangle T of A."""
+    """Return (T^-1 b or T^-T b, overwritten A), for a triangle T of A."""
     which = dict(call=call, lower=lower, unit_diagonal=unit_diagonal)
     b = _typed(call, x_spec, b)
 
@@ -132,7 +132,7 @@ def solve_triangular(call: Call, x_spec, lower: bool, unit_diagonal: bool, trans
 
 
 def _typed(call: Call, x_spec, b):
-    """Return b with the type of A x: JAX transposes maps between values of one type."""
+    """Return b with the type of A x: JAX requires equal types to transpose the solve."""
     return programs.auto(lambda b: b, call.ranks, x_spec)(b)
 
 
@@ -159,7 +159,7 @@ def _(call, primals, tangents):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def slogdet(call: Call, factors: DealtLU):
-    """Return (sign, logarithm of the absolute value) of the determinant of A, that of A^T."""
+    """Return (sign, logarithm of the absolute value) of det A = det A^T."""
     diagonal = lu.diagonal(factors, call=call)
     sign = lu.parity(factors) * jnp.prod(lax.sign(diagonal))
     return sign, jnp.sum(jnp.log(jnp.abs(diagonal)))
@@ -167,7 +167,7 @@ def slogdet(call: Call, factors: DealtLU):
 
 @slogdet.defjvp
 def _(call, primals, tangents):
-    # d log det A = tr(A^-1 dA); its imaginary part is that of the sign's logarithm.
+    # d log det A = tr(A^-1 dA); its imaginary part is d log sign.
     (factors,), (d_factors,) = primals, tangents
     sign, logarithm = slogdet(call, factors)
     d = row_blocks.trace_of_product(inverse(call, factors), d_factors.data, call=call)
@@ -177,7 +177,7 @@ def _(call, primals, tangents):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def determinant(call: Call, factors: DealtLU):
-    """Return the determinant of A. Its derivative is NaN where that is 0: see `det`."""
+    """Return det A. Its derivative is NaN if A is singular: see `det`."""
     return lu.parity(factors) * jnp.prod(lu.diagonal(factors, call=call))
 
 
@@ -192,9 +192,9 @@ def _(call, primals, tangents):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def det(call: Call, a):
-    """Return (the determinant of a matrix, its factors).
+    """Return (det A, the factors of A).
 
-    The derivative of the determinant is finite where that is 0, too.
+    The derivative of det A is finite even if A is singular.
     """
     factors, _ = factor(call, a)
     return determinant(call, factors), factors
@@ -215,9 +215,9 @@ def _(call, primals, tangents):
 def _adjugate(call: Call, a, factors: DealtLU, info):
     """Return adj(A) = det(A) A^-1 in row blocks.
 
-    It is a polynomial of the elements of A. If a pivot is 0 it is therefore that of a matrix which
-    differs by rounding errors, and which is regular if A has the rank N - 1. If A has a lower rank,
-    adj(A) is 0.
+    adj(A) is a polynomial of the elements of A. If a pivot is 0, it is therefore computed from A
+    plus rounding errors, which is nonsingular if A has rank N - 1. If A has a lower rank, adj(A) is
+    0.
     """
 
     def nearby():

@@ -30,26 +30,26 @@ def lu_solve(
     Parameters
     ----------
     a : (N, N) array
-        float32, float64, complex64 or complex128. Wherever it lives, it is moved to where
-        `matrix_specs` says.
+        float32, float64, complex64 or complex128. It is moved to the sharding
+        `matrix_specs`.
     b : (N,) or (N, nrhs) array
         Right-hand sides. Dtypes are promoted as by `jaxmg.linalg.solve`.
     T_A : int, optional
-        Tile size, a hint: any value from 1 up, without effect on the result beyond rounding.
+        Tile size, a hint of at least 1; the result does not depend on it beyond rounding.
     mesh : Mesh or AbstractMesh, optional
-        The devices; by default those of the arrays.
+        The devices; by default the devices of the arrays.
     matrix_specs : PartitionSpec or sequence of one, optional
         The spec of `a`, which may shard rows, columns or both; by default read off `a`.
     in_specs : PartitionSpec or sequence of one or two, optional
         ``P(axis, None)`` for `a`, and a replicated spec for `b`. With `matrix_specs` as well, the
         two must agree.
     return_status : bool
-        Append the status to the result.
+        Also return the status.
     pad : bool
-        Accepted and ignored: nothing is ever padded to the tile size.
+        Accepted and ignored: no padding to the tile size is needed.
     donate : bool
-        Let `a` be overwritten: outside ``jit`` it cannot be used afterwards. As in 1.4, this is the
-        default here (`jaxmg.linalg.solve` has another one).
+        Allow `a` to be overwritten: outside ``jit`` it cannot be used afterwards. As in 1.4, this
+        is the default (for `jaxmg.linalg.solve` it is not).
     {options}
 
     Returns
@@ -62,14 +62,15 @@ def lu_solve(
     Raises
     ------
     ValueError
-        If a shape, `T_A`, `mesh` or a spec is wrong. Wrong shapes are AssertionErrors as well.
+        If a shape, `T_A`, `mesh` or a spec is invalid. Errors about shapes are also
+        AssertionErrors.
     TypeError
-        If a dtype or the type of a spec or `mesh` is wrong.
+        If a dtype or the type of a spec or `mesh` is not supported.
 
     See Also
     --------
     jaxmg.linalg.solve : the same algorithm; its docstring names the source.
-    jaxmg.linalg.lu_solve : the solve with a factor that was made before.
+    jaxmg.linalg.lu_solve : solve with an existing factor.
 
     Examples
     --------
@@ -94,8 +95,7 @@ def lu_solve(
 
 @programs.program("x_spec")
 def _lu_solve(a, b, *, call: Call, x_spec):
-    # XLA lets a program overwrite a donated argument only where a result takes its place: so the
-    # factors are one.
+    # XLA reuses a donated buffer only for a result that aliases it: return the factors.
     a, b = programs.matrix_on_mesh(a, call.ranks), programs.on_mesh(b, call.ranks)
     x, info, factors = rules.factor_and_solve(call, x_spec, a, b)
     return x, status_of(info), factors.data
