@@ -85,7 +85,7 @@ Socket::~Socket() {
   if (fd_ >= 0) close(fd_);
 }
 
-Reception::Reception(std::uint64_t process) : listening_(make_socket()) {
+Listener::Listener(std::uint64_t process) : listening_(make_socket()) {
   const Address address(process);
   if (bind(listening_.get(), address.get(), address.bytes) != 0 || listen(listening_.get(), SOMAXCONN) != 0) {
     throw Error(ErrorCode::internal,
@@ -94,17 +94,17 @@ Reception::Reception(std::uint64_t process) : listening_(make_socket()) {
   server_ = std::thread([this] { serve(); });
 }
 
-Reception::~Reception() {
+Listener::~Listener() {
   shutdown(listening_.get(), SHUT_RDWR);
   server_.join();
 }
 
-Reception& Reception::instance() {
-  static auto* const instance = new Reception(process_nonce());  // never destroyed: calls may outlive statics
+Listener& Listener::instance() {
+  static auto* const instance = new Listener(process_nonce());  // never destroyed: calls may outlive statics
   return *instance;
 }
 
-void Reception::serve() {
+void Listener::serve() {
   constexpr milliseconds key_timeout{1'000};  // peers send their key immediately
   while (true) {
     Socket socket(accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC));
@@ -121,7 +121,7 @@ void Reception::serve() {
   }
 }
 
-void Reception::put(const LinkKey& key, Socket socket) {
+void Listener::put(const LinkKey& key, Socket socket) {
   constexpr std::size_t many = 128;
   std::lock_guard lock(mutex_);
   if (waiting_.size() >= many) {
@@ -132,7 +132,7 @@ void Reception::put(const LinkKey& key, Socket socket) {
   changed_.notify_all();
 }
 
-Socket Reception::take(const LinkKey& key, milliseconds timeout) {
+Socket Listener::take(const LinkKey& key, milliseconds timeout) {
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, timeout, [&] { return waiting_.contains(key); });
   const auto found = waiting_.find(key);
@@ -183,7 +183,7 @@ struct ProcessLinks::Message {
   }
 };
 
-ProcessLinks::ProcessLinks(Reception& here, Participant& participant, const Roll& roll, const CallKey& key,
+ProcessLinks::ProcessLinks(Listener& here, Participant& participant, const Roll& roll, const CallKey& key,
                            milliseconds timeout)
     : here_(here), participant_(participant), roll_(roll), key_(key), timeout_(timeout), rank_(participant.rank()) {}
 

@@ -49,15 +49,15 @@ struct LinkKey {
 };
 
 // Listener of a process: accepts connections, and keeps each until the addressed rank takes it.
-class Reception {
+class Listener {
  public:
-  explicit Reception(std::uint64_t process);
-  ~Reception();
-  Reception(const Reception&) = delete;
-  Reception& operator=(const Reception&) = delete;
+  explicit Listener(std::uint64_t process);
+  ~Listener();
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
 
   // The listener of this process. It must exist before the process appears on a roll.
-  static Reception& instance();
+  static Listener& instance();
 
   // Returns the connection opened by rank key.from, or an empty Socket if none arrives within `timeout`.
   Socket take(const LinkKey& key, std::chrono::milliseconds timeout);
@@ -76,7 +76,7 @@ class Reception {
 // One rank's connections with the ranks of other processes, for one call.
 class ProcessLinks {
  public:
-  ProcessLinks(Reception& here, Participant& participant, const Roll& roll, const CallKey& key,
+  ProcessLinks(Listener& here, Participant& participant, const Roll& roll, const CallKey& key,
                std::chrono::milliseconds timeout);
 
   // Ranks on other machines, which have no link to this rank.
@@ -118,7 +118,7 @@ class ProcessLinks {
   [[noreturn]] static void gone(int rank, const std::string& why);
   [[noreturn]] void late(const std::vector<int>& ranks) const;
 
-  Reception& here_;
+  Listener& here_;
   Participant& participant_;
   const Roll& roll_;
   CallKey key_;

@@ -10,31 +10,31 @@
 
 namespace jaxmg {
 
-// Direction of interchanges: as the factorisation made them (P A), or undone (P^T A).
+// Direction of row interchanges: as in the factorisation (P A), or undone (P^T A).
 enum class Interchanges { made, undone };
 
-// Rows are numbered in the whole matrix: `row` is the number of the first row of a view, or of the first of `count`
-// pivots. Pivot i is the number, from 0, of the row that was interchanged with row i.
+// Row indices are global and start at 0: `row` is the index of the first row of a view, or of the first of `count`
+// pivots. Pivot i is the index of the row interchanged with row i.
 template <class E, class T>
 concept LuOps = requires(E& e, Lane lane, MatrixView<T> a, MatrixView<T> b, std::int64_t row, std::int64_t count,
                          std::int32_t* pivots, RowMoves* moves, std::byte* scratch, std::int32_t* places,
                          std::int32_t* info, Interchanges direction) {
-  // P A = L U of a view with at least as many rows as columns, in place, with the pivots of its columns. `scratch`
+  // P A = L U in place, for a view with at least as many rows as columns; writes the pivots of its columns. `scratch`
   // holds getrf_scratch_bytes() of the view.
   e.getrf(lane, a, row, pivots, scratch);
-  // Plans interchanges of a matrix of so many rows in chunks of interchange_chunk from the first one.
+  // Plans `count` interchanges of a matrix with `rows` rows, in chunks of interchange_chunk.
   e.plan_interchanges(lane, pivots, row, count, std::int64_t{} /*rows*/, moves);
-  // Makes planned interchanges of rows of A, or undoes them from the last chunk to the first.
+  // Applies planned interchanges to rows of A, or undoes them from the last chunk to the first.
   e.interchange(lane, direction, moves, count, row, a);
-  // places[i] = i for i < count;  then, where rows are at `places` after later interchanges, the places before them:
-  // places[from] = places[to], from the last chunk to the first.
+  // number: places[i] = i for i < count. place: composes `places` with planned interchanges, from the last chunk to the
+  // first: places[from] = places[to].
   e.number(lane, count, places);
   e.place(lane, moves, count, places);
-  // B's row i is A's row of number places[row + i].
+  // Row i of B = row places[row + i] of A.
   e.scatter_rows(lane, b, places, row, a);
-  // B's column j is A's column of number places[j].
+  // Column j of B = column places[j] of A.
   e.gather_columns(lane, a, places, b);
-  // Lowers an entry of info to row + 1 + the index of the first zero on the diagonal of A.
+  // info = min(info, row + 1 + i), where i is the index of the first zero on the diagonal of A.
   e.check_pivots(lane, a, row, info);
   // A = conj(A).
   e.conjugate(lane, a);

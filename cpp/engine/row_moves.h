@@ -1,26 +1,26 @@
-// Interchanges of rows as moves that can be made at once.
+// Row interchanges as independent moves.
 //
-// LAPACK's getrf interchanges row i with row pivots[i], for one i after another. Interchanges of a chunk of successive
-// pivots are planned together: every row that they change is then moved from where it was before the first of them.
+// LAPACK's getrf interchanges row i with row pivots[i], sequentially for i = 0, 1, ... The interchanges of a chunk of
+// successive pivots are planned together. Each changed row is then moved once, from its position before the chunk.
 #pragma once
 
 #include "engine/portable.h"
 
 namespace jaxmg {
 
-// For pivot i: row `from[0]` moves to row i = `to[0]`, and row `from[1]` to row `to[1]`, unless that is -1: another
-// pivot of the chunk moves that row, or it is row i.
+// Moves of pivot i: row `from[0]` to row i = `to[0]`, and row `from[1]` to row `to[1]`. The second move is absent if
+// `to[1]` is -1: that row is moved for another pivot of the chunk, or is row i.
 struct alignas(16) RowMoves {
   int to[2], from[2];
 };
 
-// The row that row `row` of a matrix of `rows` rows is interchanged with: itself, if the pivot is no row from there on
-// (a NaN can make a library choose one that does not exist).
+// Pivot of row `row` in a matrix with `rows` rows: `pivot`, or `row` if `pivot` is out of range. (With NaN, a library
+// may select a row that does not exist.)
 JAXMG_PORTABLE constexpr int valid_pivot(int pivot, int row, int rows) {
   return pivot >= row && pivot < rows ? pivot : row;
 }
 
-// Interchanges planned together, at most.
+// Maximum number of interchanges planned together.
 constexpr int interchange_chunk = 512;
 
 }  // namespace jaxmg

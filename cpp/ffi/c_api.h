@@ -1,5 +1,4 @@
-// What the functions have in common that Python calls directly, through ctypes: they are visible, and no exception
-// leaves them.
+// Shared parts of the C API that Python calls through ctypes: functions are exported, and do not throw.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +11,7 @@
 
 namespace jaxmg {
 
-// Writes as much of `from` as there is room for, and a zero.
+// Copies `from`, truncated to the available room, with a terminating zero.
 inline void write_text(std::string_view from, char* to, std::int64_t size) {
   if (size <= 0) return;
   const std::size_t length = std::min(from.size(), static_cast<std::size_t>(size - 1));

@@ -1,4 +1,4 @@
-// What the handlers of all platforms share: decoding a call's buffers and attributes, and turning errors into
+// Shared parts of the handlers of all platforms: decode a call's buffers and attributes, and convert errors to
 // XLA's. See python/jaxmg/_native/ffi.py for the other side.
 #pragma once
 
@@ -55,7 +55,7 @@ xffi::Error guarded(const char* routine, Body&& body) {
 inline std::int64_t attribute(const xffi::Dictionary& attributes, std::string_view name) {
   const auto value = attributes.get<std::int64_t>(name);
   if (!value.has_value()) {
-    throw Error(ErrorCode::invalid_argument, "attribute '" + std::string(name) + "' is missing or no int64");
+    throw Error(ErrorCode::invalid_argument, "attribute '" + std::string(name) + "' is missing or not an int64");
   }
   return *value;
 }
@@ -85,7 +85,7 @@ inline Buffer buffer_of(xffi::AnyBuffer buffer) {
           {shape.begin(), shape.end()}};
 }
 
-// The call of one rank as XLA hands it over. The last operand is the roll, the last result the workspace.
+// One rank's call, as passed by XLA. The last operand is the roll, the last result the workspace.
 struct CallFrame : PlannedCall {
   Buffer roll;
   xffi::Dictionary attributes;
@@ -109,7 +109,7 @@ struct CallFrame : PlannedCall {
     results.pop_back();
   }
 
-  // Who takes part in it. `words` are those of the roll, on the host.
+  // The participants of the call. `words` are the words of the roll, on the host.
   Membership members(const void* words, std::int32_t device) const {
     return {Roll(words, roll.shape[0]), static_cast<std::uint32_t>(device), attribute(attributes, "call_site"),
             std::chrono::milliseconds(attribute(attributes, "timeout_ms"))};

@@ -3,7 +3,7 @@
 // Besides what run_call() takes, a Platform has
 //   bind(binding)         the binding of its handlers, for arguments `of_platform` besides those of every handler
 //   Platform(call, device, of_platform...)
-//   meet(entries, device)                    completes roll entries of calls among several processes
+//   meet(entries, device)                    completes the roll entries of a call across processes
 //   write(to, entries, of_platform...)       the entries of this rank
 #pragma once
 
@@ -34,8 +34,8 @@ XLA_FFI_Error* handler(XLA_FFI_CallFrame* frame) {
   return bound->Call(frame);
 }
 
-// Writes a device's roll entries, as many as fit the buffer: one, or one for each call of a batch. The operands are
-// those of the call, and not read.
+// Writes a device's roll entries, as many as fit the buffer: one, or one per call of a batch. The operands are the
+// operands of the call, and are not read.
 template <class Platform>
 XLA_FFI_Error* roll_call(XLA_FFI_CallFrame* frame) {
   static auto* const bound =
@@ -47,7 +47,7 @@ XLA_FFI_Error* roll_call(XLA_FFI_CallFrame* frame) {
               std::vector<RollEntry> entries(buffer->size_bytes() / sizeof(RollEntry));
               for (RollEntry& entry : entries) entry = own_entry(device);
               if (attribute(attributes, "processes") > 1) {
-                Reception::instance();
+                Listener::instance();
                 Platform::meet(entries, device);
               }
               if (!entries.empty()) Platform::write(buffer->untyped_data(), entries, of_platform...);
@@ -57,7 +57,7 @@ XLA_FFI_Error* roll_call(XLA_FFI_CallFrame* frame) {
   return bound->Call(frame);
 }
 
-// The handler of a routine, of those in jaxmg_routines() and "roll_call"; or null.
+// Handler of a routine in jaxmg_routines() or of "roll_call"; null if there is none.
 template <class Platform>
 Handler find_handler(std::string_view name) {
   Handler found = name == "roll_call" ? roll_call<Platform> : nullptr;

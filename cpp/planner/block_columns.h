@@ -21,7 +21,7 @@ struct BlockColumnPlan : Plan {
   }
 };
 
-// ... with right-hand sides.
+// Plan with right-hand sides.
 struct SystemPlan : BlockColumnPlan {
   bool distributed_rhs = false;  // each rank solves its own right-hand sides; otherwise all ranks solve all
 
@@ -31,15 +31,14 @@ struct SystemPlan : BlockColumnPlan {
   }
 };
 
-// Up to this many right-hand sides a chain of small steps beats sending the factor around.
+// Up to this many right-hand sides, a chain of small steps is faster than broadcasting the factor.
 inline bool distributes(const SystemProblem& q) { return q.ranks > 1 && q.nrhs > 64; }
-// The right-hand sides that each rank has.
+// Number of right-hand sides on each rank.
 inline std::int64_t columns_of_rank(const SystemProblem& q, bool distributed) {
   return distributed ? q.share(q.nrhs) : q.nrhs;
 }
 
-// Columns of a tile: neither so few that a solve has thousands of chain steps, nor more than a block column should
-// have.
+// Columns of a tile: enough to avoid thousands of chain steps in a solve, and at most the width of a block column.
 inline std::int64_t choose_tile(const SquareProblem& q) {
   const std::int64_t shard = q.shard(), least = ceil_div(q.n, 1024);
   if (q.tile > 0) return std::max(least, std::min({q.tile, shard, std::int64_t{2048}}));
@@ -54,21 +53,21 @@ inline std::int64_t choose_tile(const SquareProblem& q) {
   return wanted;
 }
 
-// Depth that suits the products of matrices of order n on GPUs.
+// Depth at which products of matrices of order n are efficient on GPUs.
 inline std::int64_t preferred_depth(std::int64_t n) {
   return n > 98304 ? 4096 : n > 49152 ? 2048 : n > 4096 ? 1024 : 512;
 }
 
-// Columns of a panel that the vendor's getrf factors at once, of those of a tile. cuSOLVER's takes 1.96 ms for 65536 x
-// 256 and 4.94 ms for 65536 x 512, but 1.16 and 2.46 ms for 16384 rows (H100, f64): halves, with what is between them,
-// are faster where panels are long.
+// Columns of a panel that the vendor's getrf factors at once. cuSOLVER's takes 1.96 ms for 65536 x 256 and 4.94 ms for
+// 65536 x 512, but 1.16 and 2.46 ms for 16384 rows (H100, f64). For long panels, two halves with the update between
+// them are therefore faster.
 inline std::int64_t lu_leaf(const SquareProblem& q, std::int64_t tile) {
   return q.platform == Platform::cuda && q.n > 32768 ? std::min<std::int64_t>(tile, 256) : tile;
 }
 
 // A routine R may have
 //   static constexpr bool factors = true;     diagonal blocks are factored, by the vendor's potrf
-//   static std::int64_t preferred_depth(n)    another depth than above
+//   static std::int64_t preferred_depth(n)    instead of the depth above
 template <class R>
 Planned<typename R::Plan> plan_block_columns(const typename R::Problem& q) {
   q.check();
@@ -90,7 +89,7 @@ Planned<typename R::Plan> plan_block_columns(const typename R::Problem& q) {
     if (factors) plan.largest_potrf = q.ranks == 1 ? q.n : plan.depth;
     return made.workspace_bytes = workspace_bytes<R>(q, plan);
   };
-  // Small matrices cannot keep to half a shard, and need not.
+  // Small matrices may exceed half a shard.
   const std::int64_t limit =
       q.workspace_limit > 0 ? q.workspace_limit : std::max(made.shard_bytes / 2, std::int64_t{256} << 20);
   while (measure() > limit && plan.depth > plan.tile) {

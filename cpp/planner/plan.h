@@ -1,4 +1,4 @@
-// What the planner decides about a call.
+// Plans: the decisions of the planner about a call.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 
 namespace jaxmg {
 
-// In the plan of every routine.
+// Base of all plans.
 struct Plan {
   std::int64_t tile = 0;           // columns of a tile
   std::int64_t largest_potrf = 0;  // order of the largest block that the vendor's potrf factors on one rank
@@ -25,7 +25,7 @@ struct Plan {
   }
 };
 
-// A plan, and what the caller has to know about it.
+// A plan, with its memory and time for the caller.
 template <class P>
 struct Planned {
   P plan{};
@@ -43,7 +43,7 @@ std::int64_t workspace_bytes(const typename R::Problem& q, const typename R::Pla
   return std::max(carved, Arena::alignment) + engine_scratch_bytes(q.platform, plan.largest_potrf, q.processes);
 }
 
-// Refuses a plan that needs more workspace than it may, and cannot do with less.
+// Throws Error if a plan with minimal workspace exceeds the limit.
 template <class P>
 void check_limit(const SquareProblem& q, const Planned<P>& made) {
   if (q.workspace_limit == 0 || made.workspace_bytes <= q.workspace_limit) return;

@@ -1,4 +1,4 @@
-// The arguments of a call, of which everything about it follows: what the planner is asked about.
+// Problems: the arguments of a call, the input of the planner.
 #pragma once
 
 #include <array>
@@ -27,9 +27,9 @@ inline void require(bool holds, const std::string& rule) {
 struct Problem {
   ScalarType type = ScalarType::f64;
   std::int64_t ranks = 1;
-  std::int64_t tile = 0;  // columns of a tile that the caller asks for; 0: the planner chooses
+  std::int64_t tile = 0;  // requested columns of a tile; 0: the planner chooses
   Platform platform = Platform::cpu;
-  std::int64_t processes = 1;        // that the ranks are divided among
+  std::int64_t processes = 1;        // processes that share the ranks
   std::int64_t workspace_limit = 0;  // bytes per device; 0: the planner chooses
   Network network = {};
 
@@ -50,7 +50,7 @@ struct Problem {
     require(ranks >= 1, "the number of devices must be at least 1, got " + std::to_string(ranks));
     require(tile >= 0, "the tile size must be at least 1, got " + std::to_string(tile));
   }
-  // What each rank has of `count` columns that are divided evenly.
+  // Columns of each rank if `count` columns are divided evenly.
   std::int64_t share(std::int64_t count) const { return ceil_div(count, ranks); }
 };
 
@@ -73,7 +73,7 @@ struct SquareProblem : Problem {
   TileColumns layout(std::int64_t width) const { return {n, shard(), width, static_cast<int>(ranks)}; }
 };
 
-// ... and right-hand sides.
+// Matrix with right-hand sides.
 struct SystemProblem : SquareProblem {
   std::int64_t nrhs = 1;
   static constexpr const char* counted = "nrhs";

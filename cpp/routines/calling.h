@@ -1,4 +1,4 @@
-// A call of a routine, as its plan says.
+// Execution of a routine by its plan.
 #pragma once
 
 #include <concepts>
@@ -20,18 +20,18 @@
 
 namespace jaxmg {
 
-// What one rank is called with.
+// Arguments of a call on one rank.
 struct PlannedCall {
-  std::vector<Buffer> operands, results;  // of the routine's signature
+  std::vector<Buffer> operands, results;  // by the routine's signature
   Buffer workspace;
   std::span<const std::int64_t> plan;  // encoded
 };
 
-// Runs routine R of `Table` as the backend of its plan serves it: decodes the plan, checks the buffers, makes an
+// Runs the routine of an encoded plan, one of `Table`, on its backend: decodes the plan, checks the buffers, makes an
 // engine.
 //
 // A Platform has
-//   Engine, name                  the engine, and what messages call the devices
+//   Engine, name                  the engine, and the name of the devices in messages
 //   copy(to, from)                of buffers
 //   run(needs, body)              calls body(engine, workspace) for this rank, among the ranks of the call
 template <class Table, class R, class Platform>
@@ -44,8 +44,7 @@ void run_call(const PlannedCall& call, const Platform& platform) {
       const auto [problem, plan] = decoded<S>(words);
       constexpr std::size_t in_place = S::Buffers::in_place;
       for (std::size_t i = 0; i < in_place && i < call.operands.size() && i < call.results.size(); ++i) {
-        // XLA makes an operand and the result it is aliased to one buffer; if it ever does not, the result starts as a
-        // copy.
+        // XLA normally gives an operand and its aliased result the same buffer; otherwise the result starts as a copy.
         if (call.operands[i].data != call.results[i].data) platform.copy(call.results[i], call.operands[i]);
       }
       constexpr bool data_decides = requires { S::data_decides; };

@@ -1,4 +1,4 @@
-// diagonal: the diagonal of L from a dealt factor, on every rank.
+// diagonal: the diagonal of a dealt factor, replicated on every rank.
 #pragma once
 
 #include <vector>

@@ -1,5 +1,5 @@
-// gesv: A X = B by LU. A becomes its factors, as getrf leaves them; right-hand sides are rows, not conjugated. If a
-// pivot is zero, X is what division by zero makes of it.
+// gesv: A X = B by LU. A is overwritten by its factors, as by getrf; right-hand sides are rows, not conjugated. If a
+// pivot is zero, X is infinite or NaN.
 #pragma once
 
 #include "routines/getrf.h"

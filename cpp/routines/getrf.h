@@ -1,8 +1,8 @@
-// getrf: P A^T = L U, from rows of A to factors in dealt tile columns, with exact partial pivoting.
+// getrf: LU factorisation P A^T = L U with partial pivoting, from rows of A to factors in tile columns.
 //
-// Row i of A^T, column i of A, was interchanged with row pivots[i], counted from 0, for i = 0, 1, ...; every rank has
-// all pivots. `info` is LAPACK's, the number from 1 of the first zero pivot, the same on every rank; the factorisation
-// goes on behind it, and solves then divide by zero.
+// Row i of A^T (column i of A) was interchanged with row pivots[i], from 0, for i = 0, 1, ...; pivots are replicated.
+// `info` is LAPACK's, the number, from 1, of the first zero pivot, the same on every rank. The factorisation continues
+// after a zero pivot; solves then divide by zero.
 #pragma once
 
 #include "algorithms/lu/getrf.h"
@@ -17,7 +17,7 @@ struct Pivots : OfIntegers {
 
 namespace routines {
 
-// A stage.
+// Stage: workspace of the algorithm.
 template <class T>
 struct FactorLu : GetrfWorkspace<T> {
   FactorLu(Arena& arena, const SquareProblem& q, const BlockColumnPlan& plan)
@@ -38,7 +38,7 @@ struct Getrf : OnBlockColumns<Getrf> {
     return cost.deal(static_cast<double>(q.shard_bytes())) + cost.getrf(q.n, plan.tile);
   }
 
-  // Deals A, and factors it. The workspace may be another routine's.
+  // Deals A and factors it. The workspace may belong to another routine.
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan& plan, auto& w, MatrixView<T> a,
                   MatrixView<std::int32_t> pivots, MatrixView<std::int32_t> info) {

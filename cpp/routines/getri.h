@@ -1,4 +1,4 @@
-// getri: A^-1 by rows from the factors of getrf.
+// getri: A^-1, by rows, from the factors of getrf.
 #pragma once
 
 #include "algorithms/lu/getri.h"
@@ -7,7 +7,7 @@
 
 namespace jaxmg::routines {
 
-// A stage.
+// Stage: workspace of the algorithm.
 template <class T>
 struct InvertLu : GetriWorkspace<T> {
   InvertLu(Arena& arena, const SquareProblem& q, const BlockColumnPlan& plan)

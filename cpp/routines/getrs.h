@@ -8,7 +8,7 @@
 
 namespace jaxmg::routines {
 
-// A stage.
+// Stage: workspace of the algorithm.
 template <class T>
 struct LuSolveWorkspace : SweepsWorkspace<T> {
   RowMoves* moves;

@@ -1,5 +1,5 @@
-// lower: L by rows from a dealt factor. Column j of the shards, in block order, is row j of L, conjugated, with zeros
-// behind it.
+// lower: L, by rows, from a dealt factor. Column j of the shards, in block order, is row j of L, conjugated and padded
+// with zeros.
 #pragma once
 
 #include "algorithms/moves/mirror.h"

@@ -1,7 +1,7 @@
 // Planner, encoding and capability table of a list of routines.
 //
-// A plan travels from the planner to the handler as an encoding: the names of routine and backend, the problem, the
-// plan. Whoever carries it needs no part of it, except what the Answer says besides.
+// The planner passes a plan to the handler as an opaque encoding of routine, backend, problem and plan. Fields that the
+// caller needs are also in Answer.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ struct Header {
   }
 };
 
-// A hash of the names of all that is encoded (FNV-1a): programs may be kept longer than the library that made them.
+// Hash (FNV-1a) of the names of all encoded fields: a stored program may be older than the library.
 template <class Backend, class R>
 std::int64_t schema() {
   static const std::uint64_t hash = [] {
@@ -51,7 +51,7 @@ std::int64_t schema() {
 template <class R>
 Answer answer(typename R::Problem problem, const Header& header) {
   const auto made = R::plan(problem);
-  // Made up by now: ranks whose limits differ still run the same program.
+  // The plan already accounts for these two. Ranks where they differ must still run the same program.
   problem.workspace_limit = 0;
   problem.network = {};
   Answer answer{{}, made.plan.tile, 0, made.workspace_bytes, made.shard_bytes, made.rhs_bytes, made.seconds};
@@ -62,7 +62,7 @@ Answer answer(typename R::Problem problem, const Header& header) {
   return answer;
 }
 
-// The problem and the plan of an encoding without its header.
+// Decodes problem and plan, after the header.
 template <class R>
 std::pair<typename R::Problem, typename R::Plan> decoded(std::span<const std::int64_t> words) {
   auto problem = decode<typename R::Problem>(words);
@@ -71,8 +71,8 @@ std::pair<typename R::Problem, typename R::Plan> decoded(std::span<const std::in
   return {std::move(problem), std::move(plan)};
 }
 
-// Calls visit.template operator()<R, Backend>(header) for every routine of `Table` and each backend of `Serving` that
-// serves it.
+// Calls visit.template operator()<R, Backend>(header) for every routine of `Table` and each of its backends in
+// `Serving`.
 template <class Table, class Serving, class Visit>
 void for_each_served(Visit&& visit) {
   for_each(Table{}, [&]<class R, std::size_t routine>() {
@@ -85,8 +85,8 @@ void for_each_served(Visit&& visit) {
   });
 }
 
-// Calls visit.template operator()<Served<Backend, R>, R>() for what `header` names. Throws Error if there is no such
-// routine among `Table`, it is not served by one of `Serving`, or it was encoded otherwise.
+// Calls visit.template operator()<Served<Backend, R>, R>() for the routine and backend of `header`. Throws Error if the
+// routine is not in `Table`, its backend is not in `Serving`, or the schema differs.
 template <class Table, class Serving, class Visit>
 void with_served(const Header& header, const char* platform, Visit&& visit) {
   bool found = false;
@@ -104,8 +104,8 @@ void with_served(const Header& header, const char* platform, Visit&& visit) {
   }
 }
 
-// Plans a call: `routine` and `backend` by name, the problem as text of its fields (see from_text). Throws Error where
-// the request cannot be met.
+// Plans a call: `routine` and `backend` by name, the problem as text of its fields (see from_text). Throws Error if the
+// request cannot be met.
 template <class Table>
 Answer plan(std::string_view routine, std::string_view backend, std::string_view problem) {
   Answer made;
@@ -132,7 +132,7 @@ std::string description(std::span<const std::int64_t> words) {
   return text;
 }
 
-// A line for each routine: its name, what is counted besides its order ("-": nothing), and the backends that serve it.
+// One line per routine: its name, the name of its count besides the order ("-": none), and its backends.
 template <class Table>
 std::string capabilities() {
   std::string text;

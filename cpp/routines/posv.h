@@ -7,7 +7,7 @@
 
 namespace jaxmg::routines {
 
-// A few right-hand sides go along with the factorisation, which leaves half of the solve.
+// A few right-hand sides are updated along with the factorisation, which leaves the backward substitution.
 template <class T>
 struct FactorWithRightHandSides : PotrfWorkspace<T> {
   FactorWithRightHandSides(Arena& arena, const SystemProblem& q, const SystemPlan& plan)

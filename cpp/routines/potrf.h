@@ -29,7 +29,7 @@ struct Potrf : OnBlockColumns<Potrf> {
     conclude(engine, a, info.data, w);
   }
 
-  // Deals A, and factors it with right-hand sides going along, or none. The workspace may be another routine's.
+  // Deals A and factors it, updating right-hand sides, if any. The workspace may belong to another routine.
   template <class T, class E>
   static void deal_and_factor(E& engine, const Problem& q, const Plan& plan, auto& w, MatrixView<T> a,
                               MatrixView<T> along) {

@@ -1,4 +1,4 @@
-// potrs: L L^H X = B with a dealt factor, or one of the triangular systems that it is made of, L Y = B or L^H X = Y.
+// potrs: L L^H X = B with a dealt factor, or one of its triangular systems, L Y = B or L^H X = Y.
 #pragma once
 
 #include "algorithms/cholesky/potrs_few.h"
@@ -8,7 +8,7 @@
 
 namespace jaxmg {
 
-// Which triangular systems a solve with a factor is made of.
+// Triangular systems that a solve with a factor consists of.
 enum class Sweeps : std::int64_t { both = 0, forward = 1, backward = 2 };
 
 namespace routines {

@@ -1,5 +1,4 @@
-// What the records of routines are written with. A record says what there is to know about a routine besides its
-// mathematics:
+// Building blocks of routine records. A record describes a routine except for its mathematics:
 //
 //   struct Lower : OnBlockColumns<Lower> {
 //     static constexpr auto name = "lower";
@@ -13,8 +12,8 @@
 //     static void run(E&, const Problem&, const Plan&, Workspace<T>&, views of the buffers...);
 //   };
 //
-// Planner, encoding of plans, handlers and table of backends are generated from these members. A record that is planned
-// in another way has a `plan` of its own instead of the base.
+// Planner, encoding of plans, handlers and table of backends are generated from these members. A record with another
+// planner defines its own `plan` instead of using the base.
 #pragma once
 
 #include <concepts>
@@ -34,14 +33,14 @@
 
 namespace jaxmg {
 
-// Routine R works on block columns, and is planned so.
+// Base of a routine R on block columns, with their planner.
 template <class R>
 struct OnBlockColumns {
   static auto plan(const auto& q) { return plan_block_columns<R>(q); }
 };
 
-// Status of a routine, and the memory that its stages use one after another. Every stage is a base, so that the
-// workspace is passed where that of a stage is taken. A stage is made of (arena, problem, plan), or of (arena, layout,
+// Status of a routine, and memory that its stages use one after another. Every stage is a base class: the workspace
+// converts to the workspace of each stage. A stage is constructed from (arena, problem, plan), or from (arena, layout,
 // depth, slots).
 template <class... Stages>
 struct Staged : StagedWorkspace, Stages... {
@@ -64,7 +63,7 @@ struct NoWorkspace {
   static std::int64_t bytes() { return 0; }
 };
 
-// The least memory that dealing needs; redistribute() makes use of all of shared().
+// Minimum memory for dealing; redistribute() uses all of shared().
 template <class T>
 struct Dealing {
   Dealing(Arena& arena, const auto& q, const auto& plan) {

@@ -1,4 +1,4 @@
-// Who serves a routine: this library's own algorithms, or a vendor's solver.
+// Backends of routines: this library's own algorithms, and vendors' solvers.
 #pragma once
 
 #include <concepts>
@@ -7,13 +7,13 @@
 
 namespace jaxmg {
 
-// Types in order.
+// List of types.
 template <class... Types>
 struct List {
   static constexpr std::size_t size = sizeof...(Types);
 };
 
-// Calls visit.template operator()<Type, index>() for each of them.
+// Calls visit.template operator()<Type, index>() for each type.
 template <class... Types, class Visit>
 void for_each(List<Types...>, Visit&& visit) {
   [&]<std::size_t... I>(std::index_sequence<I...>) {
@@ -36,8 +36,8 @@ struct CusolverMp {
 // A plan names its backend by the index in this list.
 using Backends = List<Tiled, CusolverMg, CusolverMp>;
 
-// How a backend serves a routine R. A record says how this library does; what a vendor's solver does differently says a
-// specialisation with the same members:
+// A routine R as served by a backend. The record defines this library's own implementation; a specialisation with the
+// same members defines a vendor's:
 //
 //   Problem, Plan, Buffers, Workspace<T>     may be those of R
 //   static Planned<Plan> plan(const Problem&)

@@ -1,4 +1,4 @@
-// What Python calls besides routines: moves without mathematics, and questions to vendors' solvers.
+// Services for Python besides routines: redistributions, and workspace queries to vendors' solvers.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,7 @@
 namespace jaxmg {
 namespace services {
 
-// Deals blocks of rows of any length in tiles, round-robin, or undoes that.
+// Redistributes row blocks to tiles of rows, round-robin, or back.
 struct Redistribute {
   static constexpr auto name = "redistribute";
   struct Problem : jaxmg::Problem {
@@ -72,8 +72,7 @@ struct Redistribute {
   }
 };
 
-// How much workspace a vendor's solver needs for itself on this rank, for the call of an encoded plan: the least number
-// of the arena's units that hold it.
+// Workspace of a vendor's solver on this rank for the call of an encoded plan, in units of the arena, rounded up.
 struct SolverBytes {
   static constexpr auto name = "solver_bytes";
   struct Problem : jaxmg::Problem {

@@ -1,9 +1,9 @@
-// Typed signatures: which buffers a routine takes and returns, in order, with element types and shapes.
+// Typed signatures: the buffers of a routine in order, with element types and shapes.
 //
 //   using Buffers = Signature<InOut<Shard>, In<Bounds>, Out<Info>>;
 //
 // A call has the InOut buffers first, as operands and as the results that are aliased to them, then the In buffers as
-// operands and the Out buffers as results, each in the order of the signature. What a buffer is says a type with
+// operands and the Out buffers as results, each in the order of the signature. A buffer is described by a type with
 //
 //   static constexpr auto name = "b";
 //   template <class T> using Element = T;                  for a call of scalar type T: OfScalars, OfReals, OfIntegers
@@ -79,13 +79,13 @@ MatrixView<T> view_of(const Buffer& buffer) {
 
 template <class... Parameters>
 struct Signature {
-  // A view for each parameter; it is empty where the call lacks the buffer.
+  // One view per parameter; empty if the call lacks the buffer.
   template <class T>
   using On = std::tuple<MatrixView<typename Parameters::template Element<T>>...>;
 
   static constexpr std::size_t in_place = (std::size_t{Parameters::use == Use::in_out} + ... + 0);
 
-  // From the operands and results of a call, without the roll and the workspace. Throws Error if they are not those of
+  // Views of the operands and results of a call, without the roll and the workspace. Throws Error if they do not match
   // the signature.
   template <class T, class Problem, class Plan>
   static On<T> bind(const std::vector<Buffer>& operands, const std::vector<Buffer>& results, const Problem& problem,
@@ -112,7 +112,7 @@ struct Signature {
   }
 };
 
-// Elements of buffers, as bases.
+// Element types of buffers, as base classes.
 struct OfScalars {
   template <class T>
   using Element = T;
@@ -126,9 +126,9 @@ struct OfIntegers {
   using Element = std::int32_t;
 };
 
-// Buffers of many routines.
+// Buffers shared by several routines.
 
-// This rank's rows of A, or of its factor: columns of A^T.
+// This rank's rows of A or of its factor, which are columns of A^T.
 struct Shard : OfScalars {
   static constexpr auto name = "a";
   static Shape shape(const auto& q, const auto&) { return {q.shard(), q.n}; }

@@ -1,4 +1,4 @@
-// Triangular sweeps with a factor in tile columns: what solves of every factorisation are made of.
+// Triangular sweeps with a factor in tile columns, shared by the solves of all factorisations.
 #pragma once
 
 #include <cstdint>
@@ -13,11 +13,11 @@
 
 namespace jaxmg::routines {
 
-// A stage, by the layout of the right-hand sides.
+// Stage: workspace of the sweeps, by the layout of the right-hand sides.
 template <class T>
 struct SweepsWorkspace {
-  std::optional<TrsmFewWorkspace<T>> few;    // all ranks have all of them
-  std::optional<TrsmManyWorkspace<T>> many;  // each rank has its own
+  std::optional<TrsmFewWorkspace<T>> few;    // replicated right-hand sides
+  std::optional<TrsmManyWorkspace<T>> many;  // distributed right-hand sides
 
   SweepsWorkspace(Arena& arena, const SystemProblem& q, const SystemPlan& plan) {
     const TileColumns layout = q.layout(plan.tile);

@@ -11,14 +11,14 @@
 namespace jaxmg::routines {
 namespace {
 
-// The work on A is done by products of matrices with b columns, which are faster the more there are; the work on the
-// band grows with b. Kernels on GPUs take 32 and 64, of complex128 32 alone.
+// The work on A consists of products of matrices with b columns, which are faster for larger b; the work on the band
+// grows with b. GPU kernels support 32 and 64, for complex128 only 32.
 std::int64_t choose_bandwidth(const SyevdProblem& q) {
   if (q.platform == Platform::cuda) return q.type == ScalarType::c128 || q.n < 2048 ? 32 : 64;
   return q.n < 256 ? 8 : q.n < 1024 ? 16 : 32;
 }
 
-// Panels that do not straddle tiles are cheapest, and some tiles a rank keep the ranks alike to the end.
+// Panels that do not straddle tiles are cheapest; several tiles per rank balance the load to the end.
 std::int64_t choose_tile(const SyevdProblem& q, std::int64_t b) {
   const std::int64_t shard = q.shard();
   if (q.ranks == 1) return q.n;
@@ -29,18 +29,18 @@ std::int64_t choose_tile(const SyevdProblem& q, std::int64_t b) {
   return std::min(shard, ceil_div(wanted, b) * b);
 }
 
-// What several ranks save by sharing the work has to exceed what they send, and wait for each other. Measured with four
+// Several ranks are faster only if the time saved exceeds communication and synchronisation. Measured with four
 // ranks on two cores (f64, with vectors): one rank alone, with one thread, takes half of the time at n = 64 and 128,
 // 7/8 of it at n = 256, and more at n = 512. On H200s this is an estimate: an exchange takes 20 to 65 us, there are
 // three for each of n / b panels and as many for a level of merges; what four ranks would save is 3/4 of 25/3 n^3
 // operations at about 30 Tflop/s, 2 ms for n = 2048, when the exchanges take 5 ms, and 15 ms for n = 4096, when they
 // take 10 ms.
 bool one_is_enough(const SyevdProblem& q) {
-  // Who asks for tiles wants the matrix dealt.
+  // A given tile size requests a distributed solve.
   return q.ranks > 1 && q.tile == 0 && q.n <= (q.platform == Platform::cuda ? 3072 : 256);
 }
 
-// What makes the stages fast and fits beside what they need in any case.
+// The fastest blocking within the workspace limit.
 SyevdBlocking preferred_blocking(const SyevdProblem& q, std::int64_t b) {
   SyevdBlocking blocking{};
   blocking.b = b;

@@ -15,8 +15,8 @@
 namespace jaxmg::routines {
 
 struct SyevdProblem : SquareProblem {
-  std::int64_t first = 0, vectors = 0;  // the wanted eigenvectors, at most n; or room for them, if chosen by value
-  bool by_value = false;                // of eigenvalues between bounds, which are an operand
+  std::int64_t first = 0, vectors = 0;  // the wanted eigenvectors, at most n; or their maximum number, if by value
+  bool by_value = false;                // eigenvalues between bounds, which are an operand
   bool as_columns = false;              // each rank receives columns of V; otherwise rows of V^H
   static constexpr const char* counted = "vectors";
 
@@ -43,7 +43,7 @@ struct SyevdProblem : SquareProblem {
   EigenvectorChoice<R> choice(MatrixView<R> bounds, MatrixView<std::int32_t> found) const {
     return {{first, vectors}, by_value ? bounds.data : nullptr, by_value ? found.data : nullptr};
   }
-  // A rank's eigenvectors as columns; the memory is that of the result, whatever form this has.
+  // A rank's eigenvectors as columns, in the memory of the result (also if that is rows).
   template <class T>
   MatrixView<T> vectors_in(MatrixView<T> result) const {
     return {result.data, n, share_of_vectors(), n};
@@ -83,8 +83,8 @@ struct AdjointWorkspace {
       : adjoint(arena.matrix<T>(q.share_of_vectors(), q.n)) {}
 };
 
-// Buffers. The bounds are a lower and an upper one; `found` is the number of the first eigenvalue between them, and how
-// many there are.
+// Buffers. `bounds` are the lower and the upper bound; `found` is the index of the first eigenvalue between them, and
+// their count.
 struct Bounds : OfReals {
   static constexpr auto name = "bounds";
   static Shape shape(const SyevdProblem& q, const auto&) { return q.by_value ? Shape{1, 2} : Shape{}; }
@@ -107,7 +107,7 @@ struct Found : OfIntegers {
 
 struct Syevd {
   static constexpr auto name = "syevd";
-  static constexpr bool data_decides = true;  // how much of a merge deflates, which eigenvectors are wanted
+  static constexpr bool data_decides = true;  // deflation in merges, selection of eigenvectors
   using Problem = SyevdProblem;
   struct Plan : jaxmg::Plan {
     SyevdBlocking blocking{};
@@ -130,8 +130,8 @@ struct Syevd {
   // workspace.
   template <class T>
   struct Workspace {
-    MatrixView<T> a, z;  // all columns, where one rank solves alone
-    TileColumns layout;  // of the ranks that work
+    MatrixView<T> a, z;  // all columns, if one rank solves alone
+    TileColumns layout;  // of the participating ranks
     SyevdWorkspace<T> syevd;
     StagedArena memory;
     MirrorByTiles<T> mirroring;
@@ -178,7 +178,7 @@ struct Syevd {
     if (plan.blocking.solo) {
       collect(engine, q, a, w.a);
       ended("collecting");
-      // One rank, and not all of them: results that differ in the last bit would not fit together.
+      // Only one rank: results of several might differ in the last bit and be inconsistent.
       if (engine.rank() == 0) {
         E alone = engine.alone();
         solve(alone, w.a, w.z);
@@ -200,7 +200,7 @@ struct Syevd {
  private:
   static constexpr Lane lane = Lane::panel;
 
-  // All columns, on rank 0.
+  // Gathers all columns on rank 0.
   template <class T, class E>
   static void collect(E& engine, const Problem& q, MatrixView<T> a, MatrixView<T> all) {
     const std::int64_t n = q.n, shard = q.shard();
@@ -213,7 +213,7 @@ struct Syevd {
     engine.join();
   }
 
-  // Broadcasts what rank 0 has found, and scatters the eigenvectors.
+  // Broadcasts eigenvalues and status from rank 0, and scatters the eigenvectors.
   template <class T, class E>
   static void hand_out(E& engine, const Problem& q, MatrixView<T> all, MatrixView<T> z, MatrixView<Real<T>> values,
                        MatrixView<std::int32_t> found, MatrixView<std::int32_t> info) {

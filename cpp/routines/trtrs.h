@@ -1,6 +1,6 @@
 // trtrs: A X = B or A^T X = B with a triangle of A. Right-hand sides are rows, not conjugated. Deals A in tile columns.
 //
-// Nothing else of A is read: the other triangle, or a unit diagonal, may hold any values.
+// The other triangle, and with an implicit unit diagonal also the diagonal, are not read and may hold any values.
 #pragma once
 
 #include "algorithms/moves/redistribute.h"

@@ -1,4 +1,4 @@
-// General matrices to test with, of every kind that an LU factorisation may find hard.
+// General test matrices, including hard ones for LU factorisation.
 #pragma once
 
 #include <cmath>
@@ -27,7 +27,7 @@ Matrix<T> graded(std::int64_t n, double exponent, unsigned seed) {
   return a;
 }
 
-// Wilkinson's: elements of U grow to 2^(n - 1), the most that partial pivoting allows. To `order`, then the identity.
+// Wilkinson's matrix of order `order`, extended by the identity: elements of U grow to 2^(order - 1), the maximum.
 template <class T>
 Matrix<T> growing(std::int64_t n, std::int64_t order) {
   Matrix<T> a(n, n);
@@ -50,7 +50,7 @@ Matrix<T> vandermonde(std::int64_t n) {
   return a;
 }
 
-// Row i has its one in column 7 i + 3 mod n, for n that 7 does not divide; else in column n - 1 - i.
+// Permutation: the 1 of row i is in column 7 i + 3 mod n, or in column n - 1 - i if 7 divides n.
 template <class T>
 Matrix<T> permuted_identity(std::int64_t n) {
   Matrix<T> a(n, n);

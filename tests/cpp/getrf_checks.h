@@ -1,4 +1,4 @@
-// What an LU factorisation must do on any kind of ranks.
+// Properties of the LU factorisation, for any engine.
 #pragma once
 
 #include <algorithm>
@@ -27,12 +27,12 @@ class Getrf : public ::testing::Test {
     Ranks ranks(shape.ranks);
     return factor_lu(ranks, m, shape, leaf);
   }
-  // Panels in one piece, or in pieces of a few columns.
+  // Factors whole panels, or pieces of a few columns.
   static LuFactorization<T> factor(const Matrix<T>& m, const Shape& shape) {
     return factor(m, shape, shape.n % 2 == 0 ? shape.n : 3);
   }
-  // Rounded quotients of numbers by larger ones are at most 1, or sqrt(2) where numbers are complex, whose pivots are
-  // the largest by |re| + |im|. Reciprocals may be rounded first.
+  // Real multipliers are at most 1, also after rounding. Complex pivots are the largest by |re| + |im|; multipliers are
+  // then at most sqrt(2), plus rounding of the reciprocal.
   static constexpr double largest_allowed() {
     return is_complex<T> ? 1.4142135623730951 * (1 + 8 * static_cast<double>(std::numeric_limits<Real<T>>::epsilon()))
                          : 1;
@@ -53,15 +53,15 @@ TYPED_TEST_P(Getrf, BackwardErrorIsSmall) {
   }
 }
 
-// The pivots of a random matrix are unique: no two candidates are as close as rounding errors.
-TYPED_TEST_P(Getrf, PivotsAndFactorAreLapacks) {
+// The pivots of a random matrix are unique: candidates differ by more than rounding errors.
+TYPED_TEST_P(Getrf, PivotsAndFactorAgreeWithLapack) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : shapes<typename TypeParam::Ranks>()) {
     SCOPED_TRACE(shape);
     const auto m = random_matrix<T>(shape.n, shape.n, 2);
     const auto found = this->factor(m, shape), known = lapack_lu(m);
     EXPECT_EQ(found.pivots, known.pivots);
-    // Errors of the factors grow with the condition of leading blocks.
+    // Errors of the factors grow with the condition number of leading blocks.
     EXPECT_LE(difference(found.lu, known.lu), 1e4);
   }
 }
@@ -80,10 +80,10 @@ TYPED_TEST_P(Getrf, PanelsMayBeFactoredInPieces) {
   }
 }
 
-// More interchanges in a tile column than are planned at once.
+// More interchanges in a tile column than in a chunk.
 TYPED_TEST_P(Getrf, TilesMayBeWiderThanAChunkOfInterchanges) {
   using T = typename TypeParam::Scalar;
-  if (is_complex<T>) GTEST_SKIP() << "interchanges do not depend on it";
+  if (is_complex<T>) GTEST_SKIP() << "interchanges do not depend on the scalar type";
   const std::int64_t n = 2 * interchange_chunk + 500;
   for (const int ranks : {1, 2}) {
     if (!TypeParam::Ranks::available(ranks)) continue;
@@ -98,7 +98,7 @@ TYPED_TEST_P(Getrf, TilesMayBeWiderThanAChunkOfInterchanges) {
   }
 }
 
-TYPED_TEST_P(Getrf, HardMatricesAreFactoredAsWellAsLapackDoes) {
+TYPED_TEST_P(Getrf, HardMatricesAreFactoredAsAccuratelyAsByLapack) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
     for (const auto& [name, m] : general_matrices<T>(shape.n)) {
@@ -110,8 +110,8 @@ TYPED_TEST_P(Getrf, HardMatricesAreFactoredAsWellAsLapackDoes) {
   }
 }
 
-// Exact arithmetic: whole numbers, and nothing to round.
-TYPED_TEST_P(Getrf, APermutationIsFoundExactly) {
+// Exact arithmetic on integers, without rounding.
+TYPED_TEST_P(Getrf, PermutationIsFactoredExactly) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : shapes<typename TypeParam::Ranks>()) {
     SCOPED_TRACE(shape);
@@ -123,7 +123,7 @@ TYPED_TEST_P(Getrf, APermutationIsFoundExactly) {
   }
 }
 
-// The factorisation of a singular matrix goes on, as LAPACK's does.
+// The factorisation of a singular matrix continues after a zero pivot, as in LAPACK.
 TYPED_TEST_P(Getrf, InfoIsTheFirstZeroPivot) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
@@ -136,7 +136,7 @@ TYPED_TEST_P(Getrf, InfoIsTheFirstZeroPivot) {
       const auto found = this->factor(m, shape), known = lapack_lu(m);
       EXPECT_EQ(found.info, zero + 1);
       EXPECT_EQ(known.info, zero + 1);
-      // Any row may be taken for the pivot of zeros.
+      // Any row may be the pivot of a zero column.
       EXPECT_TRUE(std::equal(found.pivots.begin(), found.pivots.begin() + zero, known.pivots.begin()));
       EXPECT_LE(lu_error(m, found), 30);
     }
@@ -147,8 +147,8 @@ TYPED_TEST_P(Getrf, InfoIsTheFirstZeroPivot) {
   }
 }
 
-// What is not finite spreads, and does no harm beyond that: the columns before it, and rows that exist.
-TYPED_TEST_P(Getrf, NanAndInfinityEndWell) {
+// NaN and infinity propagate; earlier columns stay correct, and pivots are valid rows.
+TYPED_TEST_P(Getrf, NanAndInfinityPropagate) {
   using T = typename TypeParam::Scalar;
   const Real<T> infinity = std::numeric_limits<Real<T>>::infinity();
   for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
@@ -169,7 +169,7 @@ TYPED_TEST_P(Getrf, NanAndInfinityEndWell) {
           }
         }
         for (std::int64_t k = 0; k < j && k < middle; ++k) EXPECT_EQ(found.lu(k, k), known.lu(k, k));
-        // A library that finds no pivot among NaN may take them for zeros.
+        // A library may report a column of NaN as a zero pivot.
         EXPECT_TRUE(found.info > 0 || std::any_of(found.lu.data(), found.lu.data() + shape.n * shape.n,
                                                   [](T x) { return !std::isfinite(std::abs(x)); }));
       }
@@ -180,8 +180,8 @@ TYPED_TEST_P(Getrf, NanAndInfinityEndWell) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(Getrf, BackwardErrorIsSmall, PivotsAndFactorAreLapacks, PanelsMayBeFactoredInPieces,
-                            TilesMayBeWiderThanAChunkOfInterchanges, HardMatricesAreFactoredAsWellAsLapackDoes,
-                            APermutationIsFoundExactly, InfoIsTheFirstZeroPivot, NanAndInfinityEndWell);
+REGISTER_TYPED_TEST_SUITE_P(Getrf, BackwardErrorIsSmall, PivotsAndFactorAgreeWithLapack, PanelsMayBeFactoredInPieces,
+                            TilesMayBeWiderThanAChunkOfInterchanges, HardMatricesAreFactoredAsAccuratelyAsByLapack,
+                            PermutationIsFactoredExactly, InfoIsTheFirstZeroPivot, NanAndInfinityPropagate);
 
 }  // namespace jaxmg::testing

@@ -1,4 +1,4 @@
-// What the routines of LU must do from shards to shards, on any kind of ranks: factors, solutions, the inverse.
+// Properties of the LU routines from shards to shards, for any engine: factors, solutions, inverse.
 #pragma once
 
 #include <algorithm>
@@ -42,7 +42,7 @@ class Getri : public ::testing::Test {
 
 TYPED_TEST_SUITE_P(Getri);
 
-TYPED_TEST_P(Getri, FactorIsThatOfTheTranspose) {
+TYPED_TEST_P(Getri, TransposeIsFactored) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : shapes<typename TypeParam::Ranks>()) {
     SCOPED_TRACE(shape);
@@ -65,7 +65,7 @@ TYPED_TEST_P(Getri, InfoIsOnEveryRank) {
     const std::vector<std::int32_t> expected(static_cast<std::size_t>(shape.ranks),
                                              static_cast<std::int32_t>(middle + 1));
     EXPECT_EQ(this->factor(a, shape).info, expected);
-    // Solutions of a singular system are what division by zero leaves.
+    // Solutions of a singular system are infinite or NaN.
     typename TypeParam::Ranks ranks(shape.ranks);
     const auto solution = gesv(ranks, a, random_matrix<T>(shape.n, 1, 3), shape, false);
     EXPECT_EQ(solution.info, expected);
@@ -85,7 +85,7 @@ TYPED_TEST_P(Getri, SolvesFromUndealtShards) {
     const auto solution = gesv(ranks, a, b, shape, distributed);
     EXPECT_EQ(solution.info, std::vector<std::int32_t>(static_cast<std::size_t>(shape.ranks), 0));
     EXPECT_LE(solve_error(a, distributed ? side_by_side(solution.x, 4) : solution.x[0], b), 30);
-    // What is left is the factor.
+    // A is overwritten by the factor.
     const LuFactorization<T> found{collected(solution.shards, shape.layout()), same_on_all(solution.pivots), 0};
     EXPECT_LE(lu_error(turned(a, Trans::transpose), found), 30);
   }
@@ -120,7 +120,7 @@ TYPED_TEST_P(Getri, InverseInverts) {
   }
 }
 
-// Interchanges and nothing else: the inverse of a permutation is exact.
+// The inverse of a permutation requires only interchanges and is exact.
 TYPED_TEST_P(Getri, InverseOfAPermutationIsItsTranspose) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : shapes<typename TypeParam::Ranks>()) {
@@ -130,12 +130,12 @@ TYPED_TEST_P(Getri, InverseOfAPermutationIsItsTranspose) {
   }
 }
 
-// The residual does not grow with the condition.
+// The residual does not grow with the condition number.
 TYPED_TEST_P(Getri, HardMatricesAreInverted) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
     for (const auto& [name, a] : general_matrices<T>(shape.n)) {
-      // Of these the inverse may overflow or is not determined, or elements of L^-1 grow.
+      // Their inverses overflow or are ill-determined, or elements of L^-1 grow.
       if (name == "rank n / 2" || name == "Vandermonde" || name == "growing") continue;
       SCOPED_TRACE(::testing::Message() << shape << ", " << name);
       EXPECT_LE(this->error(a, this->inverse(a, shape)), 30);
@@ -146,7 +146,7 @@ TYPED_TEST_P(Getri, HardMatricesAreInverted) {
   }
 }
 
-// log |det| and its sign from the diagonal and the pivots, as LAPACK's factor gives them.
+// log |det| and sign from the diagonal and the pivots agree with LAPACK's factor.
 TYPED_TEST_P(Getri, DiagonalAndPivotsGiveTheDeterminant) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
@@ -167,7 +167,7 @@ TYPED_TEST_P(Getri, DiagonalAndPivotsGiveTheDeterminant) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(Getri, FactorIsThatOfTheTranspose, InfoIsOnEveryRank, SolvesFromUndealtShards,
+REGISTER_TYPED_TEST_SUITE_P(Getri, TransposeIsFactored, InfoIsOnEveryRank, SolvesFromUndealtShards,
                             FactorSolvesWithEveryTranspose, InverseInverts, InverseOfAPermutationIsItsTranspose,
                             HardMatricesAreInverted, DiagonalAndPivotsGiveTheDeterminant);
 

@@ -1,4 +1,4 @@
-// What solves with an LU factor must do on any kind of ranks.
+// Properties of solves with an LU factor, for any engine.
 #pragma once
 
 #include <algorithm>
@@ -17,8 +17,7 @@ namespace jaxmg::testing {
 
 inline constexpr Trans every_trans[] = {Trans::none, Trans::transpose, Trans::conj_transpose};
 
-// B_j - op(A) X_j of each column by ||op(A)|| ||X_j||, the worst, in n eps: right-hand sides may have solutions of very
-// different sizes.
+// max_j ||B_j - op(A) X_j|| / (n eps ||op(A)|| ||X_j||): by column, because solutions may differ widely in norm.
 template <class T>
 double worst_solve_error(const Matrix<T>& a, const Matrix<T>& x, const Matrix<T>& b) {
   double worst = 0;
@@ -62,7 +61,7 @@ TYPED_TEST_P(Getrs, FewRightHandSidesAreSolvedOnEveryRank) {
   }
 }
 
-TYPED_TEST_P(Getrs, ManyRightHandSidesAreSolvedWhereTheyAre) {
+TYPED_TEST_P(Getrs, ManyRightHandSidesAreSolvedByTheirRanks) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : shapes<typename TypeParam::Ranks>()) {
     if (shape.ranks == 1) continue;
@@ -88,7 +87,7 @@ TYPED_TEST_P(Getrs, FewerRightHandSidesThanRanks) {
   }
 }
 
-// The residual is small for every matrix, whatever its condition, unless elements grow.
+// The residual is small for every condition number, unless elements grow.
 TYPED_TEST_P(Getrs, HardMatricesAreSolved) {
   using T = typename TypeParam::Scalar;
   for (const Shape& shape : some_shapes<typename TypeParam::Ranks>()) {
@@ -105,7 +104,7 @@ TYPED_TEST_P(Getrs, HardMatricesAreSolved) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(Getrs, FewRightHandSidesAreSolvedOnEveryRank, ManyRightHandSidesAreSolvedWhereTheyAre,
+REGISTER_TYPED_TEST_SUITE_P(Getrs, FewRightHandSidesAreSolvedOnEveryRank, ManyRightHandSidesAreSolvedByTheirRanks,
                             FewerRightHandSidesThanRanks, HardMatricesAreSolved);
 
 }  // namespace jaxmg::testing

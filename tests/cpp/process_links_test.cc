@@ -37,8 +37,8 @@ class SeveralProcesses {
     static std::atomic<std::uint64_t> last{0};
     base_ = process_nonce() + 1 + 16 * ++last;
     for (const int process : process_of_) {
-      if (process >= static_cast<int>(receptions_.size())) {
-        receptions_.push_back(std::make_unique<Reception>(nonce(process)));
+      if (process >= static_cast<int>(listeners_.size())) {
+        listeners_.push_back(std::make_unique<Listener>(nonce(process)));
       }
     }
   }
@@ -71,7 +71,7 @@ class SeveralProcesses {
       const CallKey key{roll.entry(0).process, roll.entry(0).call, process};
       Participant participant(key, rank, roll.ranks_of(nonce(process)), buffers[static_cast<std::size_t>(rank)],
                               timeout_);
-      ProcessLinks links(*receptions_[static_cast<std::size_t>(process)], participant, roll, key, timeout_);
+      ProcessLinks links(*listeners_[static_cast<std::size_t>(process)], participant, roll, key, timeout_);
       try {
         links.connect();
         body(participant, links);
@@ -89,7 +89,7 @@ class SeveralProcesses {
   std::vector<int> process_of_;
   std::uint64_t base_ = 0;
   milliseconds timeout_ = test_timeout;
-  std::vector<std::unique_ptr<Reception>> receptions_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
 };
 
 std::string message_of(const std::exception_ptr& thrown) {
@@ -280,7 +280,7 @@ TEST(ProcessLinks, AnUnreachableProcessIsNamed) {
   const Roll roll(entries.data(), 3);
   const CallKey key = fresh_key();
   Participant participant(key, 0, {0}, {}, test_timeout);
-  ProcessLinks links(Reception::instance(), participant, roll, key, test_timeout);
+  ProcessLinks links(Listener::instance(), participant, roll, key, test_timeout);
   EXPECT_EQ(links.out_of_reach(), std::vector<int>{2});
   try {
     links.connect();

@@ -30,7 +30,7 @@ struct Triangle {
   }
 };
 
-// A triangle of condition near 1, with NaN in elements that a solve must not read.
+// Triangle with condition number near 1, and NaN in elements that a solve must not read.
 template <class T>
 Matrix<T> triangle(std::int64_t n, Uplo uplo, Diag diag) {
   Matrix<T> a = random_matrix<T>(n, n, 1);
@@ -72,7 +72,7 @@ class Trsm : public ::testing::Test {};
 
 TYPED_TEST_SUITE_P(Trsm);
 
-// |op(A) X - B| <= 4 n eps |A| |X|, columns included in the count, for each combination of the arguments.
+// |op(A) X - B| <= 4 n eps |A| |X| for each combination of the arguments; n includes the columns.
 TYPED_TEST_P(Trsm, SolvesWithEveryTriangle) {
   using T = typename TypeParam::Scalar;
   for (const Side side : {Side::left, Side::right}) {

@@ -15,7 +15,7 @@ namespace {
 using T = std::complex<double>;
 using routines::Trtrs;
 
-// A X = B with what each rank has of B, all of it or its columns; returns X.
+// Solves A X = B, with B replicated or distributed by columns; returns X.
 Matrix<T> trtrs(HostRanks& ranks, const Matrix<T>& transpose, const Matrix<T>& b, const CallOf<Trtrs, T>& call,
                 std::int64_t workspace_bytes) {
   const int size = static_cast<int>(call.problem.ranks);
@@ -34,7 +34,7 @@ Matrix<T> trtrs(HostRanks& ranks, const Matrix<T>& transpose, const Matrix<T>& b
   return call.plan.distributed_rhs ? side_by_side(found, b.columns()) : found[0];
 }
 
-// With exactly the workspace of the plan, and NaN in all that is not to be read.
+// Exactly the workspace of the plan, and NaN in elements that must not be read.
 TEST(Trtrs, SolvesWithEveryTriangleOfAMatrixInRows) {
   for (const int ranks : {1, 2, 3, 4, 8}) {
     for (const std::int64_t n : {1, 7, 40}) {

@@ -46,7 +46,7 @@ def test_shape_errors_are_assertion_errors_too():
     ("options", "error", "message"),
     [
         ({"assume_a": "banded"}, NotImplementedError, "assume_a='banded' is not implemented"),
-        ({"assume_a": "tridiagonal"}, NotImplementedError, "assume_a='gen' solves with any matrix"),
+        ({"assume_a": "tridiagonal"}, NotImplementedError, "assume_a='gen' works for any matrix"),
         ({"assume_a": "psd"}, ValueError, "assume_a must be one of .*'pos'"),
         ({"assume_a": "pos", "backend": "mg"}, ValueError, "backend must be one of .*'tiled'"),
         ({"assume_a": "pos", "tile": 0}, ValueError, "tile must be at least 1, got 0"),

@@ -1,17 +1,16 @@
-// The inverse of M from the factors P M = L U that Getrf leaves in tile columns, in place: M^-1 = U^-1 L^-1 P.
+// Inverse of M from its LU factors P M = L U in tile columns (see Getrf), in place: M^-1 = U^-1 L^-1 P.
 //
-//   L Y = I       top down, into the strictly lower triangle; the diagonal tiles of Y are kept aside
+//   L Y = I       top down, into the strictly lower triangle; the diagonal tiles of Y are stored separately
 //   U Z = I       bottom up, into the upper triangle
-//   W = Z Y       summed over the tile columns of Z: what step t reads of tile column t and of tile row t of Y, later
+//   W = Z Y       summed over the tile columns of Z; step t reads tile column t of Z and tile row t of Y, which later
 //                 steps overwrite
-//   M^-1 = W P    columns are interchanged on ranks that have all columns of some rows, between two all-to-alls of
-//   fixed
-//                 shape: where columns go depends on the pivots, which stay on the device
+//   M^-1 = W P    an all-to-all gives each rank all columns of some rows; columns are interchanged there, and a second
+//                 all-to-all returns them. Both have a fixed shape, because the pivots stay on the device.
 //
-// All are GEMMs on every rank's own columns, 4/3 n^3 products and sums as in LAPACK's getri. That solves X L = Z, whose
-// residual has |Z L| where this one has |Z| |Y| |L| |U| (Du Croz and Higham, "Stability of methods for matrix
-// inversion", IMA J. Numer. Anal. 12, 1992, methods B and D); partial pivoting keeps L well conditioned in practice. In
-// tile columns it would sum over ranks, or need a second matrix.
+// All steps are GEMMs on every rank's own columns, with 4/3 n^3 multiply-adds as in LAPACK's getri. LAPACK solves
+// X L = Z, and its residual is bounded by |Z L|; this residual is bounded by |Z| |Y| |L| |U| (Du Croz and Higham,
+// "Stability of methods for matrix inversion", IMA J. Numer. Anal. 12, 1992, methods B and D). Partial pivoting keeps L
+// well conditioned in practice. In tile columns, LAPACK's method would require sums over ranks or a second matrix.
 #pragma once
 
 #include <algorithm>
@@ -33,19 +32,19 @@ namespace jaxmg {
 
 template <class T>
 struct GetriWorkspace {
-  // Of products.
+  // Products.
   MatrixView<T> lower_tiles;             // own diagonal tiles of Y, at the columns of the shard
   std::vector<MatrixView<T>> diagonals;  // of L or U
   std::vector<Panel<T>> panels;          // the other rows of a tile column
   std::vector<MatrixView<T>> tile_rows;  // a tile row of Y or Z in own columns
-  // Of interchanges.
+  // Interchanges, in the same memory.
   RowMoves* moves;
   std::int32_t* places;
   MatrixView<T> before, after;  // all columns of some rows
 
   GetriWorkspace(Arena& arena, const TileColumns& layout, std::int64_t slots) {
     const std::int64_t n = layout.order(), tile = std::min(layout.tile(), layout.shard());
-    Arena interchanges = arena;  // the two stages share the memory
+    Arena interchanges = arena;  // both stages use the same memory
     lower_tiles = arena.matrix<T>(tile, layout.shard());
     for (std::int64_t i = 0; i < slots; ++i) {
       diagonals.push_back(arena.matrix<T>(tile, tile));
@@ -92,8 +91,8 @@ class Getri {
     });
   }
 
-  // F Y = I for a triangle F, in place: Y_t = F_tt^-1 Y_t; then Y_s = Y_s - F_st Y_t for all later s. What step t reads
-  // of tile column t is not needed any more, and makes room for Y.
+  // F Y = I for a triangle F, in place: Y_t = F_tt^-1 Y_t; then Y_s = Y_s - F_st Y_t for all later s. Tile column t is
+  // read only in step t, and then overwritten by Y.
   void invert(Uplo uplo, Diag diag) {
     const bool lower = uplo == Uplo::lower;
     const std::int64_t n = layout_.order(), count = layout_.count();
@@ -164,7 +163,7 @@ class Getri {
     e_.join();
   }
 
-  // W P: column j is column places[j] of W, where row j of M went.
+  // W P: column j is column places[j] of W; P moved row j of M to row places[j].
   void interchange_columns() {
     constexpr Lane lane = Lane::rows;
     const std::int64_t n = layout_.order(), height = w_.before.rows;

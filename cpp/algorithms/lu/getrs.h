@@ -1,11 +1,11 @@
-// Solves A X = B, A^T X = B or A^H X = B with the factors P M = L U of M = A^T that Getrf leaves in tile columns.
+// Solves A X = B, A^T X = B or A^H X = B with the LU factors P M = L U of M = A^T in tile columns (see Getrf).
 //
 //   A X = B       U^T Y = B, L^T Z = Y, X = P^T Z
 //   A^T X = B     L Z = P B, U X = Z
 //   A^H X = B     the same for the conjugates of X and B
 //
-// The sweeps are those of trsm_few.h or trsm_many.h, by the layout of B. Interchanges concern rows of B, which are all
-// on every rank that has a column.
+// The sweeps are in trsm_few.h and trsm_many.h, selected by the layout of B. Interchanges of rows of B are local: each
+// rank has all rows of its columns.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ namespace jaxmg {
 // SciPy's `trans`.
 enum class Trans : std::int64_t { none = 0, transpose = 1, conj_transpose = 2 };
 
-// `moves` is scratch for a pivot each. `sweeps` solve with the factor, for X in place of B; X is B here.
+// Overwrites X, which holds B on entry. `sweeps` solves with the triangles; `moves` is scratch, one entry per pivot.
 template <class T, class E, class Sweeps>
   requires LuOps<E, T>
 void getrs(E& e, std::int64_t n, Trans trans, const std::int32_t* pivots, RowMoves* moves, Sweeps&& sweeps,

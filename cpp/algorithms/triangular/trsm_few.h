@@ -1,9 +1,9 @@
 // Solves op(F) X = B with a triangle of a factor in tile columns, for few right-hand sides.
 //
-// Every rank holds all of B, and the factor stays where it is. The critical path has one step a tile: its owner solves
-// with the diagonal tile, and each rank forms the sums that later tiles need from its own part of the factor. Without a
-// transpose (by columns) partial sums are gathered on the owner of the next tile; with one (by dot products with
-// columns) the solved piece of X is broadcast.
+// Every rank holds all of B, and the factor is not moved. The critical path has one step per tile: its owner solves
+// with the diagonal tile, and each rank adds the updates of later tiles by its own part of the factor. Without a
+// transpose (by columns) partial sums are gathered on the owner of the next tile. With a transpose (by dot products
+// with columns) the solved tile of X is broadcast.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,7 @@ namespace jaxmg {
 
 template <class T>
 struct TrsmFewWorkspace {
-  MatrixView<T> sums;      // by columns: updates by own columns, for each row; by dot products: of own columns
+  MatrixView<T> sums;      // by columns: updates by own columns, all rows; by dot products: of own columns
   MatrixView<T> received;  // a tile's rows of each rank's sums, side by side
 
   TrsmFewWorkspace(Arena& arena, const TileColumns& layout, std::int64_t nrhs) {
@@ -40,8 +40,8 @@ class TrsmFew {
   TrsmFew(E& engine, const TileColumns& layout, MatrixView<T> factor, MatrixView<T> x, TrsmFewWorkspace<T>& workspace)
       : e_(engine), layout_(layout), a_{layout, factor, engine.rank()}, x_(x), w_(workspace) {}
 
-  // Of B every rank must hold all rows or those of its own tiles. On return X is in the rows of own tiles; with a
-  // transpose in all rows.
+  // Requires all rows of B on every rank, or at least the rows of its own tiles. Returns X in the rows of own tiles;
+  // with a transpose in all rows.
   void solve(const TriangularSystem& system);
 
   // Broadcasts the rows of all tiles from their owners.
@@ -64,12 +64,12 @@ class TrsmFew {
   std::int64_t tile(const TriangularSystem& system, std::int64_t i) const {
     return system.ascending() ? i : layout_.count() - 1 - i;
   }
-  // The tiles of steps [first, last), of which there is at least one.
+  // The tiles of steps [first, last), a non-empty range.
   Range tiles(const TriangularSystem& system, std::int64_t first, std::int64_t last) const {
     const std::int64_t one = tile(system, first), other = tile(system, last - 1);
     return {std::min(one, other), std::max(one, other) + 1};
   }
-  // The end of the steps whose tiles are updated on the critical path: the next P tiles, one for each owner.
+  // End of the steps whose tiles are updated on the critical path: the next P tiles, one per owner.
   std::int64_t near_end(std::int64_t i) const { return std::min(layout_.count(), i + 1 + e_.size()); }
 
   // X_t = F_tt^-1 (B_t - sum over earlier s of F_ts X_s); the owner of s holds F_ts and accumulates its updates of t.
@@ -78,7 +78,7 @@ class TrsmFew {
     const auto sums = w_.sums.block(0, 0, layout_.order(), nrhs);
     e_.zero(Lane::panel, sums);
     Event far_done{};          // of the last own tile
-    bool far_pending = false;  // whether lane `panel` has yet to wait for it
+    bool far_pending = false;  // whether lane `panel` must still wait for it
     std::int64_t last_own = -1;
     for (std::int64_t i = 0; i < layout_.count(); ++i) {
       const std::int64_t t = tile(system, i);
@@ -144,8 +144,8 @@ class TrsmFew {
                   sums.block(own.begin, 0, own.width, nrhs));
         }
       };
-      // Own tiles that come soon are updated on the critical path, all others in lane `bulk`. An own tile that has just
-      // become near was far until now: those updates must be done before its next one.
+      // Own tiles of the next steps are updated on the critical path, all others in lane `bulk`. An own tile that
+      // becomes near must wait for its updates in lane `bulk`.
       if (i > 0 && a_.owns(tile(system, near - 1))) e_.wait(Lane::panel, far_done);
       accumulate_dot_products(Lane::panel, i + 1, near);
       e_.wait(Lane::bulk, solved);

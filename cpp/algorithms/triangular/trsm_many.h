@@ -1,7 +1,7 @@
 // Solves op(F) X = B with a triangle of a factor in tile columns, for many right-hand sides.
 //
-// Every rank solves its own columns of B. Block columns of the factor (without a transpose) or block rows of it (with
-// one) are broadcast.
+// Every rank solves its own columns of B. Block columns of the factor are broadcast, or with a transpose its block
+// rows.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +29,7 @@ struct TrsmManyWorkspace {
   TrsmManyWorkspace(Arena& arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots) {
     for (std::int64_t i = 0; i < slots; ++i) {
       diagonals.push_back(arena.matrix<T>(depth, depth));
-      Arena same = arena;  // sweeps of the two kinds share the memory
+      Arena same = arena;  // both kinds of sweeps use the same memory
       panels.emplace_back(arena, layout.order(), depth);
       block_rows.push_back(same.matrix<T>(depth, layout.order()));
     }
@@ -61,11 +61,11 @@ class TrsmMany {
 
   MatrixView<T> rows(std::int64_t begin, std::int64_t end) const { return x_.block(begin, 0, end - begin, x_.columns); }
 
-  // The rows of X that are solved for after a block column.
+  // The rows of X solved after a block column.
   Range later(const TriangularSystem& system, const BlockColumn& column) const {
     return system.ascending() ? Range{column.end, layout_.order()} : Range{0, column.begin};
   }
-  // Of these rows, the next block column's and all others.
+  // These rows, split into the next block column's rows and all others.
   Parts parts(const TriangularSystem& system, std::size_t i) const {
     const std::size_t count = columns_.size();
     const bool last = i + 1 == count;
@@ -78,7 +78,7 @@ class TrsmMany {
     return {{near, columns_[o].begin}, {0, near}};
   }
 
-  // The triangle of a diagonal block, with whole diagonal tiles.
+  // The triangle of a diagonal block, including complete diagonal tiles.
   void send_diagonal(const TriangularSystem& system, const BlockColumn& column, MatrixView<T> diagonal,
                      std::vector<Block>& blocks) const {
     const bool lower = system.uplo == Uplo::lower;
@@ -100,7 +100,7 @@ class TrsmMany {
     }
   }
 
-  // The block column's rows of all later columns.
+  // The block row: the block column's rows in all later columns.
   void send_block_row(const TriangularSystem& system, const BlockColumn& column, MatrixView<T> block_row,
                       std::vector<Block>& blocks) const {
     const std::int64_t first = system.ascending() ? column.last_tile : 0;

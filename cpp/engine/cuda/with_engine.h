@@ -60,7 +60,7 @@ void with_cuda_engine(const Membership& members, std::uint32_t device, cudaStrea
   Participant participant(members.key, members.rank, members.local_ranks, needs.buffers, members.timeout);
   std::optional<ProcessLinks> links;  // only if the call spans several processes
   if (members.spans()) {
-    links.emplace(Reception::instance(), participant, members.roll, members.key, members.timeout);
+    links.emplace(Listener::instance(), participant, members.roll, members.key, members.timeout);
   }
   std::shared_ptr<Team> team;
   RankResources* resources = nullptr;

@@ -1,4 +1,4 @@
-// The host engine's operations of LU factorisations (LuOps).
+// LU operations of the host engine (LuOps).
 #pragma once
 
 #include <algorithm>
@@ -89,7 +89,7 @@ class HostLuOps {
 
  private:
   static void plan_chunk(const std::int32_t* pivots, int row, int count, int rows, RowMoves* moves) {
-    // What a row of the chunk holds, and at the first pivot that names it, what a row beyond the chunk holds.
+    // Contents of the rows of the chunk (inner), and of rows beyond it, at the first pivot that names each (outer).
     std::vector<int> inner, outer;
     std::vector<int> named;
     for (int i = 0; i < count; ++i) {

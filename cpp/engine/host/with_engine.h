@@ -24,7 +24,7 @@ void with_host_engine(const Membership& members, const EngineNeeds& needs, Body&
   std::optional<ProcessLinks> links;  // only if the call spans several processes
   try {
     if (members.spans()) {
-      links.emplace(Reception::instance(), participant, members.roll, members.key, members.timeout);
+      links.emplace(Listener::instance(), participant, members.roll, members.key, members.timeout);
       if (const std::vector<int> far = links->out_of_reach(); !far.empty()) {
         throw Error(ErrorCode::invalid_argument,
                     "the CPU devices of a mesh must be on one machine and in one container, but rank " +

@@ -1,4 +1,4 @@
-// What `python -m jaxmg doctor` asks the CUDA library. Structs mirror those in python/jaxmg/_native/cuda.py; each
+// Queries of `python -m jaxmg doctor` to the CUDA library. Structs mirror those in python/jaxmg/_native/cuda.py; each
 // function returns 0, or 1 with the reason in `message`.
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
@@ -17,7 +17,7 @@ struct jaxmg_cuda_versions_result {
 
 struct jaxmg_cuda_link_result {
   std::int64_t access;   // one device reads and writes the memory of the other
-  std::int64_t atomics;  // ... also atomically: through NVLink, for PCI Express does not do that
+  std::int64_t atomics;  // also by atomics: over NVLink, not over PCI Express
 };
 
 namespace jaxmg {
@@ -39,7 +39,7 @@ std::int64_t from_parts(Get&& get) {
 }  // namespace
 }  // namespace jaxmg
 
-// Versions of the libraries as they are loaded, and the latest CUDA that the driver knows.
+// Versions of the loaded libraries, and the latest CUDA that the driver supports.
 JAXMG_EXPORT int jaxmg_cuda_versions(jaxmg_cuda_versions_result* result, char* message, std::int64_t message_size) {
   return jaxmg::answered(message, message_size, [&] {
     int driver = 0, runtime = 0, nccl = 0;
@@ -51,7 +51,7 @@ JAXMG_EXPORT int jaxmg_cuda_versions(jaxmg_cuda_versions_result* result, char* m
   });
 }
 
-// Between two devices, by their numbers in CUDA.
+// Peer access between two devices, given by their CUDA indices.
 JAXMG_EXPORT int jaxmg_cuda_link(std::int64_t from, std::int64_t to, jaxmg_cuda_link_result* result, char* message,
                                  std::int64_t message_size) {
   return jaxmg::answered(message, message_size, [&] {

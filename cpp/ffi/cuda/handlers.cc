@@ -1,6 +1,6 @@
-// XLA FFI handlers of NVIDIA GPUs. They enqueue and return; the host waits for the roll of the call and, in syevd, for
-// the numbers that decide how merges go on. Where ranks are in several processes it waits for the end, too: nothing
-// else shows whether one of them has ended.
+// XLA FFI handlers of NVIDIA GPUs. They enqueue work and return. The host waits only for the roll of the call and, in
+// syevd, for the numbers that control the merges. With several processes it also waits for the end of the call, to
+// detect processes that have ended.
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
@@ -37,7 +37,7 @@ struct Gpu {
     for (RollEntry& each : entries) std::memcpy(each.nccl_id.data(), &id, sizeof(id));
   }
   static void write(void* to, const std::vector<RollEntry>& entries, cudaStream_t stream) {
-    // From pageable memory: the copy has left it when the call returns.
+    // Pageable memory: the source may be reused when the call returns.
     JAXMG_CHECK(
         cudaMemcpyAsync(to, entries.data(), entries.size() * sizeof(RollEntry), cudaMemcpyHostToDevice, stream));
   }

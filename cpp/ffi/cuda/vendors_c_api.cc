@@ -1,4 +1,4 @@
-// What Python asks the CUDA library about vendors' solvers.
+// Queries of Python to the CUDA library about vendors' solvers.
 #include <concepts>
 #include <cstdint>
 #include <span>
@@ -11,7 +11,7 @@
 #include "vendor/cusolvermg/cuda/session.h"
 #include "vendor/cusolvermp/cuda/library.h"
 
-// Loads cuSOLVERMg and tells its version, 10000 major + 100 minor + patch. Returns 0, or 1 with the reason in
+// Loads cuSOLVERMg and reports its version, 10000 major + 100 minor + patch. Returns 0, or 1 with the reason in
 // `message`.
 JAXMG_EXPORT int jaxmg_cusolvermg_load(std::int64_t* version, char* message, std::int64_t message_size) {
   return jaxmg::answered(message, message_size, [&] {
@@ -20,8 +20,7 @@ JAXMG_EXPORT int jaxmg_cusolvermg_load(std::int64_t* version, char* message, std
   });
 }
 
-// How many bytes of workspace the library needs for itself on each device, in the call of an encoded plan. Returns as
-// jaxmg_cusolvermg_load.
+// Bytes of library workspace per device for the call of an encoded plan. Returns as jaxmg_cusolvermg_load.
 JAXMG_EXPORT int jaxmg_cusolvermg_workspace(const std::int64_t* words, std::int64_t count, std::int64_t* bytes,
                                             char* message, std::int64_t message_size) {
   using namespace jaxmg;
@@ -35,7 +34,7 @@ JAXMG_EXPORT int jaxmg_cusolvermg_workspace(const std::int64_t* words, std::int6
         *bytes = cuda::Sessions::instance().ask(
             devices, [&](auto& session, const auto& parts) { return S::library_bytes(session, problem, plan, parts); });
       } else {
-        throw Error(ErrorCode::invalid_argument, "the plan is not one for cuSOLVERMg");
+        throw Error(ErrorCode::invalid_argument, "the plan is not for cuSOLVERMg");
       }
     });
   });

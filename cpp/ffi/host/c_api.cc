@@ -1,4 +1,4 @@
-// The functions that Python calls directly, through ctypes. The struct mirrors one in python/jaxmg/_native/plans.py.
+// C API for Python's ctypes. The struct mirrors one in python/jaxmg/_native/plans.py.
 #include <cstdint>
 #include <span>
 #include <string>
@@ -16,13 +16,13 @@ struct jaxmg_answer {
 
 JAXMG_EXPORT void jaxmg_set_blas(const char* name, void* function) { jaxmg::set_blas(name, function); }
 
-// What can be called, see capabilities().
+// Table of routines and backends, see capabilities().
 JAXMG_EXPORT const char* jaxmg_routines() {
   static const std::string table = jaxmg::capabilities<jaxmg::Calls>();
   return table.c_str();
 }
 
-// Plans a call, see plan(): the encoded plan goes to `words`, of which there are `most`. Returns 0, or 1 with the
+// Plans a call, see plan(). Writes the encoded plan to `words`, at most `most` of them. Returns 0, or 1 with the
 // reason in `message`.
 JAXMG_EXPORT int jaxmg_plan(const char* routine, const char* backend, const char* problem, jaxmg_answer* result,
                             std::int64_t* words, std::int64_t most, char* message, std::int64_t message_size) {

@@ -30,8 +30,8 @@ XLA_FFI_Error* forward(XLA_FFI_CallFrame* frame) {
 // Sets the loader of all handlers below. Call it before registering them.
 JAXMG_EXPORT void jaxmg_set_find_handler(jaxmg::FindHandler loader) { jaxmg::find = loader; }
 
-// The forwarding handler of a routine, of those in jaxmg_routines() and "roll_call", on a platform, "cpu" or "gpu"; or
-// null.
+// Forwarding handler of a routine in jaxmg_routines(), or of "roll_call", on a platform, "cpu" or "gpu"; null if there
+// is none.
 JAXMG_EXPORT jaxmg::Handler jaxmg_forwarding_handler(const char* platform, const char* name) {
   using namespace jaxmg;
   Handler found = nullptr;

@@ -1,4 +1,4 @@
-// The matrix A itself, for solvers that cannot work with A^T, which is what lies in the shards.
+// Transposition of the shards, columns of A^T, to A, for solvers that have no solve with a transpose.
 #pragma once
 
 #include "algorithms/moves/adjoint_in_place.h"
@@ -9,7 +9,7 @@
 
 namespace jaxmg {
 
-// A stage: scratch for a shard.
+// Stage: scratch of the size of a shard.
 template <class T>
 struct ShardScratch {
   ShardScratch(Arena& arena, const SquareProblem& q, const auto&) { arena.take<T>(q.shard() * q.n); }

@@ -15,10 +15,10 @@ struct DealtColumns {
   std::vector<void*> parts;  // of each rank, with leading dimension `rows`
 };
 
-// Row interchanges of a factorisation as LAPACK has them, dealt like the columns that they belong to.
+// LAPACK's row interchanges of a factorisation, dealt like the columns of the matrix.
 using DealtPivots = std::vector<std::int32_t*>;
 
-// What a call works on: a matrix and, where a routine has them, right-hand sides and row interchanges.
+// Operands of a call: a matrix and, for some routines, right-hand sides and row interchanges.
 struct DealtOperands {
   DealtColumns a, b;
   DealtPivots pivots;

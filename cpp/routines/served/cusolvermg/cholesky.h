@@ -1,5 +1,4 @@
-// Cholesky routines served by cuSOLVERMg. A factor is that of our own routines up to rounding: each can use the
-// other's.
+// Cholesky routines served by cuSOLVERMg. Factors agree with our own routines up to rounding, and are interchangeable.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +25,7 @@ struct CusolverMgFactorization : CusolverMgSystem<R, Dealing> {
     redistribute(engine, layout, a, w.shared(), false);
     const std::int32_t failed = Base::call_library(engine, q, plan, w, w.fetch(engine, a), x);
     w.put_back(engine, a);
-    // NaN may pass for a pivot there.
+    // The library may accept a NaN pivot.
     check_diagonal(engine, layout, a, w, failed > 0 ? failed : no_failure);
   }
 };
@@ -90,7 +89,7 @@ struct Served<CusolverMg, routines::Potri> : CusolverMgSystem<routines::Potri, M
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a) {
     const TileColumns layout = q.layout(plan.tile);
-    // The factor is overwritten, so its failures are found before.
+    // Find failures first: the call overwrites the factor.
     check_diagonal(engine, layout, a, w);
     call_library<T>(engine, q, plan, w, w.fetch(engine, a), {});
     w.put_back(engine, a);

@@ -1,5 +1,5 @@
-// LU routines served by cuSOLVERMg: systems only. It has no solve with a transpose, and therefore factors A itself,
-// where our own routines factor A^T as it lies: a factor of one is of no use to the other.
+// LU routines served by cuSOLVERMg: gesv only. cuSOLVERMg has no solve with a transpose. It therefore factors A, while
+// our own routines factor A^T in place; their factors are not interchangeable.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +14,9 @@ namespace jaxmg {
 
 template <>
 struct Served<CusolverMg, routines::Gesv> : CusolverMgSystem<routines::Gesv> {
-  using Buffers = Signature<InOut<Shard>, InOut<RightHandSides>, Out<Info>>;  // no factors: A is lost
+  using Buffers = Signature<InOut<Shard>, InOut<RightHandSides>, Out<Info>>;  // returns no factors; A is lost
 
-  // The columns of A as the library takes them, and their pivots.
+  // The columns of A in the library's layout, and their pivots.
   template <class T>
   struct Columns {
     BlockCyclicMatrix<T> columns;

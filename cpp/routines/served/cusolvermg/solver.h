@@ -1,5 +1,4 @@
-// What routines served by cuSOLVERMg have in common: one thread drives the GPUs of all ranks, on columns that are dealt
-// in blocks.
+// Shared parts of routines served by cuSOLVERMg: one thread drives the GPUs of all ranks, on columns dealt in blocks.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +20,7 @@ inline void check_cusolvermg(const Problem& q) {
   require(q.platform == Platform::cuda && q.processes == 1, "cuSOLVERMg works on the GPUs of one process");
 }
 
-// A dealt matrix as the library takes it: the same tiles block-cyclic, in a copy where they are not so already.
+// A dealt matrix in the library's layout: the same tiles block-cyclic, copied if they are not block-cyclic already.
 template <class T>
 struct BlockCyclicCopy {
   TileColumns dealt, layout;
@@ -52,7 +51,7 @@ struct CusolverMgWorkspace : BlockCyclicCopy<T>, Staged<Stages...> {
       : BlockCyclicCopy<T>(arena, q.layout(plan.tile)), Staged<Stages...>(arena, q, plan) {}
 };
 
-// A linear system or a factorisation R, in the tiles of our own routine. What it calls of the library, in order, says
+// A linear system or a factorisation R, in the tiles of our own routine. Its calls of the library, in order, are in
 //   call(session, operands, memory)
 template <class R, template <class> class... Stages>
 struct CusolverMgSystem {
@@ -98,7 +97,7 @@ struct CusolverMgSystem {
     });
   }
 
-  // All right-hand sides are on rank 0, or as many on each rank.
+  // All right-hand sides are on rank 0, or the same number on each rank.
   static DealtColumns right_hand_sides(const Problem& q, const Plan& plan, const std::vector<void*>& parts) {
     if constexpr (requires { plan.distributed_rhs; }) {
       const std::int64_t share = columns_of_rank(q, plan.distributed_rhs);

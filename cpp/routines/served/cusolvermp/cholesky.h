@@ -10,8 +10,8 @@
 
 namespace jaxmg {
 
-// Finds failures of a factor, of which the solver has found one in minor `found`, if any: NaN and infinite pivots show
-// on the diagonal, if nowhere else.
+// Finds failures of a factor. `found` is the failing minor that the solver reports, if any; NaN and infinite pivots are
+// found on the diagonal.
 template <class E>
 void check_block_cyclic_factor(E& engine, const auto& w, std::int32_t found) {
   const int rank = engine.rank();

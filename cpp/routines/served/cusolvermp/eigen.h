@@ -29,9 +29,9 @@ struct Served<CusolverMp, routines::Syevd> : CusolverMpRoutine<routines::Syevd, 
   struct Workspace {
     SolverWorkspace common;
     routines::ScalingWorkspace<T> scaling;
-    Real<T>* values;            // of the call, once there is one
+    Real<T>* values;            // eigenvalues of the call; a placeholder in workspace queries
     StagedArena shared;         // the matrices and, when they are no longer needed, `turned`
-    BlockCyclicMatrix<T> a, z;  // z is not written where eigenvalues alone are wanted
+    BlockCyclicMatrix<T> a, z;  // z is not written without eigenvectors
     Arena rest;
     routines::AdjointWorkspace<T> turned;
 
@@ -72,7 +72,7 @@ struct Served<CusolverMp, routines::Syevd> : CusolverMpRoutine<routines::Syevd, 
     w.values = eigenvalues.data;
     const std::int32_t found = call_solver<T>(engine, q, w);
     if (found > 0) engine.set_info(lane, w.common.info + rank, found);
-    // What ranks choose by has to be the same to the last bit.
+    // Ranks must choose by bitwise equal eigenvalues.
     engine.exchange(lane, {make_block(0, all_ranks, eigenvalues, eigenvalues)});
     if (!z.empty()) {
       // Gathers the requested eigenvectors as columns; zero-fills each rank's remainder.

@@ -1,5 +1,5 @@
-// LU routines served by a solver of block-cyclic matrices: systems only. cuSOLVERMp has no solve with a transpose, and
-// therefore factors A itself, where our own routines factor A^T as it lies: a factor of one is of no use to the other.
+// LU routines served by a solver of block-cyclic matrices: gesv only. cuSOLVERMp has no solve with a transpose. It
+// therefore factors A, while our own routines factor A^T in place; their factors are not interchangeable.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,10 @@ namespace jaxmg {
 
 template <>
 struct Served<CusolverMp, routines::Gesv> : CusolverMpRoutine<routines::Gesv, SystemProblem, GridSystemPlan> {
-  using Buffers = Signature<InOut<Shard>, InOut<RightHandSides>, Out<Info>>;  // no factors: A is lost
+  using Buffers = Signature<InOut<Shard>, InOut<RightHandSides>, Out<Info>>;  // returns no factors; A is lost
   template <class T>
   struct Workspace : BlockCyclicSystem<T, ShardScratch<T>> {
-    std::int64_t* pivots;  // of the rows that are here, and room for a block more
+    std::int64_t* pivots;  // of the local rows, plus one block
 
     Workspace(Arena arena, const Problem& q, const Plan& plan)
         : Workspace::BlockCyclicSystem(arena, q, plan),

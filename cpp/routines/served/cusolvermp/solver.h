@@ -1,8 +1,8 @@
-// What routines served by a solver of block-cyclic matrices have in common: vendors' distributed libraries take a
-// matrix in square tiles, dealt over a grid of ranks.
+// Shared parts of routines served by a solver of block-cyclic matrices: vendors' distributed libraries require square
+// tiles, dealt over a grid of ranks.
 //
-// Such a solver serves linear systems, factorisations and eigenvalue problems. A factor that is kept goes back to tile
-// columns, for our own routines.
+// Such a solver serves linear systems, factorisations and eigenvalue problems. A returned factor is redistributed to
+// tile columns, for our own routines.
 #pragma once
 
 #include <algorithm>
@@ -22,21 +22,21 @@
 
 namespace jaxmg {
 
-// The solver as ranks with engine E have it: CusolverMpOn<E>::get(engine, words) is this rank's part, where `words` are
-// word_count numbers through which the ranks may meet. It works in the lane `panel`, and has
+// The solver of engine E: CusolverMpOn<E>::get(engine, words) is this rank's part. `words` are word_count numbers for
+// the rendezvous of the ranks. It works in the lane `panel`, and has
 //
 //   potrf(a, workspace)                  A = L L^H in the lower triangle; returns LAPACK's info, as far as known here
 //   potrs(a, b, workspace)               L L^H X = B in place of B
-//   getrf(a, pivots, workspace)          P A = L U; pivots: 64-bit, of the local rows, and room for a block more
+//   getrf(a, pivots, workspace)          P A = L U; pivots: 64-bit, of the local rows plus one block
 //   getrs(a, pivots, b, workspace)       A X = B in place of B
 //   syevd(a, w, z, vectors, workspace)   A = Z diag(w) Z^H, w on every rank; no Z unless vectors are wanted
 //
-// for BlockCyclicMatrix a, b, z in square tiles on one grid, and a VendorWorkspace. Only the solver can tell how much
-// workspace it needs, and only on its ranks: a call of its own asks for library_bytes() before a call is made.
+// for BlockCyclicMatrix a, b, z in square tiles on one grid, and a VendorWorkspace. Only the solver can compute its
+// workspace, and only on its ranks: a separate call queries library_bytes() first.
 template <class E>
 struct CusolverMpOn;
 
-// P, and how the ranks stand: the matrix is in blocks of rows and columns over a grid of `grid_rows` rows, or in rows.
+// P, with the grid of the ranks: the matrix is in blocks over a grid of `grid_rows` rows, or sharded over rows.
 template <class P>
 struct GridProblem : P {
   std::int64_t grid_rows = 0;
@@ -59,7 +59,7 @@ struct GridProblem : P {
     const int ranks = static_cast<int>(this->ranks), rows = static_cast<int>(grid_rows);
     return in_blocks() ? ProcessGrid{rows, ranks / rows} : squarest_grid(ranks);
   }
-  // How the columns of A^T lie in the shards that JAX has of A: in blocks of rows and columns, or of whole columns.
+  // Layout of the columns of A^T in the shards of A: blocks of rows and columns, or block columns.
   BlockCyclic shards() const {
     const int ranks = static_cast<int>(this->ranks);
     return BlockCyclic::in_pieces(this->n, this->n, in_blocks() ? grid() : ProcessGrid{1, ranks});
@@ -85,7 +85,7 @@ struct GridSystemPlan : GridPlan {
   }
 };
 
-// This rank's part of A, as JAX has it.
+// This rank's shard of A.
 struct GridShard : OfScalars {
   static constexpr auto name = "a";
   static Shape shape(const auto& q, const auto&) {
@@ -95,8 +95,8 @@ struct GridShard : OfScalars {
 };
 
 // Order of the tiles. Wide tiles make good products, narrow ones keep all ranks busy to the end. (cuSOLVERMp 0.9.1, f64
-// on 2 x 2 H200: at n = 32768 and 65536 tiles of 1024 are the fastest.) Of more than 256 x 256 tiles the exchanges
-// would be long lists.
+// on 2 x 2 H200: at n = 32768 and 65536 tiles of 1024 are the fastest.) More than 256 x 256 tiles would make
+// the lists of exchanges long.
 template <class P>
 std::int64_t choose_block(const GridProblem<P>& q) {
   const std::int64_t least = ceil_div(q.n, 256);
@@ -106,11 +106,11 @@ std::int64_t choose_block(const GridProblem<P>& q) {
   return std::max(least, std::min<std::int64_t>(share, q.n >= 32768 ? 1024 : q.n >= 8192 ? 512 : 256));
 }
 
-// Memory of every routine of the solver, and of calls that ask how much workspace it needs.
+// Memory of every routine of the solver, and of workspace queries.
 struct SolverWorkspace {
   std::int32_t* info;    // an entry for each rank
   std::int32_t* failed;  // one more word
-  std::uint32_t* words;  // to meet
+  std::uint32_t* words;  // for the rendezvous
 
   static constexpr std::int64_t word_count = 64;
 
@@ -122,7 +122,7 @@ struct SolverWorkspace {
   static VendorWorkspace rest_of(Arena& arena) { return {{arena.take<std::byte>(0)}, arena.left()}; }
 };
 
-// A routine R with the arguments P that the solver serves. What it calls of the solver, in order, says
+// A routine R with the arguments P that the solver serves. Its calls of the solver, in order, are in
 //   call<T>(solver, q, workspace, memory)
 template <class R, class P, class MadePlan>
 struct CusolverMpRoutine {
@@ -145,7 +145,7 @@ struct CusolverMpRoutine {
     return made;
   }
 
-  // The matrices of the workspace that it measures with lie nowhere: the solver does not follow their addresses.
+  // Workspace queries use matrices without memory: the solver does not dereference their addresses.
   template <class T, class E>
   static std::int64_t library_bytes(E& engine, const Problem& q, const Plan& plan, const SolverWorkspace& w) {
     using Workspace = typename Self::template Workspace<T>;

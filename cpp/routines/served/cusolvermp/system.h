@@ -14,7 +14,7 @@ namespace jaxmg {
 template <class T, class... Stages>
 struct BlockCyclicSystem {
   SolverWorkspace common;
-  StagedArena shared;  // the matrices and, before or after them, what `Stages` need
+  StagedArena shared;  // the matrices and, before or after them, the memory of `Stages`
   BlockCyclicMatrix<T> a, b;
   Arena rest;
 
@@ -28,7 +28,7 @@ struct BlockCyclicSystem {
   }
   std::int64_t bytes() const { return std::max(rest.used(), shared.bytes()); }
 
-  // Right-hand sides of all ranks, padded where each has a share; none beside a factor that is kept.
+  // Right-hand sides of all ranks, padded if distributed; none if the factor is returned.
   static std::int64_t all_columns(const auto& q, const auto& plan) {
     if constexpr (requires { plan.distributed_rhs; }) {
       return plan.distributed_rhs ? q.ranks * q.share(q.nrhs) : q.nrhs;
@@ -37,7 +37,7 @@ struct BlockCyclicSystem {
     }
   }
 
-  // B from where JAX has it, and X back to there.
+  // B from JAX's layout to the solver's, and X back.
   template <class E>
   void fetch(E& engine, MatrixView<T> x, bool distributed) const {
     if (distributed) {

@@ -48,8 +48,8 @@ class CusolverMp final : public Resident {
   // L L^H X = B, in place of B.
   template <class T>
   std::int32_t potrs(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& b, VendorWorkspace& workspace);
-  // P A = L U, and A X = B with these factors, in place of B. `pivots` has room for the local rows of A and a block
-  // more.
+  // P A = L U, and A X = B with these factors, in place of B. `pivots` has room for the local rows of A plus one
+  // block.
   template <class T>
   std::int32_t getrf(const BlockCyclicMatrix<T>& a, std::int64_t* pivots, VendorWorkspace& workspace);
   template <class T>
