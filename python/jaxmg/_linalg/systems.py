@@ -195,8 +195,9 @@ def solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False, *, options
     Examples
     --------
     >>> import jax.numpy as jnp, jaxmg
-    >>> jaxmg.linalg.solve_triangular(jnp.array([[1.0, 0.0], [2.0, 4.0]]), jnp.ones(2), lower=True)
-    Array([ 1.  , -0.25], dtype=float32)
+    >>> a = jnp.array([[1.0, 0.0], [2.0, 4.0]])
+    >>> jaxmg.linalg.solve_triangular(a, jnp.ones(2), lower=True).tolist()
+    [1.0, -0.25]
     >>> factor = jaxmg.linalg.cho_factor(4.0 * jnp.eye(3))
     >>> jaxmg.linalg.solve_triangular(factor, jnp.ones(3)).tolist()
     [0.5, 0.5, 0.5]
