@@ -106,10 +106,10 @@ def test_ranks_that_do_not_meet_run_into_the_time_limit(make_mesh, monkeypatch, 
     gather = ffi._roll
 
     def scattered(ranks, *rest):
-        """A roll that gives the last rank another idea of which call this is."""
+        """Return a roll that gives the last rank a number which no later call will have."""
         roll = gather(ranks, *rest)
         last = jax.lax.axis_index(ranks.axes) == several - 1
-        return roll.at[0, 4].add(last.astype(roll.dtype))
+        return roll.at[0, 4].add(last.astype(roll.dtype) << 30)
 
     solve = jax.jit(lambda a, b: linalg.solve(a, b, assume_a="pos", tile=2))
     with monkeypatch.context() as patch:
