@@ -8,6 +8,7 @@ handler reads its rank and its peers off it.
 import hashlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -70,9 +71,13 @@ def diagonal(factor, *, call: plans.CallPlan, ranks: Ranks):
 def gesv(a, b, *, call: plans.CallPlan, ranks: Ranks):
     """Factor A and solve A X = B; return (this rank's part of the factors, X, pivots, info).
 
-    `a` and `b` are as for `posv`, but right-hand sides are rows that are not conjugated.
+    `a` and `b` are as for `posv`, but right-hand sides are rows that are not conjugated. A vendor's
+    factors are not those that `getrs` reads: only x and info are defined then.
     """
-    return _call("gesv", (a, b), (_pivots(a), _INFO), call=call, ranks=ranks)
+    if call.backend == "tiled":
+        return _call("gesv", (a, b), (_pivots(a), _INFO), call=call, ranks=ranks)
+    undefined, x, info = _call("gesv", (a, b), (_INFO,), call=call, ranks=ranks)
+    return undefined, x, jnp.broadcast_to(0 * info, _pivots(a).shape), info
 
 
 def getrf(a, *, call: plans.CallPlan, ranks: Ranks):
