@@ -355,6 +355,19 @@ def test_cholesky_of_a_vendor(make_mesh, ranks, vendor, dtype):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_lu_of_a_vendor(make_mesh, ranks, vendor, dtype):
+    mesh = make_mesh(ranks)
+    for n, nrhs, tile in ((600, 1, None), (777, 3, 50), (512, 130, 64)):
+        a, b = gaussian((n, n), dtype), gaussian((n, nrhs), dtype)
+        on_mesh, rhs = put(a, mesh, "x", None), put(b, mesh)
+        assert_solves(a, linalg.solve(on_mesh, rhs, backend=vendor.name, tile=tile), b)
+    a[:, 40] = 0
+    x, info = linalg.solve(put(a, mesh, "x", None), rhs, backend=vendor.name, return_info=True)
+    assert info == 41 and not np.isfinite(x).any()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.filterwarnings("ignore:.*wrong eigenvectors")
 def test_eigenvalues_of_a_vendor(make_mesh, ranks, vendor, dtype):
     mesh = make_mesh(ranks)
@@ -379,12 +392,13 @@ def test_failure_of_a_vendor(make_mesh, ranks, vendor):
 
 
 @pytest.mark.gpu
-def test_a_vendor_inside_jit_and_derivatives(make_mesh, ranks, vendor):
+@pytest.mark.parametrize("assume_a", ["pos", "gen"])
+def test_a_vendor_inside_jit_and_derivatives(make_mesh, ranks, vendor, assume_a):
     mesh = make_mesh(ranks)
     a, b = put(positive_definite(160), mesh, "x", None), put(gaussian((160,)), mesh)
 
     def loss(a, b, backend):
-        return (linalg.solve(a, b, assume_a="pos", backend=backend) ** 2).sum()
+        return (linalg.solve(a, b, assume_a=assume_a, backend=backend) ** 2).sum()
 
     theirs, ours = (
         jax.jit(jax.grad(loss), static_argnums=2)(a, b, name) for name in (vendor.name, "tiled")

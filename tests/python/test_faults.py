@@ -106,10 +106,10 @@ def test_ranks_that_do_not_meet_time_out(make_mesh, monkeypatch, several):
     gather = ffi._roll
 
     def scattered(ranks, *rest):
-        """A roll that gives the last rank the id of another call."""
+        """A roll that gives the last rank an id that no later call has."""
         roll = gather(ranks, *rest)
         last = jax.lax.axis_index(ranks.axes) == several - 1
-        return roll.at[0, 4].add(last.astype(roll.dtype))
+        return roll.at[0, 4].add(last.astype(roll.dtype) << 30)
 
     solve = jax.jit(lambda a, b: linalg.solve(a, b, assume_a="pos", tile=2))
     with monkeypatch.context() as patch:

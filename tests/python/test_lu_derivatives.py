@@ -8,7 +8,7 @@ from jax.test_util import check_grads
 from jaxmg import linalg
 from systems import gaussian, put
 
-N = 6
+N = 8
 
 
 def triangular(**options):
@@ -157,7 +157,7 @@ def of_rank(rank, dtype):
 SINGULAR = {
     "a zero row": lambda dtype: gaussian((N, N), dtype) * (np.arange(N) != 2)[:, None],
     "a zero column": lambda dtype: gaussian((N, N), dtype) * (np.arange(N) != 2),
-    "equal columns": lambda dtype: gaussian((N, N), dtype)[:, [0, 1, 2, 3, 4, 4]],
+    "equal columns": lambda dtype: gaussian((N, N), dtype)[:, [*range(N - 1), N - 2]],
     "rank N - 1": lambda dtype: of_rank(N - 1, dtype),
     "rank N - 2": lambda dtype: gaussian((N, N), dtype) * (np.arange(N) < N - 2),
     "zero": lambda dtype: np.zeros((N, N), dtype),
@@ -178,11 +178,12 @@ def adjugate(a):
 )
 def test_gradient_of_det_at_singular_matrices(make_mesh, name, dtype):
     a = SINGULAR[name](dtype)
-    on = put(a, make_mesh(3), "x", None)
+    on = put(a, make_mesh(2), "x", None)
     value, gradient = jax.jit(jax.value_and_grad(lambda a: linalg.det(a).real))(on)
-    assert abs(value) <= 1e-12
-    size = max(1, np.abs(a).max()) ** (N - 1)
-    np.testing.assert_allclose(np.asarray(gradient).T, adjugate(a), atol=1e-11 * size)
+    # Elements of the adjugate are sums of products of N - 1 elements, and have their errors.
+    bound = 100 * N * np.finfo(float).eps * max(1, np.abs(a).max()) ** (N - 1)
+    assert abs(value) <= bound
+    np.testing.assert_allclose(np.asarray(gradient).T, adjugate(a), rtol=0, atol=10 * bound)
 
 
 def test_gradient_of_det_of_order_one(make_mesh):

@@ -8,6 +8,7 @@ roll, from which the solver's handler reads its rank and its peers.
 import hashlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -70,9 +71,13 @@ def diagonal(factor, *, call: plans.CallPlan, ranks: Ranks):
 def gesv(a, b, *, call: plans.CallPlan, ranks: Ranks):
     """Factor A and solve A X = B; return (factors on this rank, X, pivots, info).
 
-    `a` and `b` are as for `posv`, except that right-hand sides are not conjugated.
+    `a` and `b` are as for `posv`, except that right-hand sides are not conjugated. `getrs` cannot
+    read a vendor's factors: only x and info are then defined.
     """
-    return _call("gesv", (a, b), (_pivots(a), _INFO), call=call, ranks=ranks)
+    if call.backend == "tiled":
+        return _call("gesv", (a, b), (_pivots(a), _INFO), call=call, ranks=ranks)
+    undefined, x, info = _call("gesv", (a, b), (_INFO,), call=call, ranks=ranks)
+    return undefined, x, jnp.broadcast_to(0 * info, _pivots(a).shape), info
 
 
 def getrf(a, *, call: plans.CallPlan, ranks: Ranks):
