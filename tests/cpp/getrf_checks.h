@@ -169,9 +169,8 @@ TYPED_TEST_P(Getrf, NanAndInfinityPropagate) {
           }
         }
         for (std::int64_t k = 0; k < j && k < middle; ++k) EXPECT_EQ(found.lu(k, k), known.lu(k, k));
-        // A library may report a column of NaN as a zero pivot.
-        EXPECT_TRUE(found.info > 0 || std::any_of(found.lu.data(), found.lu.data() + shape.n * shape.n,
-                                                  [](T x) { return !std::isfinite(std::abs(x)); }));
+        EXPECT_TRUE(std::any_of(found.lu.data(), found.lu.data() + shape.n * shape.n,
+                                [](T x) { return !std::isfinite(std::abs(x)); }));
       }
     }
     const auto none = this->factor(Matrix<T>(shape.n, shape.n, not_a_number<T>()), shape);

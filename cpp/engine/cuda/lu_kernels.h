@@ -44,6 +44,25 @@ extern "C" __global__ void JAXMG_NAME(check_pivots)(const Scalar* a, long long s
   if (threadIdx.x == 0 && first < n && row + first + 1 < *info) *info = row + first + 1;
 }
 
+// Lowers *first to the first column of A with an element that is not finite.
+extern "C" __global__ void JAXMG_NAME(find_not_finite)(const Scalar* a, long long ld, int rows, int columns,
+                                                       int* first) {
+  for (int j = blockIdx.x; j < columns; j += gridDim.x) {
+    for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < rows; i += gridDim.y * blockDim.x) {
+      const Scalar x = a[i + j * ld];
+      if (!isfinite(real_part(x)) || !isfinite(imaginary_part(x))) atomicMin(first, j);
+    }
+  }
+}
+
+// Makes NaN of n numbers, from *first on. One block.
+extern "C" __global__ void JAXMG_NAME(spread_not_finite)(const int* first, Scalar* a, long long stride, int n) {
+  for (long long i = *first + static_cast<long long>(threadIdx.x); i < n; i += blockDim.x) {
+    const DeviceReal<Scalar> zero = 0;
+    a[i * stride] = (zero / zero) * a[i * stride];
+  }
+}
+
 extern "C" __global__ void JAXMG_NAME(conjugate)(Scalar* a, long long ld, int rows, int columns) {
   for (int j = blockIdx.x; j < columns; j += gridDim.x) {
     for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < rows; i += gridDim.y * blockDim.x) {

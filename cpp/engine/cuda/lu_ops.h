@@ -34,8 +34,14 @@ class CudaLuOps {
     JAXMG_CHECK(getrf_buffer_size(solver, m, n, a.data, lda, &elements));
     Arena arena(scratch, getrf_scratch_bytes(m, n));
     auto* const info = arena.take<std::int32_t>(1);
+    auto* const not_finite = arena.take<std::int32_t>(1);
     auto* const work = arena.take<T>(elements);  // throws if it is more than was planned
+    // The library may find no pivot in a column with NaN, replace the column by zeros and report no failure.
+    const cudaStream_t stream = lanes_.stream(lane);
+    JAXMG_CHECK(cudaMemsetAsync(not_finite, 0x7f, sizeof(std::int32_t), stream));
+    launch(kernel<"find_not_finite", T>(), over_rows(a), stream, a.data, a.ld, m, n, not_finite);
     JAXMG_CHECK(cuda::getrf(solver, m, n, a.data, lda, work, pivots, info));
+    launch(kernel<"spread_not_finite", T>(), {1, 256}, stream, not_finite, a.data, a.ld + 1, std::min(m, n));
     launch(kernel<"number_pivots">(), grid_for(n, 256), lanes_.stream(lane), pivots, checked_int(row, "row"), n, m);
   }
 

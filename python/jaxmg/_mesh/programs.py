@@ -38,17 +38,22 @@ def program(*static: str) -> Callable:
 
     def decorate(function: Callable) -> Callable:
         names = ("call", *static)
-        compiled = jax.jit(function, static_argnames=names)
-        donating = jax.jit(function, static_argnames=names, donate_argnums=0)
+
+        @functools.lru_cache
+        def compiled(donate: bool, hidden):
+            # JAX's cache keeps programs apart by function and abstract mesh, not by a hidden mesh.
+            of_mesh = function if hidden is None else functools.partial(function)
+            return jax.jit(of_mesh, static_argnames=names, donate_argnums=(0,) if donate else ())
 
         @functools.wraps(function)
         def run(*arrays, call, donate=False, **options):
-            chosen = donating if donate and not is_traced(*jax.tree.leaves(arrays)) else compiled
+            donate = donate and not is_traced(*jax.tree.leaves(arrays))
             # Inside the caller's shard_map, one operand may vary over the devices and
             # another be the same on all; the rules below need not distinguish them.
             arrays = varying.alike(*arrays)
             with entered(call.ranks):
-                return (function if is_staged() else chosen)(*arrays, call=call, **options)
+                chosen = function if is_staged() else compiled(donate, _hidden_mesh())
+                return chosen(*arrays, call=call, **options)
 
         return run
 
@@ -150,17 +155,24 @@ def _with_devices(mesh):
     ``jax.sharding.use_abstract_mesh`` has replaced it. A program has one order of devices;
     therefore the concrete mesh has the devices of the abstract mesh.
     """
-    if not isinstance(mesh, AbstractMesh) or not hasattr(jax.sharding, "get_mesh"):  # JAX < 0.8.
+    hidden = _hidden_mesh() if isinstance(mesh, AbstractMesh) else None
+    if hidden is None or hidden.shape_tuple == mesh.shape_tuple or hidden.size != mesh.size:
         return mesh
+    devices = hidden.devices.reshape(mesh.axis_sizes)
+    return Mesh(devices, mesh.axis_names, axis_types=mesh.axis_types)
+
+
+def _hidden_mesh() -> Mesh | None:
+    """Return the set mesh if ``jax.sharding.use_abstract_mesh`` put another in its place."""
+    if not hasattr(jax.sharding, "get_mesh"):  # JAX < 0.8.
+        return None
     try:
         with jax.core.eval_context():  # get_mesh raises while tracing.
             given = jax.sharding.get_mesh()
     except ValueError:  # Inside vmap, JAX < 0.10 raises even there.
-        return mesh
-    if given.empty or given.shape_tuple == mesh.shape_tuple or given.size != mesh.size:
-        return mesh
-    devices = given.devices.reshape(mesh.axis_sizes)
-    return Mesh(devices, mesh.axis_names, axis_types=mesh.axis_types)
+        return None
+    shape = jax.sharding.get_abstract_mesh().shape_tuple
+    return None if given.empty or given.shape_tuple == shape else given
 
 
 def _constrained(x, mesh, spec: PartitionSpec | None):
