@@ -200,7 +200,7 @@ def _may_refuse(arrays, arguments, mode, context):
     on_mesh = {arrays[name].sharding.mesh for name in several if name in passed}
     constants = any(name not in passed for name in several)
     # The device of an argument is unknown while tracing. An Explicit mesh is known, and without any
-    # other mesh, the mesh of a constant. An argument may then be on other devices than the constant.
+    # other mesh, the mesh of a constant. An argument may then be on other devices than that.
     apart = constants and len({_devices(arrays[name]) for name in several}) > 1
     many = len(fixed | (on_mesh if fixed else set())) > 1
     return many or apart or (one and constants and not context)
