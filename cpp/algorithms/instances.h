@@ -40,7 +40,7 @@
 
 #define JAXMG_TRIDIAGONAL(declare, E, R) declare template class DivideAndConquer<R, E>;
 
-// Sanitizer builds have few instances: those of tests/cpp/typed.h.
+// Sanitizer builds have instances for two scalar types, as tests/cpp/typed.h has.
 #ifdef JAXMG_FEW_SCALARS
 #define JAXMG_FOR_ALL_SCALARS(list, declare, E) list(declare, E, double) list(declare, E, std::complex<float>)
 #else

@@ -42,7 +42,7 @@ class CudaLuOps {
     launch(kernel<"find_not_finite", T>(), over_rows(a), stream, a.data, a.ld, m, n, not_finite);
     JAXMG_CHECK(cuda::getrf(solver, m, n, a.data, lda, work, pivots, info));
     launch(kernel<"spread_not_finite", T>(), {1, 256}, stream, not_finite, a.data, a.ld + 1, std::min(m, n));
-    launch(kernel<"number_pivots">(), grid_for(n, 256), lanes_.stream(lane), pivots, checked_int(row, "row"), n, m);
+    launch(kernel<"number_pivots">(), grid_for(n, 256), stream, pivots, checked_int(row, "row"), n, m);
   }
 
   void plan_interchanges(Lane lane, const std::int32_t* pivots, std::int64_t row, std::int64_t count, std::int64_t rows,

@@ -21,7 +21,7 @@ from jaxmg._native.ffi import BACKWARD, BOTH, FORWARD
 from jaxmg._programs import cholesky, row_blocks
 from jaxmg._programs.call import Call
 from jaxmg._programs.dealt import Dealt
-from jaxmg._rules.tangents import from_reals, instantiated, is_zero, no_tangent, reals
+from jaxmg._rules.tangents import from_reals, instantiated, is_zero, no_tangent, of_inverse, reals
 
 # --- factors ----------------------------------------------------------------------------------
 
@@ -158,11 +158,9 @@ def inverse(call: Call, dealt: Dealt):
 
 @inverse.defjvp
 def _(call, primals, tangents):
-    # A X = I, so dX = -X dA X.
     (dealt,), (da,) = primals, tangents
     x = inverse(call, dealt)
-    dx = row_blocks.product(x, da.data, linear_in=1, call=call)
-    return x, -row_blocks.product(dx, x, linear_in=0, call=call)
+    return x, of_inverse(x, da.data, call=call)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -18,7 +18,7 @@ from jaxmg._mesh import programs, varying
 from jaxmg._programs import lu, row_blocks
 from jaxmg._programs.call import Call
 from jaxmg._programs.dealt import DealtLU
-from jaxmg._rules.tangents import instantiated, is_zero, no_tangent
+from jaxmg._rules.tangents import instantiated, is_zero, no_tangent, of_inverse
 
 # --- factors ----------------------------------------------------------------------------------
 
@@ -147,11 +147,9 @@ def inverse(call: Call, factors: DealtLU):
 
 @inverse.defjvp
 def _(call, primals, tangents):
-    # A X = I, so dX = -X dA X.
     (factors,), (d_factors,) = primals, tangents
     x = inverse(call, factors)
-    dx = row_blocks.product(x, d_factors.data, linear_in=1, call=call)
-    return x, -row_blocks.product(dx, x, linear_in=0, call=call)
+    return x, of_inverse(x, d_factors.data, call=call)
 
 
 # --- determinants -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Tangents: symbolic zeros, and complex arrays as pairs of real ones."""
+"""Tangents: symbolic zeros, complex arrays as pairs of real ones, and tangents of inverses."""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +6,8 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from jaxmg._mesh import varying
+from jaxmg._programs import row_blocks
+from jaxmg._programs.call import Call
 
 
 def is_zero(tangent) -> bool:
@@ -32,3 +34,9 @@ def from_reals(parts):
 def constant(primals):
     """Return zero tangents, for values that are not differentiated."""
     return jax.tree.map(no_tangent, primals)
+
+
+def of_inverse(x, da, *, call: Call):
+    """Return the tangent of X = A^-1, all in row blocks: A X = I, so dX = -X dA X."""
+    dx = row_blocks.product(x, da, linear_in=1, call=call)
+    return -row_blocks.product(dx, x, linear_in=0, call=call)
