@@ -1,6 +1,7 @@
 // Engine operations of LU factorisations with partial pivoting.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 
@@ -16,12 +17,14 @@ enum class Interchanges { made, undone };
 // Row indices are global and start at 0: `row` is the index of the first row of a view, or of the first of `count`
 // pivots. Pivot i is the index of the row interchanged with row i.
 template <class E, class T>
-concept LuOps = requires(E& e, Lane lane, MatrixView<T> a, MatrixView<T> b, std::int64_t row, std::int64_t count,
-                         std::int32_t* pivots, RowMoves* moves, std::byte* scratch, std::int32_t* places,
-                         std::int32_t* info, Interchanges direction) {
+concept LuOps = requires(E& e, const E& c, Lane lane, MatrixView<T> a, MatrixView<T> b, std::int64_t row,
+                         std::int64_t count, std::int32_t* pivots, RowMoves* moves, std::byte* scratch,
+                         std::int32_t* places, std::int32_t* info, Interchanges direction) {
   // P A = L U in place, for a view with at least as many rows as columns; writes the pivots of its columns. `scratch`
   // holds getrf_scratch_bytes() of the view.
   e.getrf(lane, a, row, pivots, scratch);
+  // Width of the panels that getrf factors fastest in a matrix with this many rows.
+  { c.template getrf_columns<T>(std::int64_t{} /*rows*/) } -> std::same_as<std::int64_t>;
   // Plans `count` interchanges of a matrix with `rows` rows, in chunks of interchange_chunk.
   e.plan_interchanges(lane, pivots, row, count, std::int64_t{} /*rows*/, moves);
   // Applies planned interchanges to rows of A, or undoes them from the last chunk to the first.

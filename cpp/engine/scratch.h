@@ -30,8 +30,8 @@ inline std::int64_t geqrt_scratch(std::int64_t columns) { return 2 * columns * (
 
 // Workspace of getrf for a view of at most m rows and n columns. cuSOLVER's takes m n / 256 + 8 n bytes and a little,
 // at most 45 KiB, for every scalar type (measured with cusolverDn*getrf_bufferSize of CUDA 13.0 on H100, m = 1 ...
-// 65536, n = 1 ... m). The engine checks it.
-inline std::int64_t getrf_scratch_bytes(std::int64_t m, std::int64_t n) { return m * n / 256 + 8 * n + (1 << 17); }
+// 65536, n = 1 ... m). The engine checks it. Its own kernel's takes lu_slots_bytes(lu_blocks), 165 KiB.
+inline std::int64_t getrf_scratch_bytes(std::int64_t m, std::int64_t n) { return m * n / 256 + 8 * n + (176 << 10); }
 
 struct CudaScratch {
   std::array<std::byte*, lane_count> blas{};

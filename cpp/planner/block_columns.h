@@ -58,13 +58,6 @@ inline std::int64_t preferred_depth(std::int64_t n) {
   return n > 98304 ? 4096 : n > 49152 ? 2048 : n > 4096 ? 1024 : 512;
 }
 
-// Columns of a panel that the vendor's getrf factors at once. cuSOLVER's takes 1.96 ms for 65536 x 256 and 4.94 ms for
-// 65536 x 512, but 1.16 and 2.46 ms for 16384 rows (H100, f64). For long panels, two halves with the update between
-// them are therefore faster.
-inline std::int64_t lu_leaf(const SquareProblem& q, std::int64_t tile) {
-  return q.platform == Platform::cuda && q.n > 32768 ? std::min<std::int64_t>(tile, 256) : tile;
-}
-
 // A routine R may have
 //   static constexpr bool factors = true;     diagonal blocks are factored, by the vendor's potrf
 //   static std::int64_t preferred_depth(n)    instead of the depth above

@@ -33,7 +33,7 @@ struct Machine {
   double thin_flops;       // rate of the products of an eigensolver, which are thin or strided
   double potrf_seconds;    // a column of a matrix on one rank, beyond the products
   double pivot_seconds;    // a column of the chain of diagonal blocks, with its panel
-  double search_seconds;   // a column of a panel of 1024 rows, to find its pivot and eliminate it
+  double search_seconds;   // a column of a panel of few rows, to find its pivot and eliminate it
   double step_seconds;     // a step of the chain of a solve with one right-hand side
   double several_seconds;  // a column of such a step, more with several right-hand sides
   double panel_seconds;    // a panel of the reduction to a band

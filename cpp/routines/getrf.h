@@ -21,7 +21,7 @@ namespace routines {
 template <class T>
 struct FactorLu : GetrfWorkspace<T> {
   FactorLu(Arena& arena, const SquareProblem& q, const BlockColumnPlan& plan)
-      : GetrfWorkspace<T>(arena, q.layout(plan.tile), lu_leaf(q, plan.tile), plan.slots) {}
+      : GetrfWorkspace<T>(arena, q.layout(plan.tile), plan.tile, plan.slots) {}
 };
 
 struct Getrf : OnBlockColumns<Getrf> {

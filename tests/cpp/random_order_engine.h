@@ -15,6 +15,7 @@
 #include <deque>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -495,6 +496,10 @@ class RandomOrderEngine {
     put(lane, "getrf", {},
         {Region::of(a), entries(pivots, a.columns), Region::of(MatrixView<std::byte>{scratch, bytes, 1, bytes})},
         [=](HostEngine& host) { host.getrf(lane, a, row, pivots, scratch); });
+  }
+  template <class T>
+  std::int64_t getrf_columns(std::int64_t) const {
+    return std::numeric_limits<std::int64_t>::max();
   }
   void plan_interchanges(Lane lane, const std::int32_t* pivots, std::int64_t row, std::int64_t count, std::int64_t rows,
                          RowMoves* moves) {

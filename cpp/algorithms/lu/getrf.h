@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "algorithms/cholesky/panel.h"
+#include "algorithms/lu/getrf_panel.h"
 #include "algorithms/slot_ring.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
@@ -119,26 +120,9 @@ class Getrf {
     e_.plan_interchanges(Lane::diagonal, pivots_ + row, row, count, layout_.order(), w_.moves + row);
   }
 
-  // Left half, its interchanges and update in the right half, right half, its interchanges in the left half: the
-  // engine's getrf, which works column by column, is given narrow panels, and the rest are products (Toledo, "Locality
-  // of reference in LU decomposition with partial pivoting", SIAM J. Matrix Anal. Appl. 18, 1997).
   void factor_columns(MatrixView<T> a, std::int64_t row) {
-    constexpr Lane lane = Lane::diagonal;
-    if (a.columns <= w_.leaf) {
-      e_.getrf(lane, a, row, pivots_ + row, w_.scratch);
-      return;
-    }
-    const std::int64_t half = a.columns / 2, rest = a.columns - half, below = a.rows - half;
-    const auto left = a.block(0, 0, a.rows, half), right = a.block(0, half, a.rows, rest);
-    const auto l21 = left.block(half, 0, below, half), a12 = right.block(0, 0, half, rest);
-    factor_columns(left, row);
-    plan(row, half);
-    e_.interchange(lane, Interchanges::made, w_.moves + row, half, row, right);
-    e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::unit, left.block(0, 0, half, half), a12);
-    e_.gemm(lane, Op::none, Op::none, T(-1), l21, a12, right.block(half, 0, below, rest));
-    factor_columns(right.block(half, 0, below, rest), row + half);
-    plan(row + half, rest);
-    e_.interchange(lane, Interchanges::made, w_.moves + row + half, rest, row + half, l21);
+    const std::int64_t leaf = std::min(w_.leaf, e_.template getrf_columns<T>(a.rows));
+    getrf_panel(e_, Lane::diagonal, a, row, layout_.order(), leaf, pivots_ + row, w_.moves + row, w_.scratch);
   }
 
   // Interchanges, U12 and the update of A22 in own tile columns [first, last).

@@ -58,6 +58,23 @@ struct PanelQr {
 
 constexpr int qr_columns = 128;  // at most
 
+// A panel to factor by the thread blocks of a cooperative launch, see getrf_kernel.h: a thread for each row.
+struct PanelLu {
+  void* a;  // m by n, m >= n
+  long long ld;
+  void* slots;  // lu_slots_bytes() of the blocks, zero
+  int* pivots;
+  int m, n;
+  int row;  // the number of the first row
+};
+
+constexpr int lu_columns = 32;   // at most; half as many where numbers take 16 bytes
+constexpr int lu_threads = 512;  // of a block, at most
+constexpr int lu_blocks = 160;   // at most, and no more than a block has threads
+
+// Packets of 16 bytes for a row, and for the candidate for the pivot; double-buffered over columns.
+constexpr long long lu_slots_bytes(long long blocks) { return 2 * blocks * (lu_columns + 1) * 16; }
+
 // A band to reduce by the thread blocks of a cooperative launch, see chase_kernel.h.
 struct Chase {
   void* band;        // 2b by n + 3b, zero from column n on

@@ -9,6 +9,7 @@
 #include "engine/secular.h"
 #include "engine/tridiagonal.h"
 #include "geqrt_kernel.h"
+#include "getrf_kernel.h"
 #include "interchanges.h"
 #include "kernel_abi.h"
 

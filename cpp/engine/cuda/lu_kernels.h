@@ -1,5 +1,7 @@
 // Kernels of LU factorisations, included by kernels.cu once for each scalar type with Scalar and JAXMG_NAME.
 
+extern "C" __global__ void __launch_bounds__(lu_threads, 1) JAXMG_NAME(getrf)(PanelLu panel) { getrf<Scalar>(panel); }
+
 // Rows that interchanges move, in columns of A from its row 0 on; see move_rows().
 extern "C" __global__ void __launch_bounds__(interchange_chunk)
     JAXMG_NAME(interchange)(int undone, const RowMoves* moves, int count, Scalar* a, long long ld, int columns) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "core/error.h"
@@ -25,6 +26,11 @@ class HostLuOps {
     int info = 0;
     Blas<T>::instance().getrf(&m, &n, a.data, &lda, pivots, &info);
     for (int i = 0; i < n; ++i) pivots[i] = first + valid_pivot(pivots[i] - 1, i, m);  // LAPACK counts from 1
+  }
+
+  template <class T>
+  std::int64_t getrf_columns(std::int64_t) const {
+    return std::numeric_limits<std::int64_t>::max();
   }
 
   void plan_interchanges(Lane, const std::int32_t* pivots, std::int64_t row, std::int64_t count, std::int64_t rows,
