@@ -13,7 +13,7 @@
 
 namespace jaxmg {
 
-inline constexpr int all_ranks = -1;
+inline constexpr int all_ranks = -1, no_rank = -2;
 
 struct Block {
   int source = 0;
@@ -24,8 +24,9 @@ struct Block {
   std::int64_t to_pitch = 0;
   std::int64_t column_bytes = 0;
   std::int64_t columns = 0;
+  int except = no_rank;  // this rank is left out
 
-  bool reaches(int rank) const { return target == all_ranks || target == rank; }
+  bool reaches(int rank) const { return (target == all_ranks || target == rank) && rank != except; }
   std::int64_t bytes() const { return column_bytes * columns; }
 };
 

@@ -6,7 +6,7 @@
 //   A22 = A22 - L21 U12                ... and updates them
 //
 // All rows of a tile column lie on one rank, so pivots are searched for without communication, and are LAPACK's. The
-// panel L and its pivots are broadcast once. The next tile column is updated and factored while the others are being
+// panel L and its pivots are sent to every rank once. The next tile column is updated and factored while the others are being
 // updated: panels are the critical path. Updates come in the order in which it needs them: the next tile column (lane
 // `panel`), the one after it (`ahead`), all others (`bulk`), beginning with the one after those two.
 //
@@ -95,29 +95,41 @@ class Getrf {
     return first;
   }
 
-  // Factors tile column t on its owner, and broadcasts L and the pivots.
+  // Factors tile column t on its owner, and sends L and the pivots to all ranks: first to the owner of the next tile
+  // column, where the critical path continues.
   void factor(std::int64_t t) {
-    const std::int64_t begin = layout_.begin(t), width = layout_.width(t);
+    const std::int64_t begin = layout_.begin(t);
+    const int next = layout_.owner(std::min(t + 1, layout_.count() - 1));
     if (t > 0) e_.wait(Lane::diagonal, step(t - 1).next_updated);
     if (a_.owns(t)) factor_columns(a_.tile(t, begin, layout_.order()), begin);
-    ring_.await(Lane::diagonal, static_cast<std::size_t>(t));
-    std::vector<Block> broadcast;
-    panel(t).pieces(0, layout_.order() - begin, 0, width, [&](std::int64_t row, MatrixView<T> to) {
-      broadcast.push_back(make_block(layout_.owner(t), all_ranks, a_.tile(t, begin + row, begin + row + to.rows), to));
-    });
-    const MatrixView<std::int32_t> pivots{pivots_ + begin, width, 1, width};
-    broadcast.push_back(make_block(layout_.owner(t), all_ranks, pivots, pivots));
-    e_.exchange(Lane::diagonal, broadcast);
-    plan(begin, width);
-    step(t).panel_ready = e_.record(Lane::diagonal);
+    send(Lane::diagonal, t, next, no_rank);
+    const Event sent = e_.record(Lane::diagonal);
+    if (a_.owns(t)) e_.wait(Lane::rows, sent);
+    send(Lane::rows, t, all_ranks, next);
+    const Lane received = e_.rank() == next ? Lane::diagonal : Lane::rows;
+    e_.plan_interchanges(received, pivots_ + begin, begin, layout_.width(t), layout_.order(), w_.moves + begin);
+    step(t).panel_ready = e_.record(received);
     if (a_.owns(t)) {
       e_.wait(Lane::rhs, step(t).panel_ready);
       e_.check_pivots(Lane::rhs, a_.diagonal(t), begin, info_);
     }
   }
 
-  void plan(std::int64_t row, std::int64_t count) {
-    e_.plan_interchanges(Lane::diagonal, pivots_ + row, row, count, layout_.order(), w_.moves + row);
+  void send(Lane lane, std::int64_t t, int target, int except) {
+    const std::int64_t begin = layout_.begin(t), end = layout_.order(), width = layout_.width(t);
+    const int owner = layout_.owner(t);
+    ring_.await(lane, static_cast<std::size_t>(t));
+    std::vector<Block> blocks;
+    const auto add = [&](auto from, auto to) {
+      blocks.push_back(make_block(owner, target, from, to));
+      blocks.back().except = except;
+    };
+    panel(t).pieces(0, end - begin, 0, width, [&](std::int64_t row, MatrixView<T> to) {
+      add(a_.tile(t, begin + row, begin + row + to.rows), to);
+    });
+    const MatrixView<std::int32_t> pivots{pivots_ + begin, width, 1, width};
+    add(pivots, pivots);
+    e_.exchange(lane, blocks);
   }
 
   void factor_columns(MatrixView<T> a, std::int64_t row) {
