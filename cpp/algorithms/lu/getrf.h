@@ -5,8 +5,8 @@
 //   U12 = L11^-1 A12                   ... solves for its part of U
 //   A22 = A22 - L21 U12                ... and updates them
 //
-// All rows of a tile column lie on one rank, so pivots are searched for without communication, and are LAPACK's. The
-// panel L and its pivots are sent to every rank once. The next tile column is updated and factored while the others are being
+// All rows of a tile column lie on one rank, so pivots are searched for without communication, and are LAPACK's. Every
+// rank receives the panel L and its pivots. The next tile column is updated and factored while the others are being
 // updated: panels are the critical path. Updates come in the order in which it needs them: the next tile column (lane
 // `panel`), the one after it (`ahead`), all others (`bulk`), beginning with the one after those two.
 //
