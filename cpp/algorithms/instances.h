@@ -16,6 +16,10 @@
 #include "algorithms/eigen/syevd.h"
 #include "algorithms/lu/getrf.h"
 #include "algorithms/lu/getri.h"
+#include "algorithms/svd/extreme_values.h"
+#include "algorithms/svd/gesvd.h"
+#include "algorithms/svd/polar.h"
+#include "algorithms/svd/products.h"
 #include "algorithms/triangular/trsm_few.h"
 #include "algorithms/triangular/trsm_many.h"
 
@@ -38,6 +42,12 @@
   declare template class BandBackTransformation<T, E>; \
   declare template class Syevd<T, E>;
 
+#define JAXMG_SVD(declare, E, T)              \
+  declare template class Products<T, E>;      \
+  declare template class ExtremeValues<T, E>; \
+  declare template class Polar<T, E>;         \
+  declare template class Gesvd<T, E>;
+
 #define JAXMG_TRIDIAGONAL(declare, E, R) declare template class DivideAndConquer<R, E>;
 
 // Sanitizer builds have instances for two scalar types, as tests/cpp/typed.h has.
@@ -55,5 +65,6 @@
   JAXMG_FOR_ALL_SCALARS(JAXMG_CHOLESKY, declare, E)   \
   JAXMG_FOR_ALL_SCALARS(JAXMG_LU, declare, E)         \
   JAXMG_FOR_ALL_SCALARS(JAXMG_EIGEN, declare, E)      \
+  JAXMG_FOR_ALL_SCALARS(JAXMG_SVD, declare, E)        \
   JAXMG_FOR_REAL_SCALARS(JAXMG_TRIDIAGONAL, declare, E)
 // NOLINTEND(bugprone-macro-parentheses)

@@ -165,6 +165,17 @@ double ColumnsCost::getri(std::int64_t order, std::int64_t tile) const {
   return std::max(products, sends) + 3 * pass(shard) + 3 * deal(shard);
 }
 
+// Six steps, as for a condition of 1e8: a Gram matrix (n^3), a Cholesky factorisation and two solves (2 n^3); then two
+// products of 2 n^3. Every stage broadcasts a matrix, and each step makes two adjoints.
+double ColumnsCost::polar(std::int64_t order, std::int64_t tile, std::int64_t depth) const {
+  constexpr double steps = 6;
+  const double n = static_cast<double>(order), matrix = elements(n * n);
+  const double products = fma_ * (3 * steps + 4) * n * n * n / ranks_ / rate(static_cast<double>(depth));
+  const double moved = ranks_ > 1 ? spread((2 * steps + 3) * matrix, ranks_) + 2 * steps * deal(matrix / ranks_) : 0;
+  const double passes = (2 * steps + 2) * pass(matrix / ranks_);
+  return std::max(products, moved) + passes + steps * potrf(order, tile, depth);
+}
+
 double ColumnsCost::syevd(std::int64_t order, std::int64_t wanted, std::int64_t bandwidth, bool shared) const {
   const double n = static_cast<double>(order), b = static_cast<double>(bandwidth), rank_flops = machine_.thin_flops;
   const double vectors = static_cast<double>(wanted), half = elements(n * n / 2);

@@ -74,6 +74,8 @@ class ColumnsCost : public CostModel {
   double potri(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
   double getrf(std::int64_t n, std::int64_t tile) const;
   double getri(std::int64_t n, std::int64_t tile) const;
+  // The polar decomposition of a square matrix of moderate condition, with its Hermitian factor.
+  double polar(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
   // To read and write a shard of `bytes` once more.
   double pass(double bytes) const { return 2 * bytes / machine_.memory_bytes; }
   double step() const { return machine_.step_seconds + exchange(); }

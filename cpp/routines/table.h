@@ -3,10 +3,12 @@
 
 #include "routines/diagonal.h"
 #include "routines/gesv.h"
+#include "routines/gesvd.h"
 #include "routines/getrf.h"
 #include "routines/getri.h"
 #include "routines/getrs.h"
 #include "routines/lower.h"
+#include "routines/polar.h"
 #include "routines/posv.h"
 #include "routines/potrf.h"
 #include "routines/potri.h"
@@ -35,6 +37,8 @@ using Routines = List<routines::Posv,      //
                       routines::Getrf,     //
                       routines::Getrs,     //
                       routines::Getri,     //
-                      routines::Trtrs>;
+                      routines::Trtrs,     //
+                      routines::Polar,     //
+                      routines::Gesvd>;
 
 }  // namespace jaxmg
