@@ -9,6 +9,7 @@ from jaxmg._linalg.cholesky import (
 )
 from jaxmg._linalg.eigen import EighResult, eigh, eigvalsh, pinvh, sqrtm_h
 from jaxmg._linalg.factors import CholeskyFactor, SlogdetResult
+from jaxmg._linalg.least_squares import LstsqResult, lstsq
 from jaxmg._linalg.lu import LUFactor, lu_factor, lu_solve
 from jaxmg._linalg.qr import QRFactor, QRResult, qr, qr_factor
 from jaxmg._linalg.systems import det, inv, slogdet, solve, solve_triangular
@@ -17,6 +18,7 @@ __all__ = [
     "CholeskyFactor",
     "EighResult",
     "LUFactor",
+    "LstsqResult",
     "QRFactor",
     "QRResult",
     "SlogdetResult",
@@ -29,6 +31,7 @@ __all__ = [
     "eigvalsh",
     "inv",
     "logdet",
+    "lstsq",
     "lu_factor",
     "lu_solve",
     "pinvh",

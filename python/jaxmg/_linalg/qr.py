@@ -276,13 +276,13 @@ def qr_factor(a, *, options: Options):
     return QRFactor(of.data, of.factors, info, m, n, of.tile, ranks.axes, ranks.size)
 
 
-def prepared_matrix(routine: str, a, options: Options, *others):
+def prepared_matrix(routine: str, a, options: Options, *others, count=1):
     """Return a checked m x n matrix, and the call of a routine on the devices of it and others."""
     a = as_array(a, "a")
     if a.ndim != 2:
         raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
     ranks = ranks_of(a, *others)
-    return a, make_call(routine, a, ranks, options, rows=a.shape[0])
+    return a, make_call(routine, a, ranks, options, count=count, rows=a.shape[0])
 
 
 def result_spec(like, shape, ranks: Ranks):

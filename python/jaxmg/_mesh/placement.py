@@ -110,8 +110,10 @@ def place_matrices(ranks: Ranks, **matrices):
 
 
 def place_matrix(ranks: Ranks, a):
-    """Move a concrete m x n matrix to the ranks' devices: in blocks of rows or, failing that, of
-    columns if these divide evenly, else replicated."""
+    """Move a concrete m x n matrix to the ranks' devices.
+
+    A matrix that is moved is sharded over rows if they divide evenly, else over columns if they do.
+    """
     if ranks.mesh is None:
         return a
     even = [
@@ -144,7 +146,7 @@ def keep_sharding(x: jax.Array, like) -> jax.Array:
 
 
 def keep_even_sharding(x: jax.Array, like) -> jax.Array:
-    """Move a concrete result of another shape to the sharding of `like`, where it divides evenly."""
+    """Move a concrete result to the sharding of `like`, of another shape, if that divides it."""
     if is_traced(x) or not is_committed(like):
         return x
     try:

@@ -113,7 +113,7 @@ def geqrf(a, *, call: plans.CallPlan, ranks: Ranks):
 
 
 def upper(a, *, rows: int, call: plans.CallPlan, ranks: Ranks):
-    """Return this rank's columns of R, which has so many rows, as rows; zeros below its diagonal."""
+    """Return this rank's columns of R, `rows` rows, as rows; zeros below the diagonal."""
     result = jax.ShapeDtypeStruct((a.shape[0], rows), a.dtype)
     (r,) = _call("upper", (), (result,), read=(a,), call=call, ranks=ranks)
     return r

@@ -9,8 +9,6 @@ m x n results are row blocks, P * ceil(m / P) rows that are zero from row m on, 
 
 import functools
 
-import jax.numpy as jnp
-import numpy as np
 from jax.sharding import PartitionSpec
 
 from jaxmg._mesh import programs

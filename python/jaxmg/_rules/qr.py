@@ -111,30 +111,27 @@ def _(call, primals, tangents):
 
 def times_q(call: Call, spec, adjoint: bool, of: DealtQR, b):
     """Return Q B or Q^H B, as a linear function of B."""
-    b = _typed(call, spec, b)
     multiply = functools.partial(qr.ormqr, of, call=call, spec=spec)
-    return lax.custom_linear_solve(
-        lambda x: multiply(x, adjoint=not adjoint),
-        b,
-        solve=lambda _, b: multiply(b, adjoint=adjoint),
-        transpose_solve=lambda _, b: multiply(b.conj(), adjoint=not adjoint).conj(),
-    )
+    return _linear(call, spec, multiply, adjoint, b)
 
 
 def divide_by_r(call: Call, spec, adjoint: bool, of: DealtQR, b):
     """Return R^-1 B or R^-H B for a square R, as a linear function of B."""
-    b = _typed(call, spec, b)
     divide = functools.partial(qr.rtrs, of, call=call, spec=spec)
+    return _linear(call, spec, divide, adjoint, b)
 
-    def times(x):
-        turned = qr.upper(of, call=call)[: of.n]
-        return _matmul(call, spec, turned.conj() if adjoint else turned.T, x)
 
+def _linear(call: Call, spec, function, adjoint: bool, b):
+    """Return ``function(b, adjoint=adjoint)``, whose transpose is the conjugate of its adjoint.
+
+    JAX takes both for solutions of a linear system. It differentiates the product with the matrix
+    of the system, but never evaluates it; the factor has no tangent.
+    """
     return lax.custom_linear_solve(
-        times,
-        b,
-        solve=lambda _, b: divide(b, adjoint=adjoint),
-        transpose_solve=lambda _, b: divide(b.conj(), adjoint=not adjoint).conj(),
+        lambda x: x,
+        _typed(call, spec, b),
+        solve=lambda _, b: function(b, adjoint=adjoint),
+        transpose_solve=lambda _, b: function(b.conj(), adjoint=not adjoint).conj(),
     )
 
 
