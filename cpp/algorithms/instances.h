@@ -16,6 +16,9 @@
 #include "algorithms/eigen/syevd.h"
 #include "algorithms/lu/getrf.h"
 #include "algorithms/lu/getri.h"
+#include "algorithms/qr/geqrf.h"
+#include "algorithms/qr/orgqr.h"
+#include "algorithms/qr/ormqr.h"
 #include "algorithms/svd/extreme_values.h"
 #include "algorithms/svd/gesvd.h"
 #include "algorithms/svd/polar.h"
@@ -35,6 +38,11 @@
 #define JAXMG_LU(declare, E, T)       \
   declare template class Getrf<T, E>; \
   declare template class Getri<T, E>;
+
+#define JAXMG_QR(declare, E, T)       \
+  declare template class Geqrf<T, E>; \
+  declare template class Ormqr<T, E>; \
+  declare template class Orgqr<T, E>;
 
 #define JAXMG_EIGEN(declare, E, T)                     \
   declare template class BandReduction<T, E>;          \
@@ -64,6 +72,7 @@
   JAXMG_FOR_ALL_SCALARS(JAXMG_TRIANGULAR, declare, E) \
   JAXMG_FOR_ALL_SCALARS(JAXMG_CHOLESKY, declare, E)   \
   JAXMG_FOR_ALL_SCALARS(JAXMG_LU, declare, E)         \
+  JAXMG_FOR_ALL_SCALARS(JAXMG_QR, declare, E)         \
   JAXMG_FOR_ALL_SCALARS(JAXMG_EIGEN, declare, E)      \
   JAXMG_FOR_ALL_SCALARS(JAXMG_SVD, declare, E)        \
   JAXMG_FOR_REAL_SCALARS(JAXMG_TRIDIAGONAL, declare, E)

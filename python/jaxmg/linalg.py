@@ -9,13 +9,18 @@ from jaxmg._linalg.cholesky import (
 )
 from jaxmg._linalg.eigen import EighResult, eigh, eigvalsh, pinvh, sqrtm_h
 from jaxmg._linalg.factors import CholeskyFactor, SlogdetResult
+from jaxmg._linalg.least_squares import LstsqResult, lstsq
 from jaxmg._linalg.lu import LUFactor, lu_factor, lu_solve
+from jaxmg._linalg.qr import QRFactor, QRResult, qr, qr_factor
 from jaxmg._linalg.systems import det, inv, slogdet, solve, solve_triangular
 
 __all__ = [
     "CholeskyFactor",
     "EighResult",
     "LUFactor",
+    "LstsqResult",
+    "QRFactor",
+    "QRResult",
     "SlogdetResult",
     "cho_factor",
     "cho_factor_shifted",
@@ -26,9 +31,12 @@ __all__ = [
     "eigvalsh",
     "inv",
     "logdet",
+    "lstsq",
     "lu_factor",
     "lu_solve",
     "pinvh",
+    "qr",
+    "qr_factor",
     "slogdet",
     "solve",
     "solve_triangular",

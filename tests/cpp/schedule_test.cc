@@ -12,6 +12,7 @@
 #include "hermitian.h"
 #include "lu_solves.h"
 #include "matrices.h"
+#include "qr_factors.h"
 #include "random_order_engine.h"
 #include "ranks.h"
 #include "solves.h"
@@ -161,6 +162,37 @@ TEST(Schedule, RoutinesOfLu) {
       EXPECT_EQ(gesv(solving, a, b, shape, distributed).x, gesv(host_solving, a, b, shape, distributed).x);
       EXPECT_EQ(getrs(with_factor, factor, b, shape, Trans::transpose, distributed),
                 getrs(host_with_factor, factor, b, shape, Trans::transpose, distributed));
+    }
+  });
+}
+
+// geqrf, and the routines that read its factor.
+TEST(Schedule, RoutinesOfQr) {
+  for_orders([](const Shape& shape, std::uint64_t seed) {
+    const std::int64_t rows = shape.n - 7 + static_cast<std::int64_t>(7 * (seed % 3));  // wide, square or tall
+    const QrShape qr{std::max<std::int64_t>(1, rows), shape.n, shape.ranks, shape.tile, shape.slots};
+    const auto a = random_matrix<double>(qr.m, qr.n, 17);
+    const auto b = random_matrix<double>(qr.m, 5, 18), c = random_matrix<double>(qr.n, 5, 19);
+    const auto chance = [&] { return RandomOrderRanks(shape.ranks, seed); };
+    const auto host = [&] { return HostRanks(shape.ranks); };
+    auto host_factoring = host();
+    auto factoring = chance();
+    const auto call = qr_call<routines::Geqrf, double>(qr);
+    const auto factor = geqrf(host_factoring, a, qr, call, call.bytes());
+    const auto found = geqrf(factoring, a, qr, call, call.bytes());
+    EXPECT_EQ(collected(found.vectors, qr.layout()), collected(factor.vectors, qr.layout()));
+    EXPECT_EQ(found.factors, factor.factors);
+    EXPECT_EQ(found.info, factor.info);
+    EXPECT_EQ(upper(chance(), factor, qr), upper(host(), factor, qr));
+    EXPECT_EQ(orgqr(chance(), factor, qr), orgqr(host(), factor, qr));
+    for (const bool distributed : {false, true}) {
+      for (const bool adjoint : {false, true}) {
+        EXPECT_EQ(ormqr(chance(), factor, b, qr, adjoint, distributed),
+                  ormqr(host(), factor, b, qr, adjoint, distributed));
+        if (qr.m < qr.n) continue;
+        EXPECT_EQ(rtrs(chance(), factor, c, qr, adjoint, distributed),
+                  rtrs(host(), factor, c, qr, adjoint, distributed));
+      }
     }
   });
 }

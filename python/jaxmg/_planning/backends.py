@@ -37,6 +37,9 @@ STEPS = {
     "getrs": ("getrs",),
     "getri": ("getrf", "getri"),
     "trtrs": ("trtrs",),
+    "geqrf": ("geqrf",),
+    "orgqr": ("geqrf", "upper", "orgqr"),
+    "gels": ("geqrf", "ormqr", "rtrs"),
 }
 # "auto" requires another backend's expected time to be below this fraction of ours: models err.
 _MARGIN = 0.8
@@ -53,11 +56,12 @@ class Request:
     platform: str
     processes: int
     hosts: int  # number of machines among which the ranks are divided
+    rows: int = 0  # of a matrix of n columns; 0: it is square
 
     @classmethod
-    def on(cls, ranks: Ranks, n: int, count: int, dtype) -> "Request":
+    def on(cls, ranks: Ranks, n: int, count: int, dtype, rows: int = 0) -> "Request":
         dtype, hosts = np.dtype(dtype), min(ranks.hosts, ranks.size)
-        return cls(n, count, dtype, ranks.size, ranks.platform, ranks.processes, hosts)
+        return cls(n, count, dtype, ranks.size, ranks.platform, ranks.processes, hosts, rows)
 
 
 class Choice(NamedTuple):
@@ -142,6 +146,8 @@ def plan_step(
     """Return the native plan of one step, for a vendor's grid on `ranks` if they are known."""
     sizes = (step, request.n, request.count, request.dtype)
     arguments |= dict(ranks=request.ranks, processes=request.processes, hosts=request.hosts)
+    if request.rows:
+        arguments["m"] = request.rows
     if backend == "cusolvermp":
         return cusolvermp.plan(*sizes, grid_rows=grid_rows, on=ranks, **arguments)
     made = plans.plan(*sizes, platform=request.platform, backend=backend, **arguments)
