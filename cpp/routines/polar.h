@@ -91,9 +91,10 @@ struct Polar {
       if (q.factor_h) {
         multiply_by_power(engine, lane, layout, factor_h(q, polar, w, a, y), *exponent, w.factor);
         engine.join();
-        engine.copy(lane, q.left ? w.w : a, h);
+        engine.zero(lane, h);
+        copy_own(engine, layout, q.left ? w.w : a, h);
       }
-      engine.copy(lane, w.x, a);
+      copy_own(engine, layout, w.x, a);
       engine.join();
       redistribute(engine, layout, a, w.memory.shared(), true);
       if (q.factor_h) redistribute(engine, layout, h, w.memory.shared(), true);
@@ -107,6 +108,14 @@ struct Polar {
 
  private:
   static constexpr Lane lane = Lane::panel;
+
+  // Columns of tiles; padding of the shards of A is zero.
+  template <class T, class E>
+  static void copy_own(E& engine, const TileColumns& layout, MatrixView<T> from, MatrixView<T> to) {
+    for (const Span& span : layout.spans(engine.rank(), 0, layout.count())) {
+      engine.copy(lane, from.block(0, span.begin, from.rows, span.width), to.block(0, span.begin, to.rows, span.width));
+    }
+  }
 
   // H, in W or in A.
   template <class T>

@@ -169,6 +169,26 @@ def syevd(a, *bounds, n: int, part, as_columns: bool, call: plans.CallPlan, rank
     return _call("syevd", (a,), results, call=call, ranks=ranks, read=bounds)
 
 
+def gesvd(a, *, vectors: bool, call: plans.CallPlan, ranks: Ranks):
+    """Decompose A = U diag(s) V^H; return (overwritten rows of this rank, s, [U^H, V^H], info).
+
+    `a` is as for `getrf`. s is in descending order, the same on every rank. U^H and V^H are this
+    rank's rows, with zeros in padding rows.
+    """
+    s = jax.ShapeDtypeStruct((a.shape[1],), np.finfo(a.dtype).dtype)
+    results = (s, *(jax.ShapeDtypeStruct(a.shape, a.dtype),) * (2 if vectors else 0), _INFO)
+    return _call("gesvd", (a,), results, call=call, ranks=ranks)
+
+
+def polar(a, *, factor_h: bool, call: plans.CallPlan, ranks: Ranks):
+    """Decompose A = U H or, if the plan has `left`, A = H U; return (U, [H], info).
+
+    `a` is as for `getrf`. U and H are this rank's rows, with zeros in padding rows.
+    """
+    h = (jax.ShapeDtypeStruct(a.shape, a.dtype),) if factor_h else ()
+    return _call("polar", (a,), (*h, _INFO), call=call, ranks=ranks)
+
+
 def solver_bytes(token, *, call: plans.CallPlan, ranks: Ranks):
     """Query a vendor's solver for its workspace; return (token, units of 256 bytes on this rank).
 

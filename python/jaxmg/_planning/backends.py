@@ -37,6 +37,8 @@ STEPS = {
     "getrs": ("getrs",),
     "getri": ("getrf", "getri"),
     "trtrs": ("trtrs",),
+    "gesvd": ("gesvd",),
+    "polar": ("polar",),
     "geqrf": ("geqrf",),
     "orgqr": ("geqrf", "upper", "orgqr"),
     "gels": ("geqrf", "ormqr", "rtrs"),
