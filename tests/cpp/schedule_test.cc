@@ -15,6 +15,7 @@
 #include "qr_factors.h"
 #include "random_order_engine.h"
 #include "ranks.h"
+#include "singular_values.h"
 #include "solves.h"
 
 namespace jaxmg::testing {
@@ -261,6 +262,37 @@ TEST(Schedule, SyevdReal) { expect_syevd_in_any_order<double>(); }
 TEST(Schedule, SyevdComplex) { expect_syevd_in_any_order<std::complex<float>>(); }
 
 // The engine itself must find missing waits, races and deadlocks.
+
+// Hosts decide when iterations stop. The matrices take the path by the Gram matrix, and the polar iteration with noise.
+template <class T>
+void expect_svd_in_any_order() {
+  std::uint64_t seed = 0;
+  for (const int ranks : {1, 2, 3}) {
+    for (const bool singular : {false, true}) {
+      for (const bool vectors : {true, false}) {
+        const std::int64_t n = 17, tile = ranks == 1 ? n : 4;
+        SCOPED_TRACE(::testing::Message() << ranks << " ranks, singular " << singular << ", vectors " << vectors);
+        auto m = random_matrix<T>(n, n, 11);
+        for (std::int64_t i = 0; singular && i < n; ++i) m(i, 3) = m(i, 5);
+        const auto call = gesvd_call<T>(n, ranks, tile, 4, vectors);
+        HostRanks host(ranks), host_again(ranks);
+        RandomOrderRanks chance(ranks, ++seed), chance_again(ranks, ++seed);
+        const auto expected = decompose(host, m, call), found = decompose(chance, m, call);
+        EXPECT_EQ(found.status, expected.status);
+        EXPECT_EQ(found.s, expected.s);
+        EXPECT_EQ(found.u, expected.u);
+        EXPECT_EQ(found.v, expected.v);
+        const auto known = polar_factors(host_again, m, tile, vectors);
+        const auto polar = polar_factors(chance_again, m, tile, vectors);
+        EXPECT_EQ(polar.u, known.u);
+        EXPECT_EQ(polar.h, known.h);
+      }
+    }
+  }
+}
+
+TEST(Schedule, SvdReal) { expect_svd_in_any_order<double>(); }
+TEST(Schedule, SvdComplex) { expect_svd_in_any_order<std::complex<float>>(); }
 
 TEST(RandomOrder, FindsAReadThatDoesNotWait) {
   RandomOrderRanks ranks(1, 0);

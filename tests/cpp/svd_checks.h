@@ -13,91 +13,11 @@
 #include "gtest/gtest.h"
 #include "matrices.h"
 #include "residuals.h"
-#include "routines/gesvd.h"
-#include "routines/polar.h"
-#include "solves.h"
+#include "singular_values.h"
 #include "svd_matrices.h"
 #include "typed.h"
 
 namespace jaxmg::testing {
-
-template <class T>
-struct Singular {
-  std::vector<Matrix<Real<T>>> s;  // of each rank
-  Matrix<T> u, v;                  // left and right singular vectors
-  std::vector<std::int32_t> status;
-};
-
-template <class T>
-CallOf<routines::Gesvd, T> gesvd_call(std::int64_t n, int ranks, std::int64_t tile, std::int64_t b, bool vectors) {
-  CallOf<routines::Gesvd, T> call(n, ranks, tile);
-  call.problem.vectors = vectors ? n : 0;
-  call.plan.depth = 2 * tile;
-  call.plan.slots = 2;
-  call.plan.largest_potrf = ranks == 1 ? n : call.plan.depth;
-  call.plan.blocking = eigen_shape(n, ranks, tile, b, 1).blocking;
-  return call;
-}
-
-// Singular values and vectors of M, in exactly the workspace that is planned.
-template <class T, class Ranks>
-Singular<T> decompose(const Matrix<T>& m, const CallOf<routines::Gesvd, T>& call) {
-  const int size = static_cast<int>(call.problem.ranks);
-  const std::int64_t n = call.problem.n, shard = shard_of(n, size), share = call.problem.vectors > 0 ? shard : 0;
-  Ranks ranks(size);
-  auto shards = ranks.template matrix<T>(n, shard);
-  auto s = ranks.template matrix<Real<T>>(n, 1);
-  auto right = ranks.template matrix<T>(n, share), left = ranks.template matrix<T>(n, share);
-  auto status = ranks.template matrix<std::int32_t>(1, 1);
-  auto workspace = ranks.template matrix<std::byte>(call.bytes(), 1);
-  upload(shards, in_blocks(m, TileColumns(n, shard, call.plan.tile, size)));
-  ranks.run([&](auto& engine) {
-    const int r = engine.rank();
-    call.run(engine, workspace.view(r), shards.view(r), s.view(r), right.view(r), left.view(r), status.view(r));
-  });
-  Singular<T> found{download(s, size), {}, {}, {}};
-  if (share > 0) {
-    found.u = side_by_side(download(left, size), n);
-    auto vectors = download(right, size);
-    if (call.problem.as_columns) {
-      for (Matrix<T>& own : vectors) own = from_adjoint(own);
-    }
-    found.v = side_by_side(vectors, n);
-  }
-  for (const auto& info : download(status, size)) found.status.push_back(info(0, 0));
-  return found;
-}
-
-template <class T>
-struct PolarFactors {
-  Matrix<T> u, h;
-  std::vector<std::int32_t> status;
-};
-
-template <class T, class Ranks>
-PolarFactors<T> polar_factors(const Matrix<T>& m, int size, std::int64_t tile, bool left, bool factor_h = true) {
-  const std::int64_t n = m.rows(), shard = shard_of(n, size);
-  CallOf<routines::Polar, T> call(n, size, tile);
-  call.problem.left = left;
-  call.problem.factor_h = factor_h;
-  call.plan.depth = 2 * tile;
-  call.plan.slots = 2;
-  call.plan.largest_potrf = size == 1 ? n : call.plan.depth;
-  Ranks ranks(size);
-  auto shards = ranks.template matrix<T>(n, shard), h = ranks.template matrix<T>(n, factor_h ? shard : 0);
-  auto status = ranks.template matrix<std::int32_t>(1, 1);
-  auto workspace = ranks.template matrix<std::byte>(call.bytes(), 1);
-  const TileColumns layout(n, shard, tile, size);
-  upload(shards, in_blocks(m, layout));
-  ranks.run([&](auto& engine) {
-    const int r = engine.rank();
-    call.run(engine, workspace.view(r), shards.view(r), h.view(r), status.view(r));
-  });
-  PolarFactors<T> found{from_blocks(download(shards, size), layout), {}, {}};
-  if (factor_h) found.h = from_blocks(download(h, size), layout);
-  for (const auto& info : download(status, size)) found.status.push_back(info(0, 0));
-  return found;
-}
 
 template <class Parameter>
 class SvdTest : public ::testing::Test {
@@ -116,6 +36,16 @@ class SvdTest : public ::testing::Test {
     return gesvd_call<T>(n, ranks, ranks == 1 ? n : tile, bandwidth(), vectors);
   }
 
+  static Singular<T> decompose(const Matrix<T>& m, const CallOf<routines::Gesvd, T>& call) {
+    Ranks ranks(static_cast<int>(call.problem.ranks));
+    return testing::decompose(ranks, m, call);
+  }
+  static PolarFactors<T> polar_factors(const Matrix<T>& m, int size, std::int64_t tile, bool left,
+                                       bool factor_h = true) {
+    Ranks ranks(size);
+    return testing::polar_factors(ranks, m, tile, left, factor_h);
+  }
+
   // ||M - U diag(s) V^H|| / (n eps ||M||).
   static double residual(const Matrix<T>& m, const Singular<T>& found) {
     auto scaled = widened(found.u);
@@ -132,7 +62,7 @@ class SvdTest : public ::testing::Test {
     const auto expected = lapack_singular_values(m);
     for (const bool vectors : {true, false}) {
       SCOPED_TRACE(vectors ? "with vectors" : "values alone");
-      const auto found = decompose<T, Ranks>(m, call(n, ranks, vectors));
+      const auto found = decompose(m, call(n, ranks, vectors));
       for (const std::int32_t status : found.status) ASSERT_EQ(status, 0);
       for (const auto& s : found.s) ASSERT_EQ(s, found.s[0]) << "ranks differ";
       const auto s = values(found.s[0]);
@@ -151,7 +81,7 @@ class SvdTest : public ::testing::Test {
   // M = U H, or M = H U with the H of the transposed matrix (see routines/polar.h), and H semidefinite.
   static void check_polar(const Matrix<T>& m, int ranks, bool left) {
     const std::int64_t n = m.rows();
-    const auto found = polar_factors<T, Ranks>(m, ranks, std::min<std::int64_t>(8, shard_of(n, ranks)), left);
+    const auto found = polar_factors(m, ranks, std::min<std::int64_t>(8, shard_of(n, ranks)), left);
     for (const std::int32_t status : found.status) ASSERT_EQ(status, 0);
     EXPECT_LE(orthogonality(found.u), threshold);
     EXPECT_EQ(found.h, mirrored(found.h));
@@ -201,7 +131,7 @@ TYPED_TEST_P(SvdTest, ScalesMatricesThatWouldOverOrUnderflow) {
     auto scaled = m;
     for (std::int64_t i = 0; i < n * n; ++i) scaled.data()[i] *= std::ldexp(R(1), exponent);
     for (const bool vectors : {true, false}) {
-      const auto found = decompose<T, typename TypeParam::Ranks>(scaled, this->call(n, 1, vectors));
+      const auto found = this->decompose(scaled, this->call(n, 1, vectors));
       ASSERT_EQ(found.status[0], 0);
       for (std::int64_t i = 0; i < n; ++i) {
         const double s = std::ldexp(static_cast<double>(found.s[0](i, 0)), -exponent);
@@ -219,12 +149,12 @@ TYPED_TEST_P(SvdTest, NonFiniteElementsGiveNan) {
     auto m = random_matrix<T>(n, n, 6);
     m(n / 2, 3) = T(bad);
     const int ranks = TypeParam::Ranks::available(2) ? 2 : 1;
-    const auto found = decompose<T, typename TypeParam::Ranks>(m, this->call(n, ranks, true));
+    const auto found = this->decompose(m, this->call(n, ranks, true));
     for (const std::int32_t status : found.status) EXPECT_EQ(status, not_finite);
     for (const auto& s : found.s) EXPECT_TRUE(all_nan(s));
     EXPECT_TRUE(all_nan(found.u));
     EXPECT_TRUE(all_nan(found.v));
-    const auto polar = polar_factors<T, typename TypeParam::Ranks>(m, ranks, 4, false);
+    const auto polar = this->polar_factors(m, ranks, 4, false);
     for (const std::int32_t status : polar.status) EXPECT_EQ(status, not_finite);
     EXPECT_TRUE(all_nan(polar.u));
     EXPECT_TRUE(all_nan(polar.h));
@@ -245,15 +175,15 @@ TYPED_TEST_P(SvdTest, OtherFormsHoldTheSameResults) {
     all.plan.blocking = single.plan.blocking;
     all.plan.blocking.solo = true;
     all.plan.tile = shard_of(n, ranks);
-    const auto expected = decompose<T, Ranks>(m, single), found = decompose<T, Ranks>(m, all);
+    const auto expected = this->decompose(m, single), found = this->decompose(m, all);
     all.problem.as_columns = true;
-    const auto turned = decompose<T, Ranks>(m, all);
+    const auto turned = this->decompose(m, all);
     for (const Singular<T>* other : {&found, &turned}) {
       for (const auto& s : other->s) EXPECT_EQ(s, expected.s[0]);
       EXPECT_EQ(other->u, expected.u);
       EXPECT_EQ(other->v, expected.v);
     }
-    EXPECT_EQ((polar_factors<T, Ranks>(m, ranks, 4, true, false).u), (polar_factors<T, Ranks>(m, ranks, 4, true).u));
+    EXPECT_EQ(this->polar_factors(m, ranks, 4, true, false).u, this->polar_factors(m, ranks, 4, true).u);
   }
 }
 
