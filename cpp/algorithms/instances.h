@@ -19,6 +19,7 @@
 #include "algorithms/qr/geqrf.h"
 #include "algorithms/qr/orgqr.h"
 #include "algorithms/qr/ormqr.h"
+#include "algorithms/qr/tsqr.h"
 #include "algorithms/triangular/trsm_few.h"
 #include "algorithms/triangular/trsm_many.h"
 
@@ -38,7 +39,8 @@
 #define JAXMG_QR(declare, E, T)       \
   declare template class Geqrf<T, E>; \
   declare template class Ormqr<T, E>; \
-  declare template class Orgqr<T, E>;
+  declare template class Orgqr<T, E>; \
+  declare template class Tsqr<T, E>;
 
 #define JAXMG_EIGEN(declare, E, T)                     \
   declare template class BandReduction<T, E>;          \

@@ -24,6 +24,7 @@
 #include "routines/served/cusolvermp/lu.h"
 #include "routines/syevd.h"
 #include "routines/trtrs.h"
+#include "routines/tsqr.h"
 #include "routines/upper.h"
 
 namespace jaxmg {
@@ -45,6 +46,7 @@ using Routines = List<routines::Posv,      //
                       routines::Ormqr,     //
                       routines::Orgqr,     //
                       routines::Upper,     //
-                      routines::Rtrs>;
+                      routines::Rtrs,      //
+                      routines::Tsqr>;
 
 }  // namespace jaxmg

@@ -102,7 +102,7 @@ def _by_qr(a, b, rcond, options: Options):
     """Return (the results, info), for a matrix of full rank."""
     if rcond is not None:
         raise ValueError(
-            f'rcond={rcond!r} is not supported with method="qr", which assumes full rank: leave it out'
+            f'rcond={rcond!r} is not supported with method="qr", which assumes full rank'
         )
     m, n = a.shape
     count = math.prod(b.shape[1:])
