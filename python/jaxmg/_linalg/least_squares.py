@@ -11,7 +11,6 @@ from jaxmg._arguments import ArgumentError, as_arrays
 from jaxmg._linalg.options import Options, takes
 from jaxmg._linalg.qr import prepared_matrix, result_spec
 from jaxmg._mesh import placement, programs
-from jaxmg._programs import qr
 from jaxmg._programs.call import Call
 from jaxmg._rules import qr as rules
 
@@ -133,10 +132,9 @@ def _least_squares(a, b, *, call: Call, spec):
         return programs.auto(lambda b: jnp.zeros((rows, *right), b.dtype), call.ranks, None)(b)
 
     if m >= n:
-        r, x, info = rules.augmented(call, None, qr.turned(a, call=call), b, zeros(n))
+        r, x, info = rules.augmented(call, a, b, zeros(n), adjoint=False)
     else:
-        # The rows of A are the columns of its adjoint, conjugated.
-        x, _, info = rules.augmented(call, None, a.conj(), zeros(n), b)
+        x, _, info = rules.augmented(call, a, zeros(n), b, adjoint=True)
         r = zeros(m)
     residuals = programs.auto(_squares, call.ranks, None)(r)
     return programs.auto(lambda x: x, call.ranks, spec)(x), residuals, info
