@@ -19,6 +19,7 @@
 #include "algorithms/qr/geqrf.h"
 #include "algorithms/qr/orgqr.h"
 #include "algorithms/qr/ormqr.h"
+#include "algorithms/qr/tsqr.h"
 #include "algorithms/svd/extreme_values.h"
 #include "algorithms/svd/gesvd.h"
 #include "algorithms/svd/polar.h"
@@ -42,7 +43,8 @@
 #define JAXMG_QR(declare, E, T)       \
   declare template class Geqrf<T, E>; \
   declare template class Ormqr<T, E>; \
-  declare template class Orgqr<T, E>;
+  declare template class Orgqr<T, E>; \
+  declare template class Tsqr<T, E>;
 
 #define JAXMG_EIGEN(declare, E, T)                     \
   declare template class BandReduction<T, E>;          \

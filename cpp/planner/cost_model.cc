@@ -194,6 +194,18 @@ double ColumnsCost::orgqr(std::int64_t rows, std::int64_t columns, std::int64_t 
   return std::max(products, sends) + pass(elements(m * n / ranks_));
 }
 
+// Two Gram matrices of own rows and the products with the inverses of their factors, each of which passes over the
+// rows; an all-gather of each Gram matrix; and two Cholesky factorisations and a QR factorisation of order n on every
+// rank.
+double ColumnsCost::tsqr(std::int64_t rows, std::int64_t columns, bool vectors) const {
+  const double m = static_cast<double>(rows), n = static_cast<double>(columns), share = std::ceil(m / ranks_);
+  const double products = fma_ * 2 * share * n * n * (vectors ? 3 : 2.5) / rate(n);
+  const double replicated =
+      fma_ * 8 * n * n * n / rate(n) + n * (2 * machine_.potrf_seconds + machine_.reflect_seconds);
+  const double gathers = ranks_ > 1 ? 2 * (spread(elements(n * n), 1) + exchange()) : 0;
+  return std::max(products, (vectors ? 3 : 2) * pass(elements(share * n))) + replicated + gathers;
+}
+
 // Own columns of many, or all of few on one rank after another.
 double ColumnsCost::ormqr(std::int64_t rows, std::int64_t columns, std::int64_t nrhs, std::int64_t tile,
                           bool distributed) const {

@@ -26,6 +26,7 @@
 #include "routines/served/cusolvermp/lu.h"
 #include "routines/syevd.h"
 #include "routines/trtrs.h"
+#include "routines/tsqr.h"
 #include "routines/upper.h"
 
 namespace jaxmg {
@@ -48,6 +49,7 @@ using Routines = List<routines::Posv,      //
                       routines::Orgqr,     //
                       routines::Upper,     //
                       routines::Rtrs,      //
+                      routines::Tsqr,      //
                       routines::Polar,     //
                       routines::Gesvd>;
 

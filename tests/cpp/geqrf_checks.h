@@ -71,6 +71,38 @@ Named<T> hard_for_qr(std::int64_t m, std::int64_t n) {
   return all;
 }
 
+// R of LAPACK.
+template <class T>
+Matrix<T> lapack_r(Matrix<T> a) {
+  const int m = static_cast<int>(a.rows()), n = static_cast<int>(a.columns()), lwork = 32 * n;
+  std::vector<T> tau(static_cast<std::size_t>(std::min(m, n))), work(static_cast<std::size_t>(lwork));
+  int info = 0;
+  Blas<T>::instance().geqrf(&m, &n, a.data(), &m, tau.data(), work.data(), &lwork, &info);
+  Matrix<T> r(std::min(m, n), n);
+  for (std::int64_t j = 0; j < n; ++j) {
+    for (std::int64_t i = 0; i <= std::min(j, r.rows() - 1); ++i) r(i, j) = a(i, j);
+  }
+  return r;
+}
+
+// The largest part of an element.
+template <class T>
+double largest_element(const Matrix<T>& a) {
+  double largest = 0;
+  for (std::int64_t i = 0; i < a.rows() * a.columns(); ++i) {
+    largest = std::max(largest, static_cast<double>(std::abs(a.data()[i])));
+  }
+  return largest;
+}
+
+// qr_error of a matrix scaled to elements of at most 1: norms near the ends of the range over- or underflow.
+template <class T>
+double scaled_qr_error(const Matrix<T>& a, const Matrix<T>& q, const Matrix<T>& r) {
+  const double largest = largest_element(a);
+  const auto unit = static_cast<Real<T>>(largest > 0 ? 1 / largest : 1);
+  return qr_error(scaled(a, unit), q, scaled(r, unit));
+}
+
 template <class Parameter>
 class Geqrf : public ::testing::Test {};
 
@@ -100,16 +132,7 @@ TYPED_TEST_P(Geqrf, RAgreesWithLapack) {
     SCOPED_TRACE(shape);
     const auto a = random_matrix<T>(shape.m, shape.n, 2);
     const auto r = upper(Ranks(shape.ranks), geqrf<Ranks>(a, shape), shape);
-    Matrix<T> known = a;
-    const int m = static_cast<int>(shape.m), n = static_cast<int>(shape.n), lwork = 32 * n;
-    std::vector<T> tau(static_cast<std::size_t>(shape.reflectors())), work(static_cast<std::size_t>(lwork));
-    int info = 0;
-    Blas<T>::instance().geqrf(&m, &n, known.data(), &m, tau.data(), work.data(), &lwork, &info);
-    Matrix<T> expected(r.rows(), r.columns());
-    for (std::int64_t j = 0; j < r.columns(); ++j) {
-      for (std::int64_t i = 0; i <= std::min(j, r.rows() - 1); ++i) expected(i, j) = known(i, j);
-    }
-    EXPECT_LE(difference(r, expected), 1e4);  // errors of R grow with the condition number
+    EXPECT_LE(difference(r, lapack_r(a)), 1e4);  // errors of R grow with the condition number
   }
 }
 
@@ -122,13 +145,7 @@ TYPED_TEST_P(Geqrf, HardMatricesAreFactored) {
       const auto factor = geqrf<Ranks>(a, shape);
       const auto q = orgqr(Ranks(shape.ranks), factor, shape), r = upper(Ranks(shape.ranks), factor, shape);
       EXPECT_LE(orthogonality(q, shape.larger()), 30);
-      // Frobenius norms of matrices near the ends of the range over- or underflow.
-      double largest = 0;
-      for (std::int64_t i = 0; i < shape.m * shape.n; ++i) {
-        largest = std::max(largest, static_cast<double>(std::abs(a.data()[i])));
-      }
-      const auto unit = static_cast<Real<T>>(largest > 0 ? 1 / largest : 1);
-      EXPECT_LE(qr_error(scaled(a, unit), q, scaled(r, unit)), 30);
+      EXPECT_LE(scaled_qr_error(a, q, r), 30);
     }
   }
 }
@@ -230,8 +247,54 @@ TYPED_TEST_P(Geqrf, PanelsMayBeFactoredInLeaves) {
   }
 }
 
+inline std::vector<std::pair<std::int64_t, std::int64_t>> tall_sizes() {
+  return {{1, 1}, {9, 1}, {41, 3}, {60, 13}, {90, 40}, {30, 30}};
+}
+
+// Also with R of the signs that LAPACK gives it.
+TYPED_TEST_P(Geqrf, TallMatricesAreFactoredByRows) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const int ranks : {1, 2, 3, 4, 8}) {
+    if (!Ranks::available(ranks)) continue;
+    for (const auto& [m, n] : tall_sizes()) {
+      for (const std::int64_t piece : {std::int64_t{7}, m}) {
+        SCOPED_TRACE(::testing::Message() << m << " x " << n << " on " << ranks << " ranks, pieces of " << piece);
+        const auto a = random_matrix<T>(m, n, 10);
+        const auto found = tsqr(Ranks(ranks), a, 4, piece);
+        EXPECT_LE(qr_error(a, found.q, found.r[0]), 30);
+        EXPECT_LE(orthogonality(found.q, m), 30);
+        EXPECT_LE(difference(found.r[0], lapack_r(a)), 1e4);
+        const auto alone = tsqr(Ranks(ranks), a, 4, piece, false);
+        for (int rank = 0; rank < ranks; ++rank) {
+          EXPECT_EQ(found.r[static_cast<std::size_t>(rank)], found.r[0]);
+          EXPECT_EQ(alone.r[static_cast<std::size_t>(rank)], found.r[0]);
+        }
+      }
+    }
+  }
+}
+
+TYPED_TEST_P(Geqrf, HardTallMatricesAreFactoredByRows) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const int ranks : {1, 3, 4}) {
+    if (!Ranks::available(ranks)) continue;
+    for (const auto& [name, a] : hard_for_qr<T>(90, 17)) {
+      SCOPED_TRACE(::testing::Message() << name << " on " << ranks << " ranks");
+      const auto found = tsqr(Ranks(ranks), a, 5, 20);
+      EXPECT_LE(scaled_qr_error(a, found.q, found.r[0]), 30);
+      EXPECT_LE(orthogonality(found.q, 90), 30);
+    }
+    auto a = random_matrix<T>(90, 17, 11);
+    a(50, 3) = not_a_number<T>();
+    EXPECT_TRUE(std::isnan(std::abs(tsqr(Ranks(ranks), a, 5, 20).r[0](0, 3))));
+  }
+}
+
 REGISTER_TYPED_TEST_SUITE_P(Geqrf, FactorsMultiplyToTheMatrixAndQIsOrthogonal, RAgreesWithLapack,
                             HardMatricesAreFactored, QIsAppliedWithoutBeingFormed, SystemsWithRAreSolved,
-                            InfoIsTheFirstZeroOnTheDiagonal, NanPropagates, PanelsMayBeFactoredInLeaves);
+                            InfoIsTheFirstZeroOnTheDiagonal, NanPropagates, PanelsMayBeFactoredInLeaves,
+                            TallMatricesAreFactoredByRows, HardTallMatricesAreFactoredByRows);
 
 }  // namespace jaxmg::testing

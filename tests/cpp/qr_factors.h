@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <ostream>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "algorithms/host/instances.h"
@@ -14,6 +16,7 @@
 #include "routines/orgqr.h"
 #include "routines/ormqr.h"
 #include "routines/rtrs.h"
+#include "routines/tsqr.h"
 #include "routines/upper.h"
 #include "solves.h"
 
@@ -168,6 +171,36 @@ std::vector<Matrix<T>> rtrs(Ranks&& ranks, const DealtQr<T>& factor, const Matri
   auto call = qr_call<routines::Rtrs, T>(shape, b.columns(), distributed);
   call.problem.adjoint = adjoint;
   return solve_with_factor(ranks, factor.vectors, b, call, call.bytes());
+}
+
+// Q and R of a tall matrix by rows.
+template <class T>
+struct TallQr {
+  Matrix<T> q;
+  std::vector<Matrix<T>> r;  // of each rank
+  std::vector<std::int32_t> info;
+};
+
+template <class T, class Ranks>
+TallQr<T> tsqr(Ranks&& ranks, const Matrix<T>& a, std::int64_t tile, std::int64_t piece, bool wants_q = true) {
+  using E = typename std::remove_cvref_t<Ranks>::Engine;
+  const std::int64_t m = a.rows(), n = a.columns(), shard = shard_of(m, ranks.size());
+  const TallRows rows{m, n, shard, ranks.size(), piece};
+  const TileColumns blocks{n, m, shard, shard, ranks.size()};
+  Arena measure;
+  TsqrWorkspace<T>(measure, rows, tile, 3);
+  auto shards = ranks.template matrix<T>(n, shard), r = ranks.template matrix<T>(n, n);
+  auto workspace = ranks.template matrix<std::byte>(measure.used(), 1);
+  upload(shards, in_blocks(transposed(a), blocks));
+  ranks.run([&](auto& engine) {
+    const int rank = engine.rank();
+    Arena arena = arena_over(workspace.view(rank));
+    TsqrWorkspace<T> w(arena, rows, tile, 3);
+    Tsqr<T, E>(engine, rows, wants_q, shards.view(rank), r.view(rank), w).run();
+  });
+  TallQr<T> found{transposed(from_blocks(download(shards, ranks.size()), blocks)), {}, {}};
+  for (const auto& turned : download(r, ranks.size())) found.r.push_back(transposed(turned));
+  return found;
 }
 
 template <class T>

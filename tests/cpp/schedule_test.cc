@@ -198,6 +198,20 @@ TEST(Schedule, RoutinesOfQr) {
   });
 }
 
+// By Gram matrices, and by reflectors: of a matrix of rank 1.
+TEST(Schedule, Tsqr) {
+  for (const int ranks : {1, 2, 3, 4}) {
+    for (std::uint64_t seed = 0; seed < 2 * orders; ++seed) {
+      SCOPED_TRACE(::testing::Message() << ranks << " ranks, seed " << seed);
+      for (const auto& a : {random_matrix<double>(47, 6, 20), Matrix<double>(47, 6, 1)}) {
+        const auto found = tsqr(RandomOrderRanks(ranks, seed), a, 2, 5), known = tsqr(HostRanks(ranks), a, 2, 5);
+        EXPECT_EQ(found.q, known.q);
+        EXPECT_EQ(found.r, known.r);
+      }
+    }
+  }
+}
+
 TEST(Schedule, Redistribute) {
   for_orders([](const Shape& shape, std::uint64_t seed) {
     const TileColumns layout(shape.layout().shard() * shape.ranks, shape.layout().shard(), shape.tile, shape.ranks);

@@ -6,14 +6,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
-from jaxmg._arguments import ArgumentError, as_arrays
+from jaxmg._arguments import ArgumentError, as_arrays, real_scalar
 from jaxmg._linalg.options import Options, takes
 from jaxmg._linalg.qr import prepared_matrix, result_spec
 from jaxmg._mesh import placement, programs
-from jaxmg._programs import qr
+from jaxmg._programs import qr as qr_programs
 from jaxmg._programs.call import Call
 from jaxmg._rules import qr as rules
+from jaxmg._rules import svd as svd_rules
 
 __all__ = ["LstsqResult", "lstsq"]
 
@@ -28,7 +30,7 @@ class LstsqResult(NamedTuple):
 
 
 @takes("return_info", "tile", "backend", "workspace_limit")
-def lstsq(a, b, rcond=None, *, method="qr", options: Options):
+def lstsq(a, b, rcond=None, *, method="svd", options: Options):
     """Least-squares solution of ``a @ x = b``, of least norm if there are several.
 
     Parameters
@@ -38,26 +40,29 @@ def lstsq(a, b, rcond=None, *, method="qr", options: Options):
         or on one device; mesh and sharding are read off the array.
     b : (M,) or (M, nrhs) array
         Right-hand sides, with any sharding. Dtypes are promoted as for `solve`.
-    rcond : float, optional
-        Not supported with ``method="qr"``, which does not determine the rank.
-    method : {{"qr"}}
-        "qr" solves by QR factorisation of `a`, or of its adjoint if M < N. `a` must have full rank.
+    rcond : real scalar, optional
+        Singular values up to `rcond` times the largest one count as 0; max(M, N) eps by default,
+        and eps for a negative number. Not supported with ``method="qr"``.
+    method : {"svd", "qr"}
+        "svd" solves by the singular value decomposition of `a`, for any rank. "qr" solves by QR
+        factorisation of `a`, or of its adjoint if M < N: much faster, but `a` must have full rank.
     {options}
 
     Returns
     -------
     x : (N,) or (N, nrhs) array
-        The solution, with the sharding of `b` where that divides it evenly. Infinite or NaN if a
-        diagonal element of R is exactly zero; large if `a` is singular up to rounding.
+        The solution, with the sharding of `b` where that divides it evenly. With "qr", infinite or
+        NaN if a diagonal element of R is exactly zero; large if `a` is singular up to rounding.
     residuals : (nrhs,) array
         The squared norm of ``b - a @ x`` of each right-hand side, of length 1 for a vector `b`.
     rank : () integer array
-        min(M, N): full rank is assumed.
-    s : (0,) array
-        Singular values, which QR does not compute: none.
+        The number of singular values above the threshold. With "qr", min(M, N): full rank is
+        assumed.
+    s : (min(M, N),) array
+        Singular values, in descending order. QR does not compute them: with "qr", none.
     info : () int32 array
-        Only with ``return_info=True``: 0, or the number, from 1, of the first diagonal element of R
-        that is exactly zero (LAPACK's ``info`` of gels).
+        Only with ``return_info=True``: as for `svd`. With "qr", 0, or the number, from 1, of the
+        first diagonal element of R that is exactly zero (LAPACK's ``info`` of gels).
 
     Raises
     ------
@@ -72,7 +77,10 @@ def lstsq(a, b, rcond=None, *, method="qr", options: Options):
 
     Notes
     -----
-    The residual r and x solve the augmented system ``r + a @ x = b``, ``a.conj().T @ r = 0``, by
+    With "svd", x is V S^+ U^H b. Derivatives of any order are taken among matrices of the same
+    rank, and are finite where singular values are equal.
+
+    With "qr", the residual r and x solve the augmented system ``r + a @ x = b``, ``a.conj().T @ r = 0``, by
     the factor (Bjorck, "Solving linear least squares problems by Gram-Schmidt orthogonalization",
     BIT 7, 1967). Derivatives of any order are solutions of it, and reuse the factor. ``vmap`` over
     `b` makes one call with all right-hand sides; over `a`, problems are solved one after another.
@@ -81,7 +89,7 @@ def lstsq(a, b, rcond=None, *, method="qr", options: Options):
     --------
     >>> import jax.numpy as jnp, jaxmg
     >>> a = jnp.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
-    >>> x, residuals, rank, s = jaxmg.linalg.lstsq(a, jnp.array([1.0, 3.0, 5.0]), method="qr")
+    >>> x, residuals, rank, s = jaxmg.linalg.lstsq(a, jnp.array([1.0, 3.0, 5.0]))
     >>> x.round(5).tolist(), int(rank)
     ([1.0, 2.0], 2)
     """
@@ -102,7 +110,7 @@ def _by_qr(a, b, rcond, options: Options):
     """Return (the results, info), for a matrix of full rank."""
     if rcond is not None:
         raise ValueError(
-            f'rcond={rcond!r} is not supported with method="qr", which assumes full rank: leave it out'
+            f'rcond={rcond!r} is not supported with method="qr", which assumes full rank'
         )
     m, n = a.shape
     count = math.prod(b.shape[1:])
@@ -116,7 +124,20 @@ def _by_qr(a, b, rcond, options: Options):
     return LstsqResult(x, residuals, rank, jnp.zeros(0, residuals.dtype)), info
 
 
-_METHODS = {"qr": _by_qr}
+def _by_svd(a, b, rcond, options: Options):
+    """Return (the results, info), for a matrix of any rank."""
+    m, n = a.shape
+    a, call = prepared_matrix("gesvd", a, options, b)
+    spec = result_spec(b, (n, *b.shape[1:]), call.ranks)
+    placed = placement.place_matrix(call.ranks, a)
+    right = placement.place_beside(call.ranks, placed, b)
+    rcond = svd_rules.default_rtol((m, n), a.dtype) if rcond is None else rcond
+    rcond = placement.place_scalar(real_scalar(rcond, "rcond", a.dtype), call.ranks, placed)
+    x, *others, info = _of_any_rank(placed, right, rcond, call=call.in_rows(), spec=spec)
+    return LstsqResult(placement.keep_even_sharding(x, b), *others), info
+
+
+_METHODS = {"svd": _by_svd, "qr": _by_qr}
 
 
 # --- programs ---------------------------------------------------------------------------------
@@ -133,13 +154,42 @@ def _least_squares(a, b, *, call: Call, spec):
         return programs.auto(lambda b: jnp.zeros((rows, *right), b.dtype), call.ranks, None)(b)
 
     if m >= n:
-        r, x, info = rules.augmented(call, None, qr.turned(a, call=call), b, zeros(n))
+        r, x, info = rules.augmented(call, a, b, zeros(n), adjoint=False)
     else:
-        # The rows of A are the columns of its adjoint, conjugated.
-        x, _, info = rules.augmented(call, None, a.conj(), zeros(n), b)
+        x, _, info = rules.augmented(call, a, zeros(n), b, adjoint=True)
         r = zeros(m)
     residuals = programs.auto(_squares, call.ranks, None)(r)
     return programs.auto(lambda x: x, call.ranks, spec)(x), residuals, info
+
+
+@programs.program("spec")
+def _of_any_rank(a, b, rcond, *, call: Call, spec):
+    m, n = a.shape
+    a, b = programs.matrix_on_mesh(a, call.ranks), programs.on_mesh(b, call.ranks)
+    real = np.finfo(a.dtype)
+    if a.size == 0 or b.size == 0:
+        x, residuals, info = _nothing(a, b, call, spec)
+        s, info = svd_rules.values(call, a) if a.size and m >= n else (residuals[:0], info)
+        return x, residuals, jnp.sum(s > 0), s, info
+    rcond = jnp.asarray(rcond, real.dtype)
+    rcond = jnp.where(rcond < 0, real.eps, rcond)
+    wide = m < n
+    of = a.conj().T if wide else a
+    u, s, vh, aside = svd_rules.decomposition(call, of)
+    inverse, rank = svd_rules.inverse_values(rcond, s)
+    u, vh = (qr_programs.to_matrix(x, k, call=call) for x, k in ((u, of.shape[0]), (vh, of.shape[1])))
+    columns = b if b.ndim == 2 else b[:, None]
+    x = svd_rules.apply_pseudo_inverse(call, wide, inverse, of, u, vh, columns)
+
+    def residuals(a, x, b):
+        return _squares(b - jnp.matmul(a, x, precision=lax.Precision.HIGHEST))
+
+    def shaped(x, info):
+        return jnp.where(info == 0, x if b.ndim == 2 else x[:, 0], jnp.nan)
+
+    of_b = programs.auto(residuals, call.ranks, None)(a, x, columns)
+    x = programs.auto(shaped, call.ranks, spec)(x, aside.info)
+    return x, of_b, rank, s, aside.info
 
 
 def _squares(r):

@@ -112,6 +112,16 @@ def geqrf(a, *, call: plans.CallPlan, ranks: Ranks):
     return _call("geqrf", (a,), (factors, _INFO), call=call, ranks=ranks)
 
 
+def tsqr(a, *, call: plans.CallPlan, ranks: Ranks):
+    """Factor a tall A = Q R; return (Q, R, info). Without vectors in the plan, Q is undefined.
+
+    `a` is a (ceil(m / P), n) array, this rank's rows of A; rows beyond the matrix are not read, and
+    keep their values. R is replicated.
+    """
+    r = jax.ShapeDtypeStruct((a.shape[1], a.shape[1]), a.dtype)
+    return _call("tsqr", (a,), (r, _INFO), call=call, ranks=ranks)
+
+
 def upper(a, *, rows: int, call: plans.CallPlan, ranks: Ranks):
     """Return this rank's columns of R, `rows` rows, as rows; zeros below the diagonal."""
     result = jax.ShapeDtypeStruct((a.shape[0], rows), a.dtype)

@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec
 
 from jaxmg._mesh import programs
 from jaxmg._native import ffi
+from jaxmg._planning import backends
 from jaxmg._programs.batching import batchable
 from jaxmg._programs.call import Call
 from jaxmg._programs.dealt import DealtQR
@@ -38,6 +39,37 @@ def geqrf(turned, *, call: Call):
     specs = ranks.rows, ranks.rows, PartitionSpec()
     data, factors, info = programs.auto(batchable(factored), ranks, specs)(turned)
     return DealtQR(data, factors, n, plan.tile), info
+
+
+def is_tall(shape, dtype, *, call: Call, vectors=True) -> bool:
+    """Return whether `tsqr` is expected to be faster than `geqrf`, and then to form Q."""
+    m, n = shape
+    if call.backend != "tiled" or m < 2 * n:
+        return False
+    request = backends.Request.on(call.ranks, n, 1, dtype, m)
+    tall = backends.plan_step("tsqr", request, vectors=int(vectors)).seconds
+    steps = ("geqrf", "upper", "orgqr") if vectors else ("geqrf", "upper")
+    return tall < sum(backends.plan_step(step, request).seconds for step in steps)
+
+
+def tsqr(a, *, call: Call, vectors=True):
+    """Factor a tall m x n matrix; return (Q, R, info) with Q in row blocks and R replicated.
+
+    Without `vectors`, Q is undefined.
+    """
+    ranks, (m, n) = call.ranks, a.shape
+    plan = call.plan("tsqr", n, 1, a.dtype, rows=m, vectors=int(vectors))
+
+    def factored(a):
+        q, r, info = programs.over_ranks(
+            functools.partial(ffi.tsqr, call=plan, ranks=ranks),
+            ranks,
+            (ranks.rows,),
+            (ranks.rows, REPLICATED, _VECTOR),
+        )(_padded(a, call))
+        return q, r, info[0]
+
+    return programs.auto(batchable(factored), ranks, (ranks.rows, REPLICATED, PartitionSpec()))(a)
 
 
 def upper(factor: DealtQR, *, call: Call):
@@ -128,6 +160,11 @@ def turned_back(rows, count: int, *, call: Call):
     return programs.auto(all_ranks, ranks, ranks.rows)(rows)
 
 
+def in_row_blocks(matrix, *, call: Call):
+    """Return a matrix of any sharding in row blocks."""
+    return programs.auto(lambda m: _padded(m, call), call.ranks, call.ranks.rows)(matrix)
+
+
 def to_matrix(blocks, rows: int, *, call: Call, spec=None):
     """Return the first `rows` rows of row blocks as a matrix of the sharding `spec`."""
     return programs.auto(lambda m: m[:rows], call.ranks, spec)(blocks)
@@ -136,16 +173,3 @@ def to_matrix(blocks, rows: int, *, call: Call, spec=None):
 def _padded(matrix, call: Call):
     rows = call.ranks.padded_rows(matrix.shape[0])
     return programs.in_rows(programs.pad_rows_to(matrix, rows), call.ranks)
-
-
-__all__ = [
-    "REPLICATED",
-    "geqrf",
-    "orgqr",
-    "ormqr",
-    "rtrs",
-    "to_matrix",
-    "turned",
-    "turned_back",
-    "upper",
-]

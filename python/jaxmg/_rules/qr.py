@@ -9,6 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec
 
 from jaxmg._mesh import programs
 from jaxmg._programs import qr, row_blocks
@@ -24,6 +25,9 @@ from jaxmg._rules.tangents import is_zero
 def decompose(call: Call, a):
     """Return (Q, R) of an m x n matrix A, in row blocks."""
     m, n = a.shape
+    if qr.is_tall(a.shape, a.dtype, call=call):
+        q, r, _ = qr.tsqr(a, call=call)
+        return q, qr.in_row_blocks(r, call=call)
     factor, _ = qr.geqrf(qr.turned(a, call=call), call=call)
     r = qr.turned_back(qr.upper(factor, call=call), n, call=call)
     return qr.turned_back(qr.orgqr(factor, call=call), min(m, n), call=call), r
@@ -43,6 +47,8 @@ def _(call, primals, tangents):
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def upper(call: Call, a):
     """Return R of an m x n matrix A, in row blocks."""
+    if qr.is_tall(a.shape, a.dtype, call=call, vectors=False):
+        return qr.in_row_blocks(qr.tsqr(a, call=call, vectors=False)[1], call=call)
     factor, _ = qr.geqrf(qr.turned(a, call=call), call=call)
     return qr.turned_back(qr.upper(factor, call=call), a.shape[1], call=call)
 
@@ -138,39 +144,56 @@ def _linear(call: Call, spec, function, adjoint: bool, b):
 # --- least squares ----------------------------------------------------------------------------
 
 
-def augmented(call: Call, spec, turned, w, v):
-    """Solve r + A x = w, A^H r = v for an m x n matrix A of rank n; return (r, x, info).
+def augmented(call: Call, a, w, v, *, adjoint: bool):
+    """Solve r + M x = w, M^H r = v for M = A or, with `adjoint`, M = A^H; return (r, x, info).
 
-    `turned` holds the columns of A as rows. With v = 0, x minimises the norm of the residual r.
-    With w = 0, r is the solution of A^H r = v with the least norm.
+    M has at least as many rows as columns, and full rank. With v = 0, x minimises the norm of the
+    residual r. With w = 0, r is the solution of M^H r = v with the least norm.
     """
-    n = turned.shape[0]
-    of, info = qr.geqrf(lax.stop_gradient(turned), call=call)
-    times_q = functools.partial(qr.ormqr, of, call=call, spec=spec)
-    divide = functools.partial(qr.rtrs, of, call=call, spec=spec)
-
-    def solve(w, v):
-        # A = Q [R; 0], s = Q^H r: the first rows of s from A^H r = v, the others from w.
-        of_w, first = times_q(w, adjoint=True), divide(v, adjoint=True)
-        parts = programs.auto(_split, call.ranks, (spec, spec))(of_w, first)
-        return times_q(parts[0], adjoint=False), divide(parts[1], adjoint=False)
+    matmul = functools.partial(_matmul, call)
 
     def times(unknowns):
         r, x = unknowns
-        return r + _matmul(call, spec, turned.T, x), _matmul(call, spec, turned.conj(), r)
+        if adjoint:
+            return r + matmul(a, x, adjoint=True), matmul(a, r)
+        return r + matmul(a, x), matmul(a, r, adjoint=True)
+
+    solve, info = _solver(call, lax.stop_gradient(a), adjoint)
 
     def transposed(right):
         return jax.tree.map(jnp.conj, solve(*jax.tree.map(jnp.conj, right)))
 
-    w, v = _typed(call, spec, w), _typed(call, spec, v)
-    assert v.shape[0] == n
     r, x = lax.custom_linear_solve(
         times,
-        (w, v),
+        (_typed(call, None, w), _typed(call, None, v)),
         solve=lambda _, right: solve(*right),
         transpose_solve=lambda _, right: transposed(right),
     )
     return r, x, info
+
+
+def _solver(call: Call, a, adjoint: bool):
+    """Factor M; return (the solution of the augmented system as a function of (w, v), info)."""
+    tall = a.shape[::-1] if adjoint else a.shape
+    if qr.is_tall(tall, a.dtype, call=call):
+        m = programs.auto(lambda a: a.conj().T, call.ranks, None)(a) if adjoint else a
+        q, r, info = qr.tsqr(m, call=call)
+        run = functools.partial(_solve_explicitly, m.shape[0])
+        spec = PartitionSpec()
+        return functools.partial(programs.auto(run, call.ranks, (spec, spec)), q, r), info
+
+    # The rows of A are the columns of its adjoint, conjugated.
+    of, info = qr.geqrf(a.conj() if adjoint else qr.turned(a, call=call), call=call)
+    times_q = functools.partial(qr.ormqr, of, call=call)
+    divide = functools.partial(qr.rtrs, of, call=call)
+
+    def solve(w, v):
+        # M = Q [R; 0], s = Q^H r: the first rows of s from M^H r = v, the others from w.
+        of_w, first = times_q(w, adjoint=True), divide(v, adjoint=True)
+        s, rest = programs.auto(_split, call.ranks, (None, None))(of_w, first)
+        return times_q(s, adjoint=False), divide(rest, adjoint=False)
+
+    return solve, info
 
 
 def _split(of_w, first):
@@ -178,10 +201,26 @@ def _split(of_w, first):
     return jnp.concatenate([first, of_w[n:]]), of_w[:n] - first
 
 
-def _matmul(call: Call, spec, a, x):
-    # GPUs would round float32 operands to TF32.
-    multiply = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
-    return programs.auto(multiply, call.ranks, spec)(a, x)
+def _solve_explicitly(rows: int, q, r, w, v):
+    """Solve the augmented system with the first columns of Q and R."""
+    product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+    columns = [b if b.ndim == 2 else b[:, None] for b in (w, v)]
+    q = q[:rows]
+    first = lax.linalg.triangular_solve(
+        r, columns[1], left_side=True, transpose_a=True, conjugate_a=True
+    )
+    rest = product(q.conj().T, columns[0]) - first
+    x = lax.linalg.triangular_solve(r, rest, left_side=True)
+    return (columns[0] - product(q, rest)).reshape(w.shape), x.reshape(v.shape)
+
+
+def _matmul(call: Call, a, x, *, adjoint=False):
+    def multiply(a, x):
+        # GPUs would round float32 operands to TF32.
+        a = a.conj().T if adjoint else a
+        return jnp.matmul(a, x, precision=lax.Precision.HIGHEST)
+
+    return programs.auto(multiply, call.ranks, None)(a, x)
 
 
 def _typed(call: Call, spec, b):
