@@ -177,6 +177,42 @@ def syevd_values(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) 
     return _with_plan(outcome, "syevd", mesh, tile, a, vectors=0)
 
 
+def gesvd(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.svd."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices, systems.noise)
+    a = systems.graded(a)
+    solve = jax.jit(lambda a: jaxmg.linalg.svd(a, tile=tile))
+    outcome, (u, s, vh) = _measured(lambda: solve(a), mesh.devices.flat)
+    outcome |= _errors_of_factors(a, u, s, vh)
+    return _with_plan(outcome, "gesvd", mesh, tile, a)
+
+
+def svdvals(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.svdvals."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices, systems.noise)
+    a = systems.graded(a)
+    solve = jax.jit(lambda a: jaxmg.linalg.svdvals(a, tile=tile))
+    outcome, s = _measured(lambda: solve(a), mesh.devices.flat)
+    outcome["residual"] = systems.error_of_norm(a, s)
+    return _with_plan(outcome, "gesvd", mesh, tile, a, vectors=0)
+
+
+def polar(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.polar."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices, systems.noise)
+    a = systems.graded(a)
+    solve = jax.jit(lambda a: jaxmg.linalg.polar(a, tile=tile))
+    outcome, (u, h) = _measured(lambda: solve(a), mesh.devices.flat)
+    outcome |= _errors_of_factors(a, u, jnp.ones(n, h.real.dtype), h)
+    return _with_plan(outcome, "polar", mesh, tile, a)
+
+
 # ---- JAX's counterparts, on one device -----------------------------------------------------------
 
 
@@ -242,6 +278,33 @@ def jax_syevd_values(n: int, dtype: str, nrhs: int) -> dict:
     return outcome | {"residual": systems.eigenvalue_error(values)}
 
 
+def jax_gesvd(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.numpy.linalg.svd."""
+    solve = jax.jit(lambda a: jnp.linalg.svd(a, full_matrices=False))
+    device, a = _on_one_device(n, dtype, systems.noise)
+    a = systems.graded(a)
+    outcome, (u, s, vh) = _measured(lambda: solve(a), [device])
+    return outcome | _errors_of_factors(a, u, s, vh)
+
+
+def jax_svdvals(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.numpy.linalg.svdvals."""
+    solve = jax.jit(jnp.linalg.svdvals)
+    device, a = _on_one_device(n, dtype, systems.noise)
+    a = systems.graded(a)
+    outcome, s = _measured(lambda: solve(a), [device])
+    return outcome | {"residual": systems.error_of_norm(a, s)}
+
+
+def jax_polar(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.scipy.linalg.polar by its SVD: its qdwh is not backward stable."""
+    device, a = _on_one_device(n, dtype, systems.noise)
+    a = systems.graded(a)
+    solve = jax.jit(lambda a: jsl.polar(a, method="svd"))
+    outcome, (u, h) = _measured(lambda: solve(a), [device])
+    return outcome | _errors_of_factors(a, u, jnp.ones(n, h.real.dtype), h)
+
+
 # ---- shared code ---------------------------------------------------------------------------------
 
 
@@ -278,6 +341,11 @@ def _residual_of_inverse(a, x) -> float:
 
 def _errors_of_vectors(a, values, vectors) -> dict:
     residual, lost = systems.eigen_errors(a, values, vectors, _probes(a))
+    return {"residual": residual, "details": {"orthogonality": lost}}
+
+
+def _errors_of_factors(a, u, s, vh) -> dict:
+    residual, lost = systems.factor_errors(a, u, s, vh, _probes(a))
     return {"residual": residual, "details": {"orthogonality": lost}}
 
 

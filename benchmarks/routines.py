@@ -60,6 +60,13 @@ _EIGEN_COUNTS = (
     "by convention 4/3 n³ operations (the count of a reduction to tridiagonal form, whatever the "
     "solver does)"
 )
+_CALLS_ON_SVD = (
+    "their matrix has a condition of about 1e8 and is not donated, so their time includes a copy."
+)
+_SVD_COUNTS = (
+    "by convention 22 n³ operations (the count of a decomposition by bidiagonal form and QR, "
+    "whatever the solver does)"
+)
 
 _ALL = (
     Routine(
@@ -154,6 +161,44 @@ _ALL = (
         given="matrix",
         sweeps=_EIGENPROBLEMS,
         stages=True,
+    ),
+    Routine(
+        name="gesvd",
+        title="Singular value decomposition",
+        jax="svd",
+        timed="all steps together",
+        calls=_CALLS_ON_SVD,
+        operations=lambda n, nrhs: 22 * n**3,
+        counts=_SVD_COUNTS,
+        residual="|(A - U S V^H) b| / (|A| |b|), the orthogonality |U^H U b - b| / |b|: for a few "
+        "random b",
+        given="matrix",
+        sweeps=_EIGENPROBLEMS,
+    ),
+    Routine(
+        name="svdvals",
+        title="Singular values",
+        jax="svdvals",
+        timed="all steps together",
+        calls=_CALLS_ON_SVD,
+        operations=lambda n, nrhs: 8 * n**3 / 3,
+        counts="by convention 8/3 n³ operations (a reduction to bidiagonal form)",
+        residual="| |s| - |A|_F | / |A|_F",
+        given="matrix",
+        sweeps=_EIGENPROBLEMS,
+    ),
+    Routine(
+        name="polar",
+        title="Polar decomposition",
+        jax="svd",
+        timed="all steps together",
+        calls=_CALLS_ON_SVD,
+        operations=lambda n, nrhs: 22 * n**3,
+        counts=_SVD_COUNTS,
+        residual="|(A - U H) b| / (|A| |b|), the orthogonality |U^H U b - b| / |b|: for a few "
+        "random b",
+        given="matrix",
+        sweeps=_EIGENPROBLEMS,
     ),
 )
 

@@ -15,12 +15,13 @@ def all_solvers(machine: dict, routine: Routine, tile: int | None) -> list:
     Failed; and `stop()`.
     """
     vendors = ("cusolvermp", "cusolvermg") if machine["platform"] == "gpu" else ()
+    svd = ["gesvd", "svdvals", "polar"]  # not measured by the programs in C++
     return [
         JaxMg(machine, routine, tile),
         *(JaxMg(machine, routine, tile, backend) for backend in vendors),
         *([Stages(machine, routine)] if routine.stages else []),
-        CudaProgram(machine, routine, "cuSOLVERMp", ["cusolverMp", "nccl"], lacks=["potri"]),
-        CudaProgram(machine, routine, "cuSOLVERMg", ["cusolverMg"]),
-        CudaProgram(machine, routine, "cuSOLVERDn", ["cusolver"], most_devices=1),
+        CudaProgram(machine, routine, "cuSOLVERMp", ["cusolverMp", "nccl"], lacks=["potri", *svd]),
+        CudaProgram(machine, routine, "cuSOLVERMg", ["cusolverMg"], lacks=svd),
+        CudaProgram(machine, routine, "cuSOLVERDn", ["cusolver"], most_devices=1, lacks=svd),
         JaxSolver(machine, routine),
     ]

@@ -80,10 +80,13 @@ def lstsq(a, b, rcond=None, *, method="svd", options: Options):
     With "svd", x is V S^+ U^H b. Derivatives of any order are taken among matrices of the same
     rank, and are finite where singular values are equal.
 
-    With "qr", the residual r and x solve the augmented system ``r + a @ x = b``, ``a.conj().T @ r = 0``, by
-    the factor (Bjorck, "Solving linear least squares problems by Gram-Schmidt orthogonalization",
-    BIT 7, 1967). Derivatives of any order are solutions of it, and reuse the factor. ``vmap`` over
-    `b` makes one call with all right-hand sides; over `a`, problems are solved one after another.
+    With "qr", the residual r and x solve the augmented system ``r + a @ x = b``,
+    ``a.conj().T @ r = 0``, by the factor (Bjorck, "Solving linear least squares problems by
+    Gram-Schmidt orthogonalization", BIT 7, 1967). Derivatives of any order are solutions of it, and
+    reuse the factor.
+
+    ``vmap`` over `b` makes one call with all right-hand sides; over `a`, problems are solved one
+    after another.
 
     Examples
     --------
@@ -167,9 +170,9 @@ def _of_any_rank(a, b, rcond, *, call: Call, spec):
     m, n = a.shape
     a, b = programs.matrix_on_mesh(a, call.ranks), programs.on_mesh(b, call.ranks)
     real = np.finfo(a.dtype)
-    if a.size == 0 or b.size == 0:
+    if a.size == 0:
         x, residuals, info = _nothing(a, b, call, spec)
-        s, info = svd_rules.values(call, a) if a.size and m >= n else (residuals[:0], info)
+        s = residuals[:0]
         return x, residuals, jnp.sum(s > 0), s, info
     rcond = jnp.asarray(rcond, real.dtype)
     rcond = jnp.where(rcond < 0, real.eps, rcond)
@@ -177,7 +180,8 @@ def _of_any_rank(a, b, rcond, *, call: Call, spec):
     of = a.conj().T if wide else a
     u, s, vh, aside = svd_rules.decomposition(call, of)
     inverse, rank = svd_rules.inverse_values(rcond, s)
-    u, vh = (qr_programs.to_matrix(x, k, call=call) for x, k in ((u, of.shape[0]), (vh, of.shape[1])))
+    u = qr_programs.to_matrix(u, max(m, n), call=call)
+    vh = qr_programs.to_matrix(vh, min(m, n), call=call)
     columns = b if b.ndim == 2 else b[:, None]
     x = svd_rules.apply_pseudo_inverse(call, wide, inverse, of, u, vh, columns)
 

@@ -1,5 +1,6 @@
 """Polar decompositions."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ from jaxmg._mesh import placement, programs
 from jaxmg._mesh.finding import ranks_of
 from jaxmg._programs import qr as qr_programs
 from jaxmg._programs import row_blocks
-from jaxmg._programs.call import Call
+from jaxmg._programs.call import Call, Placement
 from jaxmg._programs.row_blocks import product
 from jaxmg._rules import svd as rules
 
@@ -116,7 +117,7 @@ def polar(a, side="right", method="qdwh", *, steps=None, compute_h=True, options
     specs = tuple(result_spec(a, shape, ranks) for shape in shapes)
     placed = placement.place_matrix(ranks, a)
     static = dict(specs=specs, left=side == "left")
-    *factors, info = _polar(placed, call=call, donate=options.donate and m == n, **static)
+    *factors, info = program(placed, call=call, donate=options.donate and m == n, **static)
     factors = [placement.keep_even_sharding(x, a) for x in factors]
     return _results(factors, info, options)
 
@@ -131,7 +132,7 @@ def _results(factors, info, options: Options):
 
 
 @programs.program("specs", "left")
-def _polar(a, *, call: Call, specs, left):
+def program(a, *, call: Call, specs, left):
     m, n = a.shape
     if a.size == 0:
         return _nothing(a, call, specs, m if left else n)
@@ -181,12 +182,32 @@ def _by_newton_schulz(a, side, steps: int, compute_h: bool, options: Options):
         raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
     if not jnp.issubdtype(a.dtype, jnp.inexact):
         a = a.astype(jnp.result_type(float))
+    static = dict(steps=steps, left=side == "left", with_h=bool(compute_h))
+    if any(jax.typeof(a).sharding.spec):
+        # Explicit axes: JAX would require the sharding of every product. Those of a batch under
+        # vmap are no axes of the matrix.
+        ranks = ranks_of(a)
+        order = a.shape[0] if side == "left" else a.shape[1]
+        specs = (result_spec(a, a.shape, ranks), result_spec(a, (order, order), ranks))
+        call = Call(ranks, Placement.rows(ranks))
+        factors = _on_explicit_axes(a, call=call, specs=specs[: 1 + static["with_h"]], **static)
+    else:
+        factors = _approximate(a, **static)
+    return _results(list(factors), jnp.zeros((), np.int32), options)
+
+
+@programs.program("steps", "left", "with_h", "specs")
+def _on_explicit_axes(a, *, call: Call, specs, **static):
+    return programs.auto(lambda a: _approximate(a, **static), call.ranks, specs)(a)
+
+
+@functools.partial(jax.jit, static_argnames=("steps", "left", "with_h"))
+def _approximate(a, *, steps: int, left: bool, with_h: bool):
     u = _orthogonalised(a, steps)
-    if not compute_h:
-        return _results([u], jnp.zeros((), np.int32), options)
-    h = a @ u.conj().T if side == "left" else u.conj().T @ a
-    h = (h + h.conj().T) / 2
-    return _results([u, h], jnp.zeros((), np.int32), options)
+    if not with_h:
+        return (u,)
+    h = _product(a, u.conj().T) if left else _product(u.conj().T, a)
+    return u, (h + h.conj().T) / 2
 
 
 def _orthogonalised(a, steps: int):

@@ -11,10 +11,10 @@ from jaxmg._linalg.options import Options, make_call, takes
 from jaxmg._linalg.qr import result_spec
 from jaxmg._linalg.systems import inv
 from jaxmg._mesh import placement, programs
-from jaxmg._mesh.finding import ranks_of
+from jaxmg._mesh.finding import ranks_of, ranks_on
 from jaxmg._programs import qr as qr_programs
 from jaxmg._programs import row_blocks
-from jaxmg._programs.call import Call
+from jaxmg._programs.call import Call, Placement
 from jaxmg._rules import svd as rules
 
 __all__ = ["SVDResult", "cond", "matrix_rank", "norm", "pinv", "svd", "svdvals"]
@@ -108,7 +108,7 @@ def svd(a, full_matrices=False, compute_uv=True, hermitian=False, *, options: Op
     donate = options.donate and m == n
     placed = placement.place_matrix(ranks, a)
     static = dict(specs=specs, full=bool(full_matrices), hermitian=bool(hermitian))
-    u, s, vh, aside = _svd(placed, call=call, donate=donate, **static)
+    u, s, vh, aside = vectors_program(placed, call=call, donate=donate, **static)
     u, vh = (placement.keep_even_sharding(x, a) for x in (u, vh))
     return (u, s, vh, aside.info) if options.return_info else SVDResult(u, s, vh)
 
@@ -323,7 +323,7 @@ _NORMS = (None, "fro", "nuc", 2, -2, 1, -1, np.inf, -np.inf)
 
 
 @programs.program("specs", "full", "hermitian")
-def _svd(a, *, call: Call, specs, full, hermitian):
+def vectors_program(a, *, call: Call, specs, full, hermitian):
     (m, n), (u_spec, vh_spec) = a.shape, specs
     if a.size == 0:
         return _nothing(a, call, specs, full)
@@ -347,7 +347,7 @@ def _svd(a, *, call: Call, specs, full, hermitian):
 
 
 @programs.program("hermitian")
-def _values(a, *, call: Call, hermitian):
+def values_program(a, *, call: Call, hermitian):
     if a.size == 0:
         _, s, _, aside = _nothing(a, call, (None, None), False)
         return s, aside
@@ -379,6 +379,23 @@ def _pinv(a, rtol, *, call: Call, spec, hermitian):
     x = qr_programs.to_matrix(x, n, call=call, spec=spec)
     nan = programs.auto(lambda x, info: jnp.where(info == 0, x, jnp.nan), call.ranks, spec)
     return nan(x, aside.info), aside.info
+
+
+def pseudo_solve_on(mesh, inverse, u, vh, b, adjoint: bool):
+    """Return P b or P^H b for the pseudo-inverse P of A = U S V^H, computed on `mesh`.
+
+    It has no derivative with respect to A.
+    """
+    arrays = u, vh, b
+    ranks = ranks_of(*arrays) if mesh is None else ranks_on(mesh, tuple(mesh.axis_names), arrays)
+    placed = placement.place_beside(ranks, u, b)
+    call = Call(ranks, Placement.rows(ranks))
+    return _pseudo_solve(inverse, u, vh, placed, call=call, adjoint=adjoint)
+
+
+@programs.program("adjoint")
+def _pseudo_solve(inverse, u, vh, b, *, call: Call, adjoint):
+    return rules.by_vectors(call, adjoint, inverse, u, vh, b[:, None])[:, 0]
 
 
 def _completed(call: Call, u, others):
@@ -420,7 +437,7 @@ def _prepared(a, options: Options, hermitian=False):
 def _values_of(a, call: Call, options: Options, hermitian: bool):
     donate = options.donate and a.shape[0] == a.shape[1]
     placed = placement.place_matrix(call.ranks, a)
-    s, aside = _values(placed, call=call, donate=donate, hermitian=bool(hermitian))
+    s, aside = values_program(placed, call=call, donate=donate, hermitian=bool(hermitian))
     return s, aside.info
 
 

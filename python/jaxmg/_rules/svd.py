@@ -297,11 +297,7 @@ def apply_pseudo_inverse(call: Call, adjoint: bool, inverse, a, u, vh, b):
     `u` (m x n) and `vh` are matrices, and `inverse` the inverse singular values.
     """
 
-    def all_ranks(inverse, u, vh, b):
-        left, right = (u, vh) if adjoint else (vh.conj().T, u.conj().T)
-        return _matmul(left, inverse[:, None].astype(b.dtype) * _matmul(right, b))
-
-    return programs.auto(all_ranks, call.ranks, None)(inverse, u, vh, b)
+    return by_vectors(call, adjoint, inverse, u, vh, b)
 
 
 @apply_pseudo_inverse.defjvp
@@ -335,6 +331,16 @@ def _(call, adjoint, primals, tangents):
 def _matmul(a, b):
     # GPUs would round float32 operands to TF32.
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
+
+
+def by_vectors(call: Call, adjoint: bool, inverse, u, vh, b):
+    """Return P b or P^H b as `apply_pseudo_inverse` does, without its derivative."""
+
+    def all_ranks(inverse, u, vh, b):
+        left, right = (u, vh) if adjoint else (vh.conj().T, u.conj().T)
+        return _matmul(left, inverse[:, None].astype(b.dtype) * _matmul(right, b))
+
+    return programs.auto(all_ranks, call.ranks, None)(inverse, u, vh, b)
 
 
 def default_rtol(shape, dtype) -> float:
