@@ -83,11 +83,12 @@ def polar(a, side="right", method="qdwh", *, steps=None, compute_h=True, options
     after another, each on all devices.
 
     "newton_schulz" iterates X <- a X + b (X X^H) X + c (X X^H)^2 X on ``a / norm(a)``. The
-    coefficients of all steps but the last two map singular values above about 1e-3 quickly into
-    [0.7, 1.2] (Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024); the
-    last two steps converge to 1 with order 3 (X (15 - 10 X^H X + 3 (X^H X)^2) / 8). Singular values
-    that are still small stay below 1. It has ordinary derivatives. Under ``vmap``, all matrices
-    are processed at once, each on the devices that hold it: shard a batch over its first axis.
+    coefficients of the first steps, all but two and at most eight, map small singular values
+    quickly into [0.7, 1.2] (Jordan et al., "Muon: an optimizer for hidden layers in neural
+    networks", 2024); all others converge to 1 with order 3,
+    X (15 - 10 X^H X + 3 (X^H X)^2) / 8. Singular values that are still small stay below 1. It has
+    ordinary derivatives. Under ``vmap``, all matrices are processed at once, each on the devices
+    that hold it: shard a batch over its first axis.
 
     Examples
     --------
@@ -173,6 +174,7 @@ def _nothing(a, call: Call, specs, order: int):
 
 # a, b, c of the fast steps: a steep polynomial near 0 whose iterates stay in [0.7, 1.2].
 _FAST = (3.4445, -4.7750, 2.0315)
+_FAST_STEPS = 8
 _ACCURATE = (15 / 8, -10 / 8, 3 / 8)
 
 
@@ -218,7 +220,7 @@ def _orthogonalised(a, steps: int):
     size = jnp.sqrt(jnp.sum(jnp.square(jnp.abs(x).astype(wide))))
     x = x * jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1), 0).astype(real)
     for step in range(steps):
-        a1, a3, a5 = _FAST if step < steps - 2 else _ACCURATE
+        a1, a3, a5 = _FAST if step < min(steps - 2, _FAST_STEPS) else _ACCURATE
         gram = _product(x, x.conj().T)
         x = a1 * x + _product(a3 * gram + a5 * _product(gram, gram), x)
     return x.conj().T if m > n else x

@@ -20,7 +20,7 @@ from jaxmg._programs.row_blocks import product, scaled, weighted
 from jaxmg._programs.svd import Aside
 from jaxmg._rules import eigen as eigen_rules
 from jaxmg._rules import qr, spectral
-from jaxmg._rules.tangents import constant, from_reals, reals
+from jaxmg._rules.tangents import constant, from_reals, instantiated, reals
 
 # --- U, s, V^H --------------------------------------------------------------------------------
 
@@ -38,7 +38,7 @@ def decompose(call: Call, a):
     return u, s, vh, Aside(aside.info, None)
 
 
-@decompose.defjvp
+@functools.partial(decompose.defjvp, symbolic_zeros=True)
 def _(call, primals, tangents):
     # With C = U^H dA V and F_ij = 1 / (s_j^2 - s_i^2):
     #   ds = Re diag(C),  dV = V (F * (S C + C^H S)),
@@ -48,6 +48,7 @@ def _(call, primals, tangents):
     (a,), (da,) = primals, tangents
     m, n = a.shape
     u, s, vh, aside = decompose(call, a)
+    da = instantiated(da, a)
     da_v = product(_rows(da, call), row_blocks.adjoint(vh, call=call), linear_in=0, call=call)
     c = product(row_blocks.adjoint(u, m, call=call), da_v, linear_in=1, call=call)
     ds = row_blocks.diagonal(c, call=call).real
@@ -73,10 +74,11 @@ def values(call: Call, a):
     return s, Aside(aside.info, None)
 
 
-@values.defjvp
+@functools.partial(values.defjvp, symbolic_zeros=True)
 def _(call, primals, tangents):
     (a,), (da,) = primals, tangents
     u, s, vh, aside = decompose(call, a)
+    da = instantiated(da, a)
     da_v = product(_rows(da, call), row_blocks.adjoint(vh, call=call), linear_in=0, call=call)
 
     def diagonal(u, da_v):
@@ -178,13 +180,13 @@ def unitary_factor(call: Call, a):
     return svd.polar(a, call=call, left=False, factor_h=False)
 
 
-@square_polar.defjvp
+@functools.partial(square_polar.defjvp, symbolic_zeros=True)
 def _(call, left, primals, tangents):
     # A = U H, and W = U^H dU is skew-Hermitian: H W + W H = U^H dA - dA^H U, dH = U^H dA - W H.
     # A = H U: W = dU U^H, H W + W H = dA U^H - U dA^H, dH = dA U^H - H W.
     (a,), (da,) = primals, tangents
     u, h, info = square_polar(call, left, a)
-    da, uh = _rows(da, call), row_blocks.adjoint(u, call=call)
+    da, uh = _rows(instantiated(da, a), call), row_blocks.adjoint(u, call=call)
     e = product(da, uh, linear_in=0, call=call) if left else product(uh, da, linear_in=1, call=call)
     skew = e - row_blocks.adjoint(e, call=call)
     w = _sylvester(call, h, -skew if left else skew)
@@ -198,12 +200,13 @@ def _(call, left, primals, tangents):
     return (u, h, info), (du, dh, constant(info))
 
 
-@unitary_factor.defjvp
+@functools.partial(unitary_factor.defjvp, symbolic_zeros=True)
 def _(call, primals, tangents):
-    (u, _, info), (du, _, d_info) = jax.jvp(
-        functools.partial(square_polar, call, False), primals, tangents
+    (a,), (da,) = primals, tangents
+    (u, _, info), (du, *_) = jax.jvp(
+        functools.partial(square_polar, call, False), (a,), (instantiated(da, a),)
     )
-    return (u, info), (du, d_info)
+    return (u, info), (du, constant(info))
 
 
 def _sylvester(call: Call, h, r):
