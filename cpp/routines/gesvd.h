@@ -11,7 +11,7 @@
 #include "algorithms/moves/adjoint_in_place.h"
 #include "algorithms/moves/redistribute.h"
 #include "algorithms/svd/gesvd.h"
-#include "routines/one_rank.h"
+#include "routines/first_rank.h"
 #include "routines/polar_plan.h"
 #include "routines/record.h"
 #include "routines/syevd.h"

@@ -1,4 +1,4 @@
-// Calls that one rank solves for all: several ranks are faster only for matrices larger than some hundred rows.
+// Moves between the shards of all ranks and a matrix on rank 0, for calls that one rank solves for all.
 #pragma once
 
 #include <algorithm>
