@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmg._arguments import ArgumentError, as_arrays
-from jaxmg._linalg.options import Options, takes
-from jaxmg._linalg.qr import prepared_matrix, result_spec
+from jaxmg._linalg.options import Options, make_call, takes
+from jaxmg._linalg.qr import result_spec
 from jaxmg._mesh import placement, programs
+from jaxmg._mesh.finding import ranks_of
 from jaxmg._programs.call import Call
 from jaxmg._rules import qr as rules
 
@@ -39,7 +40,7 @@ def lstsq(a, b, rcond=None, *, method="qr", options: Options):
         Right-hand sides, with any sharding. Dtypes are promoted as for `solve`.
     rcond : float, optional
         Not supported with ``method="qr"``, which does not determine the rank.
-    method : {{"qr"}}
+    method : {"qr"}
         "qr" solves by QR factorisation of `a`, or of its adjoint if M < N. `a` must have full rank.
     {options}
 
@@ -86,6 +87,13 @@ def lstsq(a, b, rcond=None, *, method="qr", options: Options):
     """
     if method not in _METHODS:
         raise ValueError(f"method must be one of {tuple(_METHODS)}, got {method!r}")
+    a, b = checked(a, b)
+    results, info = _METHODS[method](a, b, rcond, options)
+    return (*results, info) if options.return_info else results
+
+
+def checked(a, b):
+    """Return a and b as arrays of one dtype, with as many rows."""
     a, b = as_arrays(("a", a), ("b", b))
     if a.ndim != 2:
         raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
@@ -93,8 +101,7 @@ def lstsq(a, b, rcond=None, *, method="qr", options: Options):
         raise ArgumentError(f"b must be a 1D or 2D array, got shape {b.shape}")
     if b.shape[0] != a.shape[0]:
         raise ArgumentError(f"a and b must have as many rows; got shapes {a.shape} and {b.shape}")
-    results, info = _METHODS[method](a, b, rcond, options)
-    return (*results, info) if options.return_info else results
+    return a, b
 
 
 def _by_qr(a, b, rcond, options: Options):
@@ -103,9 +110,14 @@ def _by_qr(a, b, rcond, options: Options):
         raise ValueError(
             f'rcond={rcond!r} is not supported with method="qr", which assumes full rank'
         )
+    ranks, count = ranks_of(a, b), math.prod(b.shape[1:])
+    call = make_call("gels", a, ranks, options, count=count, rows=a.shape[0])
+    return solved_by_qr(a, b, call)
+
+
+def solved_by_qr(a, b, call: Call):
+    """Return (the results of `lstsq`, info) for checked arrays."""
     m, n = a.shape
-    count = math.prod(b.shape[1:])
-    a, call = prepared_matrix("gels", a, options, b, count=count)
     spec = result_spec(b, (n, *b.shape[1:]), call.ranks)
     placed = placement.place_matrix(call.ranks, a)
     right = placement.place_beside(call.ranks, placed, b)
