@@ -105,6 +105,31 @@ def eigen_errors(a, values, v, b) -> tuple[float, float]:
     return residual / scale, lost / scale
 
 
+def factor_errors(a, q, r, b) -> tuple[float, float]:
+    """Return |Q R b - A b| / (|A| |b|), |A| being the norm of noise, and |Q^H Q b - b| / |b|."""
+
+    @jax.jit
+    def norms(a, q, r, b):
+        residual = product(q, product(r, b)) - product(a, b)
+        lost = product(q.conj().T, product(q, b)) - b
+        return jnp.linalg.norm(residual), jnp.linalg.norm(lost), jnp.linalg.norm(b)
+
+    residual, lost, scale = map(float, norms(a, q, r, b))
+    return residual / (norm_of_noise(len(a)) * scale), lost / scale
+
+
+def norm_difference(a, r, b) -> float:
+    """Return the difference of |R b| and |A b| / (|A| |b|), |A| being the norm of noise."""
+
+    @jax.jit
+    def norms(a, r, b):
+        difference = jnp.linalg.norm(product(r, b), axis=0) - jnp.linalg.norm(product(a, b), axis=0)
+        return jnp.linalg.norm(difference), jnp.linalg.norm(b)
+
+    difference, scale = map(float, norms(a, r, b))
+    return difference / (norm_of_noise(len(a)) * scale)
+
+
 def eigenvalue_error(values) -> float:
     """Return |λ - λ'| over the largest |λ|, in the maximum norm, for the wrapped chirp.
 

@@ -6,6 +6,8 @@ from peers.cuda_programs import CudaProgram
 from peers.jax_solvers import JaxMg, JaxSolver
 from peers.stages import Stages
 
+_BY_QR = ["geqrf", "orgqr", "gels"]  # of the programs, only cuSOLVERDn's measures geqrf
+
 
 def all_solvers(machine: dict, routine: Routine, tile: int | None) -> list:
     """Return the solvers, in the order in which they are measured.
@@ -19,8 +21,10 @@ def all_solvers(machine: dict, routine: Routine, tile: int | None) -> list:
         JaxMg(machine, routine, tile),
         *(JaxMg(machine, routine, tile, backend) for backend in vendors),
         *([Stages(machine, routine)] if routine.stages else []),
-        CudaProgram(machine, routine, "cuSOLVERMp", ["cusolverMp", "nccl"], lacks=["potri"]),
-        CudaProgram(machine, routine, "cuSOLVERMg", ["cusolverMg"]),
-        CudaProgram(machine, routine, "cuSOLVERDn", ["cusolver"], most_devices=1),
+        CudaProgram(
+            machine, routine, "cuSOLVERMp", ["cusolverMp", "nccl"], lacks=["potri", *_BY_QR]
+        ),
+        CudaProgram(machine, routine, "cuSOLVERMg", ["cusolverMg"], lacks=_BY_QR),
+        CudaProgram(machine, routine, "cuSOLVERDn", ["cusolver"], most_devices=1, lacks=_BY_QR[1:]),
         JaxSolver(machine, routine),
     ]
