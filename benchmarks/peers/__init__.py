@@ -6,6 +6,9 @@ from peers.cuda_programs import CudaProgram
 from peers.jax_solvers import JaxMg, JaxSolver
 from peers.stages import Stages
 
+_BY_QR = ["geqrf", "orgqr", "gels"]  # of the programs, only cuSOLVERDn's measures geqrf
+_BY_SVD = ["gesvd", "svdvals", "polar"]  # measured by none of the programs
+
 
 def all_solvers(machine: dict, routine: Routine, tile: int | None) -> list:
     """Return the solvers, in the order in which they are measured.
@@ -15,13 +18,25 @@ def all_solvers(machine: dict, routine: Routine, tile: int | None) -> list:
     Failed; and `stop()`.
     """
     vendors = ("cusolvermp", "cusolvermg") if machine["platform"] == "gpu" else ()
-    svd = ["gesvd", "svdvals", "polar"]  # not measured by the programs in C++
     return [
         JaxMg(machine, routine, tile),
         *(JaxMg(machine, routine, tile, backend) for backend in vendors),
         *([Stages(machine, routine)] if routine.stages else []),
-        CudaProgram(machine, routine, "cuSOLVERMp", ["cusolverMp", "nccl"], lacks=["potri", *svd]),
-        CudaProgram(machine, routine, "cuSOLVERMg", ["cusolverMg"], lacks=svd),
-        CudaProgram(machine, routine, "cuSOLVERDn", ["cusolver"], most_devices=1, lacks=svd),
+        CudaProgram(
+            machine,
+            routine,
+            "cuSOLVERMp",
+            ["cusolverMp", "nccl"],
+            lacks=["potri", *_BY_QR, *_BY_SVD],
+        ),
+        CudaProgram(machine, routine, "cuSOLVERMg", ["cusolverMg"], lacks=[*_BY_QR, *_BY_SVD]),
+        CudaProgram(
+            machine,
+            routine,
+            "cuSOLVERDn",
+            ["cusolver"],
+            most_devices=1,
+            lacks=[*_BY_QR[1:], *_BY_SVD],
+        ),
         JaxSolver(machine, routine),
     ]

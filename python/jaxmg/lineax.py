@@ -18,11 +18,11 @@ from jaxmg._linalg.options import Options
 from jaxmg._mesh.finding import mesh_of
 from jaxmg._rules import svd as svd_rules
 
-__all__ = ["LU", "SVD", "AutoLinearSolver", "Cholesky"]
+__all__ = ["LU", "QR", "SVD", "AutoLinearSolver", "Cholesky"]
 
 
 class _Solver(lineax.AbstractLinearSolver):
-    """Options shared by the solvers; by default for square, nonsingular operators."""
+    """Options shared by the solvers; by default for operators of full rank."""
 
     tile: int | None = Options.tile
     workspace_limit: int | None = Options.workspace_limit
@@ -155,6 +155,64 @@ class LU(_Solver):
         """Return the state for conj(A)."""
         del options
         return (*state[:-1], not state[-1]), {}
+
+
+class QR(_Solver):
+    """QR solver for operators with a sharded matrix, square or not.
+
+    The operator's matrix (``operator.as_matrix()``) is factored on its devices, or its adjoint if
+    it has fewer rows than columns. The solution minimises the residual, and if there are several
+    solutions it has the least norm, as with ``lineax.QR``. The matrix must have full rank: a
+    diagonal element of R that is exactly zero is reported as ``RESULTS.singular``.
+
+    Attributes
+    ----------
+    {options}
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, lineax, jaxmg.lineax
+    >>> operator = lineax.MatrixLinearOperator(jnp.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]))
+    >>> b = jnp.array([1.0, 3.0, 5.0])
+    >>> lineax.linear_solve(operator, b, jaxmg.lineax.QR()).value.round(5).tolist()
+    [1.0, 2.0]
+    """
+
+    def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]):
+        """Return the state: factor of A or A^H, mesh, structures, flags for A^H and conj."""
+        del options
+        matrix = operator.as_matrix()
+        wide = matrix.shape[0] < matrix.shape[1]
+        factor = linalg.qr_factor(matrix.conj().T if wide else matrix, **self._options("tile"))
+        structures = operator.out_structure(), operator.in_structure()
+        return factor, mesh_of(factor.data), structures, wide, False
+
+    def compute(self, state, vector, options: dict[str, Any]):
+        """Return (solution, result, statistics) for a right-hand side with any structure."""
+        del options
+        factor, mesh, (_, structure), adjoint, conjugate = state
+        b, _ = ravel_pytree(vector)
+        b = b.conj() if conjugate else b
+        x = factor.solve(b, adjoint=adjoint, **self._options(), _mesh=mesh)
+        x = x.conj() if conjugate else x
+        return _unravelled(x, structure), _result(factor.info == 0), {}
+
+    def transpose(self, state, options: dict[str, Any]):
+        """Return the state for A^T, the conjugate of A^H."""
+        del options
+        factor, mesh, structures, adjoint, conjugate = state
+        return (factor, mesh, structures[::-1], not adjoint, not conjugate), {}
+
+    def conj(self, state, options: dict[str, Any]):
+        """Return the state for conj(A)."""
+        del options
+        return (*state[:-1], not state[-1]), {}
+
+    def allow_dependent_columns(self, operator):
+        return operator.out_size() < operator.in_size()
+
+    def allow_dependent_rows(self, operator):
+        return operator.out_size() > operator.in_size()
 
 
 class SVD(_Solver):
@@ -311,7 +369,7 @@ def _unravelled(x, structure):
     return jax.tree.unflatten(form, parts)
 
 
-for _solver in (Cholesky, LU, SVD, AutoLinearSolver):
+for _solver in (Cholesky, LU, QR, SVD, AutoLinearSolver):
     _solver.__doc__ = described(
         _solver.__doc__, "options", Options, "tile", "backend", "workspace_limit"
     )

@@ -90,7 +90,9 @@ def plan(
     routine : str
         For general matrices, "gesv" is `jaxmg.linalg.solve`, "getrf" `jaxmg.linalg.lu_factor`,
         "getrs" `jaxmg.linalg.lu_solve` and "getri" `jaxmg.linalg.inv`; "trtrs" is
-        `jaxmg.linalg.solve_triangular` with a matrix. For positive definite matrices, "potrs" is
+        `jaxmg.linalg.solve_triangular` with a matrix. For matrices of any shape, "geqrf" is
+        `jaxmg.linalg.qr` with ``mode="r"``, "orgqr" `jaxmg.linalg.qr`, and "gels"
+        `jaxmg.linalg.lstsq` with ``method="qr"``. For positive definite matrices, "potrs" is
         `jaxmg.linalg.solve` with ``assume_a="pos"`` and `jaxmg.potrs`, "potri"
         `jaxmg.linalg.inv` and `jaxmg.potri`; "cho_factor", "cho_solve" and "cholesky" are the
         functions of `jaxmg.linalg`. "syevd" is the eigensolver, `jaxmg.linalg.eigh`,
@@ -143,9 +145,11 @@ def plan(
     """
     if routine not in backends.STEPS:
         raise ValueError(f"routine must be one of {tuple(backends.STEPS)}, got {routine!r}")
-    if len(shape) != 2 or shape[0] != shape[1]:
-        raise ArgumentError(f"shape must be the shape of a square matrix, got {tuple(shape)}")
-    n = positive_int(shape[0], "shape")
+    rectangular = routine in backends.RECTANGULAR
+    if len(shape) != 2 or (not rectangular and shape[0] != shape[1]):
+        kind = "a matrix" if rectangular else "a square matrix"
+        raise ArgumentError(f"shape must be the shape of {kind}, got {tuple(shape)}")
+    m, n = (positive_int(size, "shape") for size in shape)
     dtype = np.dtype(dtype)
     if dtype not in DTYPES:
         expected = ", ".join(str(supported) for supported in DTYPES)
@@ -155,12 +159,15 @@ def plan(
     tile = positive_int(options.tile, "tile") or 0
     limit = positive_int(options.workspace_limit, "workspace_limit") or 0
     hosts = positive_int(hosts, "hosts")
-    request = backends.Request(n, nrhs, dtype, ranks, platform, processes, hosts)
+    sizes = (m, n) if routine != "gels" else (max(m, n), min(m, n))  # or the adjoint
+    request = backends.Request(
+        sizes[1], nrhs, dtype, ranks, platform, processes, hosts, sizes[0] if rectangular else 0
+    )
     chosen = backends.choose(routine, request, options.backend)
     steps = backends.plan_steps(chosen.name, routine, request, tile=tile, workspace_limit=limit)
     return Plan(
         routine=routine,
-        shape=(n, n),
+        shape=(m, n),
         dtype=str(dtype),
         nrhs=nrhs,
         ranks=ranks,

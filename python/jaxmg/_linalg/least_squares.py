@@ -9,9 +9,10 @@ import numpy as np
 from jax import lax
 
 from jaxmg._arguments import ArgumentError, as_arrays, real_scalar
-from jaxmg._linalg.options import Options, takes
+from jaxmg._linalg.options import Options, make_call, takes
 from jaxmg._linalg.qr import prepared_matrix, result_spec
 from jaxmg._mesh import placement, programs
+from jaxmg._mesh.finding import ranks_of
 from jaxmg._programs import qr as qr_programs
 from jaxmg._programs.call import Call
 from jaxmg._rules import qr as rules
@@ -98,6 +99,13 @@ def lstsq(a, b, rcond=None, *, method="svd", options: Options):
     """
     if method not in _METHODS:
         raise ValueError(f"method must be one of {tuple(_METHODS)}, got {method!r}")
+    a, b = checked(a, b)
+    results, info = _METHODS[method](a, b, rcond, options)
+    return (*results, info) if options.return_info else results
+
+
+def checked(a, b):
+    """Return a and b as arrays of one dtype, with as many rows."""
     a, b = as_arrays(("a", a), ("b", b))
     if a.ndim != 2:
         raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
@@ -105,8 +113,7 @@ def lstsq(a, b, rcond=None, *, method="svd", options: Options):
         raise ArgumentError(f"b must be a 1D or 2D array, got shape {b.shape}")
     if b.shape[0] != a.shape[0]:
         raise ArgumentError(f"a and b must have as many rows; got shapes {a.shape} and {b.shape}")
-    results, info = _METHODS[method](a, b, rcond, options)
-    return (*results, info) if options.return_info else results
+    return a, b
 
 
 def _by_qr(a, b, rcond, options: Options):
@@ -115,9 +122,14 @@ def _by_qr(a, b, rcond, options: Options):
         raise ValueError(
             f'rcond={rcond!r} is not supported with method="qr", which assumes full rank'
         )
+    ranks, count = ranks_of(a, b), math.prod(b.shape[1:])
+    call = make_call("gels", a, ranks, options, count=count, rows=a.shape[0])
+    return solved_by_qr(a, b, call)
+
+
+def solved_by_qr(a, b, call: Call):
+    """Return (the results of `lstsq`, info) for checked arrays."""
     m, n = a.shape
-    count = math.prod(b.shape[1:])
-    a, call = prepared_matrix("gels", a, options, b, count=count)
     spec = result_spec(b, (n, *b.shape[1:]), call.ranks)
     placed = placement.place_matrix(call.ranks, a)
     right = placement.place_beside(call.ranks, placed, b)
@@ -179,11 +191,9 @@ def _of_any_rank(a, b, rcond, *, call: Call, spec):
     wide = m < n
     of = a.conj().T if wide else a
     u, s, vh, aside = svd_rules.decomposition(call, of)
-    inverse, rank = svd_rules.inverse_values(rcond, s)
-    u = qr_programs.to_matrix(u, max(m, n), call=call)
-    vh = qr_programs.to_matrix(vh, min(m, n), call=call)
+    _, rank = svd_rules.inverse_values(rcond, s)
     columns = b if b.ndim == 2 else b[:, None]
-    x = svd_rules.apply_pseudo_inverse(call, wide, inverse, of, u, vh, columns)
+    x = svd_rules.apply_pseudo_inverse(call, wide, rcond, of, u, s, vh, columns)
 
     def residuals(a, x, b):
         return _squares(b - jnp.matmul(a, x, precision=lax.Precision.HIGHEST))

@@ -39,7 +39,7 @@ def qr(a, mode="reduced", *, options: Options):
     a : (M, N) array
         float32, float64, complex64 or complex128, of any rank. Sharded over rows, columns or both,
         replicated, or on one device; mesh and sharding are read off the array.
-    mode : {{"reduced", "r"}}
+    mode : {"reduced", "r"}
         "r" returns only R, in half the time.
     {options}
 
@@ -85,11 +85,16 @@ def qr(a, mode="reduced", *, options: Options):
     if mode not in ("reduced", "r"):
         raise ValueError(f'mode must be "reduced" or "r", got {mode!r}')
     a, call = prepared_matrix("geqrf" if mode == "r" else "orgqr", a, options)
+    return factored(a, call, mode, options.donate)
+
+
+def factored(a, call: Call, mode: str, donate: bool):
+    """Return the result of `qr` for a checked matrix."""
     (m, n), ranks = a.shape, call.ranks
     shapes = {"r": (min(m, n), n)} | ({"q": (m, min(m, n))} if mode == "reduced" else {})
     specs = {name: result_spec(a, shape, ranks) for name, shape in shapes.items()}
     # XLA reuses a donated buffer only for a result of the same shape.
-    donate = options.donate and a.shape in shapes.values()
+    donate = donate and a.shape in shapes.values()
     placed = placement.place_matrix(ranks, a)
     program = _decompose if mode == "reduced" else _upper
     results = program(placed, call=call, specs=tuple(specs.values()), donate=donate)
@@ -239,7 +244,7 @@ class QRFactor:
         return DealtQR(data, factors, self.n, self.tile), call
 
 
-@takes("tile", "backend", "donate", "workspace_limit")
+@takes("tile", "backend", "workspace_limit")
 def qr_factor(a, *, options: Options):
     """Factor a matrix by Householder reflectors into a reusable factor.
 
@@ -271,7 +276,7 @@ def qr_factor(a, *, options: Options):
     if a.size == 0:
         raise ArgumentError(f"a must not be empty, got shape {a.shape}")
     m, n = a.shape
-    of, info = _factor(placement.place_matrix(call.ranks, a), call=call, donate=False)
+    of, info = _factor(placement.place_matrix(call.ranks, a), call=call)
     ranks = call.ranks
     return QRFactor(of.data, of.factors, info, m, n, of.tile, ranks.axes, ranks.size)
 

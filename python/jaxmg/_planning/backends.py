@@ -43,6 +43,9 @@ STEPS = {
     "orgqr": ("geqrf", "upper", "orgqr"),
     "gels": ("geqrf", "ormqr", "rtrs"),
 }
+# Routines of matrices of any shape; and whether "tsqr", which replaces their steps for a tall
+# matrix, forms Q.
+RECTANGULAR = {"geqrf": False, "orgqr": True, "gels": True}
 # "auto" requires another backend's expected time to be below this fraction of ours: models err.
 _MARGIN = 0.8
 
@@ -132,8 +135,19 @@ def _vendors_seconds(name: str, step: str, request: Request) -> float:
     return plans.plan(*sizes, ranks=request.ranks, hosts=request.hosts, backend=backend).seconds
 
 
+def is_tall(routine: str, request: Request) -> bool:
+    """Return whether a matrix is expected to be factored faster by its rows, by "tsqr"."""
+    if request.rows < 2 * request.n:
+        return False
+    tall = plan_step("tsqr", request, vectors=int(RECTANGULAR[routine])).seconds
+    return tall < sum(plan_step(step, request).seconds for step in STEPS[routine])
+
+
 def plan_steps(name: str, routine: str, request: Request, *, tile=0, workspace_limit=0):
     """Return the native plan of each step of a call; the first step determines the tile size."""
+    if name == "tiled" and routine in RECTANGULAR and is_tall(routine, request):
+        options = dict(tile=tile, workspace_limit=workspace_limit)
+        return [plan_step("tsqr", request, vectors=int(RECTANGULAR[routine]), **options)]
     made = []
     for step in STEPS[routine]:
         options = dict(tile=tile, workspace_limit=workspace_limit, backend=of_step(name, step))

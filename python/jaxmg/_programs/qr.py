@@ -41,15 +41,11 @@ def geqrf(turned, *, call: Call):
     return DealtQR(data, factors, n, plan.tile), info
 
 
-def is_tall(shape, dtype, *, call: Call, vectors=True) -> bool:
-    """Return whether `tsqr` is expected to be faster than `geqrf`, and then to form Q."""
+def is_tall(routine: str, shape, dtype, *, call: Call) -> bool:
+    """Return whether to factor a matrix by its rows, by `tsqr`, in a call of `routine`."""
     m, n = shape
-    if call.backend != "tiled" or m < 2 * n:
-        return False
     request = backends.Request.on(call.ranks, n, 1, dtype, m)
-    tall = backends.plan_step("tsqr", request, vectors=int(vectors)).seconds
-    steps = ("geqrf", "upper", "orgqr") if vectors else ("geqrf", "upper")
-    return tall < sum(backends.plan_step(step, request).seconds for step in steps)
+    return call.backend == "tiled" and backends.is_tall(routine, request)
 
 
 def tsqr(a, *, call: Call, vectors=True):

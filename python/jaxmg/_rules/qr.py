@@ -25,7 +25,7 @@ from jaxmg._rules.tangents import is_zero
 def decompose(call: Call, a):
     """Return (Q, R) of an m x n matrix A, in row blocks."""
     m, n = a.shape
-    if qr.is_tall(a.shape, a.dtype, call=call):
+    if qr.is_tall("orgqr", a.shape, a.dtype, call=call):
         q, r, _ = qr.tsqr(a, call=call)
         return q, qr.in_row_blocks(r, call=call)
     factor, _ = qr.geqrf(qr.turned(a, call=call), call=call)
@@ -47,7 +47,7 @@ def _(call, primals, tangents):
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def upper(call: Call, a):
     """Return R of an m x n matrix A, in row blocks."""
-    if qr.is_tall(a.shape, a.dtype, call=call, vectors=False):
+    if qr.is_tall("geqrf", a.shape, a.dtype, call=call):
         return qr.in_row_blocks(qr.tsqr(a, call=call, vectors=False)[1], call=call)
     factor, _ = qr.geqrf(qr.turned(a, call=call), call=call)
     return qr.turned_back(qr.upper(factor, call=call), a.shape[1], call=call)
@@ -175,7 +175,7 @@ def augmented(call: Call, a, w, v, *, adjoint: bool):
 def _solver(call: Call, a, adjoint: bool):
     """Factor M; return (the solution of the augmented system as a function of (w, v), info)."""
     tall = a.shape[::-1] if adjoint else a.shape
-    if qr.is_tall(tall, a.dtype, call=call):
+    if qr.is_tall("gels", tall, a.dtype, call=call):
         m = programs.auto(lambda a: a.conj().T, call.ranks, None)(a) if adjoint else a
         q, r, info = qr.tsqr(m, call=call)
         run = functools.partial(_solve_explicitly, m.shape[0])

@@ -294,46 +294,37 @@ def _(call, primals, tangents):
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def apply_pseudo_inverse(call: Call, adjoint: bool, inverse, a, u, vh, b):
-    """Return P b for b (m, k) or P^H b for b (n, k), as a function of A and b.
+def apply_pseudo_inverse(call: Call, adjoint: bool, rtol, a, u, s, vh, b):
+    """Return P b for b (m, k) or P^H b for b (n, k); `u` and `vh` are in row blocks.
 
-    `u` (m x n) and `vh` are matrices, and `inverse` the inverse singular values.
+    P is not formed, except by derivatives.
     """
-
+    inverse, _ = inverse_values(rtol, s)
+    u = qr_programs.to_matrix(u, a.shape[0], call=call)
+    vh = qr_programs.to_matrix(vh, s.size, call=call)
     return by_vectors(call, adjoint, inverse, u, vh, b)
 
 
 @apply_pseudo_inverse.defjvp
 def _(call, adjoint, primals, tangents):
-    # Of P b, by the derivative of P above; of P^H b, by its adjoint.
-    inverse, a, u, vh, b = primals
-    da, db = tangents[1], tangents[4]
+    # Of P b by the derivative of P above, of P^H b by its adjoint. A linear function of a tangent
+    # is transposed in terms of P as a function of A: derivatives of any order are correct.
+    rtol, a, u, s, vh, b = primals
+    da, db = tangents[1], tangents[5]
+    p = pseudo_inverse(call, rtol, a, u, s, vh)
+    p = qr_programs.to_matrix(p, s.size, call=call)
 
-    def p(b):
-        return apply_pseudo_inverse(call, False, inverse, a, u, vh, b)
+    def tangent(p, a, da, b, db):
+        ph, ah, dah = p.conj().T, a.conj().T, da.conj().T
+        if adjoint:
+            p, ph, a, ah, da, dah = ph, p, ah, a, dah, da
+        x = _matmul(p, b)
+        of_a = _matmul(dah, _matmul(ph, x))
+        rest = _matmul(p, _matmul(ph, _matmul(dah, b - _matmul(a, x))))
+        dx = _matmul(p, db - _matmul(da, x)) + of_a - _matmul(p, _matmul(a, of_a)) + rest
+        return x, dx
 
-    def ph(b):
-        return apply_pseudo_inverse(call, True, inverse, a, u, vh, b)
-
-    def times(m, x):
-        return programs.auto(_matmul, call.ranks, None)(m, x)
-
-    ah, dah = a.conj().T, da.conj().T
-    if adjoint:
-        y = ph(b)
-        of_a = times(da, p(y))
-        rest = b - p(times(a, b))
-        dy = ph(db - times(dah, y)) + of_a - ph(times(ah, of_a)) + ph(p(times(da, rest)))
-        return y, dy
-    x = p(b)
-    of_a = times(dah, ph(x))
-    rest = b - times(a, x)
-    return x, p(db - times(da, x)) + of_a - p(times(a, of_a)) + p(ph(times(dah, rest)))
-
-
-def _matmul(a, b):
-    # GPUs would round float32 operands to TF32.
-    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
+    return programs.auto(tangent, call.ranks, (None, None))(p, a, da, b, db)
 
 
 def by_vectors(call: Call, adjoint: bool, inverse, u, vh, b):
