@@ -155,6 +155,40 @@ def lu_solve(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> d
     return _with_plan(outcome, "getrs", mesh, factor.tile or tile, b, nrhs=nrhs)
 
 
+def geqrf(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.qr without Q."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices, systems.noise)
+    factor = jax.jit(lambda a: jaxmg.linalg.qr(a, mode="r", tile=tile))
+    outcome, r = _measured(lambda: factor(a), mesh.devices.flat)
+    outcome["residual"] = systems.norm_difference(a, r, _probes(a))
+    return _with_plan(outcome, "geqrf", mesh, tile, a)
+
+
+def orgqr(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.qr."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices, systems.noise)
+    factor = jax.jit(lambda a: jaxmg.linalg.qr(a, tile=tile))
+    outcome, (q, r) = _measured(lambda: factor(a), mesh.devices.flat)
+    outcome |= _errors_of_factors(a, q, r)
+    return _with_plan(outcome, "orgqr", mesh, tile, a)
+
+
+def gels(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.lstsq by QR."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices, systems.noise)
+    b = systems.make_right_hand_sides(n, nrhs, dtype, NamedSharding(mesh, PartitionSpec()))
+    solve = jax.jit(lambda a, b: jaxmg.linalg.lstsq(a, b, method="qr", tile=tile)[0])
+    outcome, x = _measured(lambda: solve(a, b), mesh.devices.flat)
+    outcome["residual"] = systems.relative_residual(a, x, b, systems.norm_of_noise)
+    return _with_plan(outcome, "gels", mesh, tile, a, b, nrhs=nrhs)
+
+
 def syevd(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.eigh."""
     import jaxmg
@@ -175,6 +209,42 @@ def syevd_values(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) 
     outcome, values = _measured(lambda: solve(a), mesh.devices.flat)
     outcome["residual"] = systems.eigenvalue_error(values)
     return _with_plan(outcome, "syevd", mesh, tile, a, vectors=0)
+
+
+def gesvd(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.svd."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices, systems.noise)
+    a = systems.graded(a)
+    solve = jax.jit(lambda a: jaxmg.linalg.svd(a, tile=tile))
+    outcome, (u, s, vh) = _measured(lambda: solve(a), mesh.devices.flat)
+    outcome |= _errors_of_svd(a, u, s, vh)
+    return _with_plan(outcome, "gesvd", mesh, tile, a)
+
+
+def svdvals(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.svdvals."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices, systems.noise)
+    a = systems.graded(a)
+    solve = jax.jit(lambda a: jaxmg.linalg.svdvals(a, tile=tile))
+    outcome, s = _measured(lambda: solve(a), mesh.devices.flat)
+    outcome["residual"] = systems.error_of_norm(a, s)
+    return _with_plan(outcome, "gesvd", mesh, tile, a, vectors=0)
+
+
+def polar(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.polar."""
+    import jaxmg
+
+    mesh, a = _in_rows(n, dtype, devices, systems.noise)
+    a = systems.graded(a)
+    solve = jax.jit(lambda a: jaxmg.linalg.polar(a, tile=tile))
+    outcome, (u, h) = _measured(lambda: solve(a), mesh.devices.flat)
+    outcome |= _errors_of_svd(a, u, jnp.ones(n, h.real.dtype), h)
+    return _with_plan(outcome, "polar", mesh, tile, a)
 
 
 # ---- JAX's counterparts, on one device -----------------------------------------------------------
@@ -216,6 +286,31 @@ def jax_lu_solve(n: int, dtype: str, nrhs: int) -> dict:
     return outcome | {"residual": systems.relative_residual(a, x, b, systems.norm_of_noise)}
 
 
+def jax_geqrf(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.numpy.linalg.qr without Q."""
+    factor = jax.jit(lambda a: jnp.linalg.qr(a, mode="r"))
+    device, a = _on_one_device(n, dtype, systems.noise)
+    outcome, r = _measured(lambda: factor(a), [device])
+    return outcome | {"residual": systems.norm_difference(a, r, _probes(a))}
+
+
+def jax_orgqr(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.numpy.linalg.qr."""
+    factor = jax.jit(jnp.linalg.qr)
+    device, a = _on_one_device(n, dtype, systems.noise)
+    outcome, (q, r) = _measured(lambda: factor(a), [device])
+    return outcome | _errors_of_factors(a, q, r)
+
+
+def jax_gels(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.numpy.linalg.lstsq."""
+    solve = jax.jit(lambda a, b: jnp.linalg.lstsq(a, b)[0])
+    device, a = _on_one_device(n, dtype, systems.noise)
+    b = systems.make_right_hand_sides(n, nrhs, dtype, a.sharding)
+    outcome, x = _measured(lambda: solve(a, b), [device])
+    return outcome | {"residual": systems.relative_residual(a, x, b, systems.norm_of_noise)}
+
+
 def jax_cho_solve(n: int, dtype: str, nrhs: int) -> dict:
     """Measure jax.scipy.linalg.cho_solve with a factor that is made once."""
     solve = jax.jit(lambda c, b: jsl.cho_solve((c, False), b))
@@ -240,6 +335,33 @@ def jax_syevd_values(n: int, dtype: str, nrhs: int) -> dict:
     device, a = _on_one_device(n, dtype, systems.wrapped_chirp(n))
     outcome, values = _measured(lambda: solve(a), [device])
     return outcome | {"residual": systems.eigenvalue_error(values)}
+
+
+def jax_gesvd(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.numpy.linalg.svd."""
+    solve = jax.jit(lambda a: jnp.linalg.svd(a, full_matrices=False))
+    device, a = _on_one_device(n, dtype, systems.noise)
+    a = systems.graded(a)
+    outcome, (u, s, vh) = _measured(lambda: solve(a), [device])
+    return outcome | _errors_of_svd(a, u, s, vh)
+
+
+def jax_svdvals(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.numpy.linalg.svdvals."""
+    solve = jax.jit(jnp.linalg.svdvals)
+    device, a = _on_one_device(n, dtype, systems.noise)
+    a = systems.graded(a)
+    outcome, s = _measured(lambda: solve(a), [device])
+    return outcome | {"residual": systems.error_of_norm(a, s)}
+
+
+def jax_polar(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.scipy.linalg.polar by its SVD: its qdwh is not backward stable."""
+    device, a = _on_one_device(n, dtype, systems.noise)
+    a = systems.graded(a)
+    solve = jax.jit(lambda a: jsl.polar(a, method="svd"))
+    outcome, (u, h) = _measured(lambda: solve(a), [device])
+    return outcome | _errors_of_svd(a, u, jnp.ones(n, h.real.dtype), h)
 
 
 # ---- shared code ---------------------------------------------------------------------------------
@@ -276,8 +398,18 @@ def _residual_of_inverse(a, x) -> float:
     return systems.relative_residual(a, systems.product(x, b), b)
 
 
+def _errors_of_factors(a, q, r) -> dict:
+    residual, lost = systems.factor_errors(a, q, r, _probes(a))
+    return {"residual": residual, "details": {"orthogonality": lost}}
+
+
 def _errors_of_vectors(a, values, vectors) -> dict:
     residual, lost = systems.eigen_errors(a, values, vectors, _probes(a))
+    return {"residual": residual, "details": {"orthogonality": lost}}
+
+
+def _errors_of_svd(a, u, s, vh) -> dict:
+    residual, lost = systems.svd_errors(a, u, s, vh, _probes(a))
     return {"residual": residual, "details": {"orthogonality": lost}}
 
 

@@ -60,6 +60,13 @@ _EIGEN_COUNTS = (
     "by convention 4/3 n³ operations (the count of a reduction to tridiagonal form, whatever the "
     "solver does)"
 )
+_CALLS_ON_SVD = (
+    "their matrix has a condition of about 1e8 and is not donated, so their time includes a copy."
+)
+_SVD_COUNTS = (
+    "by convention 22 n³ operations (the count of a decomposition by bidiagonal form and QR, "
+    "whatever the solver does)"
+)
 
 _ALL = (
     Routine(
@@ -129,6 +136,45 @@ _ALL = (
         rhs=("1", "16", "N/16"),
     ),
     Routine(
+        name="geqrf",
+        title="QR factorisation: R",
+        jax="qr",
+        timed="the factorisation, without Q",
+        calls=_CALLS_ON_A,
+        operations=lambda n, nrhs: 4 * n**3 / 3,
+        counts="4n³/3 operations",
+        residual="the difference of |Rb| and |Ab| / (|A| |b|), |A| being |A|_F / sqrt(n): in JAX "
+        "for a few random b, in C++ for columns of I",
+        given="matrix",
+        sweeps=_SHORTER,
+    ),
+    Routine(
+        name="orgqr",
+        title="QR factorisation: Q and R",
+        jax="qr",
+        timed="factorisation and Q together",
+        calls=_CALLS_ON_A,
+        operations=lambda n, nrhs: 8 * n**3 / 3,
+        counts="8n³/3 operations (4n³/3 for the factorisation, as many for Q)",
+        residual="|QRb-Ab| / (|A| |b|), |A| being |A|_F / sqrt(n), the orthogonality "
+        "|Q^H Qb-b| / |b|, for a few random b",
+        given="matrix",
+        sweeps=_SHORTER,
+    ),
+    Routine(
+        name="gels",
+        title="Least squares by QR",
+        jax="lstsq",
+        timed="factorisation and solve together. JAX's function uses the SVD",
+        calls=_CALLS_ON_A,
+        operations=lambda n, nrhs: 4 * n**3 / 3 + 5 * n**2 * nrhs,
+        counts="4n³/3 + 5 n² nrhs operations",
+        residual="|Ax-b| / (|A| |x|), |A| being |A|_F / sqrt(n)",
+        given="matrix and right-hand sides",
+        sweeps=_SHORTER,
+        rhs=("1",),
+    ),
+    Routine(
         name="syevd",
         title="Eigenvalues and eigenvectors",
         jax="eigh",
@@ -154,6 +200,44 @@ _ALL = (
         given="matrix",
         sweeps=_EIGENPROBLEMS,
         stages=True,
+    ),
+    Routine(
+        name="gesvd",
+        title="Singular value decomposition",
+        jax="svd",
+        timed="all steps together",
+        calls=_CALLS_ON_SVD,
+        operations=lambda n, nrhs: 22 * n**3,
+        counts=_SVD_COUNTS,
+        residual="|(A - U S V^H) b| / (|A| |b|), the orthogonality |U^H U b - b| / |b|: for a few "
+        "random b",
+        given="matrix",
+        sweeps=_EIGENPROBLEMS,
+    ),
+    Routine(
+        name="svdvals",
+        title="Singular values",
+        jax="svdvals",
+        timed="all steps together",
+        calls=_CALLS_ON_SVD,
+        operations=lambda n, nrhs: 8 * n**3 / 3,
+        counts="by convention 8/3 n³ operations (a reduction to bidiagonal form)",
+        residual="| |s| - |A|_F | / |A|_F",
+        given="matrix",
+        sweeps=_EIGENPROBLEMS,
+    ),
+    Routine(
+        name="polar",
+        title="Polar decomposition",
+        jax="svd",
+        timed="all steps together",
+        calls=_CALLS_ON_SVD,
+        operations=lambda n, nrhs: 22 * n**3,
+        counts=_SVD_COUNTS,
+        residual="|(A - U H) b| / (|A| |b|), the orthogonality |U^H U b - b| / |b|: for a few "
+        "random b",
+        given="matrix",
+        sweeps=_EIGENPROBLEMS,
     ),
 )
 

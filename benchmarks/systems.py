@@ -56,6 +56,13 @@ def make_matrix(n: int, dtype: str, sharding, diagonals=kernel):
     return jax.jit(matrix, out_shardings=sharding)()
 
 
+@jax.jit
+def graded(a):
+    """Return A with columns scaled from 1 to 1e-8, which has a condition of about 1e8 or more."""
+    n = a.shape[1]
+    return a * 10.0 ** (-8 * jnp.arange(n, dtype=a.real.dtype) / n)
+
+
 def make_right_hand_sides(n: int, nrhs: int, dtype: str, sharding):
     def values():
         return jax.random.normal(jax.random.key(0), (n, nrhs), dtype)
@@ -103,6 +110,51 @@ def eigen_errors(a, values, v, b) -> tuple[float, float]:
 
     residual, lost, scale = map(float, norms(a, values, v, b))
     return residual / scale, lost / scale
+
+
+def svd_errors(a, u, s, vh, b) -> tuple[float, float]:
+    """Return |A b - U S V^H b| / (|A|_F |b|) and |U^H U b - b| / |b|."""
+
+    @jax.jit
+    def norms(a, u, s, vh, b):
+        residual = product(a, b) - product(u, s[:, None] * product(vh, b))
+        lost = product(u.conj().T, product(u, b)) - b
+        return jnp.linalg.norm(residual) / jnp.linalg.norm(a), jnp.linalg.norm(lost)
+
+    residual, lost = map(float, norms(a, u, s, vh, b))
+    scale = float(jnp.linalg.norm(b))
+    return residual / scale, lost / scale
+
+
+def error_of_norm(a, s) -> float:
+    """Return the relative difference of |s| and |A|_F, which are equal for exact values."""
+    exact = float(jnp.linalg.norm(a))
+    return abs(float(jnp.linalg.norm(s)) - exact) / exact
+
+
+def factor_errors(a, q, r, b) -> tuple[float, float]:
+    """Return |Q R b - A b| / (|A| |b|), |A| being the norm of noise, and |Q^H Q b - b| / |b|."""
+
+    @jax.jit
+    def norms(a, q, r, b):
+        residual = product(q, product(r, b)) - product(a, b)
+        lost = product(q.conj().T, product(q, b)) - b
+        return jnp.linalg.norm(residual), jnp.linalg.norm(lost), jnp.linalg.norm(b)
+
+    residual, lost, scale = map(float, norms(a, q, r, b))
+    return residual / (norm_of_noise(len(a)) * scale), lost / scale
+
+
+def norm_difference(a, r, b) -> float:
+    """Return the difference of |R b| and |A b| / (|A| |b|), |A| being the norm of noise."""
+
+    @jax.jit
+    def norms(a, r, b):
+        difference = jnp.linalg.norm(product(r, b), axis=0) - jnp.linalg.norm(product(a, b), axis=0)
+        return jnp.linalg.norm(difference), jnp.linalg.norm(b)
+
+    difference, scale = map(float, norms(a, r, b))
+    return difference / (norm_of_noise(len(a)) * scale)
 
 
 def eigenvalue_error(values) -> float:

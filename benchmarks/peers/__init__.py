@@ -6,6 +6,9 @@ from peers.cuda_programs import CudaProgram
 from peers.jax_solvers import JaxMg, JaxSolver
 from peers.stages import Stages
 
+_BY_QR = ["geqrf", "orgqr", "gels"]  # of the programs, only cuSOLVERDn's measures geqrf
+_BY_SVD = ["gesvd", "svdvals", "polar"]  # measured by none of the programs
+
 
 def all_solvers(machine: dict, routine: Routine, tile: int | None) -> list:
     """Return the solvers, in the order in which they are measured.
@@ -19,8 +22,21 @@ def all_solvers(machine: dict, routine: Routine, tile: int | None) -> list:
         JaxMg(machine, routine, tile),
         *(JaxMg(machine, routine, tile, backend) for backend in vendors),
         *([Stages(machine, routine)] if routine.stages else []),
-        CudaProgram(machine, routine, "cuSOLVERMp", ["cusolverMp", "nccl"], lacks=["potri"]),
-        CudaProgram(machine, routine, "cuSOLVERMg", ["cusolverMg"]),
-        CudaProgram(machine, routine, "cuSOLVERDn", ["cusolver"], most_devices=1),
+        CudaProgram(
+            machine,
+            routine,
+            "cuSOLVERMp",
+            ["cusolverMp", "nccl"],
+            lacks=["potri", *_BY_QR, *_BY_SVD],
+        ),
+        CudaProgram(machine, routine, "cuSOLVERMg", ["cusolverMg"], lacks=[*_BY_QR, *_BY_SVD]),
+        CudaProgram(
+            machine,
+            routine,
+            "cuSOLVERDn",
+            ["cusolver"],
+            most_devices=1,
+            lacks=[*_BY_QR[1:], *_BY_SVD],
+        ),
         JaxSolver(machine, routine),
     ]

@@ -100,6 +100,17 @@ class Solver {
             }};
   }
 
+  Step geqrf() {
+    std::size_t device = 0, host = 0;
+    CHECK(cudaMalloc(&tau_, static_cast<std::size_t>(n_) * sizeof(T)));
+    CHECK(cusolverDnXgeqrf_bufferSize(handle_, parameters_, n_, n_, type, a_, n_, type, tau_, type, &device, &host));
+    reserve(device, host);
+    return {"geqrf", [this] {
+              CHECK(cusolverDnXgeqrf(handle_, parameters_, n_, n_, type, a_, n_, type, tau_, type, device_work_,
+                                     device_size_, host_work_.data(), host_size_, device_info_));
+            }};
+  }
+
   Step syevd(bool vectors) {
     const cusolverEigMode_t job = vectors ? CUSOLVER_EIG_MODE_VECTOR : CUSOLVER_EIG_MODE_NOVECTOR;
     std::size_t device = 0, host = 0;
@@ -159,7 +170,7 @@ class Solver {
   TestMatrix<T> source_;
   cusolverDnHandle_t handle_ = nullptr;
   cusolverDnParams_t parameters_ = nullptr;
-  T *a_ = nullptr, *b_ = nullptr;
+  T *a_ = nullptr, *b_ = nullptr, *tau_ = nullptr;
   R* values_ = nullptr;
   std::int64_t* pivots_ = nullptr;
   int* device_info_ = nullptr;

@@ -2,7 +2,7 @@
 //
 // A Solver<T> of a program beside this file has
 //   tile()                                       its tile size
-//   potrf(), potrs(), potri(), getrf(), getrs(), syevd(vectors)
+//   potrf(), potrs(), potri(), getrf(), getrs(), geqrf(), syevd(vectors)
 //                                                steps; making one reserves its workspace. It may lack some
 //   allocate()                                   to be called when all steps are made
 //   fill_matrix(), fill_right_hand_sides(b)
@@ -31,7 +31,7 @@ struct Arguments {
   bool solve() const { return routine == "potrs" || routine == "cho_solve" || lu(); }
   Diagonals diagonals() const {
     if (routine == "syevd_values") return wrapped_chirp(n);
-    return eigenproblem() ? chirp : lu() ? noise : kernel;
+    return eigenproblem() ? chirp : lu() || routine == "geqrf" ? noise : kernel;
   }
 };
 
@@ -65,6 +65,9 @@ std::vector<Step> steps_of(const Arguments& arguments, Solver& solver) {
   if (arguments.eigenproblem()) return {solver.syevd(arguments.routine == "syevd")};
   if (arguments.lu()) return {solver.getrf(), solver.getrs()};
   if (arguments.solve()) return {solver.potrf(), solver.potrs()};
+  if constexpr (requires { solver.geqrf(); }) {
+    if (arguments.routine == "geqrf") return {solver.geqrf()};
+  }
   if constexpr (requires { solver.potri(); }) {
     if (arguments.routine == "potri") return {solver.potrf(), solver.potri()};
   }
@@ -104,10 +107,26 @@ void judge_eigenproblem(const Arguments& arguments, Solver& solver, Outcome& out
   }
 }
 
+// Columns of R have the norms of columns of A: the largest difference over a few columns, relative to the norm of A.
+template <class T, class Solver>
+double difference_of_norms(const Arguments& arguments, Solver& solver) {
+  double largest = 0;
+  for (const std::int64_t k : some_columns(arguments.n)) {
+    std::vector<T> r = solver.column(k), a;
+    r.resize(static_cast<std::size_t>(k + 1));
+    for (std::int64_t i = 0; i < arguments.n; ++i) a.push_back(element<T>(noise, i - k));
+    const double difference = std::sqrt(inner_product(r, r).real()) - std::sqrt(inner_product(a, a).real());
+    keep_largest(largest, std::abs(difference) / std::sqrt(static_cast<double>(arguments.n) / 3));
+  }
+  return largest;
+}
+
 template <class T, class Solver>
 void judge(const Arguments& arguments, Solver& solver, const std::vector<T>& rhs, Outcome& outcome) {
   if (arguments.eigenproblem()) {
     judge_eigenproblem<T>(arguments, solver, outcome);
+  } else if (arguments.routine == "geqrf") {
+    outcome.residual = difference_of_norms<T>(arguments, solver);
   } else if (arguments.lu()) {
     outcome.residual = relative_residual_of_noise(solver.solution(), rhs.data());
   } else if (arguments.solve()) {

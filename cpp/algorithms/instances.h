@@ -16,6 +16,14 @@
 #include "algorithms/eigen/syevd.h"
 #include "algorithms/lu/getrf.h"
 #include "algorithms/lu/getri.h"
+#include "algorithms/qr/geqrf.h"
+#include "algorithms/qr/orgqr.h"
+#include "algorithms/qr/ormqr.h"
+#include "algorithms/qr/tsqr.h"
+#include "algorithms/svd/extreme_values.h"
+#include "algorithms/svd/gesvd.h"
+#include "algorithms/svd/polar.h"
+#include "algorithms/svd/products.h"
 #include "algorithms/triangular/trsm_few.h"
 #include "algorithms/triangular/trsm_many.h"
 
@@ -32,11 +40,23 @@
   declare template class Getrf<T, E>; \
   declare template class Getri<T, E>;
 
+#define JAXMG_QR(declare, E, T)       \
+  declare template class Geqrf<T, E>; \
+  declare template class Ormqr<T, E>; \
+  declare template class Orgqr<T, E>; \
+  declare template class Tsqr<T, E>;
+
 #define JAXMG_EIGEN(declare, E, T)                     \
   declare template class BandReduction<T, E>;          \
   declare template class BackTransformation<T, E>;     \
   declare template class BandBackTransformation<T, E>; \
   declare template class Syevd<T, E>;
+
+#define JAXMG_SVD(declare, E, T)              \
+  declare template class Products<T, E>;      \
+  declare template class ExtremeValues<T, E>; \
+  declare template class Polar<T, E>;         \
+  declare template class Gesvd<T, E>;
 
 #define JAXMG_TRIDIAGONAL(declare, E, R) declare template class DivideAndConquer<R, E>;
 
@@ -54,6 +74,8 @@
   JAXMG_FOR_ALL_SCALARS(JAXMG_TRIANGULAR, declare, E) \
   JAXMG_FOR_ALL_SCALARS(JAXMG_CHOLESKY, declare, E)   \
   JAXMG_FOR_ALL_SCALARS(JAXMG_LU, declare, E)         \
+  JAXMG_FOR_ALL_SCALARS(JAXMG_QR, declare, E)         \
   JAXMG_FOR_ALL_SCALARS(JAXMG_EIGEN, declare, E)      \
+  JAXMG_FOR_ALL_SCALARS(JAXMG_SVD, declare, E)        \
   JAXMG_FOR_REAL_SCALARS(JAXMG_TRIDIAGONAL, declare, E)
 // NOLINTEND(bugprone-macro-parentheses)

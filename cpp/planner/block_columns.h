@@ -32,11 +32,9 @@ struct SystemPlan : BlockColumnPlan {
 };
 
 // Up to this many right-hand sides, a chain of small steps is faster than broadcasting the factor.
-inline bool distributes(const SystemProblem& q) { return q.ranks > 1 && q.nrhs > 64; }
+inline bool distributes(const auto& q) { return q.ranks > 1 && q.nrhs > 64; }
 // Number of right-hand sides on each rank.
-inline std::int64_t columns_of_rank(const SystemProblem& q, bool distributed) {
-  return distributed ? q.share(q.nrhs) : q.nrhs;
-}
+inline std::int64_t columns_of_rank(const auto& q, bool distributed) { return distributed ? q.share(q.nrhs) : q.nrhs; }
 
 // Columns of a tile: enough to avoid thousands of chain steps in a solve, and at most the width of a block column.
 inline std::int64_t choose_tile(const SquareProblem& q) {
@@ -72,7 +70,7 @@ Planned<typename R::Plan> plan_block_columns(const typename R::Problem& q) {
   made.shard_bytes = q.shard_bytes();
   if constexpr (requires { plan.distributed_rhs; }) {
     plan.distributed_rhs = distributes(q);
-    made.rhs_bytes = columns_of_rank(q, plan.distributed_rhs) * q.n * size_of(q.type);
+    made.rhs_bytes = columns_of_rank(q, plan.distributed_rhs) * q.rows() * size_of(q.type);
   }
   plan.slots = on_gpus && (q.ranks > 1 || !factors) ? 3 : 1;
   std::int64_t depth = preferred_depth(q.n);

@@ -23,6 +23,7 @@ Machine h200(ScalarType type) {
   m.potrf_seconds = 0.55e-6;
   m.pivot_seconds = 1.15e-6;
   m.search_seconds = 2.3e-6;
+  m.reflect_seconds = 4e-6;
   m.step_seconds = 65e-6;
   m.several_seconds = 0.4e-6;
   m.panel_seconds = 0.6e-3;
@@ -163,6 +164,68 @@ double ColumnsCost::getri(std::int64_t order, std::int64_t tile) const {
   const double sends = 3 * (spread(elements(n * n / 2), 1) + n / width * exchange());
   const double shard = elements(n * n / ranks_);
   return std::max(products, sends) + 3 * pass(shard) + 3 * deal(shard);
+}
+
+// As getrf: the longer of the updates of a tile column and its part of the chain, the panel and the update of the next
+// one. The panel's columns take a barrier of all thread blocks each, and passes over 32 columns in the memory next to
+// the multiprocessors; the products between them are twice the panel. Not measured.
+double ColumnsCost::geqrf(std::int64_t rows, std::int64_t columns, std::int64_t tile) const {
+  const double m = static_cast<double>(rows), n = static_cast<double>(columns), k = std::min(m, n);
+  const double width = std::min(static_cast<double>(tile), k);
+  double seconds = 0;
+  for (double done = 0; done < k; done += width) {
+    const double left = m - done, after = std::max(0.0, n - done - width);
+    const double next = fma_ * 4 * left * width * width / rate(width);
+    const double chain = width * (machine_.reflect_seconds + 4 * pass(elements(left))) + 2 * next +
+                         (ranks_ > 1 ? spread(elements(left * width), 1) + exchange() : 0);
+    // Some rank has half a tile column more than its share.
+    const double products = fma_ * 4 * left * width * (after / ranks_ + width / 2);
+    seconds += std::max(products / rate(width), chain);
+  }
+  return seconds;
+}
+
+// Reflectors are broadcast, and applied to the columns after them.
+double ColumnsCost::orgqr(std::int64_t rows, std::int64_t columns, std::int64_t tile) const {
+  const double m = static_cast<double>(rows), n = static_cast<double>(columns), k = std::min(m, n);
+  const double width = std::min(static_cast<double>(tile), k), area = m * k - k * k / 2;
+  const double products = fma_ * 2 * (m * k * k - k * k * k / 3) / ranks_ / rate(width);
+  const double sends = ranks_ > 1 ? spread(elements(area), 1) + k / width * exchange() : 0;
+  return std::max(products, sends) + pass(elements(m * n / ranks_));
+}
+
+// Two Gram matrices of own rows and the products with the inverses of their factors, each of which passes over the
+// rows; an all-gather of each Gram matrix; and two Cholesky factorisations and a QR factorisation of order n on every
+// rank.
+double ColumnsCost::tsqr(std::int64_t rows, std::int64_t columns, bool vectors) const {
+  const double m = static_cast<double>(rows), n = static_cast<double>(columns), share = std::ceil(m / ranks_);
+  const double products = fma_ * 2 * share * n * n * (vectors ? 3 : 2.5) / rate(n);
+  const double replicated =
+      fma_ * 8 * n * n * n / rate(n) + n * (2 * machine_.potrf_seconds + machine_.reflect_seconds);
+  const double gathers = ranks_ > 1 ? 2 * (spread(elements(n * n), 1) + exchange()) : 0;
+  return std::max(products, (vectors ? 3 : 2) * pass(elements(share * n))) + replicated + gathers;
+}
+
+// Own columns of many, or all of few on one rank after another.
+double ColumnsCost::ormqr(std::int64_t rows, std::int64_t columns, std::int64_t nrhs, std::int64_t tile,
+                          bool distributed) const {
+  const double m = static_cast<double>(rows), n = static_cast<double>(columns), k = std::min(m, n);
+  const double width = std::min(static_cast<double>(tile), k), area = m * k - k * k / 2;
+  const double products = fma_ * 4 * area * static_cast<double>(nrhs) / rate(width);
+  if (distributed) return std::max(products / ranks_, spread(elements(area), 1) + k / width * exchange());
+  const double send = ranks_ > 1 ? step() + elements(m * static_cast<double>(nrhs)) / link_bytes_ : 0;
+  return std::max(products, 2 * pass(elements(area))) + k / width * send;
+}
+
+// Six steps, as for a condition of 1e8: a Gram matrix (n^3), a Cholesky factorisation and two solves (2 n^3); then two
+// products of 2 n^3. Every stage broadcasts a matrix, and each step makes two adjoints.
+double ColumnsCost::polar(std::int64_t order, std::int64_t tile, std::int64_t depth) const {
+  constexpr double steps = 6;
+  const double n = static_cast<double>(order), matrix = elements(n * n);
+  const double products = fma_ * (3 * steps + 4) * n * n * n / ranks_ / rate(static_cast<double>(depth));
+  const double moved = ranks_ > 1 ? spread((2 * steps + 3) * matrix, ranks_) + 2 * steps * deal(matrix / ranks_) : 0;
+  const double passes = (2 * steps + 2) * pass(matrix / ranks_);
+  return std::max(products, moved) + passes + steps * potrf(order, tile, depth);
 }
 
 double ColumnsCost::syevd(std::int64_t order, std::int64_t wanted, std::int64_t bandwidth, bool shared) const {

@@ -33,6 +33,7 @@ struct Machine {
   double thin_flops;       // rate of the products of an eigensolver, which are thin or strided
   double potrf_seconds;    // a column of a matrix on one rank, beyond the products
   double pivot_seconds;    // a column of the chain of diagonal blocks, with its panel
+  double reflect_seconds;  // a column of a panel of few rows, to find its reflector and apply it
   double search_seconds;   // a column of a panel of few rows, to find its pivot and eliminate it
   double step_seconds;     // a step of the chain of a solve with one right-hand side
   double several_seconds;  // a column of such a step, more with several right-hand sides
@@ -74,6 +75,12 @@ class ColumnsCost : public CostModel {
   double potri(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
   double getrf(std::int64_t n, std::int64_t tile) const;
   double getri(std::int64_t n, std::int64_t tile) const;
+  double geqrf(std::int64_t m, std::int64_t n, std::int64_t tile) const;
+  double orgqr(std::int64_t m, std::int64_t n, std::int64_t tile) const;
+  double tsqr(std::int64_t m, std::int64_t n, bool vectors) const;
+  double ormqr(std::int64_t m, std::int64_t n, std::int64_t nrhs, std::int64_t tile, bool distributed) const;
+  // The polar decomposition of a square matrix of moderate condition, with its Hermitian factor.
+  double polar(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
   // To read and write a shard of `bytes` once more.
   double pass(double bytes) const { return 2 * bytes / machine_.memory_bytes; }
   double step() const { return machine_.step_seconds + exchange(); }

@@ -68,6 +68,7 @@ struct SquareProblem : Problem {
     require(n >= 1, "n must be at least 1, got " + std::to_string(n));
     require(n < (std::int64_t{1} << 29), "n = " + std::to_string(n) + " exceeds what 32-bit sizes of BLAS allow");
   }
+  std::int64_t rows() const { return n; }
   std::int64_t shard() const { return share(n); }
   std::int64_t shard_bytes() const { return shard() * n * size_of(type); }
   TileColumns layout(std::int64_t width) const { return {n, shard(), width, static_cast<int>(ranks)}; }
@@ -85,6 +86,41 @@ struct SystemProblem : SquareProblem {
 
   void check() const {
     SquareProblem::check();
+    require(nrhs >= 1, "nrhs must be at least 1, got " + std::to_string(nrhs));
+  }
+};
+
+// A matrix of m rows and n columns, whose columns are divided among the ranks.
+struct RectangularProblem : SquareProblem {
+  std::int64_t m = 0;
+
+  void fields(auto&& visit) {
+    SquareProblem::fields(visit);
+    visit("m", m);
+  }
+
+  void check() const {
+    SquareProblem::check();
+    require(m >= 1, "m must be at least 1, got " + std::to_string(m));
+    require(m < (std::int64_t{1} << 29), "m = " + std::to_string(m) + " exceeds what 32-bit sizes of BLAS allow");
+  }
+  std::int64_t rows() const { return m; }
+  std::int64_t shard_bytes() const { return shard() * m * size_of(type); }
+  TileColumns layout(std::int64_t width) const { return {m, n, shard(), width, static_cast<int>(ranks)}; }
+};
+
+// The same with right-hand sides.
+struct RectangularSystemProblem : RectangularProblem {
+  std::int64_t nrhs = 1;
+  static constexpr const char* counted = "nrhs";
+
+  void fields(auto&& visit) {
+    RectangularProblem::fields(visit);
+    visit(counted, nrhs);
+  }
+
+  void check() const {
+    RectangularProblem::check();
     require(nrhs >= 1, "nrhs must be at least 1, got " + std::to_string(nrhs));
   }
 };

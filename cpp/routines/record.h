@@ -68,7 +68,7 @@ template <class T>
 struct Dealing {
   Dealing(Arena& arena, const auto& q, const auto& plan) {
     const TileColumns layout = q.layout(plan.tile);
-    if (layout.ranks() > 1) arena.take<T>(layout.order() * layout.tile());
+    if (layout.ranks() > 1) arena.take<T>(layout.rows() * layout.tile());
   }
 };
 

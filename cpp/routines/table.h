@@ -2,15 +2,21 @@
 #pragma once
 
 #include "routines/diagonal.h"
+#include "routines/geqrf.h"
 #include "routines/gesv.h"
+#include "routines/gesvd.h"
 #include "routines/getrf.h"
 #include "routines/getri.h"
 #include "routines/getrs.h"
 #include "routines/lower.h"
+#include "routines/orgqr.h"
+#include "routines/ormqr.h"
+#include "routines/polar.h"
 #include "routines/posv.h"
 #include "routines/potrf.h"
 #include "routines/potri.h"
 #include "routines/potrs.h"
+#include "routines/rtrs.h"
 #include "routines/serve.h"
 #include "routines/served/cusolvermg/cholesky.h"
 #include "routines/served/cusolvermg/eigen.h"
@@ -20,6 +26,8 @@
 #include "routines/served/cusolvermp/lu.h"
 #include "routines/syevd.h"
 #include "routines/trtrs.h"
+#include "routines/tsqr.h"
+#include "routines/upper.h"
 
 namespace jaxmg {
 
@@ -35,6 +43,14 @@ using Routines = List<routines::Posv,      //
                       routines::Getrf,     //
                       routines::Getrs,     //
                       routines::Getri,     //
-                      routines::Trtrs>;
+                      routines::Trtrs,     //
+                      routines::Geqrf,     //
+                      routines::Ormqr,     //
+                      routines::Orgqr,     //
+                      routines::Upper,     //
+                      routines::Rtrs,      //
+                      routines::Tsqr,      //
+                      routines::Polar,     //
+                      routines::Gesvd>;
 
 }  // namespace jaxmg

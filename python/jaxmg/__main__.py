@@ -58,7 +58,9 @@ def _add_plan(commands) -> None:
     command.add_argument("--hosts", type=int, default=1, help="default: %(default)s")
     command.add_argument("--platform", choices=("cpu", "gpu"), help="default: JAX's own")
     command.add_argument("--nrhs", type=int, default=1, help="right-hand sides (%(default)s)")
-    command.add_argument("--vectors", type=int, help="eigenvectors, for syevd (all)")
+    command.add_argument(
+        "--vectors", type=int, help="eigenvectors, for syevd, or singular vectors, for gesvd (all)"
+    )
     command.set_defaults(run=_plan)
 
 

@@ -12,15 +12,17 @@ import lineax
 from jax.flatten_util import ravel_pytree
 
 from jaxmg import linalg
+from jaxmg._linalg import svd
 from jaxmg._linalg.keywords import described
 from jaxmg._linalg.options import Options
 from jaxmg._mesh.finding import mesh_of
+from jaxmg._rules import svd as svd_rules
 
-__all__ = ["LU", "AutoLinearSolver", "Cholesky"]
+__all__ = ["LU", "QR", "SVD", "AutoLinearSolver", "Cholesky"]
 
 
 class _Solver(lineax.AbstractLinearSolver):
-    """Options shared by the solvers for square, nonsingular operators."""
+    """Options shared by the solvers; by default for operators of full rank."""
 
     tile: int | None = Options.tile
     workspace_limit: int | None = Options.workspace_limit
@@ -155,6 +157,130 @@ class LU(_Solver):
         return (*state[:-1], not state[-1]), {}
 
 
+class QR(_Solver):
+    """QR solver for operators with a sharded matrix, square or not.
+
+    The operator's matrix (``operator.as_matrix()``) is factored on its devices, or its adjoint if
+    it has fewer rows than columns. The solution minimises the residual, and if there are several
+    solutions it has the least norm, as with ``lineax.QR``. The matrix must have full rank: a
+    diagonal element of R that is exactly zero is reported as ``RESULTS.singular``.
+
+    Attributes
+    ----------
+    {options}
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, lineax, jaxmg.lineax
+    >>> operator = lineax.MatrixLinearOperator(jnp.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]))
+    >>> b = jnp.array([1.0, 3.0, 5.0])
+    >>> lineax.linear_solve(operator, b, jaxmg.lineax.QR()).value.round(5).tolist()
+    [1.0, 2.0]
+    """
+
+    def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]):
+        """Return the state: factor of A or A^H, mesh, structures, flags for A^H and conj."""
+        del options
+        matrix = operator.as_matrix()
+        wide = matrix.shape[0] < matrix.shape[1]
+        factor = linalg.qr_factor(matrix.conj().T if wide else matrix, **self._options("tile"))
+        structures = operator.out_structure(), operator.in_structure()
+        return factor, mesh_of(factor.data), structures, wide, False
+
+    def compute(self, state, vector, options: dict[str, Any]):
+        """Return (solution, result, statistics) for a right-hand side with any structure."""
+        del options
+        factor, mesh, (_, structure), adjoint, conjugate = state
+        b, _ = ravel_pytree(vector)
+        b = b.conj() if conjugate else b
+        x = factor.solve(b, adjoint=adjoint, **self._options(), _mesh=mesh)
+        x = x.conj() if conjugate else x
+        return _unravelled(x, structure), _result(factor.info == 0), {}
+
+    def transpose(self, state, options: dict[str, Any]):
+        """Return the state for A^T, the conjugate of A^H."""
+        del options
+        factor, mesh, structures, adjoint, conjugate = state
+        return (factor, mesh, structures[::-1], not adjoint, not conjugate), {}
+
+    def conj(self, state, options: dict[str, Any]):
+        """Return the state for conj(A)."""
+        del options
+        return (*state[:-1], not state[-1]), {}
+
+    def allow_dependent_columns(self, operator):
+        return operator.out_size() < operator.in_size()
+
+    def allow_dependent_rows(self, operator):
+        return operator.out_size() > operator.in_size()
+
+
+class SVD(_Solver):
+    """Solver for operators of any shape and rank, by the singular value decomposition.
+
+    The operator's matrix (``operator.as_matrix()``) is decomposed on its devices. The solution has
+    the least norm among those with the least residual.
+
+    Attributes
+    ----------
+    rcond : float, optional
+        Singular values up to `rcond` times the largest one count as 0; max(M, N) eps by default.
+    {options}
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, lineax, jaxmg.lineax
+    >>> operator = lineax.MatrixLinearOperator(jnp.array([[2.0, 0.0], [0.0, 0.0]]))
+    >>> x = lineax.linear_solve(operator, jnp.ones(2), jaxmg.lineax.SVD()).value
+    >>> x.round(6).tolist()
+    [0.5, 0.0]
+    """
+
+    rcond: float | None = None
+
+    def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]):
+        """Return the state: the decomposition, its mesh, structures, flags for A^T and conj(A)."""
+        del options
+        u, s, vh = linalg.svd(operator.as_matrix(), **self._options("tile"))
+        structures = operator.out_structure(), operator.in_structure()
+        return (u, s, vh), mesh_of(u), structures, False, False
+
+    def compute(self, state, vector, options: dict[str, Any]):
+        """Return (solution, result, statistics) for a right-hand side with any structure."""
+        del options
+        (u, s, vh), mesh, (_, structure), transposed, conjugate = state
+        b, _ = ravel_pytree(vector)
+        shape = u.shape[0], vh.shape[1]
+        rcond = svd_rules.default_rtol(shape, u.dtype) if self.rcond is None else self.rcond
+        inverse, rank = svd_rules.inverse_values(rcond, s)
+        # P^T = conj(P^H) for the pseudo-inverse P.
+        conjugate = conjugate != transposed
+        x = svd.pseudo_solve_on(mesh, inverse, u, vh, b.conj() if conjugate else b, transposed)
+        result = _result(jnp.all(jnp.isfinite(s)))
+        return _unravelled(x.conj() if conjugate else x, structure), result, {"rank": rank}
+
+    def transpose(self, state, options: dict[str, Any]):
+        """Return the state for A^T."""
+        del options
+        decomposition, mesh, structures, transposed, conjugate = state
+        return (decomposition, mesh, structures[::-1], not transposed, conjugate), {}
+
+    def conj(self, state, options: dict[str, Any]):
+        """Return the state for conj(A)."""
+        del options
+        return (*state[:-1], not state[-1]), {}
+
+    def assume_full_rank(self):
+        return False
+
+    def allow_dependent_columns(self, operator):
+        """Counterpart of `assume_full_rank` for Lineax before 0.1."""
+        return True
+
+    def allow_dependent_rows(self, operator):
+        return True
+
+
 class AutoLinearSolver(_Solver):
     """Automatic choice of a solver for square operators, by their tags.
 
@@ -243,7 +369,7 @@ def _unravelled(x, structure):
     return jax.tree.unflatten(form, parts)
 
 
-for _solver in (Cholesky, LU, AutoLinearSolver):
+for _solver in (Cholesky, LU, QR, SVD, AutoLinearSolver):
     _solver.__doc__ = described(
         _solver.__doc__, "options", Options, "tile", "backend", "workspace_limit"
     )

@@ -15,6 +15,7 @@ from jaxmg._supported import DTYPES, PLATFORMS
 __all__ = ["Plan", "plan"]
 
 _GIB = 2**30
+_VECTORS = {"syevd": "eigenvectors", "gesvd": "singular vectors"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Plan:
     Attributes
     ----------
     routine, shape, dtype, nrhs
-        The planned call; for "syevd", nrhs is the number of eigenvectors.
+        The planned call; for "syevd" and "gesvd", nrhs is the number of eigenvectors or singular
+        vectors.
     ranks : int
         Number of devices.
     tile : int
@@ -58,7 +60,7 @@ class Plan:
         return self.shard_bytes + self.rhs_bytes + self.workspace_bytes
 
     def __str__(self) -> str:
-        vectors = "eigenvectors" if self.routine == "syevd" else "right-hand sides"
+        vectors = _VECTORS.get(self.routine, "right-hand sides")
         return (
             f"{self.routine} of {self.shape[0]} x {self.shape[1]} {self.dtype}, "
             f"{self.nrhs} {vectors}, on {self.ranks} devices: tile {self.tile}; per device "
@@ -88,11 +90,15 @@ def plan(
     routine : str
         For general matrices, "gesv" is `jaxmg.linalg.solve`, "getrf" `jaxmg.linalg.lu_factor`,
         "getrs" `jaxmg.linalg.lu_solve` and "getri" `jaxmg.linalg.inv`; "trtrs" is
-        `jaxmg.linalg.solve_triangular` with a matrix. For positive definite matrices, "potrs" is
+        `jaxmg.linalg.solve_triangular` with a matrix. For matrices of any shape, "geqrf" is
+        `jaxmg.linalg.qr` with ``mode="r"``, "orgqr" `jaxmg.linalg.qr`, and "gels"
+        `jaxmg.linalg.lstsq` with ``method="qr"``. For positive definite matrices, "potrs" is
         `jaxmg.linalg.solve` with ``assume_a="pos"`` and `jaxmg.potrs`, "potri"
         `jaxmg.linalg.inv` and `jaxmg.potri`; "cho_factor", "cho_solve" and "cholesky" are the
         functions of `jaxmg.linalg`. "syevd" is the eigensolver, `jaxmg.linalg.eigh`,
-        `jaxmg.linalg.eigvalsh` and `jaxmg.syevd`.
+        `jaxmg.linalg.eigvalsh` and `jaxmg.syevd`. "gesvd" is the singular value decomposition of a
+        square matrix, `jaxmg.linalg.svd` and `jaxmg.linalg.svdvals`, and "polar"
+        `jaxmg.linalg.polar`.
     shape : (int, int)
         Shape of the matrix.
     dtype : dtype
@@ -102,7 +108,8 @@ def plan(
     nrhs : int
         Number of right-hand sides, for solves.
     vectors : int, optional
-        Number of eigenvectors, for "syevd": 0 for eigenvalues only; by default all.
+        Number of eigenvectors, for "syevd": 0 for eigenvalues only; by default all. For "gesvd", 0
+        or all singular vectors.
     hosts : int
         Number of machines, or of NVLink domains, among which the devices are divided evenly. They
         are connected by a network, assumed to have one 400 Gbit/s adapter per device. It only
@@ -138,24 +145,29 @@ def plan(
     """
     if routine not in backends.STEPS:
         raise ValueError(f"routine must be one of {tuple(backends.STEPS)}, got {routine!r}")
-    if len(shape) != 2 or shape[0] != shape[1]:
-        raise ArgumentError(f"shape must be the shape of a square matrix, got {tuple(shape)}")
-    n = positive_int(shape[0], "shape")
+    rectangular = routine in backends.RECTANGULAR
+    if len(shape) != 2 or (not rectangular and shape[0] != shape[1]):
+        kind = "a matrix" if rectangular else "a square matrix"
+        raise ArgumentError(f"shape must be the shape of {kind}, got {tuple(shape)}")
+    m, n = (positive_int(size, "shape") for size in shape)
     dtype = np.dtype(dtype)
     if dtype not in DTYPES:
         expected = ", ".join(str(supported) for supported in DTYPES)
         raise TypeError(f"dtype must be one of {expected}; got {dtype}")
     ranks, platform, processes = _count(devices, platform)
-    nrhs = positive_int(nrhs, "nrhs") if routine != "syevd" else _number_of_vectors(vectors, n)
+    nrhs = positive_int(nrhs, "nrhs") if routine not in _VECTORS else _number_of_vectors(vectors, n)
     tile = positive_int(options.tile, "tile") or 0
     limit = positive_int(options.workspace_limit, "workspace_limit") or 0
     hosts = positive_int(hosts, "hosts")
-    request = backends.Request(n, nrhs, dtype, ranks, platform, processes, hosts)
+    sizes = (m, n) if routine != "gels" else (max(m, n), min(m, n))  # or the adjoint
+    request = backends.Request(
+        sizes[1], nrhs, dtype, ranks, platform, processes, hosts, sizes[0] if rectangular else 0
+    )
     chosen = backends.choose(routine, request, options.backend)
     steps = backends.plan_steps(chosen.name, routine, request, tile=tile, workspace_limit=limit)
     return Plan(
         routine=routine,
-        shape=(n, n),
+        shape=(m, n),
         dtype=str(dtype),
         nrhs=nrhs,
         ranks=ranks,

@@ -582,6 +582,28 @@ class RandomOrderEngine {
     put(lane, "divide", {number(scale)}, {Region::of(w)}, [=](HostEngine& host) { host.divide(lane, scale, w); });
   }
 
+  // Singular value decompositions.
+  template <class T>
+  void scale_and_shift(Lane lane, Real<T> alpha, MatrixView<T> a, Real<T> shift, MatrixView<T> b) {
+    put(lane, "scale_and_shift", {Region::of(a)}, {Region::of(b)},
+        [=](HostEngine& host) { host.scale_and_shift(lane, alpha, a, shift, b); });
+  }
+  template <class T>
+  void combine(Lane lane, Real<T> alpha, MatrixView<T> a, Real<T> beta, MatrixView<T> b) {
+    put(lane, "combine", {Region::of(a)}, {Region::of(b)},
+        [=](HostEngine& host) { host.combine(lane, alpha, a, beta, b); });
+  }
+  template <class T>
+  void measure_columns(Lane lane, MatrixView<T> a, Real<T>* diagonal, Real<T>* below) {
+    put(lane, "measure_columns", {Region::triangle(a, Uplo::lower, Diag::non_unit)},
+        {numbers(diagonal, a.columns), numbers(below, a.columns)},
+        [=](HostEngine& host) { host.measure_columns(lane, a, diagonal, below); });
+  }
+  template <class T>
+  void add_noise(Lane lane, Real<T> size, std::int64_t row, std::int64_t column, MatrixView<T> a) {
+    put(lane, "add_noise", {}, {Region::of(a)}, [=](HostEngine& host) { host.add_noise(lane, size, row, column, a); });
+  }
+
   // Band to tridiagonal and back.
   template <class T>
   void chase(Lane lane, MatrixView<T> band, const Reflectors<T>& reflectors, std::int32_t* progress, Real<T>* d,

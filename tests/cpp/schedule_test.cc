@@ -12,8 +12,10 @@
 #include "hermitian.h"
 #include "lu_solves.h"
 #include "matrices.h"
+#include "qr_factors.h"
 #include "random_order_engine.h"
 #include "ranks.h"
+#include "singular_values.h"
 #include "solves.h"
 
 namespace jaxmg::testing {
@@ -173,6 +175,51 @@ TEST(Schedule, RoutinesOfLu) {
   });
 }
 
+// geqrf, and the routines that read its factor.
+TEST(Schedule, RoutinesOfQr) {
+  for_orders([](const Shape& shape, std::uint64_t seed) {
+    const std::int64_t rows = shape.n - 7 + static_cast<std::int64_t>(7 * (seed % 3));  // wide, square or tall
+    const QrShape qr{std::max<std::int64_t>(1, rows), shape.n, shape.ranks, shape.tile, shape.slots};
+    const auto a = random_matrix<double>(qr.m, qr.n, 17);
+    const auto b = random_matrix<double>(qr.m, 5, 18), c = random_matrix<double>(qr.n, 5, 19);
+    const auto chance = [&] { return RandomOrderRanks(shape.ranks, seed); };
+    const auto host = [&] { return HostRanks(shape.ranks); };
+    auto host_factoring = host();
+    auto factoring = chance();
+    const auto call = qr_call<routines::Geqrf, double>(qr);
+    const auto factor = geqrf(host_factoring, a, qr, call, call.bytes());
+    const auto found = geqrf(factoring, a, qr, call, call.bytes());
+    EXPECT_EQ(collected(found.vectors, qr.layout()), collected(factor.vectors, qr.layout()));
+    EXPECT_EQ(found.factors, factor.factors);
+    EXPECT_EQ(found.info, factor.info);
+    EXPECT_EQ(upper(chance(), factor, qr), upper(host(), factor, qr));
+    EXPECT_EQ(orgqr(chance(), factor, qr), orgqr(host(), factor, qr));
+    for (const bool distributed : {false, true}) {
+      for (const bool adjoint : {false, true}) {
+        EXPECT_EQ(ormqr(chance(), factor, b, qr, adjoint, distributed),
+                  ormqr(host(), factor, b, qr, adjoint, distributed));
+        if (qr.m < qr.n) continue;
+        EXPECT_EQ(rtrs(chance(), factor, c, qr, adjoint, distributed),
+                  rtrs(host(), factor, c, qr, adjoint, distributed));
+      }
+    }
+  });
+}
+
+// By Gram matrices, and by reflectors: of a matrix of rank 1.
+TEST(Schedule, Tsqr) {
+  for (const int ranks : {1, 2, 3, 4}) {
+    for (std::uint64_t seed = 0; seed < 2 * orders; ++seed) {
+      SCOPED_TRACE(::testing::Message() << ranks << " ranks, seed " << seed);
+      for (const auto& a : {random_matrix<double>(47, 6, 20), Matrix<double>(47, 6, 1)}) {
+        const auto found = tsqr(RandomOrderRanks(ranks, seed), a, 2, 5), known = tsqr(HostRanks(ranks), a, 2, 5);
+        EXPECT_EQ(found.q, known.q);
+        EXPECT_EQ(found.r, known.r);
+      }
+    }
+  }
+}
+
 TEST(Schedule, Redistribute) {
   for_orders([](const Shape& shape, std::uint64_t seed) {
     const TileColumns layout(shape.layout().shard() * shape.ranks, shape.layout().shard(), shape.tile, shape.ranks);
@@ -237,6 +284,37 @@ TEST(Schedule, SyevdReal) { expect_syevd_in_any_order<double>(); }
 TEST(Schedule, SyevdComplex) { expect_syevd_in_any_order<std::complex<float>>(); }
 
 // The engine itself must find missing waits, races and deadlocks.
+
+// Hosts decide when iterations stop. The matrices take the path by the Gram matrix, and the polar iteration with noise.
+template <class T>
+void expect_svd_in_any_order() {
+  std::uint64_t seed = 0;
+  for (const int ranks : {1, 2, 3}) {
+    for (const bool singular : {false, true}) {
+      for (const bool vectors : {true, false}) {
+        const std::int64_t n = 17, tile = ranks == 1 ? n : 4;
+        SCOPED_TRACE(::testing::Message() << ranks << " ranks, singular " << singular << ", vectors " << vectors);
+        auto m = random_matrix<T>(n, n, 11);
+        for (std::int64_t i = 0; singular && i < n; ++i) m(i, 3) = m(i, 5);
+        const auto call = gesvd_call<T>(n, ranks, tile, 4, vectors);
+        HostRanks host(ranks), host_again(ranks);
+        RandomOrderRanks chance(ranks, ++seed), chance_again(ranks, ++seed);
+        const auto expected = decompose(host, m, call), found = decompose(chance, m, call);
+        EXPECT_EQ(found.status, expected.status);
+        EXPECT_EQ(found.s, expected.s);
+        EXPECT_EQ(found.u, expected.u);
+        EXPECT_EQ(found.v, expected.v);
+        const auto known = polar_factors(host_again, m, tile, vectors);
+        const auto polar = polar_factors(chance_again, m, tile, vectors);
+        EXPECT_EQ(polar.u, known.u);
+        EXPECT_EQ(polar.h, known.h);
+      }
+    }
+  }
+}
+
+TEST(Schedule, SvdReal) { expect_svd_in_any_order<double>(); }
+TEST(Schedule, SvdComplex) { expect_svd_in_any_order<std::complex<float>>(); }
 
 TEST(RandomOrder, FindsAReadThatDoesNotWait) {
   RandomOrderRanks ranks(1, 0);

@@ -41,6 +41,7 @@ def test_a_sound_installation():
             "gesv",
             "potrs",
             "potri",
+            "orgqr",
             "syevd",
         ]
         assert all(f"processes: {processes})" in line["text"] for line in solves)

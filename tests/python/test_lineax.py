@@ -8,7 +8,7 @@ from systems import assert_solves, gaussian, positive_definite, put
 
 lx = pytest.importorskip("lineax")
 
-from jaxmg.lineax import LU, AutoLinearSolver, Cholesky  # noqa: E402
+from jaxmg.lineax import LU, SVD, AutoLinearSolver, Cholesky  # noqa: E402
 
 N = 12
 POSITIVE, NEGATIVE = lx.positive_semidefinite_tag, lx.negative_semidefinite_tag
@@ -206,3 +206,28 @@ def test_operator_must_be_square(solver):
     operator = lx.MatrixLinearOperator(jnp.ones((3, 2)))
     with pytest.raises(ValueError, match="operator must be square for .*3 rows and 2 columns"):
         solver.init(operator, {})
+
+
+# --- operators of any shape and rank --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(7, 4), (4, 7)])
+def test_svd(make_mesh, axis_type, shape):
+    """All states, and the derivative, by the pseudo-inverse of a matrix of low rank."""
+    a = gaussian((shape[0], 3), complex) @ gaussian((3, shape[1]), complex, 1)
+    operator = lx.MatrixLinearOperator(put(a, make_mesh(2, axis_type=axis_type), "x", None))
+    solver = SVD()
+    state = solver.init(operator, {})
+    transposed, _ = solver.transpose(state, {})
+    conjugate, _ = solver.conj(state, {})
+    both, _ = solver.conj(transposed, {})
+    for of, matrix in ((state, a), (transposed, a.T), (conjugate, a.conj()), (both, a.conj().T)):
+        b = gaussian((len(matrix),), complex, 2)
+        x, result, statistics = solver.compute(of, jnp.asarray(b), {})
+        np.testing.assert_allclose(x, np.linalg.pinv(matrix) @ b, atol=1e-12)
+        assert result == lx.RESULTS.successful and statistics["rank"] == 3
+    b = gaussian(shape[:1], complex, 2)
+    x = jax.jit(lambda b: lx.linear_solve(operator, b, solver).value)(b)
+    np.testing.assert_allclose(x, np.linalg.pinv(a) @ b, atol=1e-12)
+    gradient = jax.grad(lambda b: jnp.sum(lx.linear_solve(operator, b, solver).value.real))(b)
+    np.testing.assert_allclose(gradient, np.linalg.pinv(a).T @ np.ones(shape[1]), atol=1e-12)

@@ -1,5 +1,5 @@
 // The engine of NVIDIA GPUs: a lane is a stream. Its operations are in blas_ops.h, cholesky_ops.h, lu_ops.h,
-// panel_qr_ops.h, scaling_ops.h, band_ops.h and tridiagonal_ops.h; exchanges and status are here.
+// panel_qr_ops.h, scaling_ops.h, svd_ops.h, band_ops.h and tridiagonal_ops.h; exchanges and status are here.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -26,6 +26,7 @@
 #include "engine/cuda/lu_ops.h"
 #include "engine/cuda/panel_qr_ops.h"
 #include "engine/cuda/scaling_ops.h"
+#include "engine/cuda/svd_ops.h"
 #include "engine/cuda/team.h"
 #include "engine/cuda/tridiagonal_ops.h"
 #include "engine/engine.h"
@@ -38,6 +39,7 @@ class CudaEngine : public CudaBlasOps,
                    public CudaLuOps,
                    public CudaPanelQrOps,
                    public CudaScalingOps,
+                   public CudaSvdOps,
                    public CudaBandOps,
                    public CudaTridiagonalOps {
  public:
@@ -51,6 +53,7 @@ class CudaEngine : public CudaBlasOps,
         CudaLuOps(*team.resources(rank).lanes),
         CudaPanelQrOps(*team.resources(rank).lanes),
         CudaScalingOps(*team.resources(rank).lanes),
+        CudaSvdOps(*team.resources(rank).lanes),
         CudaBandOps(*team.resources(rank).lanes),
         CudaTridiagonalOps(*team.resources(rank).lanes),
         team_(team),

@@ -5,6 +5,7 @@
 #include "chase_kernel.h"
 #include "device_scalar.h"
 #include "device_sums.h"
+#include "engine/noise.h"
 #include "engine/scaling.h"
 #include "engine/secular.h"
 #include "engine/tridiagonal.h"
@@ -92,6 +93,7 @@ using Real = float;
 #include "lu_kernels.h"
 #include "real_kernels.h"
 #include "scalar_kernels.h"
+#include "svd_kernels.h"
 #include "tridiagonal_kernels.h"
 #undef JAXMG_NAME
 }  // namespace f32
@@ -103,6 +105,7 @@ using Real = double;
 #include "lu_kernels.h"
 #include "real_kernels.h"
 #include "scalar_kernels.h"
+#include "svd_kernels.h"
 #include "tridiagonal_kernels.h"
 #undef JAXMG_NAME
 }  // namespace f64

@@ -96,17 +96,18 @@ def prepared(routine, a, options: Options, *others):
     return a, make_call(routine, a, ranks, options)
 
 
-def make_call(routine, a, ranks, options: Options, *, count=None) -> Call:
+def make_call(routine, a, ranks, options: Options, *, count=None, rows=0) -> Call:
     """Return the checked parameters of a call for a matrix A on `ranks`.
 
-    `count` is the number of right-hand sides or eigenvectors; by default 1 or all.
+    `count` is the number of right-hand sides or eigenvectors; by default 1 or all. `rows` is the
+    number of rows of A for routines of rectangular matrices.
     """
     tile = positive_int(options.tile, "tile")
     limit = positive_int(options.workspace_limit, "workspace_limit")
     n = a.shape[-1]
     if count is None:
         count = n if routine == "syevd" else 1
-    request = backends.Request.on(ranks, n, count, a.dtype)
+    request = backends.Request.on(ranks, n, count, a.dtype, rows)
     chosen = backends.choose(routine, request, options.backend)
     loading.require(ranks.platform)
     takes_blocks = chosen.name == "cusolvermp" and routine in ("potrs", "syevd")

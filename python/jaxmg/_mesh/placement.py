@@ -109,6 +109,26 @@ def place_matrices(ranks: Ranks, **matrices):
     return tuple(placed(name, matrix) for name, matrix in matrices.items())
 
 
+def place_matrix(ranks: Ranks, a):
+    """Move a concrete m x n matrix to the ranks' devices.
+
+    A matrix that is moved is sharded over rows if they divide evenly, else over columns if they do.
+    """
+    if ranks.mesh is None:
+        return a
+    even = [
+        spec for i, spec in enumerate((ranks.rows, ranks.columns)) if a.shape[i] % ranks.size == 0
+    ]
+    return place(a, "a", ranks, (*even, PartitionSpec())[0])
+
+
+def place_beside(ranks: Ranks, a, b):
+    """Move a concrete right-hand side to the devices of a call whose matrix has been placed."""
+    if ranks.mesh is None:
+        return _beside(b, a)
+    return place(b, "b", ranks, PartitionSpec(), gather=ranks.size == 1)
+
+
 def _beside(array, a):
     """Move an array to the single device of a."""
     if is_committed(a) and is_committed(array) and a.sharding != array.sharding:
@@ -123,6 +143,17 @@ def keep_sharding(x: jax.Array, like) -> jax.Array:
     if x.sharding.is_equivalent_to(like.sharding, x.ndim):
         return x
     return _moved(x, like.sharding)
+
+
+def keep_even_sharding(x: jax.Array, like) -> jax.Array:
+    """Move a concrete result to the sharding of `like`, of another shape, if that divides it."""
+    if is_traced(x) or not is_committed(like):
+        return x
+    try:
+        like.sharding.shard_shape(x.shape)
+    except ValueError:
+        return x
+    return keep_sharding(x, like)
 
 
 def _moved(array, sharding):

@@ -102,6 +102,55 @@ def trtrs(a, b, *, call: plans.CallPlan, ranks: Ranks):
     return _call("trtrs", (a, b), (), call=call, ranks=ranks)
 
 
+def geqrf(a, *, call: plans.CallPlan, ranks: Ranks):
+    """Factor A = Q R; return (R and reflectors on this rank, their T, info).
+
+    `a` is a (ceil(n / P), m) array: this rank's columns of A as rows; columns beyond the matrix are
+    ignored. The factor stays in tile columns dealt to the ranks; only the functions below read it.
+    """
+    factors = jax.ShapeDtypeStruct((a.shape[0], call.tile), a.dtype)
+    return _call("geqrf", (a,), (factors, _INFO), call=call, ranks=ranks)
+
+
+def tsqr(a, *, call: plans.CallPlan, ranks: Ranks):
+    """Factor a tall A = Q R; return (Q, R, info). Without vectors in the plan, Q is undefined.
+
+    `a` is a (ceil(m / P), n) array, this rank's rows of A; rows beyond the matrix are not read, and
+    keep their values. R is replicated.
+    """
+    r = jax.ShapeDtypeStruct((a.shape[1], a.shape[1]), a.dtype)
+    return _call("tsqr", (a,), (r, _INFO), call=call, ranks=ranks)
+
+
+def upper(a, *, rows: int, call: plans.CallPlan, ranks: Ranks):
+    """Return this rank's columns of R, `rows` rows, as rows; zeros below the diagonal."""
+    result = jax.ShapeDtypeStruct((a.shape[0], rows), a.dtype)
+    (r,) = _call("upper", (), (result,), read=(a,), call=call, ranks=ranks)
+    return r
+
+
+def orgqr(a, factors, *, call: plans.CallPlan, ranks: Ranks):
+    """Return this rank's columns of Q as rows, in place of the factor; zeros beyond column m."""
+    (q,) = _call("orgqr", (a,), (), read=(factors,), call=call, ranks=ranks)
+    return q
+
+
+def ormqr(b, a, factors, *, call: plans.CallPlan, ranks: Ranks):
+    """Return Q B or Q^H B, as the plan says.
+
+    `b` is a (k, m) array: columns of B as rows, all of them (k = nrhs), or this rank's share
+    (k = ceil(nrhs / P)) where the plan distributes them.
+    """
+    (product,) = _call("ormqr", (b,), (), read=(a, factors), call=call, ranks=ranks)
+    return product
+
+
+def rtrs(b, a, *, call: plans.CallPlan, ranks: Ranks):
+    """Solve with R or R^H, as the plan says; return X. `b` is (k, n), else as for `ormqr`."""
+    (x,) = _call("rtrs", (b,), (), read=(a,), call=call, ranks=ranks)
+    return x
+
+
 def syevd(a, *bounds, n: int, part, as_columns: bool, call: plans.CallPlan, ranks: Ranks):
     """Decompose A; return (overwritten rows of this rank, w, [vectors], [found], info).
 
@@ -128,6 +177,26 @@ def syevd(a, *bounds, n: int, part, as_columns: bool, call: plans.CallPlan, rank
     found = (jax.ShapeDtypeStruct((2,), np.int32),) if bounds else ()
     results = (w, *vectors, *found, _INFO)
     return _call("syevd", (a,), results, call=call, ranks=ranks, read=bounds)
+
+
+def gesvd(a, *, vectors: bool, call: plans.CallPlan, ranks: Ranks):
+    """Decompose A = U diag(s) V^H; return (overwritten rows of this rank, s, [U^H, V^H], info).
+
+    `a` is as for `getrf`. s is in descending order, the same on every rank. U^H and V^H are this
+    rank's rows, with zeros in padding rows.
+    """
+    s = jax.ShapeDtypeStruct((a.shape[1],), np.finfo(a.dtype).dtype)
+    results = (s, *(jax.ShapeDtypeStruct(a.shape, a.dtype),) * (2 if vectors else 0), _INFO)
+    return _call("gesvd", (a,), results, call=call, ranks=ranks)
+
+
+def polar(a, *, factor_h: bool, call: plans.CallPlan, ranks: Ranks):
+    """Decompose A = U H or, if the plan has `left`, A = H U; return (U, [H], info).
+
+    `a` is as for `getrf`. U and H are this rank's rows, with zeros in padding rows.
+    """
+    h = (jax.ShapeDtypeStruct(a.shape, a.dtype),) if factor_h else ()
+    return _call("polar", (a,), (*h, _INFO), call=call, ranks=ranks)
 
 
 def solver_bytes(token, *, call: plans.CallPlan, ranks: Ranks):

@@ -37,7 +37,15 @@ STEPS = {
     "getrs": ("getrs",),
     "getri": ("getrf", "getri"),
     "trtrs": ("trtrs",),
+    "gesvd": ("gesvd",),
+    "polar": ("polar",),
+    "geqrf": ("geqrf",),
+    "orgqr": ("geqrf", "upper", "orgqr"),
+    "gels": ("geqrf", "ormqr", "rtrs"),
 }
+# Routines of matrices of any shape; and whether "tsqr", which replaces their steps for a tall
+# matrix, forms Q.
+RECTANGULAR = {"geqrf": False, "orgqr": True, "gels": True}
 # "auto" requires another backend's expected time to be below this fraction of ours: models err.
 _MARGIN = 0.8
 
@@ -53,11 +61,12 @@ class Request:
     platform: str
     processes: int
     hosts: int  # number of machines among which the ranks are divided
+    rows: int = 0  # of a matrix of n columns; 0: it is square
 
     @classmethod
-    def on(cls, ranks: Ranks, n: int, count: int, dtype) -> "Request":
+    def on(cls, ranks: Ranks, n: int, count: int, dtype, rows: int = 0) -> "Request":
         dtype, hosts = np.dtype(dtype), min(ranks.hosts, ranks.size)
-        return cls(n, count, dtype, ranks.size, ranks.platform, ranks.processes, hosts)
+        return cls(n, count, dtype, ranks.size, ranks.platform, ranks.processes, hosts, rows)
 
 
 class Choice(NamedTuple):
@@ -126,8 +135,19 @@ def _vendors_seconds(name: str, step: str, request: Request) -> float:
     return plans.plan(*sizes, ranks=request.ranks, hosts=request.hosts, backend=backend).seconds
 
 
+def is_tall(routine: str, request: Request) -> bool:
+    """Return whether a matrix is expected to be factored faster by its rows, by "tsqr"."""
+    if request.rows < 2 * request.n:
+        return False
+    tall = plan_step("tsqr", request, vectors=int(RECTANGULAR[routine])).seconds
+    return tall < sum(plan_step(step, request).seconds for step in STEPS[routine])
+
+
 def plan_steps(name: str, routine: str, request: Request, *, tile=0, workspace_limit=0):
     """Return the native plan of each step of a call; the first step determines the tile size."""
+    if name == "tiled" and routine in RECTANGULAR and is_tall(routine, request):
+        options = dict(tile=tile, workspace_limit=workspace_limit)
+        return [plan_step("tsqr", request, vectors=int(RECTANGULAR[routine]), **options)]
     made = []
     for step in STEPS[routine]:
         options = dict(tile=tile, workspace_limit=workspace_limit, backend=of_step(name, step))
@@ -142,6 +162,8 @@ def plan_step(
     """Return the native plan of one step, for a vendor's grid on `ranks` if they are known."""
     sizes = (step, request.n, request.count, request.dtype)
     arguments |= dict(ranks=request.ranks, processes=request.processes, hosts=request.hosts)
+    if request.rows:
+        arguments["m"] = request.rows
     if backend == "cusolvermp":
         return cusolvermp.plan(*sizes, grid_rows=grid_rows, on=ranks, **arguments)
     made = plans.plan(*sizes, platform=request.platform, backend=backend, **arguments)

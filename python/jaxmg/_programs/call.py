@@ -9,7 +9,7 @@ from jaxmg._mesh.ranks import Ranks, block_spec
 from jaxmg._mesh.specs import parts
 from jaxmg._native import plans
 from jaxmg._planning import backends, memory
-from jaxmg._programs.dealt import Dealt, DealtLU
+from jaxmg._programs.dealt import Dealt, DealtLU, DealtQR
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,14 @@ class Call:
         """Return this call for a matrix in row blocks."""
         return dataclasses.replace(self, placement=Placement.rows(self.ranks))
 
-    def plan(self, routine: str, n: int, count: int, dtype, **arguments) -> plans.CallPlan:
-        """Plan one routine of this call; `arguments` are specific to the routine."""
-        request = backends.Request.on(self.ranks, n, count, dtype)
+    def plan(
+        self, routine: str, n: int, count: int, dtype, *, rows: int = 0, **arguments
+    ) -> plans.CallPlan:
+        """Plan one routine of this call; `arguments` are specific to the routine.
+
+        `rows` is the number of rows of a matrix of n columns, for routines of such matrices.
+        """
+        request = backends.Request.on(self.ranks, n, count, dtype, rows)
         backend = backends.of_step(self.backend, routine)
 
         def plan_for(limit):
@@ -65,7 +70,7 @@ class Call:
             return plan_for(self.workspace_limit)
         return memory.fitted(plan_for, self.ranks.platform)
 
-    def reading(self, factor: Dealt | DealtLU) -> "Call":
+    def reading(self, factor: Dealt | DealtLU | DealtQR) -> "Call":
         """Return this call with the tile size of a factor, for a routine that reads it."""
         return self.with_tile(factor.tile or None)
 

@@ -32,3 +32,20 @@ class DealtLU:
     data: jax.Array
     pivots: jax.Array
     tile: int
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=("data", "factors"), meta_fields=("n", "tile")
+)
+@dataclass(frozen=True, eq=False)
+class DealtQR:
+    """QR factor of an m x n matrix, in tile columns.
+
+    `data` is (P * ceil(n / P), m): columns of R and of the reflectors as rows. `factors` is
+    (P * ceil(n / P), tile): T of the block reflectors I - V T V^H.
+    """
+
+    data: jax.Array
+    factors: jax.Array
+    n: int
+    tile: int

@@ -185,7 +185,13 @@ def _solve_on(note: Notes, found) -> None:
     a = _placed(g @ g.T / n + np.eye(n), mesh, P("x", None))
     b = _placed(random.standard_normal((n, 2)), mesh, P())
     where = f"(N = {n}, devices: {len(found)}, processes: {jax.process_count()})"
-    checks = {"gesv": _solve_general, "potrs": _solve, "potri": _invert, "syevd": _decompose}
+    checks = {
+        "gesv": _solve_general,
+        "potrs": _solve,
+        "potri": _invert,
+        "orgqr": _orthogonalise,
+        "syevd": _decompose,
+    }
     for name, check in checks.items():
         began = time.perf_counter()
         error = float(check(a, b)) / (n * np.finfo(np.float64).eps)
@@ -217,6 +223,12 @@ def _residual(a, x, b):
 def _invert(a, b):
     x = linalg.inv(a, assume_a="pos")
     return jnp.linalg.norm(a @ x - jnp.eye(a.shape[0])) / (jnp.linalg.norm(a) * jnp.linalg.norm(x))
+
+
+def _orthogonalise(a, b):
+    q, r = linalg.qr(a)
+    residual = jnp.linalg.norm(q @ r - a) / jnp.linalg.norm(a)
+    return jnp.maximum(residual, jnp.linalg.norm(q.T @ q - jnp.eye(a.shape[0])))
 
 
 def _decompose(a, b):

@@ -1,0 +1,7 @@
+#include "algorithms/host/instances.h"
+
+namespace jaxmg {
+
+JAXMG_FOR_ALL_SCALARS(JAXMG_SVD, , HostEngine)
+
+}  // namespace jaxmg

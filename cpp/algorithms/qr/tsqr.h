@@ -1,0 +1,331 @@
+// QR factorisation of a tall matrix whose rows are divided among the ranks, with one small all-gather (Demmel, Grigori,
+// Hoemmen and Langou, "Communication-optimal parallel and sequential QR and LU factorizations", SIAM J. Sci. Comput.
+// 34, 2012).
+//
+// Columns of M are rows of A: M = A^T, n x shard on each rank. With X = M^H, that is conj(A),
+//
+//   X = [X0; X1; X2; ...]     X0: the first n rows of all ranks; X1, X2, ...: pieces of the other rows
+//   X_i = Q_i R_i             every rank, for its own pieces
+//   [X0; R1; R2; ...] = Z R   every rank, after an all-gather
+//   Q = [Z0; Q1 Z1; ...]
+//
+// The first n rows stay as they are, and R therefore has the signs that LAPACK gives it: the sign of a diagonal element
+// depends on one of these rows, and otherwise on norms only.
+//
+// Products are faster than reflectors. The Gram matrix of the rows is therefore tried first, twice (CholeskyQR2,
+// Yamamoto, Nakatsukasa, Yanagisawa and Fukaya, "Roundoff error analysis of the CholeskyQR2 algorithm", ETNA 44, 2015):
+//
+//   M M^H = L L^H,  M = L^-1 M;  M M^H = M0 M0^H + L' L'^H,  [M0^H; L'^H] = Z R',  M = R'^-H M,  R = R' L^H
+//
+// The second Gram matrix shows whether the first step has succeeded: Q is orthonormal to rounding errors if it is close
+// to the identity. If it is not, or a matrix is not positive definite, the pieces are factored by reflectors, from
+// where the first step has left M: L M is still X^H up to rounding.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "algorithms/qr/geqrf.h"
+#include "algorithms/qr/orgqr.h"
+#include "comm/block.h"
+#include "core/arena.h"
+#include "core/ceil_div.h"
+#include "core/matrix_view.h"
+#include "core/scalar.h"
+#include "engine/cholesky_ops.h"
+#include "engine/engine.h"
+#include "engine/panel_qr_ops.h"
+#include "engine/scaling_ops.h"
+#include "layout/tile_columns.h"
+
+namespace jaxmg {
+
+// Rows [q shard, (q + 1) shard) of an m x n matrix are on rank q.
+struct TallRows {
+  std::int64_t m, n, shard;
+  int ranks;
+  std::int64_t piece;  // the largest number of rows that are factored at once
+
+  std::int64_t first(int rank) const { return std::min(m, rank * shard); }
+  std::int64_t rows(int rank) const { return first(rank + 1) - first(rank); }
+  // Of these, the number in the first n rows of the matrix.
+  std::int64_t raw(int rank) const { return std::clamp<std::int64_t>(n - first(rank), 0, rows(rank)); }
+  std::int64_t pieces(int rank) const { return ceil_div(rows(rank) - raw(rank), piece); }
+  std::int64_t most_pieces() const { return ceil_div(shard, piece); }
+  // Rows of the shard in piece i.
+  Range piece_rows(int rank, std::int64_t i) const {
+    const std::int64_t begin = raw(rank) + i * piece;
+    return {begin, std::min(rows(rank), begin + piece)};
+  }
+  std::int64_t reduced(int rank, std::int64_t i) const {
+    const Range range = piece_rows(rank, i);
+    return std::min(n, range.end - range.begin);
+  }
+  // Rows of [X0; R1; R2; ...]; at least 2 n, for the second step of CholeskyQR2.
+  std::int64_t stacked() const {
+    std::int64_t count = n;
+    for (int rank = 0; rank < ranks; ++rank) {
+      for (std::int64_t i = 0; i < pieces(rank); ++i) count += reduced(rank, i);
+    }
+    return std::max(count, 2 * n);
+  }
+};
+
+template <class T>
+struct TsqrWorkspace {
+  static constexpr std::int64_t slots = 2;
+
+  std::int64_t tile, leaf;
+  MatrixView<T> gram, gathered;  // of own rows; of all ranks, side by side
+  MatrixView<T> first, second;   // R of the steps
+  MatrixView<T> identity;
+  Real<T>* distance;  // of the second Gram matrix from the identity
+  std::int32_t *failed, *info;
+  MatrixView<T> stack, stack_factors;
+  MatrixView<T> x, factors, tops;  // own rows; T and R of the pieces, side by side
+  Arena steps;                     // of factorisations and products, one after another
+
+  TsqrWorkspace(Arena& arena, const TallRows& rows, std::int64_t tile_columns, std::int64_t leaf_columns)
+      : tile(std::min(tile_columns, rows.n)), leaf(leaf_columns) {
+    const std::int64_t n = rows.n, pieces = rows.most_pieces();
+    gram = arena.matrix<T>(n, n);
+    gathered = arena.matrix<T>(n, n * rows.ranks);
+    first = arena.matrix<T>(n, n);
+    second = arena.matrix<T>(n, n);
+    identity = arena.matrix<T>(n, n);
+    distance = arena.take<Real<T>>(1);
+    failed = arena.take<std::int32_t>(1);
+    info = arena.take<std::int32_t>(1);
+    stack = arena.matrix<T>(rows.stacked(), n);
+    stack_factors = arena.matrix<T>(tile, n);
+    x = arena.matrix<T>(rows.shard, n);
+    factors = arena.matrix<T>(tile, n * pieces);
+    tops = arena.matrix<T>(n, n * pieces);
+    steps = arena;
+    std::int64_t most = arena.used();
+    for (const std::int64_t count : {rows.stacked(), std::min(rows.piece, rows.shard)}) {
+      Arena factoring = steps, forming = steps;
+      const TileColumns layout = alone(std::max(count, std::int64_t{1}), n);
+      GeqrfWorkspace<T>(factoring, layout, leaf, slots);
+      OrmqrWorkspace<T>(forming, layout, n, slots);
+      most = std::max({most, factoring.used(), forming.used()});
+    }
+    arena.take<std::byte>(most - arena.used());
+  }
+
+  // A matrix of one rank.
+  TileColumns alone(std::int64_t rows, std::int64_t n) const { return {rows, n, n, tile, 1}; }
+};
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> && ScalingOps<E, T>
+class Tsqr {
+ public:
+  // `a` (n x shard) is overwritten by Q^T if `wants_q`, else by other values; `r` (n x n) receives R^T on every rank.
+  Tsqr(E& engine, const TallRows& rows, bool wants_q, MatrixView<T> a, MatrixView<T> r, TsqrWorkspace<T>& workspace)
+      : e_(engine),
+        alone_(engine.alone()),
+        rows_(rows),
+        n_(rows.n),
+        wants_q_(wants_q),
+        a_(a.block(0, 0, rows.n, rows.rows(engine.rank()))),
+        r_(r),
+        w_(workspace) {}
+
+  void run();
+
+ private:
+  static constexpr Lane lane = Lane::panel;
+
+  // CholeskyQR2. Returns false if reflectors are needed; M and R of the first step are valid in any case.
+  bool by_gram_matrices() {
+    e_.identity(lane, w_.first);
+    sum_gram_matrices(0);
+    if (!factor_gram()) return false;
+    e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, w_.gram, a_);
+    e_.conj_transpose(lane, w_.gram, w_.first);
+    e_.zero_below(lane, w_.first);
+
+    const std::int64_t raw = rows_.raw(e_.rank());
+    const auto top = w_.stack.block(0, 0, n_, n_), rest = w_.stack.block(n_, 0, n_, n_);
+    gather_top(w_.second);
+    e_.conj_transpose(lane, w_.second, top);
+    sum_gram_matrices(raw);
+    if (!is_near_identity(top) || !factor_gram()) return false;
+    e_.conj_transpose(lane, w_.gram, rest);
+    e_.zero_below(lane, rest);
+    factor_stack(2 * n_);
+    if (wants_q_) e_.trsm(lane, Side::left, Uplo::upper, Op::conj_transpose, Diag::non_unit, w_.second, a_);
+    return true;
+  }
+
+  // The sum over all ranks of M M^H, without the first `skipped` columns of own M, in the same order on every rank.
+  void sum_gram_matrices(std::int64_t skipped) {
+    const auto own = w_.gathered.block(0, 0, n_, n_), part = a_.block(0, skipped, n_, a_.columns - skipped);
+    const auto mine = e_.size() == 1 ? own : w_.identity;
+    e_.zero(lane, mine);
+    e_.gemm(lane, Op::none, Op::conj_transpose, T(-1), part, part, mine);
+    std::vector<MatrixView<T>> terms;
+    std::vector<Block> gather;
+    for (int rank = 0; rank < e_.size(); ++rank) {
+      terms.push_back(w_.gathered.block(0, rank * n_, n_, n_));
+      gather.push_back(make_block(rank, all_ranks, mine, terms.back()));
+    }
+    if (e_.size() > 1) e_.exchange(lane, gather);
+    e_.zero(lane, w_.gram);
+    e_.subtract(lane, terms, w_.gram);
+  }
+
+  // Cholesky factorisation of the Gram matrix. Every rank takes the decision of rank 0.
+  bool factor_gram() {
+    e_.set_info(lane, w_.failed, 0);
+    e_.set_info(lane, w_.info, no_failure);
+    e_.potrf(lane, w_.gram, w_.failed);
+    e_.check_factor(lane, w_.gram, w_.failed, 0, w_.info);
+    std::int32_t info = 0;
+    e_.fetch(lane, of_first_rank(w_.info), 1, &info);
+    return info == no_failure;
+  }
+
+  // Whether the Gram matrix of all rows is close to the identity: in the largest element, hence in the Frobenius norm
+  // to 0.1. `top` has the first n rows.
+  bool is_near_identity(MatrixView<T> top) {
+    e_.copy(lane, w_.gram, w_.second);
+    e_.gemm(lane, Op::conj_transpose, Op::none, T(1), top, top, w_.second);
+    e_.identity(lane, w_.identity);
+    e_.subtract(lane, {w_.identity}, w_.second);
+    e_.zero(lane, MatrixView<Real<T>>{w_.distance, 1, 1, 1});
+    e_.largest(lane, w_.second, w_.distance);
+    Real<T> distance = 0;
+    e_.fetch(lane, of_first_rank(w_.distance), 1, &distance);
+    return distance * static_cast<Real<T>>(n_) <= Real<T>(0.1);
+  }
+
+  template <class Number>
+  Number* of_first_rank(Number* number) {
+    const MatrixView<Number> entry{number, 1, 1, 1};
+    if (e_.size() > 1) e_.exchange(lane, {make_block(0, all_ranks, entry, entry)});
+    return number;
+  }
+
+  // The first n columns of M on every rank.
+  void gather_top(MatrixView<T> top) {
+    std::vector<Block> gather;
+    for (int rank = 0; rank < e_.size(); ++rank) {
+      const std::int64_t raw = rows_.raw(rank);
+      if (raw == 0) continue;
+      gather.push_back(make_block(rank, all_ranks, MatrixView<T>{a_.data, n_, raw, a_.ld},
+                                  top.block(0, rows_.first(rank), n_, raw)));
+    }
+    e_.exchange(lane, gather);
+  }
+
+  // QR factorisation of the first rows of the stack, on every rank; copies R.
+  void factor_stack(std::int64_t count) {
+    factor(w_.stack.block(0, 0, count, n_), w_.stack_factors);
+    e_.copy(lane, w_.stack.block(0, 0, n_, n_), w_.second);
+    e_.zero_below(lane, w_.second);
+  }
+
+  void factor(MatrixView<T> a, MatrixView<T> factors) {
+    const TileColumns layout = w_.alone(a.rows, n_);
+    Arena arena = w_.steps;
+    GeqrfWorkspace<T> workspace(arena, layout, w_.leaf, w_.slots);
+    e_.join();
+    Geqrf<T, E>(alone_, layout, a, factors, workspace).run();
+  }
+  void form(MatrixView<T> a, MatrixView<T> factors) {
+    const TileColumns layout = w_.alone(a.rows, n_);
+    Arena arena = w_.steps;
+    OrmqrWorkspace<T> workspace(arena, layout, n_, w_.slots);
+    e_.join();
+    Orgqr<T, E>(alone_, layout, a, factors, workspace).run();
+  }
+
+  // Reduces all pieces by reflectors, and gathers what is left.
+  void by_reflectors() {
+    const int rank = e_.rank();
+    e_.conj_transpose(lane, a_, w_.x.block(0, 0, a_.columns, n_));
+    for (std::int64_t i = 0; i < rows_.pieces(rank); ++i) {
+      const std::int64_t reduced = rows_.reduced(rank, i);
+      factor(piece(i), factors(i));
+      const auto top = tops(i).block(0, 0, reduced, n_);
+      e_.copy(lane, piece(i).block(0, 0, reduced, n_), top);
+      e_.zero_below(lane, top.block(0, 0, reduced, reduced));
+    }
+    std::vector<Block> gather;
+    each_part([&](int owner, std::int64_t i, std::int64_t row, std::int64_t count) {
+      const auto from = i < 0 ? w_.x.block(0, 0, count, n_) : tops(i).block(0, 0, count, n_);
+      gather.push_back(make_block(owner, all_ranks, from, w_.stack.block(row, 0, count, n_)));
+    });
+    e_.exchange(lane, gather);
+    factor_stack(stacked_);
+    if (wants_q_) form_q();
+  }
+
+  // M = Q^T: of own rows in the stack their adjoint, of the pieces (Q_i Z_i)^H.
+  void form_q() {
+    form(w_.stack.block(0, 0, stacked_, n_), w_.stack_factors);
+    each_part([&](int owner, std::int64_t i, std::int64_t row, std::int64_t count) {
+      if (owner != e_.rank()) return;
+      const auto z = w_.stack.block(row, 0, count, n_);
+      if (i < 0) {
+        e_.conj_transpose(lane, z, a_.block(0, 0, n_, count));
+        return;
+      }
+      const Range range = rows_.piece_rows(owner, i);
+      const auto q = a_.block(0, range.begin, n_, range.end - range.begin);
+      form(piece(i), factors(i));
+      e_.zero(lane, q);
+      e_.gemm(lane, Op::conj_transpose, Op::conj_transpose, T(1), z,
+              piece(i).block(0, 0, range.end - range.begin, count), q);
+    });
+  }
+
+  // Calls visit(rank, piece, row, count) for the parts of the stack; piece -1 stands for rows of X0.
+  template <class Visit>
+  void each_part(Visit&& visit) {
+    for (int rank = 0; rank < rows_.ranks; ++rank) {
+      if (rows_.raw(rank) > 0) visit(rank, std::int64_t{-1}, rows_.first(rank), rows_.raw(rank));
+    }
+    stacked_ = n_;
+    for (int rank = 0; rank < rows_.ranks; ++rank) {
+      for (std::int64_t i = 0; i < rows_.pieces(rank); ++i) {
+        visit(rank, i, stacked_, rows_.reduced(rank, i));
+        stacked_ += rows_.reduced(rank, i);
+      }
+    }
+  }
+
+  MatrixView<T> piece(std::int64_t i) const {
+    const Range range = rows_.piece_rows(e_.rank(), i);
+    return w_.x.block(range.begin, 0, range.end - range.begin, n_);
+  }
+  MatrixView<T> factors(std::int64_t i) const { return w_.factors.block(0, i * n_, w_.tile, n_); }
+  MatrixView<T> tops(std::int64_t i) const { return w_.tops.block(0, i * n_, n_, n_); }
+
+  E& e_;
+  E alone_;
+  TallRows rows_;
+  std::int64_t n_;
+  bool wants_q_;
+  MatrixView<T> a_, r_;
+  TsqrWorkspace<T>& w_;
+  std::int64_t stacked_ = 0;
+};
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> && ScalingOps<E, T>
+void Tsqr<T, E>::run() {
+  e_.join();
+  if (!by_gram_matrices()) by_reflectors();
+  // R^T = (R' R_1)^H, as X is conjugated.
+  e_.join();
+  e_.zero(lane, r_);
+  e_.gemm(lane, Op::conj_transpose, Op::conj_transpose, T(1), w_.first, w_.second, r_);
+  e_.join();
+}
+
+}  // namespace jaxmg

@@ -1,0 +1,69 @@
+// Plans of the singular value decomposition: those of its eigenproblem, with block columns for all other stages.
+#include "routines/gesvd.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "planner/cost_model.h"
+#include "planner/plan.h"
+
+namespace jaxmg::routines {
+namespace {
+
+// The eigenproblem, with a workspace of at most `limit` bytes (0: any).
+SyevdProblem eigenproblem(const Gesvd::Problem& q, std::int64_t limit) {
+  SyevdProblem of_h;
+  static_cast<SquareProblem&>(of_h) = q;
+  of_h.vectors = q.vectors;
+  of_h.workspace_limit = limit;
+  return of_h;
+}
+
+Planned<Gesvd::Plan> preferred_plan(const Gesvd::Problem& q, const Syevd::Plan& eigen) {
+  Planned<Gesvd::Plan> made;
+  made.plan.tile = eigen.tile;
+  made.plan.blocking = eigen.blocking;
+  SquareProblem at_work = q;
+  if (eigen.blocking.solo) at_work.ranks = 1;
+  choose_block_columns(at_work, made.plan);
+  made.shard_bytes = q.shard_bytes();
+  made.rhs_bytes = q.vectors == 0 ? 0 : 2 * q.shard_bytes();
+  made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
+  return made;
+}
+
+}  // namespace
+
+Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
+  q.check();
+  const auto too_large = [&](const Planned<Plan>& made) {
+    return q.workspace_limit > 0 && made.workspace_bytes > q.workspace_limit;
+  };
+  auto made = preferred_plan(q, Syevd::plan(eigenproblem(q, 0)).plan);
+  if (made.plan.blocking.solo && too_large(made)) {
+    Problem distributed = q;
+    distributed.tile = std::max<std::int64_t>(1, std::min<std::int64_t>(q.shard(), 64));
+    made = preferred_plan(q, Syevd::plan(eigenproblem(distributed, 0)).plan);
+  }
+  while (too_large(made) && shrink_block_columns(q, made.plan))
+    made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
+  // Two or three matrices stay beside the eigensolver's workspace.
+  const std::int64_t matrices = (q.vectors == 0 ? 3 : 2) * q.shard_bytes();
+  if (too_large(made) && q.workspace_limit > matrices) {
+    SyevdProblem of_h = eigenproblem(q, q.workspace_limit - matrices);
+    of_h.tile = made.plan.tile;
+    made.plan.blocking = Syevd::plan(of_h).plan.blocking;
+    made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
+  }
+  check_limit(q, made);
+  const auto& blocking = made.plan.blocking;
+  const auto moved = static_cast<double>(made.shard_bytes + made.rhs_bytes);
+  const ColumnsCost all(q.platform, q.type, q.ranks, q.network), one(q.platform, q.type, 1, {});
+  const ColumnsCost& cost = blocking.solo ? one : all;
+  made.seconds = cost.polar(q.n, made.plan.tile, made.plan.depth) +
+                 cost.syevd(q.n, q.vectors, blocking.b, !blocking.solo && blocking.kept < blocking.b) +
+                 (blocking.solo ? all.collect(moved) : 0);
+  return made;
+}
+
+}  // namespace jaxmg::routines

@@ -1,0 +1,137 @@
+// gesvd: A = U diag(s) V^H for a square matrix, all singular values, with all singular vectors or none.
+//
+// The shards are columns of M = A^T = conj(V) diag(s) U^T. Columns of its left singular vectors are the rows of V^H,
+// columns of its right ones the rows of U^H.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "algorithms/moves/adjoint_in_place.h"
+#include "algorithms/moves/redistribute.h"
+#include "algorithms/svd/gesvd.h"
+#include "routines/first_rank.h"
+#include "routines/polar_plan.h"
+#include "routines/record.h"
+#include "routines/syevd.h"
+
+namespace jaxmg::routines {
+
+struct Gesvd {
+  static constexpr auto name = "gesvd";
+  static constexpr bool data_decides = true;  // steps of the iteration, deflation in merges
+  struct Problem : SquareProblem {
+    std::int64_t vectors = 0;  // n or 0
+    bool as_columns = false;   // each rank receives columns of U; otherwise rows of U^H
+    static constexpr const char* counted = "vectors";
+
+    void fields(auto&& visit) {
+      SquareProblem::fields(visit);
+      visit(counted, vectors);
+      visit("as_columns", as_columns);
+    }
+
+    void check() const {
+      SquareProblem::check();
+      require(vectors == 0 || vectors == n, "the number of singular vectors must be 0 or n = " + std::to_string(n) +
+                                                ", got " + std::to_string(vectors));
+    }
+  };
+  struct Plan : BlockColumnPlan {
+    SyevdBlocking blocking{};  // of the eigensolver; `solo`: one rank works alone
+
+    void fields(auto&& visit) {
+      BlockColumnPlan::fields(visit);
+      visit("half_bandwidth", blocking.b);
+      visit("delay", blocking.delay);
+      visit("eigen_depth", blocking.depth);
+      visit("columns", blocking.columns);
+      visit("diamonds", blocking.diamonds);
+      visit("secular", blocking.secular);
+      visit("kept", blocking.kept);
+      visit("solo", blocking.solo);
+    }
+  };
+  struct Values : OfReals {
+    static constexpr auto name = "s";
+    static Shape shape(const Problem& q, const Plan&) { return {q.n}; }
+  };
+  struct Left : OfScalars {
+    static constexpr auto name = "u";
+    static Shape shape(const Problem& q, const Plan&) {
+      return q.vectors == 0 ? Shape{} : q.as_columns ? Shape{q.n, q.shard()} : Shape{q.shard(), q.n};
+    }
+  };
+  struct Right : OfScalars {
+    static constexpr auto name = "vh";
+    static Shape shape(const Problem& q, const Plan&) { return q.vectors == 0 ? Shape{} : Shape{q.shard(), q.n}; }
+  };
+  using Buffers = Signature<InOut<Shard>, Out<Values>, Out<Left>, Out<Right>, Out<Info>>;
+
+  template <class T>
+  struct Workspace {
+    MatrixView<T> a, u, v;  // all columns, if one rank works alone
+    TileColumns layout;     // of the participating ranks
+    GesvdWorkspace<T> gesvd;
+    StagedArena memory;
+    MatrixView<T> adjoint;
+
+    Workspace(Arena arena, const Problem& q, const Plan& plan)
+        : a(take_all(arena, q, plan, true)),
+          u(take_all(arena, q, plan, q.vectors > 0)),
+          v(take_all(arena, q, plan, q.vectors > 0)),
+          layout(plan.blocking.solo ? TileColumns(q.n, q.n, q.n, 1) : q.layout(plan.tile)),
+          gesvd(arena, layout, plan.depth, plan.slots, plan.blocking, q.vectors > 0),
+          memory(arena) {
+      memory.carve_stage([&](Arena& pieces) { adjoint = pieces.matrix<T>(q.shard(), q.n); });
+      if (!plan.blocking.solo) memory.stage<Dealing<T>>(q, plan);
+    }
+    std::int64_t bytes() const { return std::max(gesvd.bytes(), memory.bytes()); }
+
+   private:
+    static MatrixView<T> take_all(Arena& arena, const Problem& q, const Plan& plan, bool used) {
+      return plan.blocking.solo && used ? arena.matrix<T>(q.n, q.shard() * q.ranks) : MatrixView<T>{};
+    }
+  };
+
+  // In gesvd.cc.
+  static Planned<Plan> plan(const Problem& q);
+
+  template <class T, class E>
+  static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
+                  MatrixView<Real<T>> s, MatrixView<T> u, MatrixView<T> vh, MatrixView<std::int32_t> info) {
+    // Columns, also where the result is rows.
+    const MatrixView<T> right = q.vectors == 0 ? MatrixView<T>{} : MatrixView<T>{u.data, q.n, q.shard(), q.n};
+    const auto solve = [&](E& on, MatrixView<T> matrix, MatrixView<T> first, MatrixView<T> second) {
+      jaxmg::Gesvd<T, E>(on, w.layout, plan.depth, plan.blocking, matrix, s.data, first, second, info.data, w.gesvd)
+          .run();
+    };
+    if (plan.blocking.solo) {
+      gather_columns_on_first(engine, lane, a, w.a);
+      if (engine.rank() == 0) {
+        // Padding of the results has no singular vectors.
+        const auto pad = [&](MatrixView<T> m) {
+          if (!m.empty()) engine.zero(lane, m.block(0, q.n, q.n, m.columns - q.n));
+          return m.empty() ? m : m.block(0, 0, q.n, q.n);
+        };
+        E alone = engine.alone();
+        solve(alone, w.a.block(0, 0, q.n, q.n), pad(w.u), pad(w.v));
+      }
+      std::vector<Block> blocks{make_block(0, all_ranks, s, s), make_block(0, all_ranks, info, info)};
+      scatter_columns_of_first(engine, w.u, vh, blocks);
+      scatter_columns_of_first(engine, w.v, right, blocks);
+      engine.exchange(lane, blocks);
+      engine.join();
+    } else {
+      redistribute(engine, w.layout, a, w.memory.shared(), false);
+      solve(engine, a, vh, right);
+    }
+    if (q.as_columns && q.vectors > 0) adjoint_in_place(engine, lane, right, w.adjoint);
+  }
+
+ private:
+  static constexpr Lane lane = Lane::panel;
+};
+
+}  // namespace jaxmg::routines

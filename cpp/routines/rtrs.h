@@ -1,0 +1,66 @@
+// rtrs: R X = B or R^H X = B with the square R of the factor of geqrf, for an A with at least as many rows as columns.
+// Right-hand sides are rows, not conjugated.
+#pragma once
+
+#include <cstdint>
+
+#include "algorithms/triangular/triangle.h"
+#include "routines/geqrf.h"
+#include "routines/record.h"
+#include "routines/sweeps.h"
+
+namespace jaxmg::routines {
+
+// Stage: workspace of the sweeps.
+template <class T>
+struct SolveWithR : SweepsWorkspace<T> {
+  SolveWithR(Arena& arena, const RectangularSystemProblem& q, const SystemPlan& plan)
+      : SweepsWorkspace<T>(arena, system(q), plan) {}
+
+  static SystemProblem system(const RectangularSystemProblem& q) {
+    SystemProblem square;
+    static_cast<SquareProblem&>(square) = q;
+    square.nrhs = q.nrhs;
+    return square;
+  }
+};
+
+struct Rtrs : OnBlockColumns<Rtrs> {
+  static constexpr auto name = "rtrs";
+  struct Problem : RectangularSystemProblem {
+    bool adjoint = false;  // solve with R^H
+
+    void fields(auto&& visit) {
+      RectangularSystemProblem::fields(visit);
+      visit("adjoint", adjoint);
+    }
+    void check() const {
+      RectangularSystemProblem::check();
+      require(m >= n, "R of a matrix of " + std::to_string(m) + " x " + std::to_string(n) + " is not square");
+    }
+  };
+  using Plan = SystemPlan;
+  using Buffers = Signature<InOut<RightHandSides>, In<QrVectors>>;
+  template <class T>
+  using Workspace = Staged<SolveWithR<T>>;
+
+  static std::int64_t preferred_depth(std::int64_t) { return 1; }
+  static double seconds(const ColumnsCost& cost, const RectangularSystemProblem& q, const Plan& plan) {
+    return cost.potrs(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs) / 2;
+  }
+
+  template <class T, class E>
+  static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> x, MatrixView<T> a) {
+    const TileColumns layout = SolveWithR<T>::system(q).layout(plan.tile);
+    const Op op = q.adjoint ? Op::conj_transpose : Op::none;
+    w.template with<TrsmFew, TrsmMany>(engine, layout, plan.depth, a.block(0, 0, q.n, a.columns), x, [&](auto&& sweep) {
+      sweep.solve({Uplo::upper, op, Diag::non_unit});
+      if constexpr (requires { sweep.share(); }) {
+        if (op == Op::none) sweep.share();
+      }
+    });
+    engine.join();
+  }
+};
+
+}  // namespace jaxmg::routines

@@ -1,0 +1,171 @@
+"""QR routines as programs on global arrays.
+
+The native code factors a matrix by its columns, which are rows of the transpose in JAX: a
+transpose, with an all-to-all, turns row blocks of A into columns. Matrices are passed as `turned`,
+an (n, m) array with the columns of A as rows.
+
+m x n results are row blocks, P * ceil(m / P) rows that are zero from row m on, or `turned`.
+"""
+
+import functools
+
+from jax.sharding import PartitionSpec
+
+from jaxmg._mesh import programs
+from jaxmg._native import ffi
+from jaxmg._planning import backends
+from jaxmg._programs.batching import batchable
+from jaxmg._programs.call import Call
+from jaxmg._programs.dealt import DealtQR
+from jaxmg._programs.right_hand_sides import REPLICATED, as_columns, as_rows, distributed
+
+_VECTOR = PartitionSpec(None)
+
+
+def geqrf(turned, *, call: Call):
+    """Factor A; return (factor, info)."""
+    ranks, (n, m) = call.ranks, turned.shape
+    plan = call.plan("geqrf", n, 1, turned.dtype, rows=m)
+
+    def factored(turned):
+        data, factors, info = programs.over_ranks(
+            functools.partial(ffi.geqrf, call=plan, ranks=ranks),
+            ranks,
+            (ranks.rows,),
+            (ranks.rows, ranks.rows, _VECTOR),
+        )(_padded(turned, call))
+        return data, factors, info[0]
+
+    specs = ranks.rows, ranks.rows, PartitionSpec()
+    data, factors, info = programs.auto(batchable(factored), ranks, specs)(turned)
+    return DealtQR(data, factors, n, plan.tile), info
+
+
+def is_tall(routine: str, shape, dtype, *, call: Call) -> bool:
+    """Return whether to factor a matrix by its rows, by `tsqr`, in a call of `routine`."""
+    m, n = shape
+    request = backends.Request.on(call.ranks, n, 1, dtype, m)
+    return call.backend == "tiled" and backends.is_tall(routine, request)
+
+
+def tsqr(a, *, call: Call, vectors=True):
+    """Factor a tall m x n matrix; return (Q, R, info) with Q in row blocks and R replicated.
+
+    Without `vectors`, Q is undefined.
+    """
+    ranks, (m, n) = call.ranks, a.shape
+    plan = call.plan("tsqr", n, 1, a.dtype, rows=m, vectors=int(vectors))
+
+    def factored(a):
+        q, r, info = programs.over_ranks(
+            functools.partial(ffi.tsqr, call=plan, ranks=ranks),
+            ranks,
+            (ranks.rows,),
+            (ranks.rows, REPLICATED, _VECTOR),
+        )(_padded(a, call))
+        return q, r, info[0]
+
+    return programs.auto(batchable(factored), ranks, (ranks.rows, REPLICATED, PartitionSpec()))(a)
+
+
+def upper(factor: DealtQR, *, call: Call):
+    """Return R, turned: (n, min(m, n)), in row blocks."""
+    ranks, m = call.ranks, factor.data.shape[1]
+    plan = call.reading(factor).plan("upper", factor.n, 1, factor.data.dtype, rows=m)
+    native = functools.partial(ffi.upper, rows=min(m, factor.n), call=plan, ranks=ranks)
+    run = programs.over_ranks(native, ranks, (ranks.rows,), ranks.rows)
+    return programs.auto(batchable(run), ranks, ranks.rows)(factor.data)
+
+
+def orgqr(factor: DealtQR, *, call: Call):
+    """Return Q, turned: its columns as rows, zero from row min(m, n) on, in row blocks."""
+    ranks, m = call.ranks, factor.data.shape[1]
+    plan = call.reading(factor).plan("orgqr", factor.n, 1, factor.data.dtype, rows=m)
+    native = functools.partial(ffi.orgqr, call=plan, ranks=ranks)
+    run = programs.over_ranks(native, ranks, (ranks.rows, ranks.rows), ranks.rows)
+    return programs.auto(batchable(run), ranks, ranks.rows)(factor.data, factor.factors)
+
+
+def ormqr(factor: DealtQR, b, *, call: Call, adjoint: bool, spec=None):
+    """Return Q B or Q^H B for b (m,) or (m, k)."""
+
+    def multiply(data, factors, rows):
+        plan = _plan("ormqr", factor, rows, call, adjoint)
+        rows_spec, padded = distributed(rows, plan, call.ranks)
+        product = programs.over_ranks(
+            functools.partial(ffi.ormqr, call=plan, ranks=call.ranks),
+            call.ranks,
+            (rows_spec, call.ranks.rows, call.ranks.rows),
+            rows_spec,
+        )(padded, data, factors)
+        return product[: rows.shape[0]]
+
+    def all_ranks(data, factors, b):
+        product = batchable(multiply, merged=2)(data, factors, as_rows(b, conjugated=False))
+        return as_columns(product, b.ndim, conjugated=False)
+
+    if b.size == 0:
+        return programs.auto(lambda b: b, call.ranks, spec)(b)
+    return programs.auto(all_ranks, call.ranks, spec)(factor.data, factor.factors, b)
+
+
+def rtrs(factor: DealtQR, b, *, call: Call, adjoint: bool, spec=None):
+    """Return R^-1 B or R^-H B for b (n,) or (n, k)."""
+
+    def solve(data, rows):
+        plan = _plan("rtrs", factor, rows, call, adjoint)
+        rows_spec, padded = distributed(rows, plan, call.ranks)
+        x = programs.over_ranks(
+            functools.partial(ffi.rtrs, call=plan, ranks=call.ranks),
+            call.ranks,
+            (rows_spec, call.ranks.rows),
+            rows_spec,
+        )(padded, data)
+        return x[: rows.shape[0]]
+
+    def all_ranks(data, b):
+        x = batchable(solve, merged=1)(data, as_rows(b, conjugated=False))
+        return as_columns(x, b.ndim, conjugated=False)
+
+    if b.size == 0:
+        return programs.auto(lambda b: b, call.ranks, spec)(b)
+    return programs.auto(all_ranks, call.ranks, spec)(factor.data, b)
+
+
+def _plan(routine: str, factor: DealtQR, rows, call: Call, adjoint: bool):
+    sizes = routine, factor.n, rows.shape[0], factor.data.dtype
+    return call.reading(factor).plan(*sizes, rows=factor.data.shape[1], adjoint=int(adjoint))
+
+
+def turned(a, *, call: Call):
+    """Return the columns of a matrix A of any sharding as rows, in row blocks without padding."""
+
+    def all_ranks(a):
+        return _padded(a.T, call)[: a.shape[1]]
+
+    return programs.auto(all_ranks, call.ranks, None)(a)
+
+
+def turned_back(rows, count: int, *, call: Call):
+    """Return the first `count` rows of a `turned` matrix as columns, in row blocks."""
+    ranks = call.ranks
+
+    def all_ranks(rows):
+        return _padded(rows[:count].T, call)
+
+    return programs.auto(all_ranks, ranks, ranks.rows)(rows)
+
+
+def in_row_blocks(matrix, *, call: Call):
+    """Return a matrix of any sharding in row blocks."""
+    return programs.auto(lambda m: _padded(m, call), call.ranks, call.ranks.rows)(matrix)
+
+
+def to_matrix(blocks, rows: int, *, call: Call, spec=None):
+    """Return the first `rows` rows of row blocks as a matrix of the sharding `spec`."""
+    return programs.auto(lambda m: m[:rows], call.ranks, spec)(blocks)
+
+
+def _padded(matrix, call: Call):
+    rows = call.ranks.padded_rows(matrix.shape[0])
+    return programs.in_rows(programs.pad_rows_to(matrix, rows), call.ranks)

@@ -1,0 +1,92 @@
+"""Singular value and polar decompositions of square matrices as programs on global arrays.
+
+JAX's row shard ``(s, N)`` of A, read column-major, is a block column of A^T. The native code
+decomposes A^T = conj(V) diag(s) U^T; columns of its singular vectors are rows of V^H and of U^H.
+N x N results are row blocks (see `row_blocks`).
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import PartitionSpec
+
+from jaxmg._mesh import programs
+from jaxmg._native import ffi
+from jaxmg._programs.batching import batchable
+from jaxmg._programs.call import Call
+
+_VECTOR, _SCALAR = PartitionSpec(None), PartitionSpec()
+
+
+class Aside(NamedTuple):
+    """Auxiliary results, constants under differentiation.
+
+    `rest` is the overwritten A: XLA reuses a donated buffer only for a result that aliases it.
+    """
+
+    info: jax.Array
+    rest: jax.Array | None
+
+
+def gesvd(a, *, call: Call, vectors: bool):
+    """Decompose A, an (N, N) matrix or its row blocks; return (s, [U^H, V^H], aside)."""
+    ranks, n = call.ranks, a.shape[1]
+    plan = call.plan("gesvd", n, n if vectors else 0, a.dtype)
+    blocks = (ranks.rows,) * (2 if vectors else 0)
+
+    def decompose(a):
+        rest, s, *found, info = programs.over_ranks(
+            functools.partial(ffi.gesvd, vectors=vectors, call=plan, ranks=ranks),
+            ranks,
+            (ranks.rows,),
+            (ranks.rows, _VECTOR, *blocks, _VECTOR),
+        )(programs.pad_rows_to(a, ranks.padded_rows(n)))
+        return s, tuple(found), Aside(info[0], rest)
+
+    specs = _VECTOR, blocks, Aside(_SCALAR, ranks.rows)
+    s, found, aside = programs.auto(batchable(decompose), ranks, specs)(a)
+    return s, *found, aside
+
+
+def polar(a, *, call: Call, left: bool, factor_h: bool):
+    """Decompose A = U H or A = H U, an (N, N) matrix or its row blocks; return (U, [H], info)."""
+    ranks, n = call.ranks, a.shape[1]
+    plan = call.plan("polar", n, 1, a.dtype, left=left, factor_h=factor_h)
+    blocks = (ranks.rows,) * (2 if factor_h else 1)
+
+    def decompose(a):
+        *found, info = programs.over_ranks(
+            functools.partial(ffi.polar, factor_h=factor_h, call=plan, ranks=ranks),
+            ranks,
+            (ranks.rows,),
+            (*blocks, _VECTOR),
+        )(programs.pad_rows_to(a, ranks.padded_rows(n)))
+        return tuple(found), info[0]
+
+    found, info = programs.auto(batchable(decompose), ranks, (blocks, _SCALAR))(a)
+    return *found, info
+
+
+def take_rows(m, order, *, call: Call):
+    """Return rows `order` of the row blocks M, broadcasting the block of one rank at a time."""
+    ranks, n = call.ranks, order.size
+    share = ranks.shard_rows(n)
+
+    def one_rank(m, order):
+        rank = lax.axis_index(ranks.axes) if ranks.axes else 0
+        wanted = jnp.pad(order, (0, share * ranks.size - n), constant_values=-1)
+        wanted = lax.dynamic_slice(wanted, (rank * share,), (share,))
+        result = jnp.zeros((share, m.shape[1]), m.dtype)
+        for k in range(ranks.size):
+            block = lax.psum(jnp.where(rank == k, m, 0), ranks.axes) if ranks.size > 1 else m
+            place = wanted - k * m.shape[0]
+            found = (place >= 0) & (place < m.shape[0])
+            result = result + jnp.where(found[:, None], block[jnp.where(found, place, 0)], 0)
+        return result
+
+    run = programs.over_ranks(one_rank, ranks, (ranks.rows, _VECTOR), ranks.rows)
+    return programs.auto(run, ranks, ranks.rows)(m, order.astype(np.int32))

@@ -1,0 +1,228 @@
+"""QR factorisations and least squares, with their derivatives.
+
+Least squares are solved as augmented systems, which are square and Hermitian: JAX derives their
+derivatives of any order, and all of these reuse the factor.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import PartitionSpec
+
+from jaxmg._mesh import programs
+from jaxmg._programs import qr, row_blocks
+from jaxmg._programs.call import Call
+from jaxmg._programs.dealt import DealtQR
+from jaxmg._rules import lu
+from jaxmg._rules.tangents import is_zero
+
+# --- Q and R ----------------------------------------------------------------------------------
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def decompose(call: Call, a):
+    """Return (Q, R) of an m x n matrix A, in row blocks."""
+    m, n = a.shape
+    if qr.is_tall("orgqr", a.shape, a.dtype, call=call):
+        q, r, _ = qr.tsqr(a, call=call)
+        return q, qr.in_row_blocks(r, call=call)
+    factor, _ = qr.geqrf(qr.turned(a, call=call), call=call)
+    r = qr.turned_back(qr.upper(factor, call=call), n, call=call)
+    return qr.turned_back(qr.orgqr(factor, call=call), min(m, n), call=call), r
+
+
+@decompose.defjvp
+def _(call, primals, tangents):
+    # With C = Q^H dA R^-1 and X = R's part of it, upper triangular with a real diagonal:
+    # dQ = Q (C - X - C) + dA R^-1, dR = X R (Walter and Lehmann, "Algorithmic differentiation of
+    # linear algebra functions with application in optimum experimental design", 2012).
+    (a,), (da,) = primals, tangents
+    _require_tall(a)
+    q, r = decompose(call, a)
+    return (q, r), _tangents(call, a.shape, q, r, da)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def upper(call: Call, a):
+    """Return R of an m x n matrix A, in row blocks."""
+    if qr.is_tall("geqrf", a.shape, a.dtype, call=call):
+        return qr.in_row_blocks(qr.tsqr(a, call=call, vectors=False)[1], call=call)
+    factor, _ = qr.geqrf(qr.turned(a, call=call), call=call)
+    return qr.turned_back(qr.upper(factor, call=call), a.shape[1], call=call)
+
+
+@upper.defjvp
+def _(call, primals, tangents):
+    (a,), (da,) = primals, tangents
+    _require_tall(a)
+    q, r = decompose(call, a)
+    return r, _tangents(call, a.shape, q, r, da)[1]
+
+
+def _require_tall(a) -> None:
+    if a.shape[0] < a.shape[1]:
+        raise NotImplementedError(
+            f"the derivative of the QR factorisation requires at least as many rows as columns; "
+            f"got the shape {a.shape}"
+        )
+
+
+def _tangents(call: Call, shape, q, r, da):
+    """Return the tangents of Q and R, all in row blocks, for a tangent of any sharding."""
+    m, n = shape
+    square = qr.to_matrix(r, n, call=call)
+    # dA R^-1 is the transpose of R^-T dA^T.
+    turned, _ = lu.solve_triangular(
+        call, call.ranks.columns, False, False, True, square, qr.turned(da, call=call)
+    )
+    quotient = qr.turned_back(turned, n, call=call)
+    c = row_blocks.product(row_blocks.adjoint(q, m, call=call), quotient, linear_in=1, call=call)
+    lower = programs.auto(lambda c: jnp.tril(c, -1), call.ranks, call.ranks.rows)(c)
+    skew = lower - row_blocks.adjoint(lower, call=call)
+    if jnp.iscomplexobj(c):
+        skew = skew + _imaginary_diagonal(c, call)
+    dq = row_blocks.product(q, skew - c, linear_in=1, call=call) + quotient
+    return dq, row_blocks.product(c - skew, r, linear_in=0, call=call)
+
+
+def _imaginary_diagonal(c, call: Call):
+    def all_ranks(c):
+        row, column = (lax.broadcasted_iota(jnp.int32, c.shape, axis) for axis in (0, 1))
+        return jnp.where(row == column, c - c.real, 0)
+
+    return programs.auto(all_ranks, call.ranks, call.ranks.rows)(c)
+
+
+# --- factors ----------------------------------------------------------------------------------
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def factor(call: Call, turned):
+    """Factor a matrix, given by its columns as rows; return (factor, info)."""
+    return qr.geqrf(turned, call=call)
+
+
+@functools.partial(factor.defjvp, symbolic_zeros=True)
+def _(call, primals, tangents):
+    if not is_zero(tangents[0]):
+        raise NotImplementedError(
+            "a QRFactor has no derivative with respect to the factored matrix: differentiate "
+            "jaxmg.linalg.qr or jaxmg.linalg.lstsq instead"
+        )
+    found = factor(call, *primals)
+    return found, jax.tree.map(lambda x: jax.custom_derivatives.zero_from_primal(x, True), found)
+
+
+def times_q(call: Call, spec, adjoint: bool, of: DealtQR, b):
+    """Return Q B or Q^H B, as a linear function of B."""
+    multiply = functools.partial(qr.ormqr, of, call=call, spec=spec)
+    return _linear(call, spec, multiply, adjoint, b)
+
+
+def divide_by_r(call: Call, spec, adjoint: bool, of: DealtQR, b):
+    """Return R^-1 B or R^-H B for a square R, as a linear function of B."""
+    divide = functools.partial(qr.rtrs, of, call=call, spec=spec)
+    return _linear(call, spec, divide, adjoint, b)
+
+
+def _linear(call: Call, spec, function, adjoint: bool, b):
+    """Return ``function(b, adjoint=adjoint)``, whose transpose is the conjugate of its adjoint.
+
+    JAX takes both for solutions of a linear system. It differentiates the product with the matrix
+    of the system, but never evaluates it; the factor has no tangent.
+    """
+    return lax.custom_linear_solve(
+        lambda x: x,
+        _typed(call, spec, b),
+        solve=lambda _, b: function(b, adjoint=adjoint),
+        transpose_solve=lambda _, b: function(b.conj(), adjoint=not adjoint).conj(),
+    )
+
+
+# --- least squares ----------------------------------------------------------------------------
+
+
+def augmented(call: Call, a, w, v, *, adjoint: bool):
+    """Solve r + M x = w, M^H r = v for M = A or, with `adjoint`, M = A^H; return (r, x, info).
+
+    M has at least as many rows as columns, and full rank. With v = 0, x minimises the norm of the
+    residual r. With w = 0, r is the solution of M^H r = v with the least norm.
+    """
+    matmul = functools.partial(_matmul, call)
+
+    def times(unknowns):
+        r, x = unknowns
+        if adjoint:
+            return r + matmul(a, x, adjoint=True), matmul(a, r)
+        return r + matmul(a, x), matmul(a, r, adjoint=True)
+
+    solve, info = _solver(call, lax.stop_gradient(a), adjoint)
+
+    def transposed(right):
+        return jax.tree.map(jnp.conj, solve(*jax.tree.map(jnp.conj, right)))
+
+    r, x = lax.custom_linear_solve(
+        times,
+        (_typed(call, None, w), _typed(call, None, v)),
+        solve=lambda _, right: solve(*right),
+        transpose_solve=lambda _, right: transposed(right),
+    )
+    return r, x, info
+
+
+def _solver(call: Call, a, adjoint: bool):
+    """Factor M; return (the solution of the augmented system as a function of (w, v), info)."""
+    tall = a.shape[::-1] if adjoint else a.shape
+    if qr.is_tall("gels", tall, a.dtype, call=call):
+        m = programs.auto(lambda a: a.conj().T, call.ranks, None)(a) if adjoint else a
+        q, r, info = qr.tsqr(m, call=call)
+        run = functools.partial(_solve_explicitly, m.shape[0])
+        spec = PartitionSpec()
+        return functools.partial(programs.auto(run, call.ranks, (spec, spec)), q, r), info
+
+    # The rows of A are the columns of its adjoint, conjugated.
+    of, info = qr.geqrf(a.conj() if adjoint else qr.turned(a, call=call), call=call)
+    times_q = functools.partial(qr.ormqr, of, call=call)
+    divide = functools.partial(qr.rtrs, of, call=call)
+
+    def solve(w, v):
+        # M = Q [R; 0], s = Q^H r: the first rows of s from M^H r = v, the others from w.
+        of_w, first = times_q(w, adjoint=True), divide(v, adjoint=True)
+        s, rest = programs.auto(_split, call.ranks, (None, None))(of_w, first)
+        return times_q(s, adjoint=False), divide(rest, adjoint=False)
+
+    return solve, info
+
+
+def _split(of_w, first):
+    n = first.shape[0]
+    return jnp.concatenate([first, of_w[n:]]), of_w[:n] - first
+
+
+def _solve_explicitly(rows: int, q, r, w, v):
+    """Solve the augmented system with the first columns of Q and R."""
+    product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+    columns = [b if b.ndim == 2 else b[:, None] for b in (w, v)]
+    q = q[:rows]
+    first = lax.linalg.triangular_solve(
+        r, columns[1], left_side=True, transpose_a=True, conjugate_a=True
+    )
+    rest = product(q.conj().T, columns[0]) - first
+    x = lax.linalg.triangular_solve(r, rest, left_side=True)
+    return (columns[0] - product(q, rest)).reshape(w.shape), x.reshape(v.shape)
+
+
+def _matmul(call: Call, a, x, *, adjoint=False):
+    def multiply(a, x):
+        # GPUs would round float32 operands to TF32.
+        a = a.conj().T if adjoint else a
+        return jnp.matmul(a, x, precision=lax.Precision.HIGHEST)
+
+    return programs.auto(multiply, call.ranks, None)(a, x)
+
+
+def _typed(call: Call, spec, b):
+    """Return b with the type of A x: JAX requires equal types to transpose the solve."""
+    return programs.auto(lambda b: b, call.ranks, spec)(b)

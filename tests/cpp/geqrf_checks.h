@@ -1,0 +1,300 @@
+// Properties of the QR factorisation and of the routines that read its factor, for any engine.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "algorithms/qr/geqrf_panel.h"
+#include "general.h"
+#include "gtest/gtest.h"
+#include "matrices.h"
+#include "qr_factors.h"
+#include "residuals.h"
+#include "typed.h"
+
+namespace jaxmg::testing {
+
+// The leading m x n block of a square matrix.
+template <class T>
+Matrix<T> leading_block(const Matrix<T>& a, std::int64_t m, std::int64_t n) {
+  Matrix<T> b(m, n);
+  for (std::int64_t j = 0; j < n; ++j) std::copy_n(&a(0, j), m, &b(0, j));
+  return b;
+}
+
+template <class T>
+Matrix<T> scaled(Matrix<T> a, Real<T> factor) {
+  for (std::int64_t i = 0; i < a.rows() * a.columns(); ++i) a.data()[i] *= factor;
+  return a;
+}
+
+// sin(theta)^i on the diagonal of rows -cos(theta): nearly rank-deficient without a small diagonal element.
+template <class T>
+Matrix<T> kahan(std::int64_t n) {
+  Matrix<T> a(n, n);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const double row = std::pow(std::sin(1.2), static_cast<double>(i));
+    for (std::int64_t j = i; j < n; ++j) {
+      a(i, j) = T(static_cast<Real<T>>(i == j ? row : -std::cos(1.2) * row));
+    }
+  }
+  return a;
+}
+
+template <class T>
+Matrix<T> hilbert(std::int64_t n) {
+  Matrix<T> a(n, n);
+  for (std::int64_t j = 0; j < n; ++j) {
+    for (std::int64_t i = 0; i < n; ++i) a(i, j) = T(static_cast<Real<T>>(1.0 / static_cast<double>(i + j + 1)));
+  }
+  return a;
+}
+
+// Matrices on which orthogonality is lost by methods that form Gram matrices.
+template <class T>
+Named<T> hard_for_qr(std::int64_t m, std::int64_t n) {
+  const std::int64_t k = std::max(m, n);
+  const auto large = static_cast<Real<T>>(sizeof(Real<T>) == 4 ? 1e30 : 1e290);
+  Named<T> all = general_matrices<T>(k);
+  all.emplace_back("zero", Matrix<T>(k, k));
+  all.emplace_back("ones", Matrix<T>(k, k, T(1)));
+  all.emplace_back("Kahan", kahan<T>(k));
+  all.emplace_back("Hilbert", hilbert<T>(k));
+  all.emplace_back("graded columns", transposed(graded<T>(k, 12, 31)));
+  all.emplace_back("near overflow", scaled(random_matrix<T>(k, k, 32), large));
+  all.emplace_back("near underflow", scaled(random_matrix<T>(k, k, 33), 1 / large));
+  for (auto& [name, a] : all) a = leading_block(a, m, n);
+  return all;
+}
+
+// R of LAPACK.
+template <class T>
+Matrix<T> lapack_r(Matrix<T> a) {
+  const int m = static_cast<int>(a.rows()), n = static_cast<int>(a.columns()), lwork = 32 * n;
+  std::vector<T> tau(static_cast<std::size_t>(std::min(m, n))), work(static_cast<std::size_t>(lwork));
+  int info = 0;
+  Blas<T>::instance().geqrf(&m, &n, a.data(), &m, tau.data(), work.data(), &lwork, &info);
+  Matrix<T> r(std::min(m, n), n);
+  for (std::int64_t j = 0; j < n; ++j) {
+    for (std::int64_t i = 0; i <= std::min(j, r.rows() - 1); ++i) r(i, j) = a(i, j);
+  }
+  return r;
+}
+
+// The largest part of an element.
+template <class T>
+double largest_element(const Matrix<T>& a) {
+  double largest = 0;
+  for (std::int64_t i = 0; i < a.rows() * a.columns(); ++i) {
+    largest = std::max(largest, static_cast<double>(std::abs(a.data()[i])));
+  }
+  return largest;
+}
+
+// qr_error of a matrix scaled to elements of at most 1: norms near the ends of the range over- or underflow.
+template <class T>
+double scaled_qr_error(const Matrix<T>& a, const Matrix<T>& q, const Matrix<T>& r) {
+  const double largest = largest_element(a);
+  const auto unit = static_cast<Real<T>>(largest > 0 ? 1 / largest : 1);
+  return qr_error(scaled(a, unit), q, scaled(r, unit));
+}
+
+template <class Parameter>
+class Geqrf : public ::testing::Test {};
+
+TYPED_TEST_SUITE_P(Geqrf);
+
+TYPED_TEST_P(Geqrf, FactorsMultiplyToTheMatrixAndQIsOrthogonal) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const QrShape& shape : qr_shapes<Ranks>()) {
+    SCOPED_TRACE(shape);
+    const auto a = random_matrix<T>(shape.m, shape.n, 1);
+    const auto factor = geqrf<Ranks>(a, shape);
+    for (const std::int32_t info : factor.info) EXPECT_EQ(info, 0);
+    const auto q = orgqr(Ranks(shape.ranks), factor, shape), r = upper(Ranks(shape.ranks), factor, shape);
+    EXPECT_LE(qr_error(a, q, r), 30);
+    EXPECT_LE(orthogonality(q, shape.larger()), 30);
+    for (std::int64_t j = 0; j < r.columns(); ++j) {
+      for (std::int64_t i = j + 1; i < r.rows(); ++i) EXPECT_EQ(r(i, j), T(0));
+    }
+  }
+}
+
+TYPED_TEST_P(Geqrf, RAgreesWithLapack) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const QrShape& shape : qr_shapes<Ranks>()) {
+    SCOPED_TRACE(shape);
+    const auto a = random_matrix<T>(shape.m, shape.n, 2);
+    const auto r = upper(Ranks(shape.ranks), geqrf<Ranks>(a, shape), shape);
+    EXPECT_LE(difference(r, lapack_r(a)), 1e4);  // errors of R grow with the condition number
+  }
+}
+
+TYPED_TEST_P(Geqrf, HardMatricesAreFactored) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const QrShape& shape : few_qr_shapes<Ranks>()) {
+    for (const auto& [name, a] : hard_for_qr<T>(shape.m, shape.n)) {
+      SCOPED_TRACE(::testing::Message() << shape << ", " << name);
+      const auto factor = geqrf<Ranks>(a, shape);
+      const auto q = orgqr(Ranks(shape.ranks), factor, shape), r = upper(Ranks(shape.ranks), factor, shape);
+      EXPECT_LE(orthogonality(q, shape.larger()), 30);
+      EXPECT_LE(scaled_qr_error(a, q, r), 30);
+    }
+  }
+}
+
+TYPED_TEST_P(Geqrf, QIsAppliedWithoutBeingFormed) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const QrShape& shape : few_qr_shapes<Ranks>()) {
+    const auto factor = geqrf<Ranks>(random_matrix<T>(shape.m, shape.n, 3), shape);
+    const auto q = adjoint(orgqr(Ranks(shape.ranks), factor, shape));
+    for (const bool distributed : {false, true}) {
+      for (const std::int64_t nrhs : {1, 7}) {
+        SCOPED_TRACE(::testing::Message() << shape << ", " << nrhs << " columns, distributed " << distributed);
+        const auto b = random_matrix<T>(shape.m, nrhs, 4);
+        const auto whole = [&](const std::vector<Matrix<T>>& parts) {
+          if (distributed) return side_by_side(parts, nrhs);
+          for (const auto& other : parts) EXPECT_EQ(other, parts[0]);
+          return parts[0];
+        };
+        const auto turned = whole(ormqr(Ranks(shape.ranks), factor, b, shape, true, distributed));
+        Matrix<T> known(q.rows(), nrhs);
+        gemm(T(1), q, Op::none, b, known);
+        EXPECT_LE(difference(leading_block(turned, q.rows(), nrhs), known), 30);
+        EXPECT_LE(difference(whole(ormqr(Ranks(shape.ranks), factor, turned, shape, false, distributed)), b), 30);
+      }
+    }
+  }
+}
+
+TYPED_TEST_P(Geqrf, SystemsWithRAreSolved) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const QrShape& shape : few_qr_shapes<Ranks>()) {
+    if (shape.m < shape.n) continue;
+    const auto factor = geqrf<Ranks>(random_matrix<T>(shape.m, shape.n, 5), shape);
+    const auto r = upper(Ranks(shape.ranks), factor, shape);
+    for (const bool distributed : {false, true}) {
+      for (const bool turned : {false, true}) {
+        SCOPED_TRACE(::testing::Message() << shape << ", adjoint " << turned << ", distributed " << distributed);
+        const auto b = random_matrix<T>(shape.n, 5, 6);
+        const auto parts = rtrs(Ranks(shape.ranks), factor, b, shape, turned, distributed);
+        EXPECT_LE(solve_error(turned ? adjoint(r) : r, distributed ? side_by_side(parts, 5) : parts[0], b), 30);
+      }
+    }
+  }
+}
+
+// The number of the first zero on the diagonal of R. Zero columns have exactly zero elements of R.
+TYPED_TEST_P(Geqrf, InfoIsTheFirstZeroOnTheDiagonal) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const QrShape& shape : few_qr_shapes<Ranks>()) {
+    for (const std::int64_t zero : {std::int64_t{0}, shape.reflectors() / 2, shape.reflectors() - 1}) {
+      SCOPED_TRACE(::testing::Message() << shape << ", column " << zero);
+      auto a = random_matrix<T>(shape.m, shape.n, 7);
+      std::fill_n(&a(0, zero), shape.m, T(0));
+      for (const std::int32_t info : geqrf<Ranks>(a, shape).info) EXPECT_EQ(info, zero + 1);
+    }
+  }
+}
+
+TYPED_TEST_P(Geqrf, NanPropagates) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const QrShape& shape : few_qr_shapes<Ranks>()) {
+    SCOPED_TRACE(shape);
+    auto a = random_matrix<T>(shape.m, shape.n, 8);
+    a(shape.m - 1, shape.n / 2) = not_a_number<T>();
+    const auto r = upper(Ranks(shape.ranks), geqrf<Ranks>(a, shape), shape);
+    EXPECT_TRUE(std::isnan(std::abs(r(0, shape.n / 2))));
+  }
+}
+
+// Panels are factored in leaves, whose T are merged.
+TYPED_TEST_P(Geqrf, PanelsMayBeFactoredInLeaves) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const auto& [m, n, leaf] : {std::tuple{40, 16, 4}, {16, 16, 3}, {75, 23, 5}, {9, 9, 1}}) {
+    SCOPED_TRACE(::testing::Message() << m << " x " << n << ", leaves of " << leaf);
+    const auto panel = random_matrix<T>(m, n, 9);
+    const auto factored = [&](std::int64_t columns) {
+      Ranks ranks(1);
+      Arena measure;
+      GeqrfPanelWorkspace<T>(measure, n, columns);
+      auto a = ranks.template matrix<T>(m, n), t = ranks.template matrix<T>(n, n);
+      auto workspace = ranks.template matrix<std::byte>(measure.used(), 1);
+      upload(a, std::vector<Matrix<T>>{panel});
+      ranks.run([&](auto& engine) {
+        Arena arena = arena_over(workspace.view(0));
+        GeqrfPanelWorkspace<T> w(arena, n, columns);
+        GeqrfPanel<T, typename Ranks::Engine>(engine, Lane::panel, a.view(0), t.view(0), w).run();
+        engine.join();
+      });
+      return std::pair{a.download(0), t.download(0)};
+    };
+    const auto whole = factored(n), parts = factored(leaf);
+    EXPECT_LE(difference(parts.first, whole.first), 1e3);
+    EXPECT_LE(difference(parts.second, whole.second), 1e3);
+  }
+}
+
+inline std::vector<std::pair<std::int64_t, std::int64_t>> tall_sizes() {
+  return {{1, 1}, {9, 1}, {41, 3}, {60, 13}, {90, 40}, {30, 30}};
+}
+
+// Also with R of the signs that LAPACK gives it.
+TYPED_TEST_P(Geqrf, TallMatricesAreFactoredByRows) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const int ranks : {1, 2, 3, 4, 8}) {
+    if (!Ranks::available(ranks)) continue;
+    for (const auto& [m, n] : tall_sizes()) {
+      for (const std::int64_t piece : {std::int64_t{7}, m}) {
+        SCOPED_TRACE(::testing::Message() << m << " x " << n << " on " << ranks << " ranks, pieces of " << piece);
+        const auto a = random_matrix<T>(m, n, 10);
+        const auto found = tsqr(Ranks(ranks), a, 4, piece);
+        EXPECT_LE(qr_error(a, found.q, found.r[0]), 30);
+        EXPECT_LE(orthogonality(found.q, m), 30);
+        EXPECT_LE(difference(found.r[0], lapack_r(a)), 1e4);
+        const auto alone = tsqr(Ranks(ranks), a, 4, piece, false);
+        for (int rank = 0; rank < ranks; ++rank) {
+          EXPECT_EQ(found.r[static_cast<std::size_t>(rank)], found.r[0]);
+          EXPECT_EQ(alone.r[static_cast<std::size_t>(rank)], found.r[0]);
+        }
+      }
+    }
+  }
+}
+
+TYPED_TEST_P(Geqrf, HardTallMatricesAreFactoredByRows) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const int ranks : {1, 3, 4}) {
+    if (!Ranks::available(ranks)) continue;
+    for (const auto& [name, a] : hard_for_qr<T>(90, 17)) {
+      SCOPED_TRACE(::testing::Message() << name << " on " << ranks << " ranks");
+      const auto found = tsqr(Ranks(ranks), a, 5, 20);
+      EXPECT_LE(scaled_qr_error(a, found.q, found.r[0]), 30);
+      EXPECT_LE(orthogonality(found.q, 90), 30);
+    }
+    auto a = random_matrix<T>(90, 17, 11);
+    a(50, 3) = not_a_number<T>();
+    EXPECT_TRUE(std::isnan(std::abs(tsqr(Ranks(ranks), a, 5, 20).r[0](0, 3))));
+  }
+}
+
+REGISTER_TYPED_TEST_SUITE_P(Geqrf, FactorsMultiplyToTheMatrixAndQIsOrthogonal, RAgreesWithLapack,
+                            HardMatricesAreFactored, QIsAppliedWithoutBeingFormed, SystemsWithRAreSolved,
+                            InfoIsTheFirstZeroOnTheDiagonal, NanPropagates, PanelsMayBeFactoredInLeaves,
+                            TallMatricesAreFactoredByRows, HardTallMatricesAreFactoredByRows);
+
+}  // namespace jaxmg::testing

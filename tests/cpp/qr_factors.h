@@ -1,0 +1,234 @@
+// QR factorisations by the routines, on any kind of ranks (see ranks.h), from whole matrices to whole results.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <ostream>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "algorithms/host/instances.h"
+#include "dealt.h"
+#include "matrices.h"
+#include "residuals.h"
+#include "routines/geqrf.h"
+#include "routines/orgqr.h"
+#include "routines/ormqr.h"
+#include "routines/rtrs.h"
+#include "routines/tsqr.h"
+#include "routines/upper.h"
+#include "solves.h"
+
+namespace jaxmg::testing {
+
+// Layout and blocking of an m x n matrix.
+struct QrShape {
+  std::int64_t m, n;
+  int ranks;
+  std::int64_t tile, slots;
+
+  TileColumns layout() const { return {m, n, shard_of(n, ranks), tile, ranks}; }
+  std::int64_t reflectors() const { return std::min(m, n); }
+  std::int64_t larger() const { return std::max(m, n); }
+
+  friend std::ostream& operator<<(std::ostream& out, const QrShape& s) {
+    return out << s.m << " x " << s.n << " on " << s.ranks << " ranks, tile " << s.tile << ", " << s.slots << " slots";
+  }
+};
+
+// Square, tall and wide; single rows and columns; fewer columns than ranks; ragged tiles; a tile beyond one leaf.
+template <class Ranks>
+std::vector<QrShape> qr_shapes() {
+  std::vector<QrShape> all;
+  std::int64_t turn = 0;
+  for (const int ranks : {1, 2, 3, 4, 8}) {
+    if (!Ranks::available(ranks)) continue;
+    for (const auto& [m, n] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+             {1, 1}, {1, 9}, {9, 1}, {5, 3}, {41, 41}, {64, 37}, {23, 60}, {130, 65}}) {
+      for (const std::int64_t tile : {std::int64_t{1 + turn % 5}, shard_of(n, ranks)}) {
+        all.push_back({m, n, ranks, tile, 1 + turn % 3});
+        ++turn;
+      }
+    }
+    all.push_back({150, 90 * ranks, ranks, 80, 2});
+  }
+  return all;
+}
+template <class Ranks>
+std::vector<QrShape> few_qr_shapes() {
+  std::vector<QrShape> few;
+  for (const int ranks : {1, 2, 3, 4, 8}) {
+    if (!Ranks::available(ranks)) continue;
+    few.push_back({41, 41, ranks, 4, 2});
+    few.push_back({70, 33, ranks, 3, 3});
+    few.push_back({29, 50, ranks, 5, 1});
+  }
+  return few;
+}
+
+template <class R, class T>
+CallOf<R, T> qr_call(const QrShape& shape, std::int64_t nrhs = 1, bool distributed = false) {
+  CallOf<R, T> call(shape.n, shape.ranks, shape.tile);
+  call.problem.m = shape.m;
+  if constexpr (requires { call.plan.depth; }) {
+    call.plan.depth = shape.tile;
+    call.plan.slots = shape.slots;
+  }
+  if constexpr (requires { call.plan.distributed_rhs; }) {
+    call.problem.nrhs = nrhs;
+    call.plan.distributed_rhs = distributed;
+  }
+  return call;
+}
+
+// The factor on each rank.
+template <class T>
+struct DealtQr {
+  std::vector<Matrix<T>> vectors, factors;
+  std::vector<std::int32_t> info;
+};
+
+template <class T, class Ranks>
+DealtQr<T> geqrf(Ranks& ranks, const Matrix<T>& a, const QrShape& shape, const CallOf<routines::Geqrf, T>& call,
+                 std::int64_t workspace_bytes) {
+  const TileColumns layout = shape.layout();
+  auto shards = ranks.template matrix<T>(shape.m, layout.shard());
+  auto factors = ranks.template matrix<T>(call.plan.tile, layout.shard());
+  auto status = ranks.template matrix<std::int32_t>(1, 1);
+  auto workspace = ranks.template matrix<std::byte>(workspace_bytes, 1);
+  upload(shards, in_blocks(a, layout));
+  ranks.run([&](auto& engine) {
+    const int rank = engine.rank();
+    call.run(engine, workspace.view(rank), shards.view(rank), factors.view(rank), status.view(rank));
+  });
+  DealtQr<T> found{download(shards, shape.ranks), download(factors, shape.ranks), {}};
+  for (const auto& info : download(status, shape.ranks)) found.info.push_back(info(0, 0));
+  return found;
+}
+template <class Ranks, class T>
+DealtQr<T> geqrf(const Matrix<T>& a, const QrShape& shape) {
+  Ranks ranks(shape.ranks);
+  const auto call = qr_call<routines::Geqrf, T>(shape);
+  return geqrf(ranks, a, shape, call, call.bytes());
+}
+
+// R, min(m, n) x n.
+template <class T, class Ranks>
+Matrix<T> upper(Ranks&& ranks, const DealtQr<T>& factor, const QrShape& shape) {
+  const auto call = qr_call<routines::Upper, T>(shape);
+  auto shards = ranks.template matrix<T>(shape.m, shape.layout().shard());
+  auto r = ranks.template matrix<T>(shape.reflectors(), shape.layout().shard());
+  upload(shards, factor.vectors);
+  ranks.run([&](auto& engine) { call.run(engine, {}, shards.view(engine.rank()), r.view(engine.rank())); });
+  return from_blocks(download(r, shape.ranks), shape.layout());
+}
+
+// The first min(m, n) columns of Q.
+template <class T, class Ranks>
+Matrix<T> orgqr(Ranks&& ranks, const DealtQr<T>& factor, const QrShape& shape) {
+  const auto call = qr_call<routines::Orgqr, T>(shape);
+  auto shards = ranks.template matrix<T>(shape.m, shape.layout().shard());
+  auto factors = ranks.template matrix<T>(shape.tile, shape.layout().shard());
+  auto workspace = ranks.template matrix<std::byte>(call.bytes(), 1);
+  upload(shards, factor.vectors);
+  upload(factors, factor.factors);
+  ranks.run([&](auto& engine) {
+    const int rank = engine.rank();
+    call.run(engine, workspace.view(rank), shards.view(rank), factors.view(rank));
+  });
+  const auto all = from_blocks(download(shards, shape.ranks), shape.layout());
+  Matrix<T> q(shape.m, shape.reflectors());
+  std::copy_n(all.data(), q.rows() * q.columns(), q.data());
+  return q;
+}
+
+// Q B or Q^H B, as each rank has it: all of it, or its columns.
+template <class T, class Ranks>
+std::vector<Matrix<T>> ormqr(Ranks&& ranks, const DealtQr<T>& factor, const Matrix<T>& b, const QrShape& shape,
+                             bool adjoint, bool distributed) {
+  auto call = qr_call<routines::Ormqr, T>(shape, b.columns(), distributed);
+  call.problem.adjoint = adjoint;
+  const auto columns = on_ranks(b, shape.ranks, distributed);
+  auto shards = ranks.template matrix<T>(shape.m, shape.layout().shard());
+  auto factors = ranks.template matrix<T>(shape.tile, shape.layout().shard());
+  auto x = ranks.template matrix<T>(b.rows(), columns[0].columns());
+  auto workspace = ranks.template matrix<std::byte>(call.bytes(), 1);
+  upload(shards, factor.vectors);
+  upload(factors, factor.factors);
+  upload(x, columns);
+  ranks.run([&](auto& engine) {
+    const int rank = engine.rank();
+    call.run(engine, workspace.view(rank), x.view(rank), shards.view(rank), factors.view(rank));
+  });
+  return download(x, shape.ranks);
+}
+
+// R^-1 B or R^-H B, as each rank has it.
+template <class T, class Ranks>
+std::vector<Matrix<T>> rtrs(Ranks&& ranks, const DealtQr<T>& factor, const Matrix<T>& b, const QrShape& shape,
+                            bool adjoint, bool distributed) {
+  auto call = qr_call<routines::Rtrs, T>(shape, b.columns(), distributed);
+  call.problem.adjoint = adjoint;
+  return solve_with_factor(ranks, factor.vectors, b, call, call.bytes());
+}
+
+// Q and R of a tall matrix by rows.
+template <class T>
+struct TallQr {
+  Matrix<T> q;
+  std::vector<Matrix<T>> r;  // of each rank
+  std::vector<std::int32_t> info;
+};
+
+template <class T, class Ranks>
+TallQr<T> tsqr(Ranks&& ranks, const Matrix<T>& a, std::int64_t tile, std::int64_t piece, bool wants_q = true) {
+  using E = typename std::remove_cvref_t<Ranks>::Engine;
+  const std::int64_t m = a.rows(), n = a.columns(), shard = shard_of(m, ranks.size());
+  const TallRows rows{m, n, shard, ranks.size(), piece};
+  const TileColumns blocks{n, m, shard, shard, ranks.size()};
+  Arena measure;
+  TsqrWorkspace<T>(measure, rows, tile, 3);
+  auto shards = ranks.template matrix<T>(n, shard), r = ranks.template matrix<T>(n, n);
+  auto workspace = ranks.template matrix<std::byte>(measure.used(), 1);
+  upload(shards, in_blocks(transposed(a), blocks));
+  ranks.run([&](auto& engine) {
+    const int rank = engine.rank();
+    Arena arena = arena_over(workspace.view(rank));
+    TsqrWorkspace<T> w(arena, rows, tile, 3);
+    Tsqr<T, E>(engine, rows, wants_q, shards.view(rank), r.view(rank), w).run();
+  });
+  TallQr<T> found{transposed(from_blocks(download(shards, ranks.size()), blocks)), {}, {}};
+  for (const auto& turned : download(r, ranks.size())) found.r.push_back(transposed(turned));
+  return found;
+}
+
+template <class T>
+Matrix<T> adjoint(const Matrix<T>& a) {
+  Matrix<T> b(a.columns(), a.rows());
+  for (std::int64_t j = 0; j < a.columns(); ++j) {
+    for (std::int64_t i = 0; i < a.rows(); ++i) b(j, i) = conjugate(a(i, j));
+  }
+  return b;
+}
+
+// ||A - Q R|| / (max(m, n) eps ||A||), LAPACK's test ratio.
+template <class T>
+double qr_error(const Matrix<T>& a, const Matrix<T>& q, const Matrix<T>& r) {
+  auto difference = widened(a);
+  gemm<Wide<T>>(-1.0, widened(q), Op::none, widened(r), difference);
+  const double norm = frobenius(a);
+  return frobenius(difference) / (n_eps<T>(std::max(a.rows(), a.columns())) * (norm > 0 ? norm : 1));
+}
+
+// ||Q^H Q - I|| / (max(m, n) eps).
+template <class T>
+double orthogonality(const Matrix<T>& q, std::int64_t larger) {
+  const auto wide = widened(q), turned = adjoint(wide);
+  Matrix<Wide<T>> gram(q.columns(), q.columns());
+  for (std::int64_t i = 0; i < q.columns(); ++i) gram(i, i) = -1;
+  gemm<Wide<T>>(1.0, turned, Op::none, wide, gram);
+  return frobenius(gram) / n_eps<T>(larger);
+}
+
+}  // namespace jaxmg::testing
