@@ -53,11 +53,15 @@ class Request:
     platform: str
     processes: int
     hosts: int  # number of machines among which the ranks are divided
+    concurrent: int = 1  # calls like this one, on other devices at the same time, plus 1
+    one_rank_up_to: int | None = field(default_factory=lambda: _config.config.one_rank_up_to)
 
     @classmethod
     def on(cls, ranks: Ranks, n: int, count: int, dtype) -> "Request":
         dtype, hosts = np.dtype(dtype), min(ranks.hosts, ranks.size)
-        return cls(n, count, dtype, ranks.size, ranks.platform, ranks.processes, hosts)
+        return cls(
+            n, count, dtype, ranks.size, ranks.platform, ranks.processes, hosts, ranks.concurrent
+        )
 
 
 class Choice(NamedTuple):
@@ -144,6 +148,10 @@ def plan_step(
     arguments |= dict(ranks=request.ranks, processes=request.processes, hosts=request.hosts)
     if backend == "cusolvermp":
         return cusolvermp.plan(*sizes, grid_rows=grid_rows, on=ranks, **arguments)
+    if backend == "tiled":
+        order = request.one_rank_up_to
+        arguments["concurrent"] = request.concurrent
+        arguments["one_rank_up_to"] = -1 if order is None else order
     made = plans.plan(*sizes, platform=request.platform, backend=backend, **arguments)
     if backend == "cusolvermg":
         own, limit = plans.cusolvermg_bytes(made), arguments.get("workspace_limit", 0)
