@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "core/arena.h"
+#include "core/scalar.h"
 #include "engine/engine.h"
 
 namespace jaxmg {
@@ -32,6 +33,41 @@ inline std::int64_t geqrt_scratch(std::int64_t columns) { return 2 * columns * (
 // at most 45 KiB, for every scalar type (measured with cusolverDn*getrf_bufferSize of CUDA 13.0 on H100, m = 1 ...
 // 65536, n = 1 ... m). The engine checks it. Its own kernel's takes lu_slots_bytes(lu_blocks), 165 KiB.
 inline std::int64_t getrf_scratch_bytes(std::int64_t m, std::int64_t n) { return m * n / 256 + 8 * n + (176 << 10); }
+
+// Workspace of LAPACK's syevd (real) or heevd (complex), as its documentation has it, with room for blocked code: at
+// the documented minimum, reductions without vectors and the back-transformation of complex vectors are not blocked.
+template <class T>
+struct LapackHeevdWorkspace {
+  std::int64_t elements, reals, integers;
+  T* work;
+  Real<T>* rwork;
+  int* iwork;
+
+  LapackHeevdWorkspace(Arena& arena, std::int64_t n, bool vectors)
+      : elements((vectors ? (is_complex<T> ? 1 : 2) * n * n : 0) + 70 * n + 1),
+        reals(!is_complex<T> ? 0
+              : vectors      ? 2 * n * n + 5 * n + 1
+                             : n),
+        integers(vectors ? 5 * n + 3 : 1),
+        work(arena.take<T>(elements)),
+        rwork(arena.take<Real<T>>(reals)),
+        iwork(arena.take<int>(integers)) {}
+};
+
+// Workspace of the platform's eigensolver for one rank. For cuSOLVER's Xsyevd this is an assumption, which the engine
+// checks before it uses the library: releases differ.
+inline std::int64_t heevd_bytes(Platform platform, ScalarType type, std::int64_t n, bool vectors) {
+  return dispatch(type, [&]<class T>() {
+    Arena measure;
+    if (platform == Platform::cpu) {
+      LapackHeevdWorkspace<T>(measure, n, vectors);
+    } else {
+      measure.take<std::int32_t>(1);
+      measure.take<T>((vectors ? 4 : 1) * n * n + 512 * n + (std::int64_t{1} << 18));
+    }
+    return measure.used();
+  });
+}
 
 struct CudaScratch {
   std::array<std::byte*, lane_count> blas{};

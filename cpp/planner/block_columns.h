@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "core/ceil_div.h"
+#include "planner/one_rank.h"
 #include "planner/plan.h"
 #include "planner/problem.h"
 
@@ -13,12 +15,17 @@ namespace jaxmg {
 struct BlockColumnPlan : Plan {
   std::int64_t depth = 1;  // columns of a block column, the depth of the updates
   std::int64_t slots = 1;  // sets of panel buffers
+  // If one rank works alone: the tile of its algorithm. Depth and slots are then its own, too, and factors are in whole
+  // shards: `tile` is the shard.
+  std::int64_t alone = 0;
 
   void fields(auto&& visit) {
     Plan::fields(visit);
     visit("depth", depth);
     visit("slots", slots);
+    visit("alone", alone);
   }
+  bool solo() const { return alone > 0; }
 };
 
 // Plan with right-hand sides.
@@ -31,15 +38,19 @@ struct SystemPlan : BlockColumnPlan {
   }
 };
 
+// The widest tile of a factor.
+inline constexpr std::int64_t widest_tile = 2048;
+
 // Up to this many right-hand sides, a chain of small steps is faster than broadcasting the factor.
-inline bool distributes(const auto& q) { return q.ranks > 1 && q.nrhs > 64; }
+inline constexpr std::int64_t few_rhs = 64;
+inline bool distributes(const auto& q) { return q.ranks > 1 && q.nrhs > few_rhs; }
 // Number of right-hand sides on each rank.
 inline std::int64_t columns_of_rank(const auto& q, bool distributed) { return distributed ? q.share(q.nrhs) : q.nrhs; }
 
 // Columns of a tile: enough to avoid thousands of chain steps in a solve, and at most the width of a block column.
 inline std::int64_t choose_tile(const SquareProblem& q) {
   const std::int64_t shard = q.shard(), least = ceil_div(q.n, 1024);
-  if (q.tile > 0) return std::max(least, std::min({q.tile, shard, std::int64_t{2048}}));
+  if (q.tile > 0) return std::max(least, std::min({q.tile, shard, widest_tile}));
   const std::int64_t widest = q.platform == Platform::cuda ? 512 : 128;
   const std::int64_t narrowest = q.platform == Platform::cuda ? 128 : 64;
   const std::int64_t wanted = std::max(least, std::clamp(ceil_div(shard, 4), narrowest, widest));
@@ -56,12 +67,59 @@ inline std::int64_t preferred_depth(std::int64_t n) {
   return n > 98304 ? 4096 : n > 49152 ? 2048 : n > 4096 ? 1024 : 512;
 }
 
+// A tile narrower than a shard, as requested or of a given factor, requires all ranks. Many right-hand sides are work
+// for all of them, too.
+template <class R>
+bool one_rank_is_enough(const typename R::Problem& q) {
+  if constexpr (requires { R::one_rank; }) {
+    if (q.ranks == 1 || (q.tile > 0 && q.tile < q.shard()) || q.shard() > widest_tile) return false;
+    const OrdersByType orders = one_rank_orders(q.platform).*R::one_rank;
+    const std::int64_t most = q.one_rank_up_to >= 0 ? q.one_rank_up_to : orders.of(q.type);
+    if (q.n > most) return false;
+    if constexpr (requires { q.nrhs; }) {
+      const auto n = static_cast<double>(q.n), nrhs = static_cast<double>(q.nrhs), order = static_cast<double>(most);
+      return q.nrhs <= few_rhs || n * n * (n + 6 * nrhs) <= order * order * order;
+    }
+    return true;
+  }
+  return false;
+}
+
+template <class R>
+Planned<typename R::Plan> plan_block_columns(const typename R::Problem& q);
+
+// The plan of one rank that works alone; its memory is the same on every rank.
+template <class R>
+Planned<typename R::Plan> plan_one_rank(const typename R::Problem& q) {
+  typename R::Problem single = alone(q);
+  single.workspace_limit = 0;
+  Planned<typename R::Plan> made = plan_block_columns<R>(single);
+  auto& plan = made.plan;
+  plan.alone = std::exchange(plan.tile, q.shard());
+  made.shard_bytes = q.shard_bytes();
+  double moved = static_cast<double>(made.shard_bytes);
+  if constexpr (requires { plan.distributed_rhs; }) {
+    plan.distributed_rhs = distributes(q);
+    made.rhs_bytes = columns_of_rank(q, plan.distributed_rhs) * q.n * size_of(q.type);
+    moved += static_cast<double>(made.rhs_bytes);
+  }
+  made.workspace_bytes = workspace_bytes<R>(q, plan);
+  made.seconds += 2 * ColumnsCost(q.platform, q.type, q.ranks, q.network).collect(moved);
+  return made;
+}
+
 // A routine R may have
 //   static constexpr bool factors = true;     diagonal blocks are factored, by the vendor's potrf
 //   static std::int64_t preferred_depth(n)    instead of the depth above
+//   static constexpr auto one_rank = &OneRankOrders::posv;    one rank solves matrices up to these orders
+//   static constexpr bool uses_up_a = true;   the matrix is undefined afterwards, one rank need not send it back
 template <class R>
 Planned<typename R::Plan> plan_block_columns(const typename R::Problem& q) {
   q.check();
+  if (one_rank_is_enough<R>(q)) {
+    const auto made = plan_one_rank<R>(q);
+    if (q.workspace_limit == 0 || made.workspace_bytes <= q.workspace_limit) return made;
+  }
   constexpr bool factors = requires { R::factors; };
   const bool on_gpus = q.platform == Platform::cuda;
   Planned<typename R::Plan> made;

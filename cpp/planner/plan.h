@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/scalar.h"
 #include "engine/scratch.h"
+#include "planner/one_rank.h"
 #include "planner/problem.h"
 
 namespace jaxmg {
@@ -23,6 +24,8 @@ struct Plan {
     visit("tile", tile);
     visit("largest_potrf", largest_potrf);
   }
+  // Whether one rank gathers the matrix and works alone.
+  bool solo() const { return false; }
 };
 
 // A plan, with its memory and time for the caller.
@@ -35,11 +38,23 @@ struct Planned {
   double seconds = 0;                // estimate
 };
 
+// Bytes of the workspace of R itself, with the collected matrix if one rank works alone.
+template <class R, class T>
+std::int64_t carved_bytes(const typename R::Problem& q, const typename R::Plan& plan) {
+  if constexpr (requires { plan.alone; }) {
+    if (plan.solo()) {
+      Arena arena;
+      Collected<T>(arena, q, plan);
+      return arena.used() + typename R::template Workspace<T>(Arena(), alone(q), alone(plan)).bytes();
+    }
+  }
+  return typename R::template Workspace<T>(Arena(), q, plan).bytes();
+}
+
 // Bytes of workspace, the engine's included. No buffer is empty.
 template <class R>
 std::int64_t workspace_bytes(const typename R::Problem& q, const typename R::Plan& plan) {
-  const std::int64_t carved =
-      dispatch(q.type, [&]<class T>() { return typename R::template Workspace<T>(Arena(), q, plan).bytes(); });
+  const std::int64_t carved = dispatch(q.type, [&]<class T>() { return carved_bytes<R, T>(q, plan); });
   return std::max(carved, Arena::alignment) + engine_scratch_bytes(q.platform, plan.largest_potrf, q.processes);
 }
 

@@ -31,6 +31,8 @@ struct Problem {
   Platform platform = Platform::cpu;
   std::int64_t processes = 1;        // processes that share the ranks
   std::int64_t workspace_limit = 0;  // bytes per device; 0: the planner chooses
+  std::int64_t concurrent = 1;       // calls like this one that run at the same time on other devices, plus 1
+  std::int64_t one_rank_up_to = -1;  // largest order that one rank solves for all; -1: the planner's (one_rank.h)
   Network network = {};
 
   void fields(auto&& visit) {
@@ -40,6 +42,8 @@ struct Problem {
     visit("platform", platform);
     visit("processes", processes);
     visit("workspace_limit", workspace_limit);
+    visit("concurrent", concurrent);
+    visit("one_rank_up_to", one_rank_up_to);
     visit("hosts", network.hosts);
     visit("link_bytes", network.link_bytes);
     visit("network_bytes", network.network_bytes);
@@ -48,6 +52,7 @@ struct Problem {
 
   void check() const {
     require(ranks >= 1, "the number of devices must be at least 1, got " + std::to_string(ranks));
+    require(concurrent >= 1, "concurrent must be at least 1, got " + std::to_string(concurrent));
     require(tile >= 0, "the tile size must be at least 1, got " + std::to_string(tile));
   }
   // Columns of each rank if `count` columns are divided evenly.

@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/scalar.h"
 #include "engine/needs.h"
+#include "routines/on_one_rank.h"
 #include "routines/planning.h"
 #include "routines/serve.h"
 #include "routines/signature.h"
@@ -49,6 +50,7 @@ void run_call(const PlannedCall& call, const Platform& platform) {
       }
       constexpr bool data_decides = requires { S::data_decides; };
       EngineNeeds needs{{}, call.workspace.region(), {}, data_decides, plan.largest_potrf, problem.processes};
+      needs.one_at_work = problem.concurrent == 1 && problem.ranks == 1;
       needs.kind.assign(reinterpret_cast<const char*>(call.plan.data()), call.plan.size_bytes());
       for (const Buffer& buffer : call.results) needs.buffers.push_back(buffer.region());
       needs.buffers.push_back(needs.workspace);
@@ -56,8 +58,7 @@ void run_call(const PlannedCall& call, const Platform& platform) {
       dispatch(problem.type, [&]<class T>() {
         platform.run(needs, [&](Engine& engine, Arena workspace) {
           const auto views = S::Buffers::template bind<T>(call.operands, call.results, problem, plan);
-          typename S::template Workspace<T> w(workspace, problem, plan);
-          std::apply([&](const auto&... view) { S::template run<T>(engine, problem, plan, w, view...); }, views);
+          std::apply([&](const auto&... view) { run_planned<T, S>(engine, problem, plan, workspace, view...); }, views);
         });
       });
     } else {

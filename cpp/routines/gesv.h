@@ -10,6 +10,7 @@ namespace jaxmg::routines {
 
 struct Gesv : OnBlockColumns<Gesv> {
   static constexpr auto name = "gesv";
+  static constexpr auto one_rank = &OneRankOrders::gesv;
   using Problem = SystemProblem;
   using Plan = SystemPlan;
   using Buffers = Signature<InOut<Shard>, InOut<RightHandSides>, Out<Pivots>, Out<Info>>;

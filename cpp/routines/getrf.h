@@ -26,6 +26,7 @@ struct FactorLu : GetrfWorkspace<T> {
 
 struct Getrf : OnBlockColumns<Getrf> {
   static constexpr auto name = "getrf";
+  static constexpr auto one_rank = &OneRankOrders::gesv;
   using Problem = SquareProblem;
   using Plan = BlockColumnPlan;
   using Buffers = Signature<InOut<Shard>, Out<Pivots>, Out<Info>>;

@@ -16,6 +16,7 @@ struct InvertLu : GetriWorkspace<T> {
 
 struct Getri : OnBlockColumns<Getri> {
   static constexpr auto name = "getri";
+  static constexpr auto one_rank = &OneRankOrders::gesv;
   using Problem = SquareProblem;
   using Plan = BlockColumnPlan;
   using Buffers = Signature<InOut<Shard>, In<Pivots>>;

@@ -27,6 +27,7 @@ struct LuSolveWorkspace : SweepsWorkspace<T> {
 
 struct Getrs : OnBlockColumns<Getrs> {
   static constexpr auto name = "getrs";
+  static constexpr auto one_rank = &OneRankOrders::gesv;
   struct Problem : SystemProblem {
     Trans trans = Trans::none;
 

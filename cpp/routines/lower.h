@@ -9,6 +9,7 @@ namespace jaxmg::routines {
 
 struct Lower : OnBlockColumns<Lower> {
   static constexpr auto name = "lower";
+  static constexpr auto one_rank = &OneRankOrders::posv;
   using Problem = SquareProblem;
   using Plan = BlockColumnPlan;
   using Buffers = Signature<InOut<Shard>>;

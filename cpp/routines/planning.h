@@ -21,6 +21,7 @@ struct Answer {
   Words plan;  // encoded
   std::int64_t tile = 0, distributed_rhs = 0, workspace_bytes = 0, shard_bytes = 0, rhs_bytes = 0;
   double seconds = 0;
+  std::int64_t ranks_at_work = 1;  // 1 if one rank gathers the matrix and works alone
 };
 
 // At the front of an encoding: indices of the routine and of its backend in their lists, and their schema.
@@ -51,10 +52,12 @@ std::int64_t schema() {
 template <class R>
 Answer answer(typename R::Problem problem, const Header& header) {
   const auto made = R::plan(problem);
-  // The plan already accounts for these two. Ranks where they differ must still run the same program.
+  // The plan already accounts for these. Ranks where they differ must still run the same program.
   problem.workspace_limit = 0;
   problem.network = {};
+  problem.one_rank_up_to = -1;
   Answer answer{{}, made.plan.tile, 0, made.workspace_bytes, made.shard_bytes, made.rhs_bytes, made.seconds};
+  answer.ranks_at_work = made.plan.solo() ? 1 : problem.ranks;
   if constexpr (requires { made.plan.distributed_rhs; }) answer.distributed_rhs = made.plan.distributed_rhs;
   encode(header, answer.plan);
   encode(problem, answer.plan);

@@ -11,6 +11,7 @@ namespace jaxmg::routines {
 
 struct Potrf : OnBlockColumns<Potrf> {
   static constexpr auto name = "potrf";
+  static constexpr auto one_rank = &OneRankOrders::posv;
   static constexpr bool factors = true;
   using Problem = SquareProblem;
   using Plan = BlockColumnPlan;

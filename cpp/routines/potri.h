@@ -11,6 +11,7 @@ namespace jaxmg::routines {
 
 struct Potri : OnBlockColumns<Potri> {
   static constexpr auto name = "potri";
+  static constexpr auto one_rank = &OneRankOrders::posv;
   using Problem = SquareProblem;
   using Plan = BlockColumnPlan;
   using Buffers = Signature<InOut<Shard>>;

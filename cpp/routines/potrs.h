@@ -15,6 +15,7 @@ namespace routines {
 
 struct Potrs : OnBlockColumns<Potrs> {
   static constexpr auto name = "potrs";
+  static constexpr auto one_rank = &OneRankOrders::posv;
   struct Problem : SystemProblem {
     Sweeps sweeps = Sweeps::both;
 

@@ -6,6 +6,7 @@
 
 #include "core/ceil_div.h"
 #include "planner/cost_model.h"
+#include "planner/one_rank.h"
 #include "planner/plan.h"
 
 namespace jaxmg::routines {
@@ -29,15 +30,19 @@ std::int64_t choose_tile(const SyevdProblem& q, std::int64_t b) {
   return std::min(shard, ceil_div(wanted, b) * b);
 }
 
-// Several ranks are faster only if the time saved exceeds communication and synchronisation. Measured with four
-// ranks on two cores (f64, with vectors): one rank alone, with one thread, takes half of the time at n = 64 and 128,
-// 7/8 of it at n = 256, and more at n = 512. On H200s this is an estimate: an exchange takes 20 to 65 us, there are
-// three for each of n / b panels and as many for a level of merges; what four ranks would save is 3/4 of 25/3 n^3
-// operations at about 30 Tflop/s, 2 ms for n = 2048, when the exchanges take 5 ms, and 15 ms for n = 4096, when they
-// take 10 ms.
+// Several ranks are faster only if the time saved exceeds communication and synchronisation. On GPUs an exchange takes
+// 20 to 65 us, there are three for each of n / b panels and as many for a level of merges.
 bool one_is_enough(const SyevdProblem& q) {
+  const std::int64_t most = q.one_rank_up_to >= 0 ? q.one_rank_up_to : one_rank_orders(q.platform).syevd.of(q.type);
   // A given tile size requests a distributed solve.
-  return q.ranks > 1 && q.tile == 0 && q.n <= (q.platform == Platform::cuda ? 3072 : 256);
+  return q.ranks > 1 && q.tile == 0 && q.n <= most;
+}
+
+// One rank by itself, or for all. The library has no way to find a few eigenvectors only.
+bool leaves_to_library(const SyevdProblem& q, bool solo) {
+  const OneRankOrders& orders = one_rank_orders(q.platform);
+  const OrdersByType most = 4 * q.vectors >= q.n ? orders.library_syevd : orders.library_syevd_values;
+  return (q.ranks == 1 || solo) && q.tile == 0 && q.n <= most.of(q.type);
 }
 
 // The fastest blocking within the workspace limit.
@@ -66,6 +71,7 @@ Planned<Syevd::Plan> preferred_plan(const SyevdProblem& q, bool solo) {
   made.plan.tile = solo ? q.shard() : choose_tile(q, b);
   made.plan.blocking = preferred_blocking(at_work, b);
   made.plan.blocking.solo = solo;
+  made.plan.blocking.library = leaves_to_library(q, solo);
   made.shard_bytes = q.shard_bytes();
   made.rhs_bytes = q.vector_bytes();
   made.workspace_bytes = workspace_bytes<Syevd>(q, made.plan);
@@ -111,6 +117,10 @@ Planned<Syevd::Plan> Syevd::plan(const Problem& q) {
   auto made = preferred_plan(q, one_is_enough(q));
   const auto too_large = [&] { return q.workspace_limit > 0 && made.workspace_bytes > q.workspace_limit; };
   if (made.plan.blocking.solo && too_large()) made = preferred_plan(q, false);
+  if (made.plan.blocking.library && too_large()) {
+    made.plan.blocking.library = false;
+    made.workspace_bytes = workspace_bytes<Syevd>(q, made.plan);
+  }
   while (too_large() && shrink(q, made.plan.blocking)) made.workspace_bytes = workspace_bytes<Syevd>(q, made.plan);
   check_limit(q, made);
   made.seconds = estimate(q, made);

@@ -1,11 +1,13 @@
 // syevd: A = Z diag(w) Z^H, all eigenvalues and all, some or no eigenvectors. Deals the tile columns, reduces, solves,
-// transforms back; one rank alone does it for small matrices.
+// transforms back; one rank alone does it for small matrices, by LAPACK or cuSOLVERDn.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "algorithms/eigen/heevd.h"
 #include "algorithms/eigen/syevd.h"
 #include "algorithms/moves/adjoint_in_place.h"
 #include "algorithms/moves/mirror.h"
@@ -122,7 +124,9 @@ struct Syevd {
       visit("secular", blocking.secular);
       visit("kept", blocking.kept);
       visit("solo", blocking.solo);
+      visit("library", blocking.library);
     }
+    bool solo() const { return blocking.solo; }
   };
   using Buffers = Signature<InOut<Shard>, In<Bounds>, Out<Eigenvalues>, Out<Eigenvectors>, Out<Found>, Out<Info>>;
 
@@ -132,7 +136,8 @@ struct Syevd {
   struct Workspace {
     MatrixView<T> a, z;  // all columns, if one rank solves alone
     TileColumns layout;  // of the participating ranks
-    SyevdWorkspace<T> syevd;
+    std::optional<HeevdWorkspace<T>> library;
+    std::optional<SyevdWorkspace<T>> syevd;  // on GPUs also beside the library, which may need more than is planned
     StagedArena memory;
     MirrorByTiles<T> mirroring;
     AdjointWorkspace<T> turned;
@@ -141,13 +146,18 @@ struct Syevd {
         : a(take_all(arena, q.n, q.n, plan.blocking)),
           z(take_all(arena, q.n, q.share_of_vectors() * q.ranks, plan.blocking)),
           layout(plan.blocking.solo ? TileColumns(q.n, q.n, q.n, 1) : q.layout(plan.tile)),
-          syevd(arena, layout, plan.blocking, plan.blocking.solo ? z.columns : q.share_of_vectors()),
           memory(arena),
           mirroring(memory.stage<MirrorByTiles<T>>(layout)),
           turned(memory.stage<AdjointWorkspace<T>>(q, plan)) {
       if (!plan.blocking.solo) memory.stage<Dealing<T>>(q, plan);
+      if (plan.blocking.library) library.emplace(arena, q.platform, q.n, q.vectors > 0);
+      if (!plan.blocking.library || q.platform == Platform::cuda) {
+        syevd.emplace(arena, layout, plan.blocking, plan.blocking.solo ? z.columns : q.share_of_vectors());
+      }
     }
-    std::int64_t bytes() const { return std::max(syevd.bytes, memory.bytes()); }
+    std::int64_t bytes() const {
+      return std::max({library ? library->bytes : 0, syevd ? syevd->bytes : 0, memory.bytes()});
+    }
 
    private:
     static MatrixView<T> take_all(Arena& arena, std::int64_t rows, std::int64_t columns,
@@ -172,7 +182,12 @@ struct Syevd {
     const auto solve = [&](E& on, MatrixView<T> matrix, MatrixView<T> result) {
       mirror(on, w.layout, w.mirroring.depth, matrix, w.mirroring);
       ended("mirroring");
-      jaxmg::Syevd<T, E>(on, w.layout, plan.blocking, matrix, values.data, result, choice, info.data, w.syevd)
+      if (w.library && on.template heevd_fits<T>(q.n, q.vectors > 0)) {
+        heevd(on, lane, matrix, values.data, result, choice, info.data, *w.library);
+        ended("library");
+        return;
+      }
+      jaxmg::Syevd<T, E>(on, w.layout, plan.blocking, matrix, values.data, result, choice, info.data, *w.syevd)
           .run(ended);
     };
     if (plan.blocking.solo) {

@@ -12,6 +12,8 @@ namespace jaxmg::routines {
 
 struct Trtrs : OnBlockColumns<Trtrs> {
   static constexpr auto name = "trtrs";
+  static constexpr auto one_rank = &OneRankOrders::trtrs;
+  static constexpr bool uses_up_a = true;
   struct Problem : SystemProblem {
     bool lower = false, transposed = false, unit_diagonal = false;
 

@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import math
+import operator
 import os
 from collections.abc import Callable
 from types import MappingProxyType
@@ -30,6 +31,16 @@ def _seconds(value, name: str) -> float:
     return seconds
 
 
+def _order(value, name: str) -> int:
+    try:
+        order = operator.index(int(value) if isinstance(value, str) else value)
+    except (TypeError, ValueError):
+        order = -1
+    if order < 0:
+        raise ValueError(f"{name} must be an integer from 0 on, got {value!r}")
+    return order
+
+
 class _Option(NamedTuple):
     variable: str  # environment variable
     default: object
@@ -38,6 +49,7 @@ class _Option(NamedTuple):
 
 _OPTIONS = {
     "backend": _Option("JAXMG_BACKEND", "auto", check_backend),
+    "one_rank_up_to": _Option("JAXMG_ONE_RANK_UP_TO", None, _order),
     "timeout_seconds": _Option("JAXMG_TIMEOUT_SECONDS", 300.0, _seconds),
 }
 
@@ -55,6 +67,10 @@ class Config:
     ----------
     backend : {"auto", "tiled", "cusolvermg", "cusolvermp"}
         Backend of calls with ``backend="auto"``; ``JAXMG_BACKEND``, "auto" by default.
+    one_rank_up_to : int or None
+        Largest N of a matrix that one device solves for all devices of a call;
+        ``JAXMG_ONE_RANK_UP_TO``. None, the default, selects the measured order of each routine
+        (see `jaxmg.plan`); 0 makes all devices work.
     timeout_seconds : float
         Timeout of ranks that wait for each other; ``JAXMG_TIMEOUT_SECONDS``, 300 by default.
 
@@ -77,6 +93,10 @@ class Config:
     @property
     def backend(self) -> str:
         return self._value("backend")
+
+    @property
+    def one_rank_up_to(self) -> int | None:
+        return self._value("one_rank_up_to")
 
     @property
     def timeout_seconds(self) -> float:

@@ -29,6 +29,8 @@ class Plan:
         vectors.
     ranks : int
         Number of devices.
+    ranks_at_work : int
+        1 if one device gathers the matrix and solves alone, otherwise `ranks`.
     tile : int
         Width of the tile columns.
     shard_bytes, rhs_bytes, workspace_bytes : int
@@ -54,10 +56,17 @@ class Plan:
     seconds: float
     backend: str
     reason: str
+    ranks_at_work: int
 
     @property
     def total_bytes(self) -> int:
         return self.shard_bytes + self.rhs_bytes + self.workspace_bytes
+
+    @property
+    def _at_work(self) -> str:
+        if self.ranks_at_work == self.ranks:
+            return ""
+        return "; 1 device works for all: together they are slower for so small a matrix"
 
     def __str__(self) -> str:
         vectors = _VECTORS.get(self.routine, "right-hand sides")
@@ -66,7 +75,7 @@ class Plan:
             f"{self.nrhs} {vectors}, on {self.ranks} devices: tile {self.tile}; per device "
             f"{self.total_bytes / _GIB:.3g} GiB (matrix {self.shard_bytes / _GIB:.3g}, {vectors} "
             f"{self.rhs_bytes / _GIB:.3g}, workspace {self.workspace_bytes / _GIB:.3g}); "
-            f"about {self.seconds:.3g} s with {self.backend} ({self.reason})"
+            f"about {self.seconds:.3g} s with {self.backend} ({self.reason}){self._at_work}"
         )
 
 
@@ -135,6 +144,11 @@ def plan(
 
     Notes
     -----
+    Up to a measured order, which depends on routine and dtype, one device works for all: it gathers
+    the matrix, solves, and sends the result back. `ranks_at_work` is then 1, and the workspace has
+    room for the whole matrix. A `tile` narrower than the rows of a device, a `workspace_limit`
+    without that room, or ``one_rank_up_to=0`` in `jaxmg.config` makes all devices work.
+
     With "cusolvermp", the workspace queries of the library run on the GPUs: with several processes,
     all of them must plan.
 
@@ -178,6 +192,7 @@ def plan(
         seconds=sum(step.seconds for step in steps),
         backend=chosen.name,
         reason=chosen.reason,
+        ranks_at_work=min(step.ranks_at_work for step in steps),
     )
 
 

@@ -26,6 +26,7 @@ double seconds_of(std::int64_t n, std::int64_t count, std::int64_t ranks, const 
   q.ranks = ranks;
   q.platform = platform;
   q.network = network;
+  q.one_rank_up_to = 0;  // several ranks, as measured
   q.n = n;
   if constexpr (requires { q.nrhs; }) q.nrhs = count;
   if constexpr (requires { q.vectors; }) q.vectors = count;

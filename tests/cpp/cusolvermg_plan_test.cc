@@ -20,6 +20,7 @@ typename Mg<R>::Problem request(std::int64_t n, std::int64_t ranks, std::int64_t
   q.n = n;
   q.ranks = ranks;
   q.tile = tile;
+  q.one_rank_up_to = 0;
   if constexpr (requires { q.vectors; }) q.vectors = 1;
   return q;
 }

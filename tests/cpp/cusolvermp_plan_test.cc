@@ -23,6 +23,7 @@ typename R::Problem request(std::int64_t n, std::int64_t count, std::int64_t ran
   q.n = n;
   q.ranks = ranks;
   q.tile = tile;
+  q.one_rank_up_to = 0;
   if constexpr (requires { q.nrhs; }) q.nrhs = count;
   if constexpr (requires { q.vectors; }) q.vectors = count;
   return q;

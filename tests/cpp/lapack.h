@@ -36,6 +36,10 @@ void slarft_();
 void dlarft_();
 void clarft_();
 void zlarft_();
+void ssyevd_();
+void dsyevd_();
+void cheevd_();
+void zheevd_();
 }
 
 namespace jaxmg::testing {
@@ -47,7 +51,8 @@ inline const bool lapack_is_set = [] {
          set("spotrf", spotrf_) && set("dpotrf", dpotrf_) && set("cpotrf", cpotrf_) && set("zpotrf", zpotrf_) &&
          set("sgetrf", sgetrf_) && set("dgetrf", dgetrf_) && set("cgetrf", cgetrf_) && set("zgetrf", zgetrf_) &&
          set("sgeqrf", sgeqrf_) && set("dgeqrf", dgeqrf_) && set("cgeqrf", cgeqrf_) && set("zgeqrf", zgeqrf_) &&
-         set("slarft", slarft_) && set("dlarft", dlarft_) && set("clarft", clarft_) && set("zlarft", zlarft_);
+         set("slarft", slarft_) && set("dlarft", dlarft_) && set("clarft", clarft_) && set("zlarft", zlarft_) &&
+         set("ssyevd", ssyevd_) && set("dsyevd", dsyevd_) && set("cheevd", cheevd_) && set("zheevd", zheevd_);
 }();
 
 // LAPACK's reference results for whole matrices.

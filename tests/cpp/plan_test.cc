@@ -24,6 +24,7 @@ SystemProblem request(Platform platform, std::int64_t n, std::int64_t nrhs, std:
   q.n = n;
   q.nrhs = nrhs;
   q.ranks = ranks;
+  q.one_rank_up_to = 0;  // see one_rank_test.cc
   return q;
 }
 

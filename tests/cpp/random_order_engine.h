@@ -651,6 +651,19 @@ class RandomOrderEngine {
         [=](HostEngine& host) { host.scale_rows(lane, factors, a); });
   }
 
+  template <class T>
+  bool heevd_fits(std::int64_t, bool) const {
+    return true;
+  }
+  template <class T>
+  void heevd(Lane lane, bool vectors, MatrixView<T> a, Real<T>* w, Arena memory, std::int32_t* info) {
+    put(lane, "heevd", {}, {Region::of(a), numbers(w, a.rows), entries(info, 1)},
+        [=](HostEngine& host) { host.heevd(lane, vectors, a, w, memory, info); });
+    const Event done = record(lane);
+    hosts_.wait(rank_, done);
+    order_.host_has_seen(rank_, lane, done);
+  }
+
   // Tridiagonal eigenproblems, fetch and store.
   template <class T>
   void fetch(Lane lane, const T* from, std::int64_t count, T* to) {

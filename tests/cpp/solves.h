@@ -17,8 +17,10 @@
 #include "dealt.h"
 #include "gtest/gtest.h"
 #include "matrices.h"
+#include "planner/plan.h"
 #include "routines/diagonal.h"
 #include "routines/lower.h"
+#include "routines/on_one_rank.h"
 #include "routines/posv.h"
 #include "routines/potrf.h"
 #include "routines/potri.h"
@@ -75,13 +77,12 @@ struct CallOf {
     plan.distributed_rhs = distributed_rhs;
   }
 
-  std::int64_t bytes() const { return typename R::template Workspace<T>(Arena(), problem, plan).bytes(); }
+  std::int64_t bytes() const { return carved_bytes<R, T>(problem, plan); }
 
   // Runs the routine on the views of its signature.
   template <class E, class... Views>
   void run(E& engine, MatrixView<std::byte> workspace, Views... views) const {
-    typename R::template Workspace<T> w(arena_over(workspace), problem, plan);
-    R::template run<T>(engine, problem, plan, w, views...);
+    run_planned<T, R>(engine, problem, plan, arena_over(workspace), views...);
   }
 };
 

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("JAXMG_TIMEOUT_SECONDS", "60")
+# Matrices of tests are small, and test the work of several devices; see test_one_rank.py.
+os.environ.setdefault("JAXMG_ONE_RANK_UP_TO", "0")
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = (
         os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"

@@ -50,6 +50,7 @@ struct SyevdBlocking {
   std::int64_t secular;   // columns of S formed at once by the last merge
   std::int64_t kept;      // sweeps of every b whose reflectors a rank keeps: all b, or Reflectors::share
   bool solo = false;      // one rank gathers the matrix and works alone (routines/syevd.h)
+  bool library = false;   // one rank leaves the problem to LAPACK or cuSOLVERDn (heevd.h)
 };
 
 // Requested eigenvectors: by index range, or by value: w in (bounds[0], bounds[1]], at most range.count, lowest first.

@@ -1,5 +1,6 @@
 // The engine of NVIDIA GPUs: a lane is a stream. Its operations are in blas_ops.h, cholesky_ops.h, lu_ops.h,
-// panel_qr_ops.h, scaling_ops.h, svd_ops.h, band_ops.h and tridiagonal_ops.h; exchanges and status are here.
+// panel_qr_ops.h, scaling_ops.h, svd_ops.h, band_ops.h, tridiagonal_ops.h and heevd_ops.h; exchanges and status are
+// here.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -22,6 +23,7 @@
 #include "engine/cuda/check.h"
 #include "engine/cuda/cholesky_ops.h"
 #include "engine/cuda/copy_batches.h"
+#include "engine/cuda/heevd_ops.h"
 #include "engine/cuda/launch.h"
 #include "engine/cuda/lu_ops.h"
 #include "engine/cuda/panel_qr_ops.h"
@@ -41,7 +43,8 @@ class CudaEngine : public CudaBlasOps,
                    public CudaScalingOps,
                    public CudaSvdOps,
                    public CudaBandOps,
-                   public CudaTridiagonalOps {
+                   public CudaTridiagonalOps,
+                   public CudaHeevdOps {
  public:
   using Event = cudaEvent_t;
 
@@ -56,6 +59,7 @@ class CudaEngine : public CudaBlasOps,
         CudaSvdOps(*team.resources(rank).lanes),
         CudaBandOps(*team.resources(rank).lanes),
         CudaTridiagonalOps(*team.resources(rank).lanes),
+        CudaHeevdOps(*team.resources(rank).lanes),
         team_(team),
         resources_(team.resources(rank)),
         lanes_(*resources_.lanes),

@@ -1,5 +1,7 @@
 #include "engine/host/blas.h"
 
+#include "core/scalar.h"
+
 namespace jaxmg {
 namespace {
 
@@ -18,6 +20,8 @@ bool store(const std::string& routine, void* function) {
     blas.geqrf = reinterpret_cast<decltype(blas.geqrf)>(function);
   } else if (routine == "larft") {
     blas.larft = reinterpret_cast<decltype(blas.larft)>(function);
+  } else if (routine == (is_complex<T> ? "heevd" : "syevd")) {
+    blas.heevd = reinterpret_cast<decltype(blas.heevd)>(function);
   } else {
     return false;
   }

@@ -7,6 +7,19 @@
 
 namespace jaxmg {
 
+// LAPACK's syevd for real T, heevd for complex T.
+template <class T>
+struct HeevdFunction {
+  using Type = void(const char* jobz, const char* uplo, const int* n, T* a, const int* lda, T* w, T* work,
+                    const int* lwork, int* iwork, const int* liwork, int* info);
+};
+template <class R>
+struct HeevdFunction<std::complex<R>> {
+  using Type = void(const char* jobz, const char* uplo, const int* n, std::complex<R>* a, const int* lda, R* w,
+                    std::complex<R>* work, const int* lwork, R* rwork, const int* lrwork, int* iwork, const int* liwork,
+                    int* info);
+};
+
 template <class T>
 struct Blas {
   // Fortran calling convention: every argument by address.
@@ -20,6 +33,7 @@ struct Blas {
                 int* info) = nullptr;
   void (*larft)(const char* direct, const char* storev, const int* n, const int* k, const T* v, const int* ldv,
                 const T* tau, T* t, const int* ldt) = nullptr;
+  typename HeevdFunction<T>::Type* heevd = nullptr;
 
   static Blas& instance();
 };

@@ -53,9 +53,8 @@ class HostBlasOps {
 
   template <class T>
   void conj_transpose(Lane, MatrixView<T> from, MatrixView<T> to) {
-    for (std::int64_t j = 0; j < from.columns; ++j) {
-      for (std::int64_t i = 0; i < from.rows; ++i) *to.at(j, i) = conjugate(*from.at(i, j));
-    }
+    by_squares(from.rows, from.columns,
+               [&](std::int64_t i, std::int64_t j) { *to.at(j, i) = conjugate(*from.at(i, j)); });
   }
 
   template <class T>
@@ -71,10 +70,10 @@ class HostBlasOps {
 
   template <class T>
   void mirror(Lane, MatrixView<T> a) {
-    for (std::int64_t j = 0; j < a.columns; ++j) {
-      *a.at(j, j) = std::real(*a.at(j, j));
-      for (std::int64_t i = j + 1; i < a.rows; ++i) *a.at(j, i) = conjugate(*a.at(i, j));
-    }
+    by_squares(a.rows, a.columns, [&](std::int64_t i, std::int64_t j) {
+      if (i > j) *a.at(j, i) = conjugate(*a.at(i, j));
+      if (i == j) *a.at(j, j) = std::real(*a.at(j, j));
+    });
   }
 
   template <class T>
@@ -103,6 +102,20 @@ class HostBlasOps {
   template <class T>
   void widen(Lane, MatrixView<Real<T>> from, MatrixView<T> to) {
     for (std::int64_t j = 0; j < from.columns; ++j) std::copy_n(from.at(0, j), from.rows, to.at(0, j));
+  }
+
+ private:
+  // Visits all elements (i, j), square by square: a transposition that walks whole columns misses the cache at every
+  // element of a row.
+  static void by_squares(std::int64_t rows, std::int64_t columns, auto&& visit) {
+    constexpr std::int64_t side = 32;
+    for (std::int64_t left = 0; left < columns; left += side) {
+      for (std::int64_t top = 0; top < rows; top += side) {
+        for (std::int64_t j = left; j < std::min(columns, left + side); ++j) {
+          for (std::int64_t i = top; i < std::min(rows, top + side); ++i) visit(i, j);
+        }
+      }
+    }
   }
 };
 

@@ -1,8 +1,8 @@
 // The CPU engine: LAPACK and BLAS, with one thread for each rank. Every operation has finished when it returns, and
 // therefore lanes and events do nothing. It is the reference of the CUDA engine's tests.
 //
-// Its operations are in blas_ops.h, cholesky_ops.h, lu_ops.h, panel_qr_ops.h, scaling_ops.h, svd_ops.h,
-// band_ops.h and tridiagonal_ops.h; exchanges and status are here.
+// Its operations are in blas_ops.h, cholesky_ops.h, lu_ops.h, panel_qr_ops.h, scaling_ops.h, svd_ops.h, band_ops.h,
+// tridiagonal_ops.h and heevd_ops.h; exchanges and status are here.
 #pragma once
 
 #include <algorithm>
@@ -19,6 +19,7 @@
 #include "engine/host/band_ops.h"
 #include "engine/host/blas_ops.h"
 #include "engine/host/cholesky_ops.h"
+#include "engine/host/heevd_ops.h"
 #include "engine/host/lu_ops.h"
 #include "engine/host/panel_qr_ops.h"
 #include "engine/host/scaling_ops.h"
@@ -36,7 +37,8 @@ class HostEngine : public HostBlasOps,
                    public HostScalingOps,
                    public HostSvdOps,
                    public HostBandOps,
-                   public HostTridiagonalOps {
+                   public HostTridiagonalOps,
+                   public HostHeevdOps {
  public:
   struct Event {};
 

@@ -34,7 +34,7 @@ void with_host_engine(const Membership& members, const EngineNeeds& needs, Body&
     }
     // Made once all ranks have arrived: other users of BLAS keep their threads while this call waits for ranks.
     std::optional<SingleThreadedBlas> single_threaded;
-    if (members.roll.ranks() > 1) single_threaded.emplace();
+    if (!needs.one_at_work) single_threaded.emplace();
     Communicator communicator = links ? Communicator(participant, *links) : Communicator(participant);
     HostEngine engine(communicator);
     body(engine, Arena(needs.workspace.base, needs.workspace.bytes));

@@ -11,6 +11,7 @@
 struct jaxmg_answer {
   std::int64_t tile, distributed_rhs, workspace_bytes, shard_bytes, rhs_bytes;
   double seconds;
+  std::int64_t ranks_at_work;
   std::int64_t words;  // of the encoded plan
 };
 
@@ -31,8 +32,8 @@ JAXMG_EXPORT int jaxmg_plan(const char* routine, const char* backend, const char
     const auto size = static_cast<std::int64_t>(made.plan.size());
     if (size > most) throw jaxmg::Error(jaxmg::ErrorCode::internal, "there is no room for the encoded plan");
     std::copy(made.plan.begin(), made.plan.end(), words);
-    *result = {made.tile, made.distributed_rhs, made.workspace_bytes, made.shard_bytes, made.rhs_bytes, made.seconds,
-               size};
+    *result = {made.tile,      made.distributed_rhs, made.workspace_bytes, made.shard_bytes,
+               made.rhs_bytes, made.seconds,         made.ranks_at_work,   size};
   });
 }
 

@@ -94,10 +94,9 @@ def eigh(
 
     Notes
     -----
-    Unless `tile` is given, problems too small to distribute are solved on one device.
-
-    The mesh inside ``jit`` is found as for `solve`. ``vmap`` decomposes the matrices one after
-    another, each on all devices.
+    Unless `tile` is given, problems too small to distribute are solved on one device, and ``vmap``
+    over such matrices divides them among the devices. Larger ones are decomposed one after another,
+    each on all devices. The mesh inside ``jit`` is found as for `solve`.
 
     Derivatives of any order agree with ``jnp.linalg.eigh``: `a` and `b` are assumed Hermitian,
     cotangents are Hermitian, and only the Hermitian part of a tangent is used. Derivatives of

@@ -109,7 +109,8 @@ def solve(a, b, *, assume_a="gen", check=False, options: Options):
     transpose. Unread elements of `a` affect no derivative, even if they are NaN. With "pos", `a` is
     assumed Hermitian; its cotangent covers all elements and is not symmetrised. Tangents are read
     in full, as by ``jax.scipy.linalg.solve``. ``vmap`` over `b` makes one call with all right-hand
-    sides; over `a`, systems are solved one after another, each on all devices.
+    sides. Over `a`, each device solves its share of the systems if these are small (see
+    `jaxmg.plan`); otherwise they are solved one after another, each on all devices.
 
     The rows of a device are columns of the transpose, and LU factors the transpose: P A^T = L U.
     Pivots are therefore selected within rows of A, and columns of A are interchanged. Both

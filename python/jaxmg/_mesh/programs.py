@@ -140,6 +140,11 @@ def pad_rows_to(array, rows: int):
     return pad(array, ((0, missing), (0, 0))) if missing else array
 
 
+def to_rows(array, rows: int):
+    """Return an array with `rows` rows: without its last ones, or with zero rows appended."""
+    return array[:rows] if array.shape[0] > rows else pad_rows_to(array, rows)
+
+
 def _tracing_mesh(mesh):
     """Return `mesh` with the axis types of the context, which ``auto_axes`` may have changed."""
     current = jax.sharding.get_abstract_mesh()

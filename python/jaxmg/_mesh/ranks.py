@@ -20,6 +20,11 @@ class Ranks:
     platform: str
     processes: int
     hosts: int
+    concurrent: int = 1  # Calls like this one, on other devices at the same time, plus 1.
+
+    def alone(self) -> "Ranks":
+        """Return the rank of one device that works by itself, as all others do at the same time."""
+        return Ranks(None, (), self.platform, 1, 1, self.size)
 
     @property
     def size(self) -> int:

@@ -11,10 +11,10 @@ def hand_over(library: ctypes.CDLL) -> None:
 
     sources = {"gemm": cython_blas, "trsm": cython_blas}
     sources |= dict.fromkeys(("potrf", "getrf", "geqrf", "larft"), cython_lapack)
-    for routine, module in sources.items():
-        for prefix in "sdcz":
-            name = prefix + routine
-            library.jaxmg_set_blas(name.encode(), _capsule_pointer(module.__pyx_capi__[name]))
+    names = [(prefix + routine, module) for routine, module in sources.items() for prefix in "sdcz"]
+    names += [(name, cython_lapack) for name in ("ssyevd", "dsyevd", "cheevd", "zheevd")]
+    for name, module in names:
+        library.jaxmg_set_blas(name.encode(), _capsule_pointer(module.__pyx_capi__[name]))
 
 
 def _capsule_pointer(capsule) -> int:

@@ -21,6 +21,7 @@ class _Answer(ctypes.Structure):
         ("shard_bytes", ctypes.c_int64),
         ("rhs_bytes", ctypes.c_int64),
         ("seconds", ctypes.c_double),
+        ("ranks_at_work", ctypes.c_int64),
         ("words", ctypes.c_int64),
     ]
 
@@ -46,6 +47,7 @@ class CallPlan(NamedTuple):
     shard_bytes: int
     rhs_bytes: int
     seconds: float
+    ranks_at_work: int  # 1 if one rank gathers the matrix and works alone.
     backend: str
 
     def fields(self) -> dict[str, str]:
@@ -111,6 +113,7 @@ def plan(
         answer.shard_bytes,
         answer.rhs_bytes,
         answer.seconds,
+        answer.ranks_at_work,
         backend,
     )
 

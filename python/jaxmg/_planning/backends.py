@@ -62,11 +62,23 @@ class Request:
     processes: int
     hosts: int  # number of machines among which the ranks are divided
     rows: int = 0  # of a matrix of n columns; 0: it is square
+    concurrent: int = 1  # calls like this one, on other devices at the same time, plus 1
+    one_rank_up_to: int | None = field(default_factory=lambda: _config.config.one_rank_up_to)
 
     @classmethod
     def on(cls, ranks: Ranks, n: int, count: int, dtype, rows: int = 0) -> "Request":
         dtype, hosts = np.dtype(dtype), min(ranks.hosts, ranks.size)
-        return cls(n, count, dtype, ranks.size, ranks.platform, ranks.processes, hosts, rows)
+        return cls(
+            n,
+            count,
+            dtype,
+            ranks.size,
+            ranks.platform,
+            ranks.processes,
+            hosts,
+            rows,
+            ranks.concurrent,
+        )
 
 
 class Choice(NamedTuple):
@@ -166,6 +178,10 @@ def plan_step(
         arguments["m"] = request.rows
     if backend == "cusolvermp":
         return cusolvermp.plan(*sizes, grid_rows=grid_rows, on=ranks, **arguments)
+    if backend == "tiled":
+        order = request.one_rank_up_to
+        arguments["concurrent"] = request.concurrent
+        arguments["one_rank_up_to"] = -1 if order is None else order
     made = plans.plan(*sizes, platform=request.platform, backend=backend, **arguments)
     if backend == "cusolvermg":
         own, limit = plans.cusolvermg_bytes(made), arguments.get("workspace_limit", 0)

@@ -3,16 +3,30 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec
+
+from jaxmg._mesh import programs
+from jaxmg._mesh.ranks import Ranks
+from jaxmg._programs.call import Call
 
 
-def batchable(function, *, merged: int | None = None, shared=()):
-    """Return `function` with a batching rule for ``vmap``.
+def batchable(made_for, call: Call, by_one=False, *, merged: int | None = None, shared=()):
+    """Return the function ``made_for(call)`` of arrays, with a batching rule for ``vmap``.
 
-    A batch of matrices is processed one after another, each by all ranks. If only operand `merged`
-    is batched, it holds right-hand sides of one matrix as rows, and one call solves for all of
-    them; `shared` then marks the results that do not depend on the right-hand sides.
+    Parameters
+    ----------
+    made_for : callable
+        Returns the function for a call, on all of its ranks or on one.
+    by_one : bool
+        Whether one rank solves alone for all. Then each rank solves its share of a batch of
+        matrices, one after another; otherwise all ranks solve one matrix after another.
+    merged : int, optional
+        An operand that holds right-hand sides as rows. If only it is batched, one call solves for
+        all of them.
+    shared : tuple of bool
+        The results that do not depend on the right-hand sides.
     """
-    function = jax.custom_batching.custom_vmap(function)
+    function = jax.custom_batching.custom_vmap(made_for(call))
 
     @function.def_vmap
     def batch(size, batched, *operands):
@@ -33,19 +47,90 @@ def batchable(function, *, merged: int | None = None, shared=()):
                 for result, one in zip(results, shared, strict=True)
             ), tuple(not one for one in shared)
 
-        def one_of_them(of_batch):
-            of_batch = iter(of_batch)
-            return function(
-                *(
-                    next(of_batch) if one else operand
-                    for one, operand in zip(batched, operands, strict=True)
-                )
-            )
-
-        results = lax.map(
-            one_of_them,
-            [operand for one, operand in zip(batched, operands, strict=True) if one],
-        )
+        if by_one and size > 1:
+            single = jax.eval_shape(function, *_first_of(batched, operands))
+            alone = made_for(call.alone())
+            results = _divided(alone, call.ranks, tuple(batched), single)(*operands)
+        else:
+            results = _one_by_one(function, batched, operands)
         return results, jax.tree.map(lambda _: True, results)
 
     return function
+
+
+def _one_by_one(function, batched, operands):
+    def one_of_them(of_batch):
+        of_batch = iter(of_batch)
+        return function(
+            *(
+                next(of_batch) if one else operand
+                for one, operand in zip(batched, operands, strict=True)
+            )
+        )
+
+    return lax.map(
+        one_of_them, [operand for one, operand in zip(batched, operands, strict=True) if one]
+    )
+
+
+def _first_of(batched, operands):
+    """Return shapes and dtypes of the operands of one call of a batch."""
+    return [
+        jax.ShapeDtypeStruct(operand.shape[1:] if one else operand.shape, operand.dtype)
+        for one, operand in zip(batched, operands, strict=True)
+    ]
+
+
+def _divided(alone, ranks: Ranks, batched: tuple[bool, ...], single):
+    """Return a function of a batch that is divided among the ranks.
+
+    `alone` is the function of one call on one rank. `single` are the shapes of its results on all
+    ranks, whose padding it may lack.
+    """
+
+    def on_rank(*operands):
+        return _one_by_one(alone, batched, operands)
+
+    def all_ranks(*operands):
+        size = next(operand.shape[0] for one, operand in zip(batched, operands, strict=True) if one)
+        share = PartitionSpec(ranks.axes)
+        missing = ranks.padded_rows(size) - size
+        operands = [
+            _padded(operand, (size + missing, *operand.shape[1:])) if one else operand
+            for one, operand in zip(batched, operands, strict=True)
+        ]
+        specs = tuple(share if one else PartitionSpec() for one in batched)
+        results = programs.over_ranks(on_rank, ranks, specs, share)(*operands)
+        return jax.tree.map(lambda x, one: _padded(x[:size], (size, *one.shape)), results, single)
+
+    function = jax.custom_batching.custom_vmap(all_ranks)
+
+    @function.def_vmap
+    def batch_of_batches(outer, again, *operands):
+        inner = next(
+            operand.shape[1 if more else 0]
+            for one, more, operand in zip(batched, again, operands, strict=True)
+            if one
+        )
+
+        def merged(one, more, operand):
+            if not one and not more:
+                return operand
+            shape = operand.shape[one + more :]
+            operand = operand if more else operand[None]
+            operand = operand if one else operand[:, None]
+            return jnp.broadcast_to(operand, (outer, inner, *shape)).reshape(-1, *shape)
+
+        operands = [merged(*each) for each in zip(batched, again, operands, strict=True)]
+        either = tuple(one or more for one, more in zip(batched, again, strict=True))
+        results = _divided(alone, ranks, either, single)(*operands)
+        results = jax.tree.map(lambda x: x.reshape(outer, inner, *x.shape[1:]), results)
+        return results, jax.tree.map(lambda _: True, results)
+
+    return function
+
+
+def _padded(x, shape):
+    """Append zeros up to a shape."""
+    missing = [(0, to - now) for now, to in zip(x.shape, shape, strict=True)]
+    return jnp.pad(x, missing) if any(more for _, more in missing) else x

@@ -1,10 +1,11 @@
 """Parameters of a call: ranks, placement, tile, workspace limit and backend."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jax.sharding import PartitionSpec
 
+from jaxmg._config import config
 from jaxmg._mesh.ranks import Ranks, block_spec
 from jaxmg._mesh.specs import parts
 from jaxmg._native import plans
@@ -40,6 +41,7 @@ class Call:
     tile: int | None = None
     workspace_limit: int | None = None
     backend: str = "tiled"
+    one_rank_up_to: int | None = field(default_factory=lambda: config.one_rank_up_to)
 
     def in_rows(self) -> "Call":
         """Return this call for a matrix in row blocks."""
@@ -53,6 +55,7 @@ class Call:
         `rows` is the number of rows of a matrix of n columns, for routines of such matrices.
         """
         request = backends.Request.on(self.ranks, n, count, dtype, rows)
+        request = dataclasses.replace(request, one_rank_up_to=self.one_rank_up_to)
         backend = backends.of_step(self.backend, routine)
 
         def plan_for(limit):
@@ -69,6 +72,19 @@ class Call:
         if self.workspace_limit:
             return plan_for(self.workspace_limit)
         return memory.fitted(plan_for, self.ranks.platform)
+
+    def alone(self) -> "Call":
+        """Return this call for a matrix that each device solves by itself."""
+        ranks = self.ranks.alone()
+        placement = Placement.rows(ranks)
+        return dataclasses.replace(self, ranks=ranks, placement=placement, tile=None)
+
+    def solved_by_one(self, routine: str, n: int, count: int, dtype, **arguments) -> bool:
+        """Return whether one of several devices solves alone."""
+        return (
+            self.ranks.size > 1
+            and self.plan(routine, n, count, dtype, **arguments).ranks_at_work == 1
+        )
 
     def reading(self, factor: Dealt | DealtLU | DealtQR) -> "Call":
         """Return this call with the tile size of a factor, for a routine that reads it."""

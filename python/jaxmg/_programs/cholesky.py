@@ -18,7 +18,7 @@ from jax.sharding import PartitionSpec
 
 from jaxmg._mesh import programs, varying
 from jaxmg._mesh.ranks import Ranks
-from jaxmg._native import ffi, plans
+from jaxmg._native import ffi
 from jaxmg._native.ffi import BACKWARD, BOTH, FORWARD
 from jaxmg._programs import row_blocks
 from jaxmg._programs.batching import batchable
@@ -44,19 +44,28 @@ def posv(a, b, *, call: Call, x_spec=None):
     if b.size == 0:
         return programs.auto(functools.partial(_nothing_solved, ranks), ranks, specs)(a, b)
 
-    def solve(a, rhs):
-        plan = call.plan("posv", n, rhs.shape[0], a.dtype, grid_rows=placement.grid_rows)
-        rhs_spec, padded = distributed(rhs, plan, ranks)
-        rest, x, info = programs.over_ranks(
-            functools.partial(ffi.posv, call=plan, ranks=ranks),
-            ranks,
-            (placement.spec, rhs_spec),
-            (placement.spec, rhs_spec, PartitionSpec(None)),
-        )(programs.pad_rows_to(a, ranks.padded_rows(n)), padded)
-        return rest, x[: rhs.shape[0]], info[0]
+    def solver(call):
+        ranks, placement = call.ranks, call.placement
+
+        def solve(a, rhs):
+            plan = call.plan("posv", n, rhs.shape[0], a.dtype, grid_rows=placement.grid_rows)
+            rhs_spec, padded = distributed(rhs, plan, ranks)
+            rest, x, info = programs.over_ranks(
+                functools.partial(ffi.posv, call=plan, ranks=ranks),
+                ranks,
+                (placement.spec, rhs_spec),
+                (placement.spec, rhs_spec, PartitionSpec(None)),
+            )(programs.pad_rows_to(a, ranks.padded_rows(n)), padded)
+            return rest, x[: rhs.shape[0]], info[0]
+
+        return solve
+
+    sizes = n, b.size // n, a.dtype
+    by_one = call.solved_by_one("posv", *sizes, grid_rows=placement.grid_rows)
+    run = batchable(solver, call, by_one, merged=1, shared=(True, False, True))
 
     def all_ranks(a, b):
-        rest, x, info = batchable(solve, merged=1, shared=(True, False, True))(a, as_rows(b))
+        rest, x, info = run(a, as_rows(b))
         return as_columns(x, b.ndim), info, rest
 
     return programs.auto(all_ranks, ranks, specs)(a, b)
@@ -74,9 +83,8 @@ def potrf(a, *, call: Call):
         specs = ranks.rows, PartitionSpec()
         data, info = programs.auto(lambda a: (a, jnp.zeros((), np.int32)), ranks, specs)(a)
         return Dealt(data, call.tile or 0), info
-    plan = call.plan("potrf", n, 1, a.dtype)
-    data, info = _potrf(a, plan, ranks)
-    return Dealt(data, plan.tile), info
+    data, info = _potrf(a, call)
+    return Dealt(data, call.plan("potrf", n, 1, a.dtype).tile), info
 
 
 def potrf_shifted(a, first, *, growth: float, max_tries: int, call: Call):
@@ -87,42 +95,52 @@ def potrf_shifted(a, first, *, growth: float, max_tries: int, call: Call):
     ranks, n = call.ranks, a.shape[1]
     if a.size == 0:
         return *potrf(a, call=call), varying.zeros_like(first)
-    plan = call.plan("potrf", n, 1, a.dtype)
 
     def unfinished(state):
         tries, _, _, info = state
         return (info != 0) & (tries < max_tries)
 
-    def search(a, first):
-        def attempt(state):
-            tries, shift, _, _ = state
-            shift = jnp.where(tries == 0, first, growth * shift)
-            shifted = row_blocks.add_to_diagonal(a, shift, call=call)
-            return (tries + 1, shift, *_potrf(shifted, plan, ranks))
+    def search_on(call):
+        def search(a, first):
+            def attempt(state):
+                tries, shift, _, _ = state
+                shift = jnp.where(tries == 0, first, growth * shift)
+                shifted = row_blocks.add_to_diagonal(a, shift, call=call)
+                return (tries + 1, shift, *_potrf(shifted, call))
 
-        state = (np.int32(0), varying.zeros_like(first), *_potrf(a, plan, ranks))
-        _, shift, data, info = lax.while_loop(unfinished, attempt, state)
-        return data, info, shift
+            state = (np.int32(0), varying.zeros_like(first), *_potrf(a, call))
+            _, shift, data, info = lax.while_loop(unfinished, attempt, state)
+            return data, info, shift
 
+        return search
+
+    run = batchable(search_on, call, call.solved_by_one("potrf", n, 1, a.dtype))
     specs = ranks.rows, PartitionSpec(), PartitionSpec()
-    data, info, shift = programs.auto(batchable(search), ranks, specs)(a, first)
-    return Dealt(data, plan.tile), info, shift
+    data, info, shift = programs.auto(run, ranks, specs)(a, first)
+    return Dealt(data, call.plan("potrf", n, 1, a.dtype).tile), info, shift
 
 
-def _potrf(a, plan: plans.CallPlan, ranks: Ranks):
-    """Factor A by a plan; return (data of the factor, info)."""
+def _potrf(a, call: Call):
+    """Factor A; return (data of the factor, info)."""
+    n = a.shape[1]
 
-    def factored(a):
-        data, info = programs.over_ranks(
-            functools.partial(ffi.potrf, call=plan, ranks=ranks),
-            ranks,
-            (ranks.rows,),
-            (ranks.rows, PartitionSpec(None)),
-        )(programs.pad_rows_to(a, ranks.padded_rows(a.shape[1])))
-        return data, info[0]
+    def factor_on(call):
+        ranks, plan = call.ranks, call.plan("potrf", n, 1, a.dtype)
 
-    specs = ranks.rows, PartitionSpec()
-    return programs.auto(batchable(factored), ranks, specs)(a)
+        def factored(a):
+            data, info = programs.over_ranks(
+                functools.partial(ffi.potrf, call=plan, ranks=ranks),
+                ranks,
+                (ranks.rows,),
+                (ranks.rows, PartitionSpec(None)),
+            )(programs.to_rows(a, ranks.padded_rows(n)))
+            return data, info[0]
+
+        return factored
+
+    run = batchable(factor_on, call, call.solved_by_one("potrf", n, 1, a.dtype))
+    specs = call.ranks.rows, PartitionSpec()
+    return programs.auto(run, call.ranks, specs)(a)
 
 
 def potrs(factor: Dealt, b, *, call: Call, sweeps: int, x_spec=None):
@@ -130,7 +148,7 @@ def potrs(factor: Dealt, b, *, call: Call, sweeps: int, x_spec=None):
     if b.size == 0:
         return programs.auto(lambda b: b, call.ranks, x_spec)(b)
 
-    solve = batchable(_row_solve(call.reading(factor), sweeps), merged=1)
+    solve = _row_solve(factor, call, sweeps, b.size // factor.data.shape[1], merged=1)
 
     def all_ranks(data, b):
         return as_columns(solve(data, as_rows(b)), b.ndim)
@@ -145,7 +163,7 @@ def potrs_rows(factor: Dealt, r, *, call: Call, sweeps: int):
     """
     if r.size == 0:
         return r
-    solve = batchable(_row_solve(call.reading(factor), sweeps))
+    solve = _row_solve(factor, call, sweeps, r.shape[0])
     return programs.auto(solve, call.ranks, call.ranks.rows)(factor.data, r)
 
 
@@ -164,34 +182,49 @@ def diagonal(factor: Dealt, *, call: Call):
     ranks, data = call.ranks, factor.data
     if data.size == 0:
         return programs.auto(jnp.ravel, ranks, PartitionSpec(None))(data)
-    plan = call.reading(factor).plan("diagonal", data.shape[1], 1, data.dtype)
-    values = programs.over_ranks(
-        functools.partial(ffi.diagonal, call=plan, ranks=ranks),
-        ranks,
-        (ranks.rows,),
-        REPLICATED,
-    )
-    return programs.auto(batchable(values), ranks, REPLICATED)(data)[0]
+    n, call = data.shape[1], call.reading(factor)
+
+    def values_on(call):
+        ranks, plan = call.ranks, call.plan("diagonal", n, 1, data.dtype)
+        values = programs.over_ranks(
+            functools.partial(ffi.diagonal, call=plan, ranks=ranks),
+            ranks,
+            (ranks.rows,),
+            REPLICATED,
+        )
+        return lambda data: values(programs.to_rows(data, ranks.padded_rows(n)))
+
+    run = batchable(values_on, call, call.solved_by_one("potrs", n, 1, data.dtype))
+    return programs.auto(run, ranks, REPLICATED)(data)[0]
 
 
-def _row_solve(call: Call, sweeps: int):
-    """Return a function that solves with the data of a factor, for right-hand sides as rows."""
-    ranks = call.ranks
+def _row_solve(factor: Dealt, call: Call, sweeps: int, nrhs: int, merged: int | None = None):
+    """Return a function that solves with the data of a factor, for right-hand sides as rows.
+
+    `nrhs` is the number of right-hand sides, without those of a batch.
+    """
+    call, n, dtype = call.reading(factor), factor.data.shape[1], factor.data.dtype
     if sweeps != BOTH:  # Vendors' libraries only solve with L and L^H together.
         call = dataclasses.replace(call, backend="tiled")
 
-    def solve(data, rhs):
-        plan = call.plan("potrs", data.shape[1], rhs.shape[0], data.dtype, sweeps=sweeps)
-        rhs_spec, padded = distributed(rhs, plan, ranks)
-        x = programs.over_ranks(
-            functools.partial(ffi.potrs, call=plan, ranks=ranks),
-            ranks,
-            (rhs_spec, ranks.rows),
-            rhs_spec,
-        )(padded, data)
-        return x[: rhs.shape[0]]
+    def solve_on(call):
+        ranks = call.ranks
 
-    return solve
+        def solve(data, rhs):
+            plan = call.plan("potrs", n, rhs.shape[0], dtype, sweeps=sweeps)
+            rhs_spec, padded = distributed(rhs, plan, ranks)
+            x = programs.over_ranks(
+                functools.partial(ffi.potrs, call=plan, ranks=ranks),
+                ranks,
+                (rhs_spec, ranks.rows),
+                rhs_spec,
+            )(padded, programs.to_rows(data, ranks.padded_rows(n)))
+            return x[: rhs.shape[0]]
+
+        return solve
+
+    by_one = call.solved_by_one("potrs", n, nrhs, dtype, sweeps=sweeps)
+    return batchable(solve_on, call, by_one, merged=merged)
 
 
 def _from_factor(routine, name: str, factor: Dealt, call: Call):
@@ -199,19 +232,24 @@ def _from_factor(routine, name: str, factor: Dealt, call: Call):
     ranks, data = call.ranks, factor.data
     if data.size == 0:
         return data
-    n = data.shape[1]
-    plan = call.reading(factor).plan(name, n, 1, data.dtype)
+    n, call = data.shape[1], call.reading(factor)
 
-    def one_rank(data):
-        result = routine(data, call=plan, ranks=ranks)
-        if n == ranks.padded_rows(n):
-            return result
-        rows = ranks.shard_rows(n)
-        row = lax.axis_index(ranks.axes) * rows + jnp.arange(rows, dtype=np.int32)
-        return jnp.where(row[:, None] < n, result, 0)
+    def result_on(call):
+        ranks, plan = call.ranks, call.plan(name, n, 1, data.dtype)
 
-    run = programs.over_ranks(one_rank, ranks, (ranks.rows,), ranks.rows)
-    return programs.auto(batchable(run), ranks, ranks.rows)(data)
+        def one_rank(data):
+            result = routine(data, call=plan, ranks=ranks)
+            if n == ranks.padded_rows(n):
+                return result
+            rows = ranks.shard_rows(n)
+            row = lax.axis_index(ranks.axes) * rows + jnp.arange(rows, dtype=np.int32)
+            return jnp.where(row[:, None] < n, result, 0)
+
+        run = programs.over_ranks(one_rank, ranks, (ranks.rows,), ranks.rows)
+        return lambda data: run(programs.to_rows(data, ranks.padded_rows(n)))
+
+    run = batchable(result_on, call, call.solved_by_one(name, n, 1, data.dtype))
+    return programs.auto(run, ranks, ranks.rows)(data)
 
 
 # --- inside the caller's shard_map ------------------------------------------------------------

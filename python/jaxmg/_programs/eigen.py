@@ -130,26 +130,32 @@ def _syevd(a, *bounds, call: Call, uplo: int, wanted: Part, as_columns: bool = F
         return programs.auto(_nothing_decomposed, ranks, specs)(a, *bounds)
     options = dict(first=wanted.first, by_value=bool(bounds), as_columns=as_columns)
     options["grid_rows"] = call.placement.grid_rows
-    plan = call.plan("syevd", n, wanted.count, a.dtype, **options)
     if uplo == LOWER:
         a = row_blocks.from_triangle(a, upper=False, call=call)
     vector = PartitionSpec(None)
     of_vectors = (ranks.columns if as_columns else ranks.rows,) if wanted.count else ()
     of_results = (*of_vectors, *(vector for _ in bounds))
 
-    def decompose(a, *bounds):
-        rest, w, *results, info = programs.over_ranks(
-            functools.partial(
-                ffi.syevd, n=n, part=wanted, as_columns=as_columns, call=plan, ranks=ranks
-            ),
-            ranks,
-            (matrix, *(PartitionSpec(None, None) for _ in bounds)),
-            (matrix, vector, *of_results, vector),
-        )(programs.pad_rows_to(a, ranks.padded_rows(n)), *(two[None] for two in bounds))
-        return tuple(results), Aside(info[0], w, rest)
+    def decompose_on(call):
+        ranks, matrix = call.ranks, call.placement.spec
+        plan = call.plan("syevd", n, wanted.count, a.dtype, **options)
 
+        def decompose(a, *bounds):
+            rest, w, *results, info = programs.over_ranks(
+                functools.partial(
+                    ffi.syevd, n=n, part=wanted, as_columns=as_columns, call=plan, ranks=ranks
+                ),
+                ranks,
+                (matrix, *(PartitionSpec(None, None) for _ in bounds)),
+                (matrix, vector, *of_results, vector),
+            )(programs.to_rows(a, ranks.padded_rows(n)), *(two[None] for two in bounds))
+            return tuple(results), Aside(info[0], w, rest)
+
+        return decompose
+
+    by_one = call.solved_by_one("syevd", n, wanted.count, a.dtype, **options)
     specs = of_results, Aside(PartitionSpec(), vector, matrix)
-    return programs.auto(batchable(decompose), ranks, specs)(a, *bounds)
+    return programs.auto(batchable(decompose_on, call, by_one), ranks, specs)(a, *bounds)
 
 
 def _nothing_decomposed(a, *bounds):

@@ -36,19 +36,26 @@ def gesv(a, b, *, call: Call, x_spec=None):
     # The tile size of the factors must not depend on the number of right-hand sides in a batch.
     call = call.with_tile(call.plan("gesv", n, b.size // n, a.dtype).tile)
 
-    def solve(a, rhs):
-        plan = call.plan("gesv", n, rhs.shape[0], a.dtype)
-        rhs_spec, padded = distributed(rhs, plan, ranks)
-        data, x, pivots, info = programs.over_ranks(
-            functools.partial(ffi.gesv, call=plan, ranks=ranks),
-            ranks,
-            (ranks.rows, rhs_spec),
-            (ranks.rows, rhs_spec, REPLICATED, _VECTOR),
-        )(programs.pad_rows_to(a, ranks.padded_rows(n)), padded)
-        return data, x[: rhs.shape[0]], pivots[0], info[0]
+    def solver(call):
+        ranks = call.ranks
+
+        def solve(a, rhs):
+            plan = call.plan("gesv", n, rhs.shape[0], a.dtype)
+            rhs_spec, padded = distributed(rhs, plan, ranks)
+            data, x, pivots, info = programs.over_ranks(
+                functools.partial(ffi.gesv, call=plan, ranks=ranks),
+                ranks,
+                (ranks.rows, rhs_spec),
+                (ranks.rows, rhs_spec, REPLICATED, _VECTOR),
+            )(programs.to_rows(a, ranks.padded_rows(n)), padded)
+            return data, x[: rhs.shape[0]], pivots[0], info[0]
+
+        return solve
+
+    by_one = call.solved_by_one("gesv", n, b.size // n, a.dtype)
+    run = batchable(solver, call, by_one, merged=1, shared=(True, False, True, True))
 
     def all_ranks(a, b):
-        run = batchable(solve, merged=1, shared=(True, False, True, True))
         data, x, pivots, info = run(a, as_rows(b, conjugated=False))
         return as_columns(x, b.ndim, conjugated=False), info, data, pivots
 
@@ -65,19 +72,24 @@ def getrf(a, *, call: Call):
         none = functools.partial(jnp.zeros, dtype=np.int32)
         data, pivots, info = programs.auto(lambda a: (a, none(0), none(())), ranks, specs)(a)
         return DealtLU(data, pivots, call.tile or 0), info
-    plan = call.plan("getrf", n, 1, a.dtype)
 
-    def factored(a):
-        data, pivots, info = programs.over_ranks(
-            functools.partial(ffi.getrf, call=plan, ranks=ranks),
-            ranks,
-            (ranks.rows,),
-            (ranks.rows, REPLICATED, _VECTOR),
-        )(programs.pad_rows_to(a, ranks.padded_rows(n)))
-        return data, pivots[0], info[0]
+    def factor_on(call):
+        ranks, plan = call.ranks, call.plan("getrf", n, 1, a.dtype)
 
-    data, pivots, info = programs.auto(batchable(factored), ranks, specs)(a)
-    return DealtLU(data, pivots, plan.tile), info
+        def factored(a):
+            data, pivots, info = programs.over_ranks(
+                functools.partial(ffi.getrf, call=plan, ranks=ranks),
+                ranks,
+                (ranks.rows,),
+                (ranks.rows, REPLICATED, _VECTOR),
+            )(programs.to_rows(a, ranks.padded_rows(n)))
+            return data, pivots[0], info[0]
+
+        return factored
+
+    run = batchable(factor_on, call, call.solved_by_one("getrf", n, 1, a.dtype))
+    data, pivots, info = programs.auto(run, ranks, specs)(a)
+    return DealtLU(data, pivots, call.plan("getrf", n, 1, a.dtype).tile), info
 
 
 def getrs(factors: DealtLU, b, *, call: Call, transposed=False, x_spec=None):
@@ -87,20 +99,30 @@ def getrs(factors: DealtLU, b, *, call: Call, transposed=False, x_spec=None):
         return programs.auto(lambda b: b, ranks, x_spec)(b)
     call = call.reading(factors)
 
-    def solve(data, pivots, rhs):
-        n = data.shape[1]
-        plan = call.plan("getrs", n, rhs.shape[0], data.dtype, trans=int(transposed))
-        rhs_spec, padded = distributed(rhs, plan, ranks)
-        x = programs.over_ranks(
-            functools.partial(ffi.getrs, call=plan, ranks=ranks),
-            ranks,
-            (rhs_spec, ranks.rows, REPLICATED),
-            rhs_spec,
-        )(padded, data, pivots[None])
-        return x[: rhs.shape[0]]
+    n, dtype = factors.data.shape[1], factors.data.dtype
+    trans = int(transposed)
+
+    def solver(call):
+        ranks = call.ranks
+
+        def solve(data, pivots, rhs):
+            plan = call.plan("getrs", n, rhs.shape[0], dtype, trans=trans)
+            rhs_spec, padded = distributed(rhs, plan, ranks)
+            x = programs.over_ranks(
+                functools.partial(ffi.getrs, call=plan, ranks=ranks),
+                ranks,
+                (rhs_spec, ranks.rows, REPLICATED),
+                rhs_spec,
+            )(padded, programs.to_rows(data, ranks.padded_rows(n)), pivots[None])
+            return x[: rhs.shape[0]]
+
+        return solve
+
+    by_one = call.solved_by_one("getrs", n, b.size // n, dtype, trans=trans)
+    run = batchable(solver, call, by_one, merged=2)
 
     def all_ranks(data, pivots, b):
-        x = batchable(solve, merged=2)(data, pivots, as_rows(b, conjugated=False))
+        x = run(data, pivots, as_rows(b, conjugated=False))
         return as_columns(x, b.ndim, conjugated=False)
 
     return programs.auto(all_ranks, ranks, x_spec)(factors.data, factors.pivots, b)
@@ -111,16 +133,22 @@ def getri(factors: DealtLU, *, call: Call):
     ranks, n = call.ranks, factors.data.shape[1]
     if n == 0:
         return factors.data
-    plan = call.reading(factors).plan("getri", n, 1, factors.data.dtype)
+    call, dtype = call.reading(factors), factors.data.dtype
 
-    def one_rank(data, pivots):
-        return _without_padding(ffi.getri(data, pivots, call=plan, ranks=ranks), ranks)
+    def inverse_on(call):
+        ranks, plan = call.ranks, call.plan("getri", n, 1, dtype)
 
-    def all_ranks(data, pivots):
-        run = programs.over_ranks(one_rank, ranks, (ranks.rows, REPLICATED), ranks.rows)
-        return run(data, pivots[None])
+        def one_rank(data, pivots):
+            return _without_padding(ffi.getri(data, pivots, call=plan, ranks=ranks), ranks)
 
-    return programs.auto(batchable(all_ranks), ranks, ranks.rows)(factors.data, factors.pivots)
+        def all_ranks(data, pivots):
+            run = programs.over_ranks(one_rank, ranks, (ranks.rows, REPLICATED), ranks.rows)
+            return run(programs.to_rows(data, ranks.padded_rows(n)), pivots[None])
+
+        return all_ranks
+
+    run = batchable(inverse_on, call, call.solved_by_one("getri", n, 1, dtype))
+    return programs.auto(run, ranks, ranks.rows)(factors.data, factors.pivots)
 
 
 def diagonal(factors: DealtLU, *, call: Call):
@@ -128,11 +156,20 @@ def diagonal(factors: DealtLU, *, call: Call):
     ranks, data = call.ranks, factors.data
     if data.size == 0:
         return programs.auto(jnp.ravel, ranks, _VECTOR)(data)
-    plan = call.reading(factors).plan("diagonal", data.shape[1], 1, data.dtype)
-    values = programs.over_ranks(
-        functools.partial(ffi.diagonal, call=plan, ranks=ranks), ranks, (ranks.rows,), REPLICATED
-    )
-    return programs.auto(batchable(values), ranks, REPLICATED)(data)[0]
+    n, call = data.shape[1], call.reading(factors)
+
+    def values_on(call):
+        ranks, plan = call.ranks, call.plan("diagonal", n, 1, data.dtype)
+        values = programs.over_ranks(
+            functools.partial(ffi.diagonal, call=plan, ranks=ranks),
+            ranks,
+            (ranks.rows,),
+            REPLICATED,
+        )
+        return lambda data: values(programs.to_rows(data, ranks.padded_rows(n)))
+
+    run = batchable(values_on, call, call.solved_by_one("getrs", n, 1, data.dtype))
+    return programs.auto(run, ranks, REPLICATED)(data)[0]
 
 
 def parity(factors: DealtLU):
@@ -151,19 +188,26 @@ def trtrs(a, b, *, call: Call, lower: bool, unit_diagonal: bool, transposed: boo
         return programs.auto(lambda a, b: (b, rest(a)), ranks, specs)(a, b)
     options = dict(lower=lower, unit_diagonal=unit_diagonal, transposed=transposed)
 
-    def solve(a, rhs):
-        plan = call.plan("trtrs", n, rhs.shape[0], a.dtype, **options)
-        rhs_spec, padded = distributed(rhs, plan, ranks)
-        rest, x = programs.over_ranks(
-            functools.partial(ffi.trtrs, call=plan, ranks=ranks),
-            ranks,
-            (ranks.rows, rhs_spec),
-            (ranks.rows, rhs_spec),
-        )(programs.pad_rows_to(a, ranks.padded_rows(n)), padded)
-        return rest, x[: rhs.shape[0]]
+    def solver(call):
+        ranks = call.ranks
+
+        def solve(a, rhs):
+            plan = call.plan("trtrs", n, rhs.shape[0], a.dtype, **options)
+            rhs_spec, padded = distributed(rhs, plan, ranks)
+            rest, x = programs.over_ranks(
+                functools.partial(ffi.trtrs, call=plan, ranks=ranks),
+                ranks,
+                (ranks.rows, rhs_spec),
+                (ranks.rows, rhs_spec),
+            )(programs.to_rows(a, ranks.padded_rows(n)), padded)
+            return rest, x[: rhs.shape[0]]
+
+        return solve
+
+    by_one = call.solved_by_one("trtrs", n, b.size // n, a.dtype, **options)
+    run = batchable(solver, call, by_one, merged=1, shared=(True, False))
 
     def all_ranks(a, b):
-        run = batchable(solve, merged=1, shared=(True, False))
         rest, x = run(a, as_rows(b, conjugated=False))
         return as_columns(x, b.ndim, conjugated=False), rest
 

@@ -178,6 +178,7 @@ def member(note: Notes, port: str, processes: str, number: str, on_cpu: str) -> 
 
 def _solve_on(note: Notes, found) -> None:
     jax.config.update("jax_enable_x64", True)
+    jaxmg.config.update("one_rank_up_to", 0)  # All devices are to take part.
     mesh = Mesh(np.array(found), ("x",))
     n = (64 if found[0].platform == "cpu" else 256) * len(found)
     random = np.random.default_rng(0)
@@ -232,7 +233,7 @@ def _orthogonalise(a, b):
 
 
 def _decompose(a, b):
-    w, v = linalg.eigh(a, tile=32)  # Without a tile size, one device would do all the work.
+    w, v = linalg.eigh(a)
     residual = jnp.linalg.norm(a @ v - v * w) / jnp.linalg.norm(a)
     return jnp.maximum(residual, jnp.linalg.norm(v.T @ v - jnp.eye(a.shape[0])))
 

@@ -172,12 +172,16 @@ void solve_as_planned(std::int64_t n, std::int64_t nrhs) {
     CallOf<routines::Posv, T> call(n, ranks, 0);
     call.problem.nrhs = nrhs;
     call.problem.platform = Platform::cuda;
-    const auto plan = routines::Posv::plan(call.problem).plan;
-    const Shape shape{n, ranks, plan.tile, plan.depth, plan.slots};
-    const bool distributed_rhs = plan.distributed_rhs;
-    SCOPED_TRACE(::testing::Message() << shape << (distributed_rhs ? ", distributed B" : ", replicated B"));
-    Ranks there(ranks);
-    expect_solved(solve(there, a, b, shape, distributed_rhs), a, b, distributed_rhs);
+    for (const std::int64_t one_rank_up_to : {-1, 0}) {
+      call.problem.one_rank_up_to = one_rank_up_to;
+      call.plan = routines::Posv::plan(call.problem).plan;
+      const Shape shape{n, ranks, call.plan.tile, call.plan.depth, call.plan.slots};
+      const bool distributed_rhs = call.plan.distributed_rhs;
+      SCOPED_TRACE(::testing::Message() << shape << (distributed_rhs ? ", distributed B" : ", replicated B")
+                                        << (call.plan.solo() ? ", one rank" : ""));
+      Ranks there(ranks);
+      expect_solved(solve(there, in_blocks(a, shape.layout()), b, call, call.bytes()), a, b, distributed_rhs);
+    }
   }
 }
 

@@ -66,6 +66,7 @@ struct CusolverMgSystem {
     check_cusolvermg(q);
     Problem unlimited = q;
     unlimited.workspace_limit = 0;
+    unlimited.one_rank_up_to = 0;
     auto made = plan_block_columns<R>(unlimited);  // the same shards and tiles
     made.plan.largest_potrf = 0;
     made.workspace_bytes = workspace_bytes<Self>(q, made.plan);

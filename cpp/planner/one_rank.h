@@ -1,0 +1,105 @@
+// The largest orders at which one rank alone is faster than all ranks together: it gathers the matrix, solves with
+// LAPACK or cuSOLVERDn, and sends the result back. Up to there, the chain of panels of a distributed algorithm takes
+// longer than all of the arithmetic.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <utility>
+
+#include "core/arena.h"
+#include "core/matrix_view.h"
+#include "core/scalar.h"
+#include "engine/scratch.h"
+#include "planner/problem.h"
+
+namespace jaxmg {
+
+// Orders by scalar type.
+struct OrdersByType {
+  std::int64_t f32, f64, c64, c128;
+
+  std::int64_t of(ScalarType type) const {
+    return type == ScalarType::f32 ? f32 : type == ScalarType::f64 ? f64 : type == ScalarType::c64 ? c64 : c128;
+  }
+};
+
+// Orders by routine. A factor that one rank made is in whole shards, which a distributed algorithm balances badly:
+// routines that read a factor have the order of the factorisation.
+struct OneRankOrders {
+  OrdersByType posv;   // also potrf, potrs and potri
+  OrdersByType gesv;   // also getrf, getrs and getri
+  OrdersByType trtrs;  // reads the matrix once
+  OrdersByType syevd;
+  // One rank by itself (of one device, or gathered) leaves the eigenproblem to the library's syevd.
+  OrdersByType library_syevd, library_syevd_values;
+};
+
+// Four H100. A solve by posv, f64: n = 1024 takes 1.9 ms on four and 0.6 ms on one by cuSOLVERDn, n = 4096 6.8 and 2.4
+// ms; to gather 4096 columns takes about 0.4 ms. Beyond, by the cost model, four are faster from n = 8000 or so. LU: a
+// column of a panel takes 2.3 us on one as on four, and four send it. syevd, f64: n = 2048 takes 39 ms by our own
+// algorithm and 29 ms by Xsyevd, n = 4096 83 and 123 ms, and 79 ms on four. f64 is measured at these orders, the other
+// types are estimates: `python benchmarks/small.py` measures all of them.
+inline constexpr OneRankOrders orders_on_gpus{
+    .posv = {6144, 6144, 6144, 4096},
+    .gesv = {4096, 4096, 3072, 2048},
+    .trtrs = {4096, 4096, 4096, 3072},
+    .syevd = {3072, 3072, 3072, 3072},
+    .library_syevd = {2880, 2880, 2880, 2880},
+    .library_syevd_values = {2880, 2880, 2880, 2880},
+};
+
+// The sizes of LAPACK's syevd and of its workspace (2 n^2 elements) have 32 bits.
+inline constexpr std::int64_t most_for_lapack = 32000;
+
+// Four ranks on two x86 cores, BLAS with one thread in either case; milliseconds of all ranks and of one for all, f64:
+//
+//   n               64             512             1024            2048
+//   posv      1.1   0.24      4.9    2.4      19     13       100     101
+//   gesv      0.55  0.26      5.5    4.2      26     23       155     166
+//   syevd     0.89  0.92     97     35      1120    350     10000    2500
+//
+// (2048: one device by itself.)
+// One rank for all has no more threads of BLAS than one of several: with more cores, several ranks are faster sooner.
+inline constexpr OneRankOrders orders_on_cpus{
+    .posv = {1024, 1024, 1024, 1024},
+    .gesv = {1024, 1024, 1024, 1024},
+    .trtrs = {1024, 1024, 1024, 1024},
+    .syevd = {1536, 1536, 1536, 1536},
+    .library_syevd = {most_for_lapack, most_for_lapack, most_for_lapack, most_for_lapack},
+    .library_syevd_values = {512, 512, 512, 512},
+};
+
+inline const OneRankOrders& one_rank_orders(Platform platform) {
+  return platform == Platform::cuda ? orders_on_gpus : orders_on_cpus;
+}
+
+// Problem and plan of the rank that works alone.
+template <class Problem>
+  requires std::derived_from<Problem, SquareProblem>
+Problem alone(Problem q) {
+  q.ranks = 1;
+  q.tile = 0;
+  return q;
+}
+template <class P>
+  requires requires(P plan) { plan.alone; }
+P alone(P plan) {
+  plan.tile = std::exchange(plan.alone, 0);
+  if constexpr (requires { plan.distributed_rhs; }) plan.distributed_rhs = false;
+  return plan;
+}
+
+// Buffers of the rank that works alone: all columns of the matrix, and the right-hand sides if they are distributed.
+template <class T>
+struct Collected {
+  MatrixView<T> a, x;
+
+  Collected(Arena& arena, const auto& q, const auto& plan) : a(arena.matrix<T>(q.n, q.n)) {
+    if constexpr (requires { plan.distributed_rhs; }) {
+      if (plan.distributed_rhs) x = arena.matrix<T>(q.n, q.nrhs);
+    }
+  }
+};
+
+}  // namespace jaxmg
