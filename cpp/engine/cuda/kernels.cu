@@ -12,6 +12,7 @@
 #include "getrf_kernel.h"
 #include "interchanges.h"
 #include "kernel_abi.h"
+#include "unit_lower_kernel.h"
 
 namespace jaxmg {
 
