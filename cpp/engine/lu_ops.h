@@ -29,6 +29,9 @@ concept LuOps = requires(E& e, const E& c, Lane lane, MatrixView<T> a, MatrixVie
   e.plan_interchanges(lane, pivots, row, count, std::int64_t{} /*rows*/, moves);
   // Applies planned interchanges to rows of A, or undoes them from the last chunk to the first.
   e.interchange(lane, direction, moves, count, row, a);
+  // Interchanges rows of A, whose first has number `row`, in all columns but [first, first + count), by the pivots of
+  // these columns. `pivots` begins with that of column 0. At most interchange_chunk at once.
+  e.interchange_beside(lane, pivots, row, std::int64_t{} /*first*/, count, a);
   // number: places[i] = i for i < count. place: composes `places` with planned interchanges, from the last chunk to the
   // first: places[from] = places[to].
   e.number(lane, count, places);

@@ -512,6 +512,14 @@ class RandomOrderEngine {
     put(lane, "interchange", {numbers(moves, count)}, {Region::of(a)},
         [=](HostEngine& host) { host.interchange(lane, direction, moves, count, row, a); });
   }
+  template <class T>
+  void interchange_beside(Lane lane, const std::int32_t* pivots, std::int64_t row, std::int64_t first,
+                          std::int64_t count, MatrixView<T> a) {
+    const std::int64_t last = first + count;
+    put(lane, "interchange_beside", {entries(pivots + first, count)},
+        {Region::of(a.block(0, 0, a.rows, first)), Region::of(a.block(0, last, a.rows, a.columns - last))},
+        [=](HostEngine& host) { host.interchange_beside(lane, pivots, row, first, count, a); });
+  }
   void number(Lane lane, std::int64_t count, std::int32_t* places) {
     put(lane, "number", {}, {entries(places, count)}, [=](HostEngine& host) { host.number(lane, count, places); });
   }

@@ -134,7 +134,7 @@ class Getrf {
 
   void factor_columns(MatrixView<T> a, std::int64_t row) {
     const std::int64_t leaf = std::min(w_.leaf, e_.template getrf_columns<T>(a.rows));
-    getrf_panel(e_, Lane::diagonal, a, row, layout_.order(), leaf, pivots_ + row, w_.moves + row, w_.scratch);
+    getrf_panel(e_, Lane::diagonal, a, row, leaf, pivots_ + row, w_.scratch);
   }
 
   // Interchanges, U12 and the update of A22 in own tile columns [first, last).

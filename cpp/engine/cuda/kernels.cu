@@ -74,7 +74,9 @@ extern "C" __global__ void jaxmg_number_pivots(int* pivots, int row, int count, 
 extern "C" __global__ void __launch_bounds__(interchange_chunk)
     jaxmg_plan_interchanges(const int* pivots, int row, int count, int rows, RowMoves* moves) {
   const int first = static_cast<int>(blockIdx.x) * interchange_chunk, left = count - first;
-  plan_chunk(pivots + first, row + first, left < interchange_chunk ? left : interchange_chunk, rows, moves + first);
+  const RowMoves own =
+      plan_moves(pivots + first, row + first, left < interchange_chunk ? left : interchange_chunk, rows);
+  if (static_cast<int>(threadIdx.x) < left) moves[first + threadIdx.x] = own;
 }
 
 extern "C" __global__ void jaxmg_number(int* places, int count) {

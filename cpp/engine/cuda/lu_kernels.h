@@ -11,6 +11,20 @@ extern "C" __global__ void __launch_bounds__(interchange_chunk)
   }
 }
 
+// Interchanges by the pivots of columns [first, first + count) of A, whose first row has number `row`, in all other
+// columns. Every block plans them.
+extern "C" __global__ void __launch_bounds__(interchange_chunk)
+    JAXMG_NAME(interchange_beside)(const int* pivots, int row, int first, int count, Scalar* a, long long ld, int rows,
+                                   int columns) {
+  constexpr int batch = 4;
+  const RowMoves moves = plan_moves(pivots + first, row + first, count, row + rows);
+  const int last = first + count, left = (first + batch - 1) / batch, right = (columns - last + batch - 1) / batch;
+  for (int i = blockIdx.x; i < left + right; i += gridDim.x) {
+    const int j = i < left ? i * batch : last + (i - left) * batch, end = i < left ? first : columns;
+    move_rows<Scalar, batch>(false, moves, a - row + j * ld, ld, end - j);
+  }
+}
+
 // Row places[i] of B, for i < rows, is row i of A.
 extern "C" __global__ void JAXMG_NAME(scatter_rows)(const Scalar* a, long long lda, const int* places, Scalar* b,
                                                     long long ldb, int rows, int columns) {

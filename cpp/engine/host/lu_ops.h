@@ -52,6 +52,17 @@ class HostLuOps {
     });
   }
 
+  template <class T>
+  void interchange_beside(Lane lane, const std::int32_t* pivots, std::int64_t row, std::int64_t first,
+                          std::int64_t count, MatrixView<T> a) {
+    const std::int64_t last = first + count;
+    std::vector<RowMoves> moves(static_cast<std::size_t>(count));
+    plan_interchanges(lane, pivots + first, row + first, count, row + a.rows, moves.data());
+    for (const auto& columns : {a.block(0, 0, a.rows, first), a.block(0, last, a.rows, a.columns - last)}) {
+      interchange(lane, Interchanges::made, moves.data(), count, row, columns);
+    }
+  }
+
   void number(Lane, std::int64_t count, std::int32_t* places) {
     for (std::int64_t i = 0; i < count; ++i) places[i] = static_cast<std::int32_t>(i);
   }
