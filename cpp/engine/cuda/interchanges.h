@@ -33,41 +33,41 @@ __device__ inline RowMoves plan_moves(const int* pivots, int row, int count, int
   return moves;
 }
 
-// Makes the moves of a chunk, or undoes them, in up to `batch` columns. A thread moves the rows of one pivot; all rows
-// are read before any is written.
-template <class Number, int batch>
-__device__ void move_rows(bool undone, const RowMoves& move, Number* a, long long ld, int columns) {
+// Makes the moves of a chunk, or undoes them, in up to `batch` columns, of which at(i, j) is a number. A thread moves
+// the rows of one pivot; all rows are read before any is written.
+template <class Number, int batch, class At>
+__device__ void move_rows(bool undone, const RowMoves& move, int columns, const At& at) {
   Number value[batch][2];
   bool moving[2];
 #pragma unroll
   for (int k = 0; k < 2; ++k) {
     moving[k] = move.to[k] >= 0 && move.to[k] != move.from[k];
-    const long long from = undone ? move.to[k] : move.from[k];
+    const int from = undone ? move.to[k] : move.from[k];
 #pragma unroll
     for (int j = 0; j < batch; ++j) {
-      if (moving[k] && j < columns) value[j][k] = a[from + j * ld];
+      if (moving[k] && j < columns) value[j][k] = at(from, j);
     }
   }
   __syncthreads();
 #pragma unroll
   for (int k = 0; k < 2; ++k) {
-    const long long to = undone ? move.from[k] : move.to[k];
+    const int to = undone ? move.from[k] : move.to[k];
 #pragma unroll
     for (int j = 0; j < batch; ++j) {
-      if (moving[k] && j < columns) a[to + j * ld] = value[j][k];
+      if (moving[k] && j < columns) at(to, j) = value[j][k];
     }
   }
   __syncthreads();
 }
 
 // The same for planned interchanges, chunk by chunk; they are undone from the last chunk to the first.
-template <class Number, int batch>
-__device__ void move_rows(bool undone, const RowMoves* moves, int count, Number* a, long long ld, int columns) {
+template <class Number, int batch, class At>
+__device__ void move_rows(bool undone, const RowMoves* moves, int count, int columns, const At& at) {
   const int chunks = (count + interchange_chunk - 1) / interchange_chunk;
   for (int c = 0; c < chunks; ++c) {
     const int pivot = (undone ? chunks - 1 - c : c) * interchange_chunk + static_cast<int>(threadIdx.x);
     const RowMoves none{{-1, -1}, {-1, -1}};
-    move_rows<Number, batch>(undone, pivot < count ? moves[pivot] : none, a, ld, columns);
+    move_rows<Number, batch>(undone, pivot < count ? moves[pivot] : none, columns, at);
   }
 }
 

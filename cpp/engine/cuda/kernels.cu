@@ -85,7 +85,7 @@ extern "C" __global__ void jaxmg_number(int* places, int count) {
 
 extern "C" __global__ void __launch_bounds__(interchange_chunk)
     jaxmg_place(const RowMoves* moves, int count, int* places) {
-  move_rows<int, 1>(true, moves, count, places, 0, 1);
+  move_rows<int, 1>(true, moves, count, 1, [&](int i, int) -> int& { return places[i]; });
 }
 
 namespace f32 {

@@ -10,6 +10,7 @@
 #include "core/ceil_div.h"
 #include "core/error.h"
 #include "core/matrix_view.h"
+#include "core/row_chunks.h"
 #include "core/scalar.h"
 #include "engine/cuda/blas.h"
 #include "engine/cuda/blas_ops.h"
@@ -68,6 +69,15 @@ class CudaLuOps {
            over_batches(ceil_div(first, 4) + ceil_div(a.columns - first - count, 4), count), lanes_.stream(lane),
            pivots, checked_int(row, "row"), checked_int(first, "first"), checked_int(count, "pivots"), a.data, a.ld,
            checked_int(a.rows, "rows"), checked_int(a.columns, "columns"));
+  }
+
+  template <class T>
+  void interchange_chunks(Lane lane, const RowMoves* moves, std::int64_t count, std::int64_t row, RowChunks<T> a,
+                          std::int64_t columns) {
+    if (count == 0 || columns == 0) return;
+    launch(kernel<"interchange_chunks", T>(), over_batches(ceil_div(columns, 4), count), lanes_.stream(lane), moves,
+           checked_int(count, "pivots"), checked_int(row, "row"), a.data, checked_int(a.rows, "rows"),
+           checked_int(a.columns, "columns"), checked_int(a.chunk, "chunk"), checked_int(columns, "columns"));
   }
 
   void number(Lane lane, std::int64_t count, std::int32_t* places) {
