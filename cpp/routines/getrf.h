@@ -45,7 +45,7 @@ struct Getrf : OnBlockColumns<Getrf> {
 
   static std::int64_t preferred_depth(std::int64_t n) { return preferred_lu_depth(n); }
   static double seconds(const ColumnsCost& cost, const Problem& q, const Plan& plan) {
-    return cost.deal(static_cast<double>(q.shard_bytes())) + cost.getrf(q.n, plan.tile);
+    return cost.deal(static_cast<double>(q.shard_bytes())) + cost.getrf(q.n, plan.tile, lu_depth(q, plan));
   }
 
   // Deals A and factors it. The workspace may belong to another routine.
