@@ -20,6 +20,8 @@ struct Range {
 template <class E>
 class SlotRing {
  public:
+  using Event = typename E::Event;
+
   SlotRing(E& engine, std::size_t slots) : e_(engine), slots_(slots) {}
 
   std::size_t slot(std::size_t step) const { return step % slots_; }
@@ -29,14 +31,20 @@ class SlotRing {
 
   // Makes `lane` wait until the buffers of this step may be overwritten.
   void await(Lane lane, std::size_t step) {
-    if (step < slots_) return;
-    for (const Event& use : uses_[step - slots_]) e_.wait(lane, use);
+    if (step >= slots_) await_uses(lane, step - slots_);
   }
 
-  // Marks the buffers of this step as in use until the work now in `lane` is done.
-  void used(Lane lane, std::size_t step) {
+  // Makes `lane` wait until all uses of the buffers of this step, as marked so far, are done.
+  void await_uses(Lane lane, std::size_t step) {
+    if (step >= uses_.size()) return;
+    for (const Event& use : uses_[step]) e_.wait(lane, use);
+  }
+
+  // Marks the buffers of this step as in use until the work now in `lane` is done, which is the returned event.
+  Event used(Lane lane, std::size_t step) {
     if (uses_.size() <= step) uses_.resize(step + 1);
     uses_[step].push_back(e_.record(lane));
+    return uses_[step].back();
   }
 
   // Calls update(lane, begin, end) for the updates of a step: `near`, on the critical path, in lane `panel`, and `far`
@@ -52,8 +60,6 @@ class SlotRing {
   }
 
  private:
-  using Event = typename E::Event;
-
   E& e_;
   std::size_t slots_;
   std::vector<std::vector<Event>> uses_;  // of each step

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "core/matrix_view.h"
+#include "core/row_chunks.h"
 #include "engine/engine.h"
 #include "engine/row_moves.h"
 
@@ -17,9 +18,9 @@ enum class Interchanges { made, undone };
 // Row indices are global and start at 0: `row` is the index of the first row of a view, or of the first of `count`
 // pivots. Pivot i is the index of the row interchanged with row i.
 template <class E, class T>
-concept LuOps = requires(E& e, const E& c, Lane lane, MatrixView<T> a, MatrixView<T> b, std::int64_t row,
-                         std::int64_t count, std::int32_t* pivots, RowMoves* moves, std::byte* scratch,
-                         std::int32_t* places, std::int32_t* info, Interchanges direction) {
+concept LuOps = requires(E& e, const E& c, Lane lane, MatrixView<T> a, MatrixView<T> b, RowChunks<T> chunks,
+                         std::int64_t row, std::int64_t count, std::int32_t* pivots, RowMoves* moves,
+                         std::byte* scratch, std::int32_t* places, std::int32_t* info, Interchanges direction) {
   // P A = L U in place, for a view with at least as many rows as columns; writes the pivots of its columns. `scratch`
   // holds getrf_scratch_bytes() of the view.
   e.getrf(lane, a, row, pivots, scratch);
@@ -29,6 +30,11 @@ concept LuOps = requires(E& e, const E& c, Lane lane, MatrixView<T> a, MatrixVie
   e.plan_interchanges(lane, pivots, row, count, std::int64_t{} /*rows*/, moves);
   // Applies planned interchanges to rows of A, or undoes them from the last chunk to the first.
   e.interchange(lane, direction, moves, count, row, a);
+  // Interchanges rows of A, whose first has number `row`, in all columns but [first, first + count), by the pivots of
+  // these columns. `pivots` begins with that of column 0. At most interchange_chunk at once.
+  e.interchange_beside(lane, pivots, row, std::int64_t{} /*first*/, count, a);
+  // Makes planned interchanges in the first `columns` columns of a matrix whose first row has number `row`.
+  e.interchange_chunks(lane, moves, count, row, chunks, std::int64_t{} /*columns*/);
   // number: places[i] = i for i < count. place: composes `places` with planned interchanges, from the last chunk to the
   // first: places[from] = places[to].
   e.number(lane, count, places);

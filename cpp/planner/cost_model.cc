@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "layout/block_columns.h"
 
 namespace jaxmg {
 namespace {
@@ -138,7 +139,7 @@ double ColumnsCost::potri(std::int64_t order, std::int64_t tile, std::int64_t pi
 //
 // One rank leaves the matrix to cuSOLVER, whose columns of 1024, 4096, 16384 and 65536 rows take 2.3, 3.3, 4.4 and 6.7
 // us: about the fourth root.
-double ColumnsCost::getrf(std::int64_t order, std::int64_t tile) const {
+double ColumnsCost::getrf(std::int64_t order, std::int64_t tile, std::int64_t depth) const {
   const double n = static_cast<double>(order), width = static_cast<double>(std::min(tile, order));
   if (ranks_ == 1) {
     return fma_ * 2 * n * n * n / 3 / machine_.flops + n * machine_.search_seconds * std::sqrt(std::sqrt(n / 1024));
@@ -149,9 +150,13 @@ double ColumnsCost::getrf(std::int64_t order, std::int64_t tile) const {
     const double left = n - done, after = std::max(0.0, left - width);
     const double next = fma_ * 2 * left * width * width / rate(width);
     const double chain = width * panel(left) + spread(elements(left * width), 1) + exchange() + 2 * next;
-    // Of the panel, too; some rank has half a tile column more than its share.
-    const double products = fma_ * 2 * (after * after * width / ranks_ + left * width * width);
-    seconds += std::max(products / rate(width), chain);
+    // Block columns become narrower towards the end, see block_columns(). Their panels update most columns together,
+    // and half of each other's columns alone. Of the panel, too; some rank has half a tile column more than its share.
+    double together = std::max(static_cast<double>(depth), width);
+    while (together > std::max<double>(width, shallow) && together * 16 > left) together /= 2;
+    const double alone = (1 + (together / width - 1) / 2 / ranks_) * left * width * width;
+    const double products = fma_ * 2 * (after * after * width / ranks_ / rate(together) + alone / rate(width));
+    seconds += std::max(products, chain);
   }
   return seconds + pass(elements(n * n / ranks_));
 }

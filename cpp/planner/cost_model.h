@@ -73,7 +73,7 @@ class ColumnsCost : public CostModel {
   double potrf(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
   double potrs(std::int64_t n, std::int64_t nrhs, std::int64_t tile, std::int64_t depth, bool distributed) const;
   double potri(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
-  double getrf(std::int64_t n, std::int64_t tile) const;
+  double getrf(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
   double getri(std::int64_t n, std::int64_t tile) const;
   double geqrf(std::int64_t m, std::int64_t n, std::int64_t tile) const;
   double orgqr(std::int64_t m, std::int64_t n, std::int64_t tile) const;

@@ -5,6 +5,9 @@
 // after a zero pivot; solves then divide by zero.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+
 #include "algorithms/lu/getrf.h"
 #include "routines/record.h"
 
@@ -17,11 +20,19 @@ struct Pivots : OfIntegers {
 
 namespace routines {
 
+// Depth of the block columns of LU. Up to the first of these orders, the chain of panels takes longer than the
+// products.
+inline std::int64_t preferred_lu_depth(std::int64_t n) { return n > 49152 ? 2048 : n > 24576 ? 1024 : 1; }
+// The plan may be made for another routine, which wants deeper ones. A tile column is the least.
+inline std::int64_t lu_depth(const SquareProblem& q, const BlockColumnPlan& plan) {
+  return std::max(plan.tile, std::min(plan.depth, preferred_lu_depth(q.n)));
+}
+
 // Stage: workspace of the algorithm.
 template <class T>
 struct FactorLu : GetrfWorkspace<T> {
   FactorLu(Arena& arena, const SquareProblem& q, const BlockColumnPlan& plan)
-      : GetrfWorkspace<T>(arena, q.layout(plan.tile), plan.tile, plan.slots) {}
+      : GetrfWorkspace<T>(arena, q.layout(plan.tile), plan.tile, lu_depth(q, plan), plan.slots) {}
 };
 
 struct Getrf : OnBlockColumns<Getrf> {
@@ -33,10 +44,9 @@ struct Getrf : OnBlockColumns<Getrf> {
   template <class T>
   using Workspace = Staged<FactorLu<T>, Dealing<T>>;
 
-  // A block column is one tile, whose rows lie on one rank.
-  static std::int64_t preferred_depth(std::int64_t) { return 1; }
+  static std::int64_t preferred_depth(std::int64_t n) { return preferred_lu_depth(n); }
   static double seconds(const ColumnsCost& cost, const Problem& q, const Plan& plan) {
-    return cost.deal(static_cast<double>(q.shard_bytes())) + cost.getrf(q.n, plan.tile);
+    return cost.deal(static_cast<double>(q.shard_bytes())) + cost.getrf(q.n, plan.tile, lu_depth(q, plan));
   }
 
   // Deals A and factors it. The workspace may belong to another routine.

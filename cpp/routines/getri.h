@@ -23,7 +23,7 @@ struct Getri : OnBlockColumns<Getri> {
   template <class T>
   using Workspace = Staged<InvertLu<T>, Dealing<T>>;
 
-  static std::int64_t preferred_depth(std::int64_t) { return 1; }  // a tile, as in getrf
+  static std::int64_t preferred_depth(std::int64_t) { return 1; }  // a tile
   static double seconds(const ColumnsCost& cost, const Problem& q, const Plan& plan) {
     return cost.getri(q.n, plan.tile);
   }

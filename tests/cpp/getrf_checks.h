@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <vector>
 
+#include "core/row_chunks.h"
 #include "general.h"
 #include "gtest/gtest.h"
 #include "lapack.h"
@@ -110,6 +112,53 @@ TYPED_TEST_P(Getrf, HardMatricesAreFactoredAsAccuratelyAsByLapack) {
   }
 }
 
+// Panels are interchanged in the chunks in which they are stored.
+TYPED_TEST_P(Getrf, ChunksOfRowsAreInterchangedAsTheWholeMatrix) {
+  using T = typename TypeParam::Scalar;
+  constexpr std::int64_t rows = 230, columns = 7, interchanged = 5, row = 11;
+  for (const std::int64_t chunk : {50, 115, 1000}) {
+    for (const std::int64_t count : {3, 40, 230}) {
+      SCOPED_TRACE(::testing::Message() << count << " interchanges in chunks of " << chunk << " rows");
+      const auto whole = random_matrix<T>(rows, columns, 8);
+      Matrix<std::int32_t> pivots(rows, 1);
+      for (std::int64_t i = 0; i < rows; ++i) {
+        pivots(i, 0) = static_cast<std::int32_t>(row + i + 7 * i * i % (rows - i));
+      }
+      Matrix<T> stored(rows * columns, 1);
+      const auto in_chunks = [&](T* data) { return RowChunks<T>{data, rows, columns, chunk}; };
+      const auto at = [&](std::int64_t i, std::int64_t j) { return in_chunks(stored.data()).piece(i, j, 1).data; };
+      for (std::int64_t j = 0; j < columns; ++j) {
+        for (std::int64_t i = 0; i < rows; ++i) *at(i, j) = whole(i, j);
+      }
+
+      typename TestFixture::Ranks ranks(1);
+      auto plain = ranks.template matrix<T>(rows, columns), chunks = ranks.template matrix<T>(rows * columns, 1);
+      auto on_rank = ranks.template matrix<std::int32_t>(rows, 1);
+      auto moves = ranks.template matrix<std::byte>(rows * static_cast<std::int64_t>(sizeof(RowMoves)), 1);
+      plain.upload(0, whole);
+      chunks.upload(0, stored);
+      on_rank.upload(0, pivots);
+      ranks.run([&](auto& engine) {
+        constexpr Lane lane = Lane::panel;
+        auto* const planned = reinterpret_cast<RowMoves*>(moves.view(0).data);
+        engine.plan_interchanges(lane, on_rank.view(0).data, row, count, row + rows, planned);
+        engine.interchange(lane, Interchanges::made, planned, count, row,
+                           plain.view(0).block(0, 0, rows, interchanged));
+        engine.interchange_chunks(lane, planned, count, row, in_chunks(chunks.view(0).data), interchanged);
+        engine.join();
+      });
+      const Matrix<T> expected = plain.download(0);
+      stored = chunks.download(0);
+      Matrix<T> found(rows, columns);
+      for (std::int64_t j = 0; j < columns; ++j) {
+        for (std::int64_t i = 0; i < rows; ++i) found(i, j) = *at(i, j);
+      }
+      EXPECT_NE(found, whole);
+      EXPECT_EQ(found, expected);
+    }
+  }
+}
+
 // Exact arithmetic on integers, without rounding.
 TYPED_TEST_P(Getrf, PermutationIsFactoredExactly) {
   using T = typename TypeParam::Scalar;
@@ -181,6 +230,7 @@ TYPED_TEST_P(Getrf, NanAndInfinityPropagate) {
 
 REGISTER_TYPED_TEST_SUITE_P(Getrf, BackwardErrorIsSmall, PivotsAndFactorAgreeWithLapack, PanelsMayBeFactoredInPieces,
                             TilesMayBeWiderThanAChunkOfInterchanges, HardMatricesAreFactoredAsAccuratelyAsByLapack,
-                            PermutationIsFactoredExactly, InfoIsTheFirstZeroPivot, NanAndInfinityPropagate);
+                            ChunksOfRowsAreInterchangedAsTheWholeMatrix, PermutationIsFactoredExactly,
+                            InfoIsTheFirstZeroPivot, NanAndInfinityPropagate);
 
 }  // namespace jaxmg::testing

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -90,6 +91,19 @@ TEST(LuPlan, WorkspaceIsBelowHalfTheShard) {
         check(Getri{});
       }
     }
+  }
+}
+
+// Products decide the time of large matrices, and the chain of panels that of small ones.
+TEST(LuPlan, PanelsOfLargeMatricesUpdateTogether) {
+  for (const auto& [n, depth] :
+       {std::pair<std::int64_t, std::int64_t>{8192, 512}, {16384, 512}, {32768, 1024}, {65536, 2048}}) {
+    const auto q = request<Getrf>(Platform::cuda, n, 1, 4);
+    const auto plan = Getrf::plan(q).plan;
+    EXPECT_EQ(plan.tile, 512) << n;
+    EXPECT_EQ(routines::lu_depth(q, plan), depth) << n;
+    const auto system = request<Gesv>(Platform::cuda, n, 1, 4);
+    EXPECT_EQ(routines::lu_depth(system, Gesv::plan(system).plan), depth) << n;
   }
 }
 

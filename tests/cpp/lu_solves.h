@@ -59,7 +59,7 @@ template <class T, class Ranks>
 LuFactorization<T> factor_lu(Ranks& ranks, const Matrix<T>& m, const Shape& shape, std::int64_t leaf) {
   const TileColumns layout = shape.layout();
   Arena measure;
-  GetrfWorkspace<T>(measure, layout, leaf, shape.slots);
+  GetrfWorkspace<T>(measure, layout, leaf, shape.depth, shape.slots);
   auto shards = ranks.template matrix<T>(shape.n, layout.shard());
   auto pivots = ranks.template matrix<std::int32_t>(shape.n, 1);
   auto infos = ranks.template matrix<std::int32_t>(1, 1);
@@ -71,7 +71,7 @@ LuFactorization<T> factor_lu(Ranks& ranks, const Matrix<T>& m, const Shape& shap
     engine.set_info(Lane::panel, info, no_failure);
     engine.join();
     Arena arena = arena_over(workspace.view(rank));
-    GetrfWorkspace<T> w(arena, layout, leaf, shape.slots);
+    GetrfWorkspace<T> w(arena, layout, leaf, shape.depth, shape.slots);
     Getrf<T, typename Ranks::Engine>(engine, layout, shards.view(rank), pivots.view(rank).data, w, info).run();
   });
   std::int32_t first = no_failure;

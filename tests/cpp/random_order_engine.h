@@ -512,6 +512,22 @@ class RandomOrderEngine {
     put(lane, "interchange", {numbers(moves, count)}, {Region::of(a)},
         [=](HostEngine& host) { host.interchange(lane, direction, moves, count, row, a); });
   }
+  template <class T>
+  void interchange_beside(Lane lane, const std::int32_t* pivots, std::int64_t row, std::int64_t first,
+                          std::int64_t count, MatrixView<T> a) {
+    const std::int64_t last = first + count;
+    put(lane, "interchange_beside", {entries(pivots + first, count)},
+        {Region::of(a.block(0, 0, a.rows, first)), Region::of(a.block(0, last, a.rows, a.columns - last))},
+        [=](HostEngine& host) { host.interchange_beside(lane, pivots, row, first, count, a); });
+  }
+  template <class T>
+  void interchange_chunks(Lane lane, const RowMoves* moves, std::int64_t count, std::int64_t row, RowChunks<T> a,
+                          std::int64_t columns) {
+    std::vector<Region> writes;
+    for (std::int64_t top = 0; top < a.rows; top += a.chunk) writes.push_back(Region::of(a.piece(top, 0, columns)));
+    put(lane, "interchange_chunks", {numbers(moves, count)}, std::move(writes),
+        [=](HostEngine& host) { host.interchange_chunks(lane, moves, count, row, a, columns); });
+  }
   void number(Lane lane, std::int64_t count, std::int32_t* places) {
     put(lane, "number", {}, {entries(places, count)}, [=](HostEngine& host) { host.number(lane, count, places); });
   }

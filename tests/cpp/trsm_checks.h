@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <ostream>
+#include <utility>
 
 #include "engine/engine.h"
 #include "gtest/gtest.h"
@@ -118,6 +119,42 @@ TYPED_TEST_P(Trsm, SolvesWithEveryTriangle) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(Trsm, SolvesWithEveryTriangle);
+// Unit lower triangles, for which engines may have kernels for certain orders; part of larger matrices whose other
+// elements are neither read nor written.
+TYPED_TEST_P(Trsm, SolvesWithUnitLowerTrianglesOfManyOrders) {
+  using T = typename TypeParam::Scalar;
+  constexpr Triangle t{Side::left, Uplo::lower, Op::none, Diag::unit};
+  for (const std::int64_t n : {15, 16, 31, 32, 33, 100, 128, 129, 300}) {
+    for (const std::int64_t count : {2, 9, 67}) {
+      SCOPED_TRACE(::testing::Message() << "order " << n << ", " << count << " right-hand sides");
+      const Matrix<T> a = triangle<T>(n, Uplo::lower, Diag::unit), b = random_matrix<T>(n, count, 2);
+      const auto framed = [&](const Matrix<T>& inner) {
+        Matrix<T> outer(n + 3, inner.columns() + 2, not_a_number<T>());
+        for (std::int64_t j = 0; j < inner.columns(); ++j) {
+          for (std::int64_t i = 0; i < n; ++i) outer(i + 1, j + 1) = inner(i, j);
+        }
+        return outer;
+      };
+      typename TypeParam::Ranks ranks(1);
+      auto triangles = ranks.template matrix<T>(n + 3, n + 2);
+      auto solutions = ranks.template matrix<T>(n + 3, count + 2);
+      triangles.upload(0, framed(a));
+      solutions.upload(0, framed(b));
+      ranks.run([&](auto& engine) {
+        engine.trsm(Lane::panel, t.side, t.uplo, t.op, t.diag, triangles.view(0).block(1, 1, n, n),
+                    solutions.view(0).block(1, 1, n, count));
+        engine.join();
+      });
+      Matrix<T> outer = solutions.download(0), x(n, count);
+      for (std::int64_t j = 0; j < count; ++j) {
+        for (std::int64_t i = 0; i < n; ++i) x(i, j) = std::exchange(outer(i + 1, j + 1), not_a_number<T>());
+      }
+      EXPECT_TRUE(all_nan(outer));
+      EXPECT_LE(solve_error(expanded(a, t), x, b), 4);
+    }
+  }
+}
+
+REGISTER_TYPED_TEST_SUITE_P(Trsm, SolvesWithEveryTriangle, SolvesWithUnitLowerTrianglesOfManyOrders);
 
 }  // namespace jaxmg::testing

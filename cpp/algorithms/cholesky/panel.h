@@ -9,6 +9,7 @@
 
 #include "core/arena.h"
 #include "core/matrix_view.h"
+#include "core/row_chunks.h"
 
 namespace jaxmg {
 
@@ -18,24 +19,24 @@ class Panel {
   static constexpr std::int64_t chunk_rows = 8192;
 
   Panel(Arena& arena, std::int64_t rows, std::int64_t depth)
-      : data_(arena.take<T>(rows * depth)), rows_(rows), depth_(depth) {}
+      : chunks_{arena.take<T>(rows * depth), rows, depth, chunk_rows} {}
+
+  const RowChunks<T>& chunks() const { return chunks_; }
 
   // Calls visit(row, view) for the pieces of rows [begin, end), columns [column, column + columns), each within one
   // chunk; row is the first row of the piece.
   template <class Visit>
   void pieces(std::int64_t begin, std::int64_t end, std::int64_t column, std::int64_t columns, Visit&& visit) const {
     while (begin < end) {
-      const std::int64_t chunk = begin / chunk_rows * chunk_rows;
-      const std::int64_t ld = std::min(chunk_rows, rows_ - chunk);
-      const std::int64_t stop = std::min(end, chunk + ld);
-      visit(begin, MatrixView<T>{data_ + chunk * depth_ + (begin - chunk) + column * ld, stop - begin, columns, ld});
-      begin = stop;
+      MatrixView<T> piece = chunks_.piece(begin, column, columns);
+      piece.rows = std::min(piece.rows, end - begin);
+      visit(begin, piece);
+      begin += piece.rows;
     }
   }
 
  private:
-  T* data_;
-  std::int64_t rows_, depth_;
+  RowChunks<T> chunks_;
 };
 
 }  // namespace jaxmg

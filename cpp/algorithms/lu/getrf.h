@@ -6,9 +6,20 @@
 //   A22 = A22 - L21 U12                ... and updates them
 //
 // All rows of a tile column lie on one rank, so pivots are searched for without communication, and are LAPACK's. Every
-// rank receives the panel L and its pivots. The next tile column is updated and factored while the others are being
-// updated: panels are the critical path. Updates come in the order in which it needs them: the next tile column (lane
-// `panel`), the one after it (`ahead`), all others (`bulk`), beginning with the one after those two.
+// rank receives the panel L and its pivots.
+//
+// The products with narrow panels are slow, and wide panels take long to factor. Therefore the panels of a block
+// column, some adjacent tile columns, update most of the matrix together,
+//
+//   [A12; A22] = P [A12; A22],  U12 = L11^-1 A12,  A22 = A22 - L21 U12    with P = P2 P1, L = [P2 L1, L2]
+//
+// where received panels are interchanged by those after them. Each panel alone updates the others of its block column,
+// and the first tile column of the next.
+//
+// The next tile column is updated and factored while the others are being updated: panels are the critical path.
+// Updates come in the order in which it needs them: the next tile column (lane `panel`); others by one panel, and the
+// first one by the whole block column (`ahead`); all others (`bulk`), beginning with those that the other lanes update
+// by the next block column.
 //
 // Interchanges also concern the columns of L to the left. They are put off to the end, where one scatter of each
 // column makes all interchanges after its own.
@@ -20,6 +31,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "algorithms/cholesky/panel.h"
@@ -30,6 +42,7 @@
 #include "engine/engine.h"
 #include "engine/lu_ops.h"
 #include "engine/scratch.h"
+#include "layout/block_columns.h"
 #include "layout/tile_columns.h"
 #include "layout/tiled_shard.h"
 
@@ -37,25 +50,31 @@ namespace jaxmg {
 
 template <class T>
 struct GetrfWorkspace {
-  std::int64_t leaf;             // columns that the engine's getrf factors at once
-  std::byte* scratch;            // getrf's
-  RowMoves* moves;               // a pivot each
-  std::int32_t* places;          // of rows, after the interchanges to the right
-  std::vector<Panel<T>> panels;  // L of a tile column, from its diagonal down
+  std::int64_t leaf;     // columns that the engine's getrf factors at once
+  std::byte* scratch;    // getrf's
+  RowMoves* moves;       // a pivot each
+  std::int32_t* places;  // of rows, after the interchanges to the right
+  std::vector<BlockColumn> columns;
+  std::vector<Panel<T>> panels;  // L of a block column, from its diagonal down
   MatrixView<T> unpermuted;      // a tile column of L
   MatrixView<T> solved;          // U12 in own columns
 
-  GetrfWorkspace(Arena& arena, const TileColumns& layout, std::int64_t leaf_columns, std::int64_t slots)
+  // Block columns have up to `depth` columns, and their panels use `slots` buffers in rotation.
+  GetrfWorkspace(Arena& arena, const TileColumns& layout, std::int64_t leaf_columns, std::int64_t depth,
+                 std::int64_t slots)
       : leaf(layout.ranks() == 1 ? layout.order() : std::min(leaf_columns, layout.tile())) {
     scratch = arena.take<std::byte>(getrf_scratch_bytes(layout.order(), leaf));
     if (layout.ranks() == 1) return;
     const std::int64_t tile = std::min(layout.tile(), layout.shard());
     moves = arena.take<RowMoves>(layout.order());
     places = arena.take<std::int32_t>(layout.order());
-    solved = arena.matrix<T>(tile, layout.shard());
+    columns = block_columns(layout, depth);
+    std::int64_t widest = 0;
+    for (const BlockColumn& column : columns) widest = std::max(widest, column.width());
+    solved = arena.matrix<T>(widest, layout.shard());
     Arena same = arena;  // L is permuted when no panel is used any more
     unpermuted = same.matrix<T>(layout.order(), tile);
-    for (std::int64_t i = 0; i < slots; ++i) panels.emplace_back(arena, layout.order(), tile);
+    for (std::int64_t i = 0; i < slots; ++i) panels.emplace_back(arena, layout.order(), widest);
   }
 };
 
@@ -78,55 +97,62 @@ class Getrf {
 
  private:
   using Event = typename E::Event;
-  // Events of one step, named by what is ready on this rank.
-  struct Step {
-    Event panel_ready;
-    // After this step's update: the next tile column; the one after it; the one after that; all others.
-    Event next_updated, ahead_updated, bulk_front_updated;
+  // The last update of a tile column on this rank, and its lane.
+  struct Update {
+    Lane lane;
+    Event done;
   };
 
-  Step& step(std::int64_t t) { return steps_[static_cast<std::size_t>(t)]; }
-  Panel<T>& panel(std::int64_t t) { return w_.panels[ring_.slot(static_cast<std::size_t>(t))]; }
+  static std::size_t index(std::int64_t t) { return static_cast<std::size_t>(t); }
+  const Panel<T>& panel(std::size_t o) const { return w_.panels[ring_.slot(o)]; }
 
-  // The first `rows` rows of a panel, which lie in its first chunk.
-  MatrixView<T> top(std::int64_t t, std::int64_t rows) {
-    MatrixView<T> first;
-    panel(t).pieces(0, rows, 0, rows, [&](std::int64_t, MatrixView<T> piece) { first = piece; });
-    return first;
+  // Unit lower triangle of panels [by.begin, by.end), whose rows lie in the first chunk.
+  MatrixView<T> triangle(std::size_t o, Range by) const {
+    const std::int64_t first = layout_.begin(by.begin) - w_.columns[o].begin;
+    const std::int64_t width = layout_.end(by.end - 1) - layout_.begin(by.begin);
+    return panel(o).chunks().piece(first, first, width).block(0, 0, width, width);
   }
 
-  // Factors tile column t on its owner, and sends L and the pivots to all ranks: first to the owner of the next tile
-  // column, where the critical path continues.
-  void factor(std::int64_t t) {
+  // Calls visit(update) for the last updates of own tile columns.
+  template <class Visit>
+  void each_updated(Range tiles, Visit&& visit) {
+    a_.each_own(tiles.begin, tiles.end, [&](std::int64_t t) { visit(updated_[index(t)]); });
+  }
+
+  // Factors tile column t of block column o on its owner, and sends L and the pivots to all ranks: first to the owner
+  // of the next tile column, where the critical path continues.
+  void factor(std::size_t o, std::int64_t t) {
     const std::int64_t begin = layout_.begin(t);
     const int next = layout_.owner(std::min(t + 1, layout_.count() - 1));
-    if (t > 0) e_.wait(Lane::diagonal, step(t - 1).next_updated);
-    if (a_.owns(t)) factor_columns(a_.tile(t, begin, layout_.order()), begin);
-    send(Lane::diagonal, t, next, no_rank);
+    if (a_.owns(t)) {
+      if (const auto& updated = updated_[index(t)]) e_.wait(Lane::diagonal, updated->done);
+      factor_columns(a_.tile(t, begin, layout_.order()), begin);
+    }
+    send(Lane::diagonal, o, t, next, no_rank);
     const Event sent = e_.record(Lane::diagonal);
     if (a_.owns(t)) e_.wait(Lane::rows, sent);
-    send(Lane::rows, t, all_ranks, next);
+    send(Lane::rows, o, t, all_ranks, next);
     const Lane received = e_.rank() == next ? Lane::diagonal : Lane::rows;
     e_.plan_interchanges(received, pivots_ + begin, begin, layout_.width(t), layout_.order(), w_.moves + begin);
-    step(t).panel_ready = e_.record(received);
+    ready_[index(t)] = e_.record(received);
     if (a_.owns(t)) {
-      e_.wait(Lane::rhs, step(t).panel_ready);
+      e_.wait(Lane::rhs, ready_[index(t)]);
       e_.check_pivots(Lane::rhs, a_.diagonal(t), begin, info_);
     }
   }
 
-  void send(Lane lane, std::int64_t t, int target, int except) {
-    const std::int64_t begin = layout_.begin(t), end = layout_.order(), width = layout_.width(t);
+  void send(Lane lane, std::size_t o, std::int64_t t, int target, int except) {
+    const std::int64_t begin = layout_.begin(t), width = layout_.width(t), origin = w_.columns[o].begin;
     const int owner = layout_.owner(t);
-    ring_.await(lane, static_cast<std::size_t>(t));
+    if (t == w_.columns[o].first_tile) ring_.await(lane, o);
     std::vector<Block> blocks;
     const auto add = [&](auto from, auto to) {
       blocks.push_back(make_block(owner, target, from, to));
       blocks.back().except = except;
     };
-    panel(t).pieces(0, end - begin, 0, width, [&](std::int64_t row, MatrixView<T> to) {
-      add(a_.tile(t, begin + row, begin + row + to.rows), to);
-    });
+    panel(o).pieces(
+        begin - origin, layout_.order() - origin, begin - origin, width,
+        [&](std::int64_t row, MatrixView<T> to) { add(a_.tile(t, origin + row, origin + row + to.rows), to); });
     const MatrixView<std::int32_t> pivots{pivots_ + begin, width, 1, width};
     add(pivots, pivots);
     e_.exchange(lane, blocks);
@@ -134,44 +160,61 @@ class Getrf {
 
   void factor_columns(MatrixView<T> a, std::int64_t row) {
     const std::int64_t leaf = std::min(w_.leaf, e_.template getrf_columns<T>(a.rows));
-    getrf_panel(e_, Lane::diagonal, a, row, layout_.order(), leaf, pivots_ + row, w_.moves + row, w_.scratch);
+    getrf_panel(e_, Lane::diagonal, a, row, leaf, pivots_ + row, w_.scratch);
   }
 
-  // Interchanges, U12 and the update of A22 in own tile columns [first, last).
-  void update(Lane lane, std::int64_t t, std::int64_t first, std::int64_t last) {
-    const std::int64_t n = layout_.order(), begin = layout_.begin(t), end = layout_.end(t), width = layout_.width(t);
-    for (const Span& own :
-         layout_.spans(e_.rank(), std::min(first, layout_.count()), std::min(last, layout_.count()))) {
+  // Interchanges the panels before t in block column o by those of panel t, once they have updated tile columns alone.
+  void interchange_panels(std::size_t o, std::int64_t t) {
+    const std::int64_t begin = layout_.begin(t), origin = w_.columns[o].begin;
+    if (begin == origin) return;
+    ring_.await_uses(Lane::ahead, o);
+    e_.wait(Lane::ahead, ready_[index(t)]);
+    e_.interchange_chunks(Lane::ahead, w_.moves + begin, layout_.width(t), origin, panel(o).chunks(), begin - origin);
+    interchanged_ = ring_.used(Lane::ahead, o);
+  }
+
+  // Interchanges, U12 and the update of A22 in own tile columns `tiles`, by panels `by` of block column o.
+  void update(Lane lane, std::size_t o, Range by, Range tiles) {
+    const std::int64_t n = layout_.order(), origin = w_.columns[o].begin;
+    const std::int64_t begin = layout_.begin(by.begin), end = layout_.end(by.end - 1), width = end - begin;
+    tiles = {std::min(tiles.begin, layout_.count()), std::min(tiles.end, layout_.count())};
+    const auto spans = layout_.spans(e_.rank(), tiles.begin, tiles.end);
+    if (spans.empty()) return;
+    for (std::int64_t t = by.begin; t < by.end; ++t) e_.wait(lane, ready_[index(t)]);
+    if (by.end - by.begin > 1) e_.wait(lane, interchanged_);
+    each_updated(tiles, [&](const auto& last) {
+      if (last && last->lane != lane) e_.wait(lane, last->done);
+    });
+    for (const Span& own : spans) {
+      for (std::int64_t t = by.begin; t < by.end; ++t) {
+        const std::int64_t row = layout_.begin(t);
+        e_.interchange(lane, Interchanges::made, w_.moves + row, layout_.width(t), row, a_.span(own, row, n));
+      }
       const auto u = w_.solved.block(0, own.begin, width, own.width), a12 = a_.span(own, begin, end);
-      e_.interchange(lane, Interchanges::made, w_.moves + begin, width, begin, a_.span(own, begin, n));
-      e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::unit, top(t, width), a12);
+      e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::unit, triangle(o, by), a12);
       e_.copy(lane, a12, u);  // GEMMs read a matrix of short columns faster than one of long ones
-      panel(t).pieces(width, n - begin, 0, width, [&](std::int64_t row, MatrixView<T> l) {
-        e_.gemm(lane, Op::none, Op::none, T(-1), l, u, a_.span(own, begin + row, begin + row + l.rows));
+      panel(o).pieces(end - origin, n - origin, begin - origin, width, [&](std::int64_t row, MatrixView<T> l) {
+        e_.gemm(lane, Op::none, Op::none, T(-1), l, u, a_.span(own, origin + row, origin + row + l.rows));
       });
     }
+    const Event done = ring_.used(lane, o);
+    each_updated(tiles, [&](auto& last) { last = Update{lane, done}; });
   }
 
-  void update_next(std::int64_t t) {
-    e_.wait(Lane::panel, step(t).panel_ready);
-    if (t > 0) e_.wait(Lane::panel, step(t - 1).ahead_updated);
-    update(Lane::panel, t, t + 1, t + 2);
-    step(t).next_updated = e_.record(Lane::panel);
-    ring_.used(Lane::panel, static_cast<std::size_t>(t));
-  }
-
-  void update_others(std::int64_t t) {
-    e_.wait(Lane::ahead, step(t).panel_ready);
-    if (t > 0) e_.wait(Lane::ahead, step(t - 1).bulk_front_updated);
-    update(Lane::ahead, t, t + 2, t + 3);
-    step(t).ahead_updated = e_.record(Lane::ahead);
-    ring_.used(Lane::ahead, static_cast<std::size_t>(t));
-
-    e_.wait(Lane::bulk, step(t).panel_ready);
-    update(Lane::bulk, t, t + 3, t + 4);
-    step(t).bulk_front_updated = e_.record(Lane::bulk);
-    update(Lane::bulk, t, t + 4, layout_.count());
-    ring_.used(Lane::bulk, static_cast<std::size_t>(t));
+  void factor_and_update(std::size_t o) {
+    const std::int64_t first = w_.columns[o].first_tile, last = w_.columns[o].last_tile;
+    for (std::int64_t t = first; t < last; ++t) {
+      factor(o, t);
+      interchange_panels(o, t);
+      update(Lane::panel, o, {t, t + 1}, {t + 1, t + 2});
+      update(Lane::ahead, o, {t, t + 1}, {t + 2, last + 1});
+    }
+    if (o + 1 == w_.columns.size()) return;
+    update(Lane::ahead, o, {first, last}, {last + 1, last + 2});
+    // The tile columns that lanes `panel` and `ahead` update by the next block column come first.
+    const std::int64_t front = w_.columns[o + 1].last_tile + 2;
+    for (std::int64_t t = last + 2; t < front; ++t) update(Lane::bulk, o, {first, last}, {t, t + 1});
+    update(Lane::bulk, o, {first, last}, {front, layout_.count()});
   }
 
   // L of each own tile column, from its diagonal tile down, with the interchanges of all later steps.
@@ -197,7 +240,9 @@ class Getrf {
   GetrfWorkspace<T>& w_;
   std::int32_t* info_;  // this rank's entry
   SlotRing<E> ring_;
-  std::vector<Step> steps_;
+  std::vector<Event> ready_;                    // of panels: L and its planned interchanges
+  std::vector<std::optional<Update>> updated_;  // of tile columns
+  Event interchanged_{};                        // the last panels that were
 };
 
 template <class T, class E>
@@ -209,12 +254,9 @@ void Getrf<T, E>::run() {
     e_.getrf(Lane::panel, a, 0, pivots_, w_.scratch);
     e_.check_pivots(Lane::panel, a, 0, info_);
   } else {
-    steps_.resize(static_cast<std::size_t>(layout_.count()));
-    for (std::int64_t t = 0; t < layout_.count(); ++t) {
-      factor(t);
-      update_next(t);
-      update_others(t);
-    }
+    ready_.resize(index(layout_.count()));
+    updated_.resize(index(layout_.count()));
+    for (std::size_t o = 0; o < w_.columns.size(); ++o) factor_and_update(o);
     e_.join();
     permute_left();
   }

@@ -17,18 +17,10 @@ template <class T, class E>
   requires BlasOps<E, T> && LuOps<E, T>
 class GetrfPanel {
  public:
-  // A's first row has number `row` of `rows`. Its columns are factored `leaf` at once.
-  GetrfPanel(E& engine, Lane lane, MatrixView<T> a, std::int64_t row, std::int64_t rows, std::int64_t leaf,
-             std::int32_t* pivots, RowMoves* moves, std::byte* scratch)
-      : e_(engine),
-        lane_(lane),
-        a_(a),
-        row_(row),
-        rows_(rows),
-        leaf_(leaf),
-        pivots_(pivots),
-        moves_(moves),
-        scratch_(scratch) {}
+  // A's first row has number `row`, its last is the last of the matrix. Its columns are factored `leaf` at once.
+  GetrfPanel(E& engine, Lane lane, MatrixView<T> a, std::int64_t row, std::int64_t leaf, std::int32_t* pivots,
+             std::byte* scratch)
+      : e_(engine), lane_(lane), a_(a), row_(row), leaf_(leaf), pivots_(pivots), scratch_(scratch) {}
 
   void run() { factor(0, a_.columns); }
 
@@ -52,29 +44,21 @@ class GetrfPanel {
   void factor_leaf(std::int64_t begin, std::int64_t end) {
     const std::int64_t width = end - begin;
     e_.getrf(lane_, a_.block(begin, begin, a_.rows - begin, width), row_ + begin, pivots_ + begin, scratch_);
-    if (width == a_.columns) return;
-    e_.plan_interchanges(lane_, pivots_ + begin, row_ + begin, width, rows_, moves_ + begin);
-    interchange(begin, width, a_.block(0, 0, a_.rows, begin));
-    interchange(begin, width, a_.block(0, end, a_.rows, a_.columns - end));
-  }
-
-  void interchange(std::int64_t first, std::int64_t count, MatrixView<T> a) {
-    e_.interchange(lane_, Interchanges::made, moves_ + first, count, row_, a);
+    if (width < a_.columns) e_.interchange_beside(lane_, pivots_, row_, begin, width, a_);
   }
 
   E& e_;
   Lane lane_;
   MatrixView<T> a_;
-  std::int64_t row_, rows_, leaf_;
+  std::int64_t row_, leaf_;
   std::int32_t* pivots_;
-  RowMoves* moves_;
   std::byte* scratch_;
 };
 
 template <class T, class E>
-void getrf_panel(E& engine, Lane lane, MatrixView<T> a, std::int64_t row, std::int64_t rows, std::int64_t leaf,
-                 std::int32_t* pivots, RowMoves* moves, std::byte* scratch) {
-  GetrfPanel<T, E>(engine, lane, a, row, rows, leaf, pivots, moves, scratch).run();
+void getrf_panel(E& engine, Lane lane, MatrixView<T> a, std::int64_t row, std::int64_t leaf, std::int32_t* pivots,
+                 std::byte* scratch) {
+  GetrfPanel<T, E>(engine, lane, a, row, leaf, pivots, scratch).run();
 }
 
 }  // namespace jaxmg

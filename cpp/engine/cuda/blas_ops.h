@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/ceil_div.h"
 #include "core/error.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
@@ -37,7 +38,9 @@ class CudaBlasOps {
   void trsm(Lane lane, Side side, Uplo uplo, Op op, Diag diag, MatrixView<T> a, MatrixView<T> x) {
     if (x.empty()) return;
     const int m = checked_int(x.rows, "m"), n = checked_int(x.columns, "n");
-    if (side == Side::left && n == 1) {
+    if (side == Side::left && uplo == Uplo::lower && op == Op::none && diag == Diag::unit && n > 1 && n <= narrow) {
+      solve_unit_lower(lane, a, x);
+    } else if (side == Side::left && n == 1) {
       JAXMG_CHECK(cuda::trsv(lanes_.blas(lane), uplo, op, diag, m, a.data, leading(a), x.data));
     } else {
       JAXMG_CHECK(cuda::trsm(lanes_.blas(lane), side, uplo, op, diag, m, n, a.data, leading(a), x.data, leading(x)));
@@ -140,6 +143,34 @@ class CudaBlasOps {
   }
 
  private:
+  // Columns of B for which solve_unit_lower() is used. cuBLAS's trsm takes 73, 154 and 329 us for triangles of order
+  // 256, 512 and 1024 and few columns (H100, f64): the time of many columns.
+  static constexpr int narrow = 4096;
+
+  // X = L^-1 X for a unit lower triangle L, by recursion: the upper half, update of the lower half, the lower half.
+  template <class T>
+  void solve_unit_lower(Lane lane, MatrixView<T> l, MatrixView<T> x) {
+    const std::int64_t n = l.rows;
+    if (n <= unit_lower_order) {
+      UnitLowerSolve solve{};
+      solve.l = l.data;
+      solve.ldl = l.ld;
+      solve.b = x.data;
+      solve.ldb = x.ld;
+      solve.n = checked_int(n, "n");
+      solve.columns = checked_int(x.columns, "columns");
+      launch(kernel<"solve_unit_lower", T>(),
+             {ceil_div(x.columns, unit_lower_order / 32 * unit_lower_batch), unit_lower_order}, lanes_.stream(lane),
+             solve);
+      return;
+    }
+    const std::int64_t upper = ceil_div(n, 2 * unit_lower_order) * unit_lower_order, lower = n - upper;
+    const auto above = x.block(0, 0, upper, x.columns), below = x.block(upper, 0, lower, x.columns);
+    solve_unit_lower(lane, l.block(0, 0, upper, upper), above);
+    gemm(lane, Op::none, Op::none, T(-1), l.block(upper, 0, lower, upper), above, below);
+    solve_unit_lower(lane, l.block(upper, upper, lower, lower), below);
+  }
+
   template <class T>
   static std::size_t bytes(std::int64_t elements) {
     return static_cast<std::size_t>(elements) * sizeof(T);

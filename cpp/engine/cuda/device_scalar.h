@@ -80,6 +80,13 @@ __device__ inline DeviceComplex<R> shuffle_xor(DeviceComplex<R> x, int mask) {
   return {shuffle_xor(x.re, mask), shuffle_xor(x.im, mask)};
 }
 
+__device__ inline float shuffle(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
+__device__ inline double shuffle(double x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
+template <class R>
+__device__ inline DeviceComplex<R> shuffle(DeviceComplex<R> x, int lane) {
+  return {shuffle(x.re, lane), shuffle(x.im, lane)};
+}
+
 // Sum over a warp, returned in all lanes, in a fixed order.
 template <class T>
 __device__ inline T warp_sum(T x) {

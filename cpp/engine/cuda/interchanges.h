@@ -5,66 +5,69 @@
 
 namespace jaxmg {
 
-// Plans the interchanges of `count` pivots, at most as many as there are threads, of rows from number `row` on.
-__device__ inline void plan_chunk(const int* pivots, int row, int count, int rows, RowMoves* moves) {
-  // Places are numbered: those of the chunk's own rows, then one for each pivot, which stands for the row beyond the
-  // chunk that it is the first to name.
-  __shared__ int other[interchange_chunk], place[interchange_chunk], holds[2 * interchange_chunk];
-  const int i = threadIdx.x;
-  if (i < count) other[i] = valid_pivot(pivots[i], row + i, rows);
+// The moves of pivot threadIdx.x among `count`, at most interchange_chunk and as many as there are threads. Pivots are
+// of rows from number `row` on.
+//
+// The number that lands in a row is found by following the interchanges from the last to the first.
+__device__ inline RowMoves plan_moves(const int* pivots, int row, int count, int rows) {
+  __shared__ int other[interchange_chunk];
+  const int i = threadIdx.x, own = row + i;
+  if (i < count) other[i] = valid_pivot(pivots[i], own, rows);
   __syncthreads();
+  RowMoves moves{{-1, -1}, {-1, -1}};
   if (i < count) {
-    int named = 0;
-    while (other[named] != other[i]) ++named;
-    place[i] = other[i] - row < count ? other[i] - row : interchange_chunk + named;
-    holds[i] = row + i;
-    holds[interchange_chunk + i] = other[i];
+    int inside = own, beyond = other[i];
+    bool first = beyond >= row + count;  // of all pivots that name this row beyond the chunk
+    moves.to[0] = own;
+    moves.to[1] = beyond;
+    for (int k = count - 1; k >= 0; --k) {
+      const int pivot = other[k];
+      inside = inside == row + k ? pivot : inside == pivot ? row + k : inside;
+      beyond = beyond == row + k ? pivot : beyond == pivot ? row + k : beyond;
+      first = first && (k >= i || pivot != moves.to[1]);
+    }
+    if (!first) moves.to[1] = -1;
+    moves.from[0] = inside;
+    moves.from[1] = beyond;
   }
-  __syncthreads();
-  if (i == 0) {
-    for (int k = 0; k < count; ++k) {
-      const int held = holds[k];
-      holds[k] = holds[place[k]];
-      holds[place[k]] = held;
+  return moves;
+}
+
+// Makes the moves of a chunk, or undoes them, in up to `batch` columns, of which at(i, j) is a number. A thread moves
+// the rows of one pivot; all rows are read before any is written.
+template <class Number, int batch, class At>
+__device__ void move_rows(bool undone, const RowMoves& move, int columns, const At& at) {
+  Number value[batch][2];
+  bool moving[2];
+#pragma unroll
+  for (int k = 0; k < 2; ++k) {
+    moving[k] = move.to[k] >= 0 && move.to[k] != move.from[k];
+    const int from = undone ? move.to[k] : move.from[k];
+#pragma unroll
+    for (int j = 0; j < batch; ++j) {
+      if (moving[k] && j < columns) value[j][k] = at(from, j);
     }
   }
   __syncthreads();
-  if (i < count) {
-    const bool beyond = place[i] == interchange_chunk + i;
-    moves[i] = {{row + i, beyond ? other[i] : -1}, {holds[i], holds[interchange_chunk + i]}};
+#pragma unroll
+  for (int k = 0; k < 2; ++k) {
+    const int to = undone ? move.from[k] : move.to[k];
+#pragma unroll
+    for (int j = 0; j < batch; ++j) {
+      if (moving[k] && j < columns) at(to, j) = value[j][k];
+    }
   }
+  __syncthreads();
 }
 
-// Makes planned interchanges, or undoes them from the last chunk to the first, in up to `batch` columns. A thread moves
-// the rows of one pivot; all rows of a chunk are read before any is written.
-template <class Number, int batch>
-__device__ void move_rows(bool undone, const RowMoves* moves, int count, Number* a, long long ld, int columns) {
+// The same for planned interchanges, chunk by chunk; they are undone from the last chunk to the first.
+template <class Number, int batch, class At>
+__device__ void move_rows(bool undone, const RowMoves* moves, int count, int columns, const At& at) {
   const int chunks = (count + interchange_chunk - 1) / interchange_chunk;
   for (int c = 0; c < chunks; ++c) {
     const int pivot = (undone ? chunks - 1 - c : c) * interchange_chunk + static_cast<int>(threadIdx.x);
-    RowMoves move{{-1, -1}, {-1, -1}};
-    if (pivot < count) move = moves[pivot];
-    Number value[batch][2];
-    bool moving[2];
-#pragma unroll
-    for (int k = 0; k < 2; ++k) {
-      moving[k] = move.to[k] >= 0 && move.to[k] != move.from[k];
-      const long long from = undone ? move.to[k] : move.from[k];
-#pragma unroll
-      for (int j = 0; j < batch; ++j) {
-        if (moving[k] && j < columns) value[j][k] = a[from + j * ld];
-      }
-    }
-    __syncthreads();
-#pragma unroll
-    for (int k = 0; k < 2; ++k) {
-      const long long to = undone ? move.from[k] : move.to[k];
-#pragma unroll
-      for (int j = 0; j < batch; ++j) {
-        if (moving[k] && j < columns) a[to + j * ld] = value[j][k];
-      }
-    }
-    __syncthreads();
+    const RowMoves none{{-1, -1}, {-1, -1}};
+    move_rows<Number, batch>(undone, pivot < count ? moves[pivot] : none, columns, at);
   }
 }
 

@@ -75,6 +75,18 @@ constexpr int lu_blocks = 160;   // at most, and no more than a block has thread
 // Packets of 16 bytes for a row, and for the candidate for the pivot; double-buffered over columns.
 constexpr long long lu_slots_bytes(long long blocks) { return 2 * blocks * (lu_columns + 1) * 16; }
 
+// A solve with a unit lower triangle, see unit_lower_kernel.h: a thread of a block for each row of L.
+struct UnitLowerSolve {
+  const void* l;  // of order n
+  long long ldl;
+  void* b;  // n by `columns`
+  long long ldb;
+  int n, columns;
+};
+
+constexpr int unit_lower_order = 128;  // at most
+constexpr int unit_lower_batch = 2;    // columns of B of a warp
+
 // A band to reduce by the thread blocks of a cooperative launch, see chase_kernel.h.
 struct Chase {
   void* band;        // 2b by n + 3b, zero from column n on

@@ -13,6 +13,7 @@
 #include "getrf_kernel.h"
 #include "interchanges.h"
 #include "kernel_abi.h"
+#include "unit_lower_kernel.h"
 
 namespace jaxmg {
 
@@ -74,7 +75,9 @@ extern "C" __global__ void jaxmg_number_pivots(int* pivots, int row, int count, 
 extern "C" __global__ void __launch_bounds__(interchange_chunk)
     jaxmg_plan_interchanges(const int* pivots, int row, int count, int rows, RowMoves* moves) {
   const int first = static_cast<int>(blockIdx.x) * interchange_chunk, left = count - first;
-  plan_chunk(pivots + first, row + first, left < interchange_chunk ? left : interchange_chunk, rows, moves + first);
+  const RowMoves own =
+      plan_moves(pivots + first, row + first, left < interchange_chunk ? left : interchange_chunk, rows);
+  if (static_cast<int>(threadIdx.x) < left) moves[first + threadIdx.x] = own;
 }
 
 extern "C" __global__ void jaxmg_number(int* places, int count) {
@@ -83,7 +86,7 @@ extern "C" __global__ void jaxmg_number(int* places, int count) {
 
 extern "C" __global__ void __launch_bounds__(interchange_chunk)
     jaxmg_place(const RowMoves* moves, int count, int* places) {
-  move_rows<int, 1>(true, moves, count, places, 0, 1);
+  move_rows<int, 1>(true, moves, count, 1, [&](int i, int) -> int& { return places[i]; });
 }
 
 namespace f32 {

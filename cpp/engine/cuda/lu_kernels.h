@@ -7,7 +7,36 @@ extern "C" __global__ void __launch_bounds__(interchange_chunk)
     JAXMG_NAME(interchange)(int undone, const RowMoves* moves, int count, Scalar* a, long long ld, int columns) {
   constexpr int batch = 4;
   for (int j = blockIdx.x * batch; j < columns; j += gridDim.x * batch) {
-    move_rows<Scalar, batch>(undone != 0, moves, count, a + j * ld, ld, columns - j);
+    move_rows<Scalar, batch>(undone != 0, moves, count, columns - j,
+                             [&](int i, int k) -> Scalar& { return a[i + (j + k) * ld]; });
+  }
+}
+
+// Interchanges in the first `columns` columns of a matrix in chunks of rows, of `width` columns, whose first row has
+// number `row`.
+extern "C" __global__ void __launch_bounds__(interchange_chunk)
+    JAXMG_NAME(interchange_chunks)(const RowMoves* moves, int count, int row, Scalar* a, int rows, int width, int chunk,
+                                   int columns) {
+  constexpr int batch = 4;
+  for (int j = blockIdx.x * batch; j < columns; j += gridDim.x * batch) {
+    move_rows<Scalar, batch>(false, moves, count, columns - j, [&](int i, int k) -> Scalar& {
+      const int top = (i - row) / chunk * chunk, left = rows - top, ld = left < chunk ? left : chunk;
+      return a[static_cast<long long>(top) * width + (i - row - top) + static_cast<long long>(j + k) * ld];
+    });
+  }
+}
+
+// Interchanges by the pivots of columns [first, first + count) of A, whose first row has number `row`, in all other
+// columns. Every block plans them.
+extern "C" __global__ void __launch_bounds__(interchange_chunk)
+    JAXMG_NAME(interchange_beside)(const int* pivots, int row, int first, int count, Scalar* a, long long ld, int rows,
+                                   int columns) {
+  constexpr int batch = 4;
+  const RowMoves moves = plan_moves(pivots + first, row + first, count, row + rows);
+  const int last = first + count, left = (first + batch - 1) / batch, right = (columns - last + batch - 1) / batch;
+  for (int i = blockIdx.x; i < left + right; i += gridDim.x) {
+    const int j = i < left ? i * batch : last + (i - left) * batch, end = i < left ? first : columns;
+    move_rows<Scalar, batch>(false, moves, end - j, [&](int i, int k) -> Scalar& { return a[i - row + (j + k) * ld]; });
   }
 }
 

@@ -10,6 +10,7 @@
 #include "core/ceil_div.h"
 #include "core/error.h"
 #include "core/matrix_view.h"
+#include "core/row_chunks.h"
 #include "core/scalar.h"
 #include "engine/cuda/blas.h"
 #include "engine/cuda/blas_ops.h"
@@ -55,10 +56,28 @@ class CudaLuOps {
   void interchange(Lane lane, Interchanges direction, const RowMoves* moves, std::int64_t count, std::int64_t row,
                    MatrixView<T> a) {
     if (a.empty() || count == 0) return;
-    const auto threads = static_cast<unsigned>(std::min<std::int64_t>(interchange_chunk, ceil_div(count, 32) * 32));
     const int undone = direction == Interchanges::undone ? 1 : 0;
-    launch(kernel<"interchange", T>(), grid_of_columns(ceil_div(a.columns, 4), threads), lanes_.stream(lane), undone,
-           moves, checked_int(count, "pivots"), a.data - row, a.ld, checked_int(a.columns, "columns"));
+    launch(kernel<"interchange", T>(), over_batches(ceil_div(a.columns, 4), count), lanes_.stream(lane), undone, moves,
+           checked_int(count, "pivots"), a.data - row, a.ld, checked_int(a.columns, "columns"));
+  }
+
+  template <class T>
+  void interchange_beside(Lane lane, const std::int32_t* pivots, std::int64_t row, std::int64_t first,
+                          std::int64_t count, MatrixView<T> a) {
+    if (a.empty() || count == 0 || count == a.columns) return;
+    launch(kernel<"interchange_beside", T>(),
+           over_batches(ceil_div(first, 4) + ceil_div(a.columns - first - count, 4), count), lanes_.stream(lane),
+           pivots, checked_int(row, "row"), checked_int(first, "first"), checked_int(count, "pivots"), a.data, a.ld,
+           checked_int(a.rows, "rows"), checked_int(a.columns, "columns"));
+  }
+
+  template <class T>
+  void interchange_chunks(Lane lane, const RowMoves* moves, std::int64_t count, std::int64_t row, RowChunks<T> a,
+                          std::int64_t columns) {
+    if (count == 0 || columns == 0) return;
+    launch(kernel<"interchange_chunks", T>(), over_batches(ceil_div(columns, 4), count), lanes_.stream(lane), moves,
+           checked_int(count, "pivots"), checked_int(row, "row"), a.data, checked_int(a.rows, "rows"),
+           checked_int(a.columns, "columns"), checked_int(a.chunk, "chunk"), checked_int(columns, "columns"));
   }
 
   void number(Lane lane, std::int64_t count, std::int32_t* places) {
@@ -154,6 +173,12 @@ class CudaLuOps {
     JAXMG_CHECK(cuda::getrf(solver, m, n, a.data, lda, work, pivots, info));
     launch(kernel<"spread_not_finite", T>(), {1, 256}, stream, not_finite, a.data, a.ld + 1, std::min(m, n));
     launch(kernel<"number_pivots">(), grid_for(n, 256), stream, pivots, checked_int(row, "row"), n, m);
+  }
+
+  // A thread block for each batch of columns, with a thread for each interchange of a chunk.
+  static Grid over_batches(std::int64_t batches, std::int64_t count) {
+    return grid_of_columns(batches,
+                           static_cast<unsigned>(std::min<std::int64_t>(interchange_chunk, ceil_div(count, 32) * 32)));
   }
 
   // A row of thread blocks for each column, and more where columns are few or long.

@@ -2,6 +2,10 @@
 
 extern "C" __global__ void __launch_bounds__(512, 1) JAXMG_NAME(geqrt)(PanelQr q) { geqrt<Scalar>(q); }
 
+extern "C" __global__ void __launch_bounds__(unit_lower_order) JAXMG_NAME(solve_unit_lower)(UnitLowerSolve solve) {
+  solve_unit_lower<Scalar>(solve);
+}
+
 // The blocks on a multiprocessor are as many as registers allow without spilling.
 extern "C" __global__ void __launch_bounds__(chase_threads, sizeof(Scalar) == 16 ? 1 : 2)
     JAXMG_NAME(chase_32)(const __grid_constant__ Chase a) {

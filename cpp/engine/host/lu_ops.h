@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/matrix_view.h"
+#include "core/row_chunks.h"
 #include "core/scalar.h"
 #include "engine/host/blas.h"
 #include "engine/host/blas_ops.h"
@@ -47,9 +48,32 @@ class HostLuOps {
     std::vector<T> moved;
     each_chunk(direction, count, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t j = 0; j < a.columns; ++j) {
-        move_numbers(direction, moves + first, last - first, a.at(0, j) - row, moved);
+        move_numbers(direction, moves + first, last - first, moved, [&](int i) -> T& { return *a.at(i - row, j); });
       }
     });
+  }
+
+  template <class T>
+  void interchange_chunks(Lane, const RowMoves* moves, std::int64_t count, std::int64_t row, RowChunks<T> a,
+                          std::int64_t columns) {
+    std::vector<T> moved;
+    each_chunk(Interchanges::made, count, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t j = 0; j < columns; ++j) {
+        move_numbers(Interchanges::made, moves + first, last - first, moved,
+                     [&](int i) -> T& { return *a.piece(i - row, j, 1).data; });
+      }
+    });
+  }
+
+  template <class T>
+  void interchange_beside(Lane lane, const std::int32_t* pivots, std::int64_t row, std::int64_t first,
+                          std::int64_t count, MatrixView<T> a) {
+    const std::int64_t last = first + count;
+    std::vector<RowMoves> moves(static_cast<std::size_t>(count));
+    plan_interchanges(lane, pivots + first, row + first, count, row + a.rows, moves.data());
+    for (const auto& columns : {a.block(0, 0, a.rows, first), a.block(0, last, a.rows, a.columns - last)}) {
+      interchange(lane, Interchanges::made, moves.data(), count, row, columns);
+    }
   }
 
   void number(Lane, std::int64_t count, std::int32_t* places) {
@@ -59,7 +83,8 @@ class HostLuOps {
   void place(Lane, const RowMoves* moves, std::int64_t count, std::int32_t* places) {
     std::vector<std::int32_t> moved;
     each_chunk(Interchanges::undone, count, [&](std::int64_t first, std::int64_t last) {
-      move_numbers(Interchanges::undone, moves + first, last - first, places, moved);
+      move_numbers(Interchanges::undone, moves + first, last - first, moved,
+                   [&](int i) -> std::int32_t& { return places[i]; });
     });
   }
 
@@ -124,20 +149,21 @@ class HostLuOps {
     }
   }
 
-  template <class Number>
-  static void move_numbers(Interchanges direction, const RowMoves* moves, std::int64_t count, Number* column,
-                           std::vector<Number>& moved) {
+  // Interchanges the numbers at(row) of a column.
+  template <class Number, class At>
+  static void move_numbers(Interchanges direction, const RowMoves* moves, std::int64_t count,
+                           std::vector<Number>& moved, At&& at) {
     const bool made = direction == Interchanges::made;
     moved.clear();
     for (std::int64_t i = 0; i < count; ++i) {
       for (const int k : {0, 1}) {
-        if (moves[i].to[k] >= 0) moved.push_back(column[made ? moves[i].from[k] : moves[i].to[k]]);
+        if (moves[i].to[k] >= 0) moved.push_back(at(made ? moves[i].from[k] : moves[i].to[k]));
       }
     }
     auto value = moved.begin();
     for (std::int64_t i = 0; i < count; ++i) {
       for (const int k : {0, 1}) {
-        if (moves[i].to[k] >= 0) column[made ? moves[i].to[k] : moves[i].from[k]] = *value++;
+        if (moves[i].to[k] >= 0) at(made ? moves[i].to[k] : moves[i].from[k]) = *value++;
       }
     }
   }

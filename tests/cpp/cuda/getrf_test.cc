@@ -1,6 +1,13 @@
 #include "getrf_checks.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <random>
+#include <utility>
+
 #include "cuda_ranks.h"
+#include "ranks.h"
 
 namespace jaxmg::testing {
 
@@ -45,6 +52,43 @@ TEST(TallPanels, F32) { tall_panels_are_lapacks<float>(); }
 TEST(TallPanels, F64) { tall_panels_are_lapacks<double>(); }
 TEST(TallPanels, C64) { tall_panels_are_lapacks<std::complex<float>>(); }
 TEST(TallPanels, C128) { tall_panels_are_lapacks<std::complex<double>>(); }
+
+// Plans of one and of several chunks, and the interchanges beside a leaf, are those of the host engine.
+TEST(RowInterchanges, AreThoseOfTheHost) {
+  using T = float;
+  constexpr std::int64_t rows = 1400, columns = 45, row = 7;
+  std::mt19937 random(8);
+  for (const std::int64_t count : {1, 5, 32, 512, 700}) {
+    for (const std::int64_t farthest : {std::int64_t{2}, count, rows}) {  // many pivots name the same rows
+      SCOPED_TRACE(::testing::Message() << count << " interchanges with rows up to " << farthest << " below");
+      Matrix<std::int32_t> pivots(rows, 1);
+      for (std::int64_t i = 0; i < rows; ++i) {
+        pivots(i, 0) =
+            static_cast<std::int32_t>(row + i + static_cast<std::int64_t>(random()) % std::min(farthest, rows - i));
+      }
+      const auto a = random_matrix<T>(rows, columns, 9);
+      // Rows of A after interchanges of all its columns, and of those beside some.
+      const auto interchanged = [&](auto&& ranks) {
+        auto all = ranks.template matrix<T>(rows, columns), beside = ranks.template matrix<T>(rows, columns);
+        auto on_rank = ranks.template matrix<std::int32_t>(rows, 1);
+        auto moves = ranks.template matrix<std::byte>(count * static_cast<std::int64_t>(sizeof(RowMoves)), 1);
+        all.upload(0, a);
+        beside.upload(0, a);
+        on_rank.upload(0, pivots);
+        ranks.run([&](auto& engine) {
+          auto* const planned = reinterpret_cast<RowMoves*>(moves.view(0).data);
+          engine.plan_interchanges(Lane::panel, on_rank.view(0).data, row, count, row + rows, planned);
+          engine.interchange(Lane::panel, Interchanges::made, planned, count, row, all.view(0));
+          engine.interchange_beside(Lane::panel, on_rank.view(0).data, row, 6, std::min<std::int64_t>(count, 33),
+                                    beside.view(0));
+          engine.join();
+        });
+        return std::pair{all.download(0), beside.download(0)};
+      };
+      EXPECT_EQ(interchanged(PeerRanks(1)), interchanged(HostRanks(1)));
+    }
+  }
+}
 
 }  // namespace
 }  // namespace jaxmg::testing
