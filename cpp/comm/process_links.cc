@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "core/error.h"
 
@@ -79,11 +80,35 @@ void add_columns(std::vector<iovec>& pieces, const std::byte* first, std::int64_
   }
 }
 
-}  // namespace
+// Control message that carries one open file.
+class FileControl {
+ public:
+  void make_room(msghdr& message) {
+    message.msg_control = bytes_.data();
+    message.msg_controllen = bytes_.size();
+  }
+  void attach(msghdr& message, int file) {
+    make_room(message);
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(file));
+    std::memcpy(CMSG_DATA(header), &file, sizeof(file));
+  }
+  // The file that a message has brought, or else `known`.
+  static FileDescriptor file_of(msghdr& message, FileDescriptor known) {
+    const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    if (header == nullptr || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) return known;
+    int file = -1;
+    std::memcpy(&file, CMSG_DATA(header), sizeof(file));
+    return FileDescriptor(file);
+  }
 
-Socket::~Socket() {
-  if (fd_ >= 0) close(fd_);
-}
+ private:
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> bytes_{};
+};
+
+}  // namespace
 
 Listener::Listener(std::uint64_t process) : listening_(make_socket()) {
   const Address address(process);
@@ -152,6 +177,10 @@ struct ProcessLinks::Message {
   std::vector<iovec> payload;
   std::int64_t payload_bytes = 0;
   std::string reason;
+  // An open file that travels with the header.
+  int sent_file = -1;
+  bool may_have_file = false;
+  FileDescriptor received_file;
 
   void send(std::int64_t exchange) {
     wanted = true;
@@ -255,6 +284,38 @@ void ProcessLinks::barrier() {
   transfer(out, in);
 }
 
+void ProcessLinks::gather(const std::byte* own, std::byte* all, std::size_t bytes) {
+  ++exchanges_;
+  std::vector<Message> out(peers_.size()), in(peers_.size());
+  for (std::size_t p = 0; p < peers_.size(); ++p) {
+    out[p].payload_bytes = in[p].payload_bytes = static_cast<std::int64_t>(bytes);
+    add(out[p].payload, own, out[p].payload_bytes);
+    add(in[p].payload, all + static_cast<std::size_t>(peers_[p].rank) * bytes, in[p].payload_bytes);
+    out[p].send(exchanges_);
+    in[p].receive();
+  }
+  transfer(out, in);
+}
+
+FileDescriptor ProcessLinks::share_file(int source, const FileDescriptor& file) {
+  ++exchanges_;
+  std::vector<Message> out(peers_.size()), in(peers_.size());
+  for (std::size_t p = 0; p < peers_.size(); ++p) {
+    if (source == rank_) {
+      out[p].sent_file = file.get();
+      out[p].send(exchanges_);
+    } else if (peers_[p].rank == source) {
+      in[p].may_have_file = true;
+      in[p].receive();
+    }
+  }
+  transfer(out, in);
+  for (Message& message : in) {
+    if (message.received_file) return std::move(message.received_file);
+  }
+  return {};
+}
+
 void ProcessLinks::transfer(std::vector<Message>& out, std::vector<Message>& in) {
   const auto deadline_from_now = [&] { return steady_clock::now() + timeout_; };
   auto deadline = deadline_from_now();
@@ -292,7 +353,9 @@ void ProcessLinks::transfer(std::vector<Message>& out, std::vector<Message>& in)
 }
 
 void ProcessLinks::send_some(Peer& peer, Message& message) {
-  const msghdr rest = message.rest();
+  msghdr rest = message.rest();
+  FileControl control;
+  if (message.sent_file >= 0) control.attach(rest, message.sent_file);
   const ssize_t sent = sendmsg(peer.socket.get(), &rest, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent < 0 && may_try_again()) return;
   if (sent < 0) {
@@ -300,15 +363,19 @@ void ProcessLinks::send_some(Peer& peer, Message& message) {
     message.next = message.pieces.size();
     return;
   }
+  message.sent_file = -1;  // it goes with the first byte
   message.advance(static_cast<std::size_t>(sent));
   peer.mid_message = !message.done();
 }
 
 void ProcessLinks::receive_some(Peer& peer, Message& message) {
   msghdr rest = message.rest();
-  const ssize_t received = recvmsg(peer.socket.get(), &rest, MSG_DONTWAIT);
+  FileControl control;
+  if (message.may_have_file) control.make_room(rest);
+  const ssize_t received = recvmsg(peer.socket.get(), &rest, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (received < 0 && may_try_again()) return;
   if (received <= 0) gone(peer.rank, ended);
+  if (message.may_have_file) message.received_file = FileControl::file_of(rest, std::move(message.received_file));
   const bool in_header = message.next == 0;
   message.advance(static_cast<std::size_t>(received));
   if (!message.done()) return;
@@ -353,6 +420,23 @@ void ProcessLinks::fail(const std::string& why) noexcept {
     message.msg_iov = pieces.data();
     message.msg_iovlen = pieces.size();
     sendmsg(peer.socket.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  }
+}
+
+void ProcessLinks::leave() noexcept {
+  const auto deadline = steady_clock::now() + timeout_;
+  for (const Peer& peer : peers_) {
+    if (peer.socket) shutdown(peer.socket.get(), SHUT_WR);
+  }
+  // A peer closes its side when it leaves, or ends.
+  for (const Peer& peer : peers_) {
+    std::array<std::byte, 4096> discarded;
+    while (peer.socket && steady_clock::now() < deadline) {
+      pollfd state{peer.socket.get(), POLLIN, 0};
+      if (poll(&state, 1, static_cast<int>(poll_interval.count())) <= 0) continue;
+      const ssize_t received = recv(peer.socket.get(), discarded.data(), discarded.size(), MSG_DONTWAIT);
+      if (received == 0 || (received < 0 && !may_try_again())) break;
+    }
   }
 }
 
