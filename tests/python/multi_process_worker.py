@@ -16,6 +16,7 @@ from jax.errors import JaxRuntimeError
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxmg import cyclic_1d, linalg, potri, potrs, syevd
+from jaxmg._native import cuda
 from jaxmg.compat.layout import cyclic_places
 from systems import ROWS, assert_solves, gaussian, positive_definite
 
@@ -221,6 +222,13 @@ def programs():
     assert_solves(a, solve(good, rhs), b)
 
 
+def exchange():
+    """The processes have used the expected transport."""
+    how = cuda.exchange_between_processes()
+    print(how, flush=True)
+    assert os.environ["JAXMG_TEST_EXCHANGE"] in how, how
+
+
 def fault():
     """One rank fails; all return an error before the timeout, and the next call works."""
     mesh = all_devices()
@@ -273,8 +281,9 @@ def timings():
 
 TASKS = {
     "cpu": (every_routine, meshes, grid, calls_of_one_process, programs, fault),
-    "gpu": (solves, programs, every_routine, meshes, calls_of_one_process),
-    "grid": (every_routine, meshes, grid, calls_of_one_process),
+    "gpu": (solves, programs, every_routine, meshes, calls_of_one_process, exchange),
+    "some": (programs, exchange),
+    "grid": (every_routine, meshes, grid, calls_of_one_process, exchange),
     "fault": (fault,),
     "killed": (killed,),
     "timings": (timings,),

@@ -29,6 +29,8 @@ Driver load() {
   find("cuOccupancyMaxActiveBlocksPerMultiprocessor", driver.occupancy_max_active_blocks);
   find("cuKernelSetAttribute", driver.kernel_set_attribute);
   find("cuStreamBatchMemOp", driver.stream_batch_mem_op);
+  find("cuMemGetAddressRange", driver.mem_get_address_range);
+  find("cuPointerGetAttribute", driver.pointer_get_attribute);
   return driver;
 }
 

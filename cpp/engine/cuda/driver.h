@@ -19,6 +19,9 @@ struct Driver {
   CUresult (*kernel_set_attribute)(CUfunction_attribute, int, CUkernel, CUdevice);
   CUresult (*stream_batch_mem_op)(CUstream, unsigned, CUstreamBatchMemOpParams*, unsigned);
 
+  CUresult (*mem_get_address_range)(CUdeviceptr*, std::size_t*, CUdeviceptr);
+  CUresult (*pointer_get_attribute)(void*, CUpointer_attribute, CUdeviceptr);
+
   static const Driver& instance();
 };
 

@@ -127,17 +127,7 @@ void NcclTransport::wait_until(Done&& done) {
   while (!done()) {
     participant_->check();
     if (made_progress()) deadline = time_from_now();
-    if (std::chrono::steady_clock::now() > deadline) {
-      const std::vector<int>& here = participant_->members();
-      std::vector<int> others;
-      for (int r = 0; r < ranks_; ++r) {
-        if (std::find(here.begin(), here.end(), r) == here.end()) others.push_back(r);
-      }
-      throw Error(ErrorCode::deadline_exceeded,
-                  "not all of the rank(s) " + list_of(others) + ", in other processes, made progress within " +
-                      std::to_string(timeout_.count()) +
-                      " ms (the environment variable JAXMG_TIMEOUT_SECONDS sets this limit)");
-    }
+    if (std::chrono::steady_clock::now() > deadline) throw no_progress(*participant_, ranks_, timeout_);
     std::this_thread::yield();
   }
 }
