@@ -123,7 +123,7 @@ Count exchange(int ranks, std::int64_t size, const std::vector<Move>& moves) {
 TEST(Messages, RandomExchangesMoveEveryBlock) {
   std::mt19937 random(1);
   const auto below = [&](std::int64_t n) { return static_cast<std::int64_t>(random() % static_cast<unsigned>(n)); };
-  for (int round = 0; round < 300; ++round) {
+  for (int round = 0; round < 100; ++round) {
     const int ranks = 1 + static_cast<int>(below(5));
     const bool for_all_only = below(3) == 0;
     std::vector<Move> moves;

@@ -48,18 +48,18 @@ class Exports {
     const Driver& driver = Driver::instance();
     CUdeviceptr base = 0;
     std::size_t bytes = 0;
-    JAXMG_CHECK(driver.mem_get_address_range(&base, &bytes, address));
+    if (const CUresult found = driver.mem_get_address_range(&base, &bytes, address); found != CUDA_SUCCESS) {
+      no_handle("CUDA driver error " + std::to_string(static_cast<int>(found)));
+    }
     const std::uint64_t id = id_of(base);
-    if (id == 0) throw Error(ErrorCode::internal, "CUDA does not know a buffer of the call as an allocation");
+    if (id == 0) no_handle("it is in no allocation");
     auto found = std::find_if(known_.begin(), known_.end(), [&](const Known& known) { return known.id == id; });
     if (found == known_.end()) {
       cudaIpcMemHandle_t handle{};
       const cudaError_t given = cudaIpcGetMemHandle(&handle, reinterpret_cast<void*>(base));
       if (given != cudaSuccess) {
         cudaGetLastError();
-        throw Error(ErrorCode::internal, std::string("its memory has no CUDA IPC handle (") +
-                                             cudaGetErrorString(given) +
-                                             "), as with the allocators cuda_async and vmm");
+        no_handle(cudaGetErrorString(given));
       }
       Known known{base, id, {}};
       std::memcpy(known.handle.data(), &handle, sizeof(handle));
@@ -83,6 +83,11 @@ class Exports {
     std::uint64_t id = 0;
     RemoteMemory::Handle handle{};
   };
+
+  [[noreturn]] static void no_handle(const std::string& why) {
+    throw Error(ErrorCode::internal,
+                "its memory has no CUDA IPC handle (" + why + "), as with the allocators cuda_async and vmm");
+  }
 
   // The number that CUDA gives to an allocation and never again in this process; 0 if there is none.
   static std::uint64_t id_of(CUdeviceptr base) {
