@@ -79,11 +79,22 @@ class ProcessLinks {
   template <class Record>
   void gather(const Record& own, std::vector<Record>& all) {
     static_assert(std::is_trivially_copyable_v<Record>);
-    gather(reinterpret_cast<const std::byte*>(&own), reinterpret_cast<std::byte*>(all.data()), sizeof(Record));
+    gather(reinterpret_cast<const std::byte*>(&own), 0, reinterpret_cast<std::byte*>(all.data()), sizeof(Record));
+  }
+  // Sends own[r] to each rank r in another process, and sets all[r] to the record which that rank has sent to this one.
+  template <class Record>
+  void swap(const std::vector<Record>& own, std::vector<Record>& all) {
+    static_assert(std::is_trivially_copyable_v<Record>);
+    gather(reinterpret_cast<const std::byte*>(own.data()), sizeof(Record), reinterpret_cast<std::byte*>(all.data()),
+           sizeof(Record));
   }
   // Sends an open file of rank `source` to the ranks in other processes: returns a descriptor of their own to them, and
   // none to ranks of the source's process. All ranks call it. Without a file at the source all descriptors are empty.
   FileDescriptor share_file(int source, const FileDescriptor& file);
+  // Sends the open files files[r], at most `most_files`, to each rank r in another process. Returns descriptors of what
+  // each rank has sent to this one, in its order; fewer if this process has too many open files. All ranks call it.
+  std::vector<std::vector<FileDescriptor>> swap_files(const std::vector<std::vector<int>>& files);
+  static constexpr std::size_t most_files = 64;
   // Throws if a rank in another process has failed, or its process has ended. Must not run concurrently with the other
   // functions.
   void check();
@@ -111,7 +122,8 @@ class ProcessLinks {
     bool broken = false;       // it no longer accepts messages
   };
 
-  void gather(const std::byte* own, std::byte* all, std::size_t bytes);
+  // Sends `bytes` bytes at own + r * stride to rank r.
+  void gather(const std::byte* own, std::size_t stride, std::byte* all, std::size_t bytes);
   void transfer(std::vector<Message>& out, std::vector<Message>& in);
   void send_some(Peer& peer, Message& message);
   void receive_some(Peer& peer, Message& message);

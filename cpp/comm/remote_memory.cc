@@ -5,7 +5,20 @@
 
 namespace jaxmg {
 
+std::shared_ptr<std::byte> RemoteMemory::find(const MemoryOwner& owner, const ExportedAllocation& allocation) {
+  std::lock_guard lock(mutex_);
+  for (const Mapping& mapping : mappings_) {
+    if (mapping.owner == owner && mapping.allocation == allocation) return mapping.memory;
+  }
+  return nullptr;
+}
+
 std::shared_ptr<std::byte> RemoteMemory::map(const MemoryOwner& owner, const ExportedAllocation& allocation) {
+  return map(owner, allocation, [&] { return std::shared_ptr<std::byte>(open_(allocation.handle), close_); });
+}
+
+std::shared_ptr<std::byte> RemoteMemory::map(const MemoryOwner& owner, const ExportedAllocation& allocation,
+                                             const Make& make) {
   std::lock_guard lock(mutex_);
   for (const Mapping& mapping : mappings_) {
     if (mapping.owner == owner && mapping.allocation == allocation) return mapping.memory;
@@ -14,7 +27,7 @@ std::shared_ptr<std::byte> RemoteMemory::map(const MemoryOwner& owner, const Exp
   std::erase_if(mappings_, [&](const Mapping& mapping) {
     return mapping.owner == owner && mapping.allocation.handle == allocation.handle;
   });
-  std::shared_ptr<std::byte> memory(open_(allocation.handle), close_);
+  std::shared_ptr<std::byte> memory = make();
   mappings_.push_back({owner, allocation, memory});
   return memory;
 }

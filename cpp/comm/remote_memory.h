@@ -43,6 +43,11 @@ class RemoteMemory {
   // The first address of an allocation's mapping, which exists while the pointer is held, or kept here. Throws what
   // Open throws.
   std::shared_ptr<std::byte> map(const MemoryOwner& owner, const ExportedAllocation& allocation);
+  // The same for an allocation that make() maps.
+  using Make = std::function<std::shared_ptr<std::byte>()>;
+  std::shared_ptr<std::byte> map(const MemoryOwner& owner, const ExportedAllocation& allocation, const Make& make);
+  // Its mapping if there is one.
+  std::shared_ptr<std::byte> find(const MemoryOwner& owner, const ExportedAllocation& allocation);
   // Drops all mappings of an owner, except of allocations with these ids.
   void keep_only(const MemoryOwner& owner, const std::vector<std::uint64_t>& ids);
   // Drops all mappings of a process.

@@ -88,6 +88,30 @@ TEST(RemoteMemory, MappingsOfALostProcessAreClosed) {
   EXPECT_EQ(driver.open.size(), 1u);
 }
 
+// Memory that needs more than a handle is found first, and made only if it is not there.
+TEST(RemoteMemory, AllocationsCanBeMadeByTheCaller) {
+  Driver driver;
+  std::byte memory{};
+  int made = 0, closed = 0;
+  const auto make = [&] {
+    ++made;
+    return std::shared_ptr<std::byte>(&memory, [&](std::byte*) { ++closed; });
+  };
+  EXPECT_EQ(driver.memory.find(owner, allocation(1, 1)), nullptr);
+  EXPECT_EQ(driver.memory.map(owner, allocation(1, 1), make).get(), &memory);
+  EXPECT_EQ(driver.memory.map(owner, allocation(1, 1), make).get(), &memory);
+  EXPECT_EQ(driver.memory.find(owner, allocation(1, 1)).get(), &memory);
+  EXPECT_EQ(driver.memory.find(owner, allocation(1, 2)), nullptr);
+  EXPECT_EQ(driver.memory.find(neighbour, allocation(1, 1)), nullptr);
+  EXPECT_EQ(made, 1);
+  driver.memory.keep_only(owner, {2});
+  EXPECT_EQ(closed, 1);
+  EXPECT_THROW(driver.memory.map(owner, allocation(1, 2),
+                                 []() -> std::shared_ptr<std::byte> { throw Error(ErrorCode::internal, "no file"); }),
+               Error);
+  EXPECT_EQ(driver.memory.size(), 0u);
+}
+
 TEST(RemoteMemory, FailuresToOpenAreReportedAndNotKept) {
   Driver driver;
   EXPECT_THROW(driver.memory.map(owner, allocation(0xff, 1)), Error);

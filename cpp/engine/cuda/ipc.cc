@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <bit>
 #include <cstring>
 #include <list>
 #include <map>
@@ -12,6 +13,7 @@
 #include "core/error.h"
 #include "engine/cuda/check.h"
 #include "engine/cuda/driver.h"
+#include "engine/cuda/virtual_memory.h"
 
 namespace jaxmg::cuda {
 namespace {
@@ -42,8 +44,46 @@ class OnDevice {
 // Allocations of a device which have been offered to other processes.
 class Exports {
  public:
-  // Describes an offer's buffer; throws if it has no handle.
-  IpcOffer::Buffer describe(const MemoryRegion& region) {
+  // Adds a buffer to an offer; throws if its memory can be given to other processes neither by a handle nor as files.
+  IpcOffer::Buffer describe(const MemoryRegion& region, IpcOffer& offer, OfferedFiles& files) {
+    Segments segments = Segments::of(region);
+    if (segments.all.empty()) return describe_by_handle(region);
+    try {
+      return describe_by_files(region, segments, offer, files);
+    } catch (const Error& no_files) {
+      try {
+        return describe_by_handle(region);
+      } catch (const Error&) {
+        throw Error(ErrorCode::internal, no_files.what());
+      }
+    }
+  }
+
+  // Lists the allocations that still exist, at most as many as an offer holds.
+  void list(IpcOffer& offer) {
+    constexpr std::size_t most = IpcOffer::most_exports / 2;
+    known_.remove_if([&](const Known& known) { return id_of(known.base) != known.id; });
+    if (known_.size() > most) known_.resize(most);
+    virtual_.remove_if([](const KnownVirtual& known) { return !known.segments.exist(); });
+    while (virtual_.size() > most) virtual_.pop_back();
+    for (const Known& known : known_) offer.exports[static_cast<std::size_t>(offer.exported++)] = known.id;
+    for (const KnownVirtual& known : virtual_) offer.exports[static_cast<std::size_t>(offer.exported++)] = known.id;
+  }
+
+ private:
+  struct Known {
+    CUdeviceptr base = 0;
+    std::uint64_t id = 0;
+    RemoteMemory::Handle handle{};
+  };
+  // Its memory is held, and therefore the number of its handle is not given to other memory.
+  struct KnownVirtual {
+    Segments segments;
+    std::uint64_t id = 0;
+    OfferedFiles files;
+  };
+
+  IpcOffer::Buffer describe_by_handle(const MemoryRegion& region) {
     const auto address = reinterpret_cast<CUdeviceptr>(region.base);
     const Driver& driver = Driver::instance();
     CUdeviceptr base = 0;
@@ -59,7 +99,10 @@ class Exports {
       const cudaError_t given = cudaIpcGetMemHandle(&handle, reinterpret_cast<void*>(base));
       if (given != cudaSuccess) {
         cudaGetLastError();
-        no_handle(cudaGetErrorString(given));
+        unsigned long long types = 0;  // all kinds of handles that this memory allows
+        driver.pointer_get_attribute(&types, CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES, address);
+        no_handle(cudaGetErrorString(given) + std::string(", requestedHandleTypes ") + std::to_string(types) +
+                  ", size " + std::to_string(bytes));
       }
       Known known{base, id, {}};
       std::memcpy(known.handle.data(), &handle, sizeof(handle));
@@ -70,23 +113,50 @@ class Exports {
     return {{found->handle, id}, static_cast<std::int64_t>(address - base), region.bytes};
   }
 
-  // Lists the allocations that still exist, at most as many as an offer holds.
-  void list(IpcOffer& offer) {
-    known_.remove_if([&](const Known& known) { return id_of(known.base) != known.id; });
-    if (known_.size() > IpcOffer::most_exports) known_.resize(IpcOffer::most_exports);
-    for (const Known& known : known_) offer.exports[static_cast<std::size_t>(offer.exported++)] = known.id;
+  IpcOffer::Buffer describe_by_files(const MemoryRegion& region, Segments& segments, IpcOffer& offer,
+                                     OfferedFiles& files) {
+    auto found = std::find_if(virtual_.begin(), virtual_.end(),
+                              [&](const KnownVirtual& known) { return known.segments == segments; });
+    if (found == virtual_.end()) {
+      OfferedFiles exported;
+      try {
+        for (const Segment& segment : segments.all) {
+          exported.push_back(std::make_shared<FileDescriptor>(segment.memory.export_file(segment.bytes)));
+        }
+      } catch (const Error& error) {
+        throw Error(ErrorCode::internal,
+                    std::string("its virtual memory cannot be exported as a file (") + error.what() + ")");
+      }
+      found = virtual_.insert(virtual_.begin(), {std::move(segments), virtual_bit | ++last_virtual_, exported});
+    } else {
+      virtual_.splice(virtual_.begin(), virtual_, found);  // most recently used first
+    }
+    IpcOffer::Buffer buffer;
+    buffer.allocation.id = found->id;
+    std::memcpy(buffer.allocation.handle.data(), &found->id, sizeof(found->id));
+    buffer.offset = static_cast<std::int64_t>(reinterpret_cast<CUdeviceptr>(region.base) - found->segments.base);
+    buffer.bytes = region.bytes;
+    buffer.files = static_cast<std::int64_t>(found->files.size());
+    for (const IpcOffer::Buffer& other : offer.buffers) {
+      if (other.files == 0 || !(other.allocation == buffer.allocation)) continue;
+      buffer.first_file = other.first_file;
+      return buffer;
+    }
+    if (files.size() + found->files.size() > IpcOffer::most_files) {
+      throw Error(ErrorCode::internal, "its buffers are in more than " + std::to_string(IpcOffer::most_files) +
+                                           " segments of virtual memory");
+    }
+    buffer.first_file = offer.files;
+    for (const Segment& segment : found->segments.all) {
+      offer.segment_bytes[static_cast<std::size_t>(offer.files++)] = segment.bytes;
+    }
+    files.insert(files.end(), found->files.begin(), found->files.end());
+    return buffer;
   }
-
- private:
-  struct Known {
-    CUdeviceptr base = 0;
-    std::uint64_t id = 0;
-    RemoteMemory::Handle handle{};
-  };
 
   [[noreturn]] static void no_handle(const std::string& why) {
     throw Error(ErrorCode::internal,
-                "its memory has no CUDA IPC handle (" + why + "), as with the allocators cuda_async and vmm");
+                "its memory has no CUDA IPC handle (" + why + "), as with the allocator cuda_async");
   }
 
   // The number that CUDA gives to an allocation and never again in this process; 0 if there is none.
@@ -96,7 +166,11 @@ class Exports {
     return found == CUDA_SUCCESS ? id : 0;
   }
 
+  static constexpr std::uint64_t virtual_bit = std::uint64_t{1} << 63;  // CUDA's numbers are small
+
   std::list<Known> known_;
+  std::list<KnownVirtual> virtual_;
+  std::uint64_t last_virtual_ = 0;
 };
 
 std::mutex& exports_mutex() {
@@ -144,8 +218,9 @@ RemoteMemory& remote_memory(int device) {
 
 }  // namespace
 
-IpcOffer offer_buffers(const MemoryRegions& buffers) {
+IpcOffer offer_buffers(const MemoryRegions& buffers, OfferedFiles& files) {
   IpcOffer offer;
+  files.clear();
   if (buffers.size() > offer.buffers.size()) {
     offer.refusal = Refusal("the call has " + std::to_string(buffers.size()) + " buffers");
     return offer;
@@ -155,7 +230,7 @@ IpcOffer offer_buffers(const MemoryRegions& buffers) {
   try {
     for (const MemoryRegion& region : buffers) {
       IpcOffer::Buffer& buffer = offer.buffers[static_cast<std::size_t>(offer.count++)];
-      if (region.bytes > 0) buffer = exports.describe(region);
+      if (region.bytes > 0) buffer = exports.describe(region, offer, files);
     }
     exports.list(offer);
   } catch (const Error& error) {
@@ -164,19 +239,42 @@ IpcOffer offer_buffers(const MemoryRegions& buffers) {
   return offer;
 }
 
-MappedBuffers map_buffers(const MemoryOwner& owner, const IpcOffer& offer) {
-  RemoteMemory& remote = remote_memory(current_device());
-  remote.keep_only(owner, {offer.exports.begin(), offer.exports.begin() + offer.exported});
-  MappedBuffers mapped;
-  for (std::int64_t i = 0; i < offer.count; ++i) {
-    const IpcOffer::Buffer& buffer = offer.buffers[static_cast<std::size_t>(i)];
-    MemoryRegion& region = mapped.regions.emplace_back();
-    if (buffer.bytes == 0) continue;
-    std::shared_ptr<std::byte> mapping = remote.map(owner, buffer.allocation);
-    region = {mapping.get() + buffer.offset, buffer.bytes};
-    mapped.mappings.push_back(std::move(mapping));
+FileSet MappedBuffers::add(const MemoryOwner& owner, const IpcOffer& offer, FileSet given,
+                           std::vector<FileDescriptor>& files) {
+  const int device = current_device();
+  RemoteMemory& remote = remote_memory(device);
+  if (regions.empty()) {
+    remote.keep_only(owner, {offer.exports.begin(), offer.exports.begin() + offer.exported});
+    regions.resize(static_cast<std::size_t>(offer.count));
+    mappings.resize(regions.size());
   }
-  return mapped;
+  FileSet missing = 0;
+  for (std::size_t i = 0; i < regions.size(); ++i) {
+    const IpcOffer::Buffer& buffer = offer.buffers[i];
+    if (buffer.bytes == 0 || mappings[i]) continue;
+    if (buffer.files == 0) {
+      mappings[i] = remote.map(owner, buffer.allocation);
+    } else {
+      FileSet needed = 0;
+      std::vector<FileDescriptor*> own;
+      std::vector<std::int64_t> bytes;
+      for (std::int64_t f = buffer.first_file; f < buffer.first_file + buffer.files; ++f) {
+        const FileSet bit = FileSet{1} << f;
+        needed |= bit;
+        if ((given & bit) == 0) continue;
+        own.push_back(&files.at(static_cast<std::size_t>(std::popcount(given & (bit - 1)))));
+        bytes.push_back(offer.segment_bytes[static_cast<std::size_t>(f)]);
+      }
+      if ((needed & ~given) == 0) {
+        mappings[i] = remote.map(owner, buffer.allocation, [&] { return map_segments(own, bytes, device); });
+      } else {
+        mappings[i] = remote.find(owner, buffer.allocation);
+        if (!mappings[i]) missing |= needed;
+      }
+    }
+    if (mappings[i]) regions[i] = {mappings[i].get() + buffer.offset, buffer.bytes};
+  }
+  return missing;
 }
 
 void forget_process(std::uint64_t process) {

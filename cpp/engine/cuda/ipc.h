@@ -1,8 +1,9 @@
 // CUDA IPC: ranks in other processes of this host write to the buffers of a call.
 //
-// At the start of a call, each rank offers its buffers to the ranks of other processes: a handle of each allocation,
-// and the offset of the buffer in it. The other ranks map allocations that they have not mapped yet. The devices of the
-// other processes need not be visible in this process.
+// At the start of a call, each rank offers its buffers to the ranks of other processes: an allocation, and the offset
+// of the buffer in it. The other ranks map allocations that they have not mapped yet. Memory of cudaMalloc has a
+// handle, which is part of the offer. Virtual memory (virtual_memory.h) has an open file for each of its segments,
+// which a rank sends to those that need it. The devices of the other processes need not be visible in this process.
 #pragma once
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 
 #include "comm/block.h"
 #include "comm/file_descriptor.h"
+#include "comm/process_links.h"
 #include "comm/remote_memory.h"
 #include "comm/shared_memory.h"
 #include "engine/cuda/kernel_abi.h"
@@ -38,26 +40,38 @@ struct IpcOffer {
     ExportedAllocation allocation;
     std::int64_t offset = 0;
     std::int64_t bytes = 0;
+    std::int64_t first_file = 0, files = 0;  // of the segments of virtual memory
   };
   static constexpr std::size_t most_exports = 64;
+  static constexpr std::size_t most_files = ProcessLinks::most_files;
 
   std::array<Buffer, copy_regions> buffers{};
   std::int64_t count = 0;
   std::array<std::uint64_t, most_exports> exports{};  // ids of all allocations that others may keep mapped
   std::int64_t exported = 0;
+  std::array<std::int64_t, most_files> segment_bytes{};  // of each file
+  std::int64_t files = 0;
   Refusal refusal;
 };
 
+// The open files of an offer, in order.
+using OfferedFiles = std::vector<std::shared_ptr<const FileDescriptor>>;
+// Bit f stands for file f of an offer.
+using FileSet = std::uint64_t;
+static_assert(IpcOffer::most_files <= 64);
+
 // Offers buffers in memory of the current device.
-IpcOffer offer_buffers(const MemoryRegions& buffers);
+IpcOffer offer_buffers(const MemoryRegions& buffers, OfferedFiles& files);
 
 // Buffers of another process that are mapped for the current device. The mappings exist while this is held.
 struct MappedBuffers {
   MemoryRegions regions;
-  std::vector<std::shared_ptr<std::byte>> mappings;
+  std::vector<std::shared_ptr<std::byte>> mappings;  // of each buffer
+
+  // Maps all buffers of an offer whose files are not needed or are given; returns the files that are needed for the
+  // rest. Throws if the device cannot access a buffer.
+  FileSet add(const MemoryOwner& owner, const IpcOffer& offer, FileSet given, std::vector<FileDescriptor>& files);
 };
-// Throws if the device cannot access them.
-MappedBuffers map_buffers(const MemoryOwner& owner, const IpcOffer& offer);
 
 // Closes all mappings of memory of another process that no call uses.
 void forget_process(std::uint64_t process);

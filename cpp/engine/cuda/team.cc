@@ -1,6 +1,7 @@
 #include "engine/cuda/team.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +19,9 @@ std::string variable(const char* name) {
   const char* const value = std::getenv(name);
   return value == nullptr ? "" : value;
 }
+
+// Values of XLA_PYTHON_CLIENT_ALLOCATOR.
+bool frees_each_buffer(const std::string& allocator) { return allocator == "platform" || allocator == "vmm"; }
 
 bool nccl_is_requested() {
   const std::string requested = variable("JAXMG_TRANSPORT");
@@ -168,8 +172,9 @@ void Team::share_board(Participant& participant, ProcessLinks& links) {
     why = by_request;
   } else if (!links.out_of_reach().empty()) {
     why = several_hosts;
-  } else if (variable("XLA_PYTHON_CLIENT_ALLOCATOR") == "platform") {
-    why = "XLA_PYTHON_CLIENT_ALLOCATOR=platform frees each buffer, which the other processes would keep mapped";
+  } else if (frees_each_buffer(variable("XLA_PYTHON_CLIENT_ALLOCATOR"))) {
+    why = "XLA_PYTHON_CLIENT_ALLOCATOR=" + variable("XLA_PYTHON_CLIENT_ALLOCATOR") +
+          " frees each buffer, which the other processes would keep mapped";
   }
   FileDescriptor file, received;
   const std::int64_t bytes = PeerBoard::bytes(ranks());
@@ -209,6 +214,68 @@ void Team::share_board(Participant& participant, ProcessLinks& links) {
   own.setup = Refusal(refused);
 }
 
+// Returns why a rank cannot access all buffers, or an empty text: the same on all ranks.
+std::string Team::map_offers(Participant& participant, ProcessLinks& links, const std::vector<IpcOffer>& offers,
+                             ReachedBuffers& reached) {
+  RankResources& own = resources(participant.rank());
+  std::vector<MappedBuffers> mapped(resources_.size());
+  std::vector<FileSet> needed(resources_.size());
+  std::vector<std::vector<FileDescriptor>> files(resources_.size());
+  // Returns the files that each rank must send.
+  const auto map_all = [&](Refusal& refusal) {
+    std::vector<FileSet> missing(resources_.size());
+    refusal = {};
+    for (int r = 0; r < ranks() && !refusal; ++r) {
+      const auto at = static_cast<std::size_t>(r);
+      const RollEntry& other = roll_.entry(r);
+      if (other.process == process_nonce()) continue;
+      try {
+        const auto sent = static_cast<std::size_t>(std::popcount(needed[at]));
+        if (files[at].size() != sent) {
+          throw Error(ErrorCode::resource_exhausted, std::to_string(files[at].size()) + " of its " +
+                                                         std::to_string(sent) +
+                                                         " open files were received; does this process have too many?");
+        }
+        missing[at] = mapped[at].add({other.process, other.device}, offers[at], needed[at], files[at]);
+      } catch (const Error& error) {
+        refusal = Refusal("no access to the memory of rank " + std::to_string(r) + ": " + error.what());
+      }
+    }
+    return missing;
+  };
+
+  std::vector<FileSet> missing = map_all(own.mapping.refusal);
+  own.mapping.needs_files = std::any_of(missing.begin(), missing.end(), [](FileSet set) { return set != 0; });
+  bool files_are_needed = false;
+  std::vector<Refusal> refusals;
+  for (const Mapping& mapping : gather(participant, links, resources_, &RankResources::mapping)) {
+    refusals.push_back(mapping.refusal);
+    files_are_needed = files_are_needed || mapping.needs_files;
+  }
+  std::string refused = first_of(refusals);
+  if (refused.empty() && files_are_needed) {
+    needed = std::move(missing);
+    std::vector<FileSet> wanted(resources_.size());
+    links.swap(needed, wanted);
+    std::vector<std::vector<int>> sent(resources_.size());
+    for (std::size_t r = 0; r < sent.size(); ++r) {
+      for (std::size_t f = 0; f < own.files.size(); ++f) {
+        if ((wanted[r] >> f & 1) != 0) sent[r].push_back(own.files[f]->get());
+      }
+    }
+    files = links.swap_files(sent);
+    map_all(own.completion);
+    refused = first_of(gather(participant, links, resources_, &RankResources::completion));
+  }
+  own.files.clear();
+  for (std::size_t r = 0; refused.empty() && r < mapped.size(); ++r) {
+    if (roll_.entry(static_cast<int>(r)).process == process_nonce()) continue;
+    reached.regions[r] = std::move(mapped[r].regions);
+    reached.mappings.insert(reached.mappings.end(), mapped[r].mappings.begin(), mapped[r].mappings.end());
+  }
+  return refused;
+}
+
 ReachedBuffers Team::reach_buffers(Participant& participant, ProcessLinks* links) {
   const int rank = participant.rank();
   RankResources& own = resources(rank);
@@ -218,26 +285,12 @@ ReachedBuffers Team::reach_buffers(Participant& participant, ProcessLinks* links
 
   std::string refused = own.setup.text.data();
   if (refused.empty()) {
-    own.offer = offer_buffers(participant.buffers(rank));
+    own.offer = offer_buffers(participant.buffers(rank), own.files);
     const std::vector<IpcOffer> offers = gather(participant, *links, resources_, &RankResources::offer);
     std::vector<Refusal> refusals;
     for (const IpcOffer& offer : offers) refusals.push_back(offer.refusal);
     refused = first_of(refusals);
-    if (refused.empty()) {
-      own.mapping = {};
-      for (int r = 0; r < ranks() && !own.mapping; ++r) {
-        const RollEntry& other = roll_.entry(r);
-        if (other.process == process_nonce()) continue;
-        try {
-          MappedBuffers mapped = map_buffers({other.process, other.device}, offers[static_cast<std::size_t>(r)]);
-          reached.regions[static_cast<std::size_t>(r)] = std::move(mapped.regions);
-          reached.mappings.insert(reached.mappings.end(), mapped.mappings.begin(), mapped.mappings.end());
-        } catch (const Error& error) {
-          own.mapping = Refusal("no access to the memory of rank " + std::to_string(r) + ": " + error.what());
-        }
-      }
-      refused = first_of(gather(participant, *links, resources_, &RankResources::mapping));
-    }
+    if (refused.empty()) refused = map_offers(participant, *links, offers, reached);
   }
   own.transport = refused.empty() ? own.peers.get() : nullptr;
   if (rank == participant.members().front()) {

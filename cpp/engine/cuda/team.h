@@ -38,6 +38,12 @@ struct Resident {
   virtual void abandon() noexcept = 0;
 };
 
+// Whether a rank can map the buffers of other ranks.
+struct Mapping {
+  Refusal refusal;
+  bool needs_files = false;  // of ranks that offer virtual memory
+};
+
 // The resources of one rank.
 struct RankResources {
   int device = -1;  // CUDA ordinal
@@ -51,9 +57,11 @@ struct RankResources {
   std::set<std::string> kinds;  // kinds of the calls so far: calls of one kind launch the same kernels
 
   // With several processes: records of this rank that the other ranks of its process read, each after a barrier.
-  Refusal setup;    // why the team cannot use CUDA IPC
-  IpcOffer offer;   // of the current call
-  Refusal mapping;  // why this rank cannot map the buffers of other ranks
+  Refusal setup;   // why the team cannot use CUDA IPC
+  IpcOffer offer;  // of the current call
+  OfferedFiles files;
+  Mapping mapping;
+  Refusal completion;  // why it cannot map the buffers whose files it has received
 
   // Call after an error: enqueued work stops waiting for other ranks. On return all of it has finished.
   void abandon() noexcept;
@@ -117,6 +125,8 @@ class Team {
  private:
   void create_transport(Participant& participant, std::chrono::milliseconds timeout);
   void share_board(Participant& participant, ProcessLinks& links);
+  std::string map_offers(Participant& participant, ProcessLinks& links, const std::vector<IpcOffer>& offers,
+                         ReachedBuffers& reached);
 
   Roll roll_;  // of the first call: processes and devices are the same in all calls
   bool one_process_;

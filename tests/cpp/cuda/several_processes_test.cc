@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -22,6 +23,7 @@
 
 #include "comm/membership.h"
 #include "cuda_ranks.h"
+#include "engine/cuda/driver.h"
 #include "engine/cuda/with_engine.h"
 #include "gtest/gtest.h"
 #include "matrices.h"
@@ -226,6 +228,95 @@ void expect_ipc() {
       << cuda::last_exchange_between_processes();
 }
 
+// Virtual memory of a GPU, taken in turn from segments with successive addresses: buffers are in one or in several.
+class VirtualHeap {
+ public:
+  VirtualHeap(int device, CUmemAllocationHandleType types) : device_(device) {
+    JAXMG_CHECK(cudaSetDevice(device));
+    properties_.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+    properties_.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+    properties_.location.id = device;
+    properties_.requestedHandleTypes = types;
+    JAXMG_CHECK(cuda::Driver::instance().mem_address_reserve(&base_, reserved, 0, 0, 0));
+  }
+
+  std::byte* take(std::int64_t bytes) {
+    constexpr std::int64_t alignment = 256;
+    const std::int64_t at = (used_ + alignment - 1) / alignment * alignment;
+    used_ = at + bytes;
+    while (static_cast<std::int64_t>(segments_.size()) * segment < used_) grow();
+    return reinterpret_cast<std::byte*>(base_ + static_cast<CUdeviceptr>(at));
+  }
+
+  // Gives all memory back; the next memory is at the same addresses.
+  void clear() {
+    const cuda::Driver& driver = cuda::Driver::instance();
+    JAXMG_CHECK(cudaSetDevice(device_));
+    JAXMG_CHECK(cudaDeviceSynchronize());
+    CUdeviceptr at = base_;
+    for (const CUmemGenericAllocationHandle handle : segments_) {
+      JAXMG_CHECK(driver.mem_unmap(at, segment));
+      JAXMG_CHECK(driver.mem_release(handle));
+      at += segment;
+    }
+    segments_.clear();
+    used_ = 0;
+  }
+
+ private:
+  static constexpr std::int64_t reserved = std::int64_t{16} << 30, segment = std::int64_t{32} << 20;
+
+  void grow() {
+    const cuda::Driver& driver = cuda::Driver::instance();
+    CUmemGenericAllocationHandle handle = 0;
+    JAXMG_CHECK(driver.mem_create(&handle, segment, &properties_, 0));
+    const CUdeviceptr at = base_ + segments_.size() * segment;
+    JAXMG_CHECK(driver.mem_map(at, segment, 0, handle, 0));
+    segments_.push_back(handle);
+    for (int device = 0; device < device_count(); ++device) {
+      CUmemAccessDesc access{};
+      access.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+      access.location.id = device;
+      access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+      JAXMG_CHECK(driver.mem_set_access(at, segment, &access, 1));
+    }
+  }
+
+  int device_;
+  CUmemAllocationProp properties_{};
+  CUdeviceptr base_ = 0;
+  std::int64_t used_ = 0;
+  std::vector<CUmemGenericAllocationHandle> segments_;
+};
+
+// Buffers come from virtual memory while this exists; it is never given back to CUDA as a whole.
+class VirtualMemory {
+ public:
+  explicit VirtualMemory(CUmemAllocationHandleType types) {
+    DevicePool::instance().set_source([this, types](int device, std::int64_t bytes) {
+      return heaps_.try_emplace(device, device, types).first->second.take(bytes);
+    });
+  }
+  ~VirtualMemory() { DevicePool::instance().set_source(nullptr); }
+  VirtualMemory(const VirtualMemory&) = delete;
+  VirtualMemory& operator=(const VirtualMemory&) = delete;
+
+  void clear() {
+    DevicePool::instance().set_source(nullptr);
+    for (auto& entry : heaps_) entry.second.clear();
+    DevicePool::instance().set_source([this](int device, std::int64_t bytes) { return heaps_.at(device).take(bytes); });
+  }
+
+ private:
+  std::map<int, VirtualHeap> heaps_;
+};
+
+int open_files() {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) count += entry.exists() ? 1 : 0;
+  return count;
+}
+
 void solve_several(Member& member) {
   for (int turn = 0; turn < 3; ++turn) {
     for (const std::int64_t n : {5, 60, 333}) expect_fine(member.solve(n));
@@ -244,6 +335,58 @@ const std::map<std::string, void (*)(Member&)> tasks{
      [](Member& member) {
        solve_several(member);
        EXPECT_NE(cuda::last_exchange_between_processes().find("JAXMG_TRANSPORT=nccl"), std::string::npos);
+     }},
+    {"virtual",
+     [](Member& member) {
+       VirtualMemory memory(CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR);
+       solve_several(member);
+       expect_ipc();
+       // Files are sent once for each allocation, and closed.
+       const int before = open_files();
+       for (int turn = 0; turn < 5; ++turn) expect_fine(member.solve(60));
+       EXPECT_EQ(open_files(), before);
+       // Other memory at the same addresses.
+       for (int turn = 0; turn < 3; ++turn) {
+         memory.clear();
+         expect_fine(member.solve(60));
+         expect_fine(member.all_to_all(4, 1024, 300));
+         expect_fine(member.all_to_all(4, 2048, 1024));  // 16 MiB from each rank, in several segments
+         expect_ipc();
+       }
+     }},
+    {"virtual_fault",
+     [](Member& member) {
+       VirtualMemory memory(CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR);
+       expect_fine(member.solve(60));
+       {
+         const ScopedVariable injected("JAXMG_INJECT_FAULT", "1:2");
+         for (const std::string& message : member.solve(60)) {
+           EXPECT_NE(message.find("injected fault"), std::string::npos) << message;
+         }
+       }
+       expect_fine(member.solve(60));
+       expect_ipc();
+     }},
+    {"virtual_killed",
+     [](Member& member) {
+       VirtualMemory memory(CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR);
+       expect_fine(member.solve(60));
+       const ScopedVariable injected("JAXMG_INJECT_FAULT", "1:7:kill");
+       for (const std::string& message : member.solve(60)) {
+         EXPECT_NE(message.find("rank 1 has left the call: its process has ended"), std::string::npos) << message;
+       }
+       EXPECT_TRUE(member.devices_are_idle());
+     }},
+    {"not_exportable",
+     [](Member& member) {
+       VirtualMemory memory(CU_MEM_HANDLE_TYPE_NONE);
+       expect_fine(member.solve(60));
+       expect_fine(member.all_to_all(4, 1024, 300));
+       const std::string how = cuda::last_exchange_between_processes();
+       for (const char* const part :
+            {"through NCCL", "rank 0: its virtual memory", "requestedHandleTypes 0", "size 33554432"}) {
+         EXPECT_NE(how.find(part), std::string::npos) << how;
+       }
      }},
     // Calls in which one rank fails, and calls after them.
     {"fault",
@@ -418,6 +561,26 @@ TEST_F(SeveralProcesses, WriteToEachOthersMemory) {
   }
 }
 
+// In memory as JAX's default allocator takes it.
+TEST_F(SeveralProcesses, WriteToEachOthersVirtualMemory) {
+  for (const auto& [ranks, processes] : sizes) {
+    if (!available(ranks)) continue;
+    SCOPED_TRACE(::testing::Message() << ranks << " ranks in " << processes << " processes");
+    EXPECT_EQ(run({"virtual", ranks, processes}), std::vector<int>(static_cast<std::size_t>(processes)));
+  }
+}
+
+TEST_F(SeveralProcesses, SurviveFailuresWithVirtualMemory) {
+  if (!available(2)) GTEST_SKIP() << "needs 2 ranks";
+  EXPECT_EQ(run({"virtual_fault", 2, 2}), std::vector<int>(2));
+  EXPECT_EQ(run({"virtual_killed", 2, 2}), (std::vector<int>{0, -SIGKILL}));
+}
+
+TEST_F(SeveralProcesses, SayWhyTheyCannotShareVirtualMemory) {
+  if (!available(2)) GTEST_SKIP() << "needs 2 ranks";
+  EXPECT_EQ(run({"not_exportable", 2, 2}), std::vector<int>(2));
+}
+
 // Each process sees its own GPU and no other.
 TEST_F(SeveralProcesses, NeedNotSeeEachOthersGpus) {
   for (const int ranks : {2, 4}) {
@@ -425,7 +588,9 @@ TEST_F(SeveralProcesses, NeedNotSeeEachOthersGpus) {
     const auto own_gpu = [](int process) {
       return Environment{"CUDA_VISIBLE_DEVICES=" + std::to_string(process % device_count())};
     };
-    EXPECT_EQ(run({"ipc", ranks, ranks}, own_gpu), std::vector<int>(static_cast<std::size_t>(ranks)));
+    for (const char* const task : {"ipc", "virtual"}) {
+      EXPECT_EQ(run({task, ranks, ranks}, own_gpu), std::vector<int>(static_cast<std::size_t>(ranks))) << task;
+    }
   }
 }
 
