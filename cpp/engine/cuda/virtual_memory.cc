@@ -21,7 +21,8 @@ constexpr auto as_file = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
 class Mapping {
  public:
   explicit Mapping(std::int64_t bytes) : bytes_(static_cast<std::size_t>(bytes)) {
-    JAXMG_CHECK(Driver::instance().mem_address_reserve(&base_, bytes_, 0, 0, 0));
+    check(Driver::instance().mem_address_reserve(&base_, bytes_, 0, 0, 0),
+          ("cuMemAddressReserve of " + std::to_string(bytes) + " bytes").c_str());
   }
   ~Mapping() {
     const Driver& driver = Driver::instance();
@@ -37,7 +38,8 @@ class Mapping {
 
   void append(const PhysicalMemory& memory, std::int64_t bytes) {
     const std::size_t used = std::accumulate(mapped_.begin(), mapped_.end(), std::size_t{0});
-    JAXMG_CHECK(Driver::instance().mem_map(base_ + used, static_cast<std::size_t>(bytes), 0, memory.get(), 0));
+    check(Driver::instance().mem_map(base_ + used, static_cast<std::size_t>(bytes), 0, memory.get(), 0),
+          ("cuMemMap of " + std::to_string(bytes) + " bytes").c_str());
     mapped_.push_back(static_cast<std::size_t>(bytes));
   }
   void allow(int device) {
@@ -45,7 +47,7 @@ class Mapping {
     access.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
     access.location.id = device;
     access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
-    JAXMG_CHECK(Driver::instance().mem_set_access(base_, bytes_, &access, 1));
+    check(Driver::instance().mem_set_access(base_, bytes_, &access, 1), "cuMemSetAccess");
   }
   std::byte* data() const { return reinterpret_cast<std::byte*>(base_); }
 
@@ -70,7 +72,7 @@ PhysicalMemory PhysicalMemory::at(CUdeviceptr address) {
 PhysicalMemory PhysicalMemory::import(const FileDescriptor& file) {
   CUmemGenericAllocationHandle handle = 0;
   const auto descriptor = reinterpret_cast<void*>(static_cast<std::intptr_t>(file.get()));
-  JAXMG_CHECK(Driver::instance().mem_import(&handle, descriptor, as_file));
+  check(Driver::instance().mem_import(&handle, descriptor, as_file), "cuMemImportFromShareableHandle");
   return PhysicalMemory(handle);
 }
 
