@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "core/error.h"
 
@@ -79,11 +80,41 @@ void add_columns(std::vector<iovec>& pieces, const std::byte* first, std::int64_
   }
 }
 
-}  // namespace
+// Control message that carries open files.
+class FileControl {
+ public:
+  void make_room(msghdr& message) {
+    message.msg_control = bytes_.data();
+    message.msg_controllen = bytes_.size();
+  }
+  void attach(msghdr& message, const std::vector<int>& files) {
+    make_room(message);
+    const std::size_t bytes = files.size() * sizeof(int);
+    message.msg_controllen = CMSG_SPACE(bytes);
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(bytes);
+    std::memcpy(CMSG_DATA(header), files.data(), bytes);
+  }
+  // Appends the files that a message has brought.
+  static void take_files(msghdr& message, std::vector<FileDescriptor>& files) {
+    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+      if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+      const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+      for (std::size_t i = 0; i < count; ++i) {
+        int file = -1;
+        std::memcpy(&file, CMSG_DATA(header) + i * sizeof(file), sizeof(file));
+        files.emplace_back(file);
+      }
+    }
+  }
 
-Socket::~Socket() {
-  if (fd_ >= 0) close(fd_);
-}
+ private:
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int) * ProcessLinks::most_files)> bytes_{};
+};
+
+}  // namespace
 
 Listener::Listener(std::uint64_t process) : listening_(make_socket()) {
   const Address address(process);
@@ -152,6 +183,10 @@ struct ProcessLinks::Message {
   std::vector<iovec> payload;
   std::int64_t payload_bytes = 0;
   std::string reason;
+  // Open files that travel with the header.
+  std::vector<int> sent_files;
+  bool may_have_files = false;
+  std::vector<FileDescriptor> received_files;
 
   void send(std::int64_t exchange) {
     wanted = true;
@@ -255,6 +290,60 @@ void ProcessLinks::barrier() {
   transfer(out, in);
 }
 
+void ProcessLinks::gather(const std::byte* own, std::size_t stride, std::byte* all, std::size_t bytes) {
+  ++exchanges_;
+  std::vector<Message> out(peers_.size()), in(peers_.size());
+  for (std::size_t p = 0; p < peers_.size(); ++p) {
+    const auto rank = static_cast<std::size_t>(peers_[p].rank);
+    out[p].payload_bytes = in[p].payload_bytes = static_cast<std::int64_t>(bytes);
+    add(out[p].payload, own + rank * stride, out[p].payload_bytes);
+    add(in[p].payload, all + rank * bytes, in[p].payload_bytes);
+    out[p].send(exchanges_);
+    in[p].receive();
+  }
+  transfer(out, in);
+}
+
+FileDescriptor ProcessLinks::share_file(int source, const FileDescriptor& file) {
+  ++exchanges_;
+  std::vector<Message> out(peers_.size()), in(peers_.size());
+  for (std::size_t p = 0; p < peers_.size(); ++p) {
+    if (source == rank_) {
+      if (file) out[p].sent_files = {file.get()};
+      out[p].send(exchanges_);
+    } else if (peers_[p].rank == source) {
+      in[p].may_have_files = true;
+      in[p].receive();
+    }
+  }
+  transfer(out, in);
+  for (Message& message : in) {
+    if (!message.received_files.empty()) return std::move(message.received_files.front());
+  }
+  return {};
+}
+
+std::vector<std::vector<FileDescriptor>> ProcessLinks::swap_files(const std::vector<std::vector<int>>& files) {
+  ++exchanges_;
+  std::vector<Message> out(peers_.size()), in(peers_.size());
+  for (std::size_t p = 0; p < peers_.size(); ++p) {
+    const std::vector<int>& sent = files[static_cast<std::size_t>(peers_[p].rank)];
+    if (sent.size() > most_files) {
+      throw Error(ErrorCode::internal, std::to_string(sent.size()) + " files for one message between processes");
+    }
+    out[p].sent_files = sent;
+    out[p].send(exchanges_);
+    in[p].may_have_files = true;
+    in[p].receive();
+  }
+  transfer(out, in);
+  std::vector<std::vector<FileDescriptor>> received(static_cast<std::size_t>(ranks()));
+  for (std::size_t p = 0; p < peers_.size(); ++p) {
+    received[static_cast<std::size_t>(peers_[p].rank)] = std::move(in[p].received_files);
+  }
+  return received;
+}
+
 void ProcessLinks::transfer(std::vector<Message>& out, std::vector<Message>& in) {
   const auto deadline_from_now = [&] { return steady_clock::now() + timeout_; };
   auto deadline = deadline_from_now();
@@ -292,7 +381,9 @@ void ProcessLinks::transfer(std::vector<Message>& out, std::vector<Message>& in)
 }
 
 void ProcessLinks::send_some(Peer& peer, Message& message) {
-  const msghdr rest = message.rest();
+  msghdr rest = message.rest();
+  FileControl control;
+  if (!message.sent_files.empty()) control.attach(rest, message.sent_files);
   const ssize_t sent = sendmsg(peer.socket.get(), &rest, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent < 0 && may_try_again()) return;
   if (sent < 0) {
@@ -300,15 +391,19 @@ void ProcessLinks::send_some(Peer& peer, Message& message) {
     message.next = message.pieces.size();
     return;
   }
+  message.sent_files.clear();  // they go with the first byte
   message.advance(static_cast<std::size_t>(sent));
   peer.mid_message = !message.done();
 }
 
 void ProcessLinks::receive_some(Peer& peer, Message& message) {
   msghdr rest = message.rest();
-  const ssize_t received = recvmsg(peer.socket.get(), &rest, MSG_DONTWAIT);
+  FileControl control;
+  if (message.may_have_files) control.make_room(rest);
+  const ssize_t received = recvmsg(peer.socket.get(), &rest, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (received < 0 && may_try_again()) return;
   if (received <= 0) gone(peer.rank, ended);
+  if (message.may_have_files) FileControl::take_files(rest, message.received_files);
   const bool in_header = message.next == 0;
   message.advance(static_cast<std::size_t>(received));
   if (!message.done()) return;
@@ -353,6 +448,23 @@ void ProcessLinks::fail(const std::string& why) noexcept {
     message.msg_iov = pieces.data();
     message.msg_iovlen = pieces.size();
     sendmsg(peer.socket.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  }
+}
+
+void ProcessLinks::leave() noexcept {
+  const auto deadline = steady_clock::now() + timeout_;
+  for (const Peer& peer : peers_) {
+    if (peer.socket) shutdown(peer.socket.get(), SHUT_WR);
+  }
+  // A peer closes its side when it leaves, or ends.
+  for (const Peer& peer : peers_) {
+    std::array<std::byte, 4096> discarded;
+    while (peer.socket && steady_clock::now() < deadline) {
+      pollfd state{peer.socket.get(), POLLIN, 0};
+      if (poll(&state, 1, static_cast<int>(poll_interval.count())) <= 0) continue;
+      const ssize_t received = recv(peer.socket.get(), discarded.data(), discarded.size(), MSG_DONTWAIT);
+      if (received == 0 || (received < 0 && !may_try_again())) break;
+    }
   }
 }
 

@@ -8,37 +8,23 @@
 #include <chrono>
 #include <compare>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <mutex>
 #include <string>
 #include <thread>
-#include <utility>
+#include <type_traits>
 #include <vector>
 
 #include "comm/block.h"
+#include "comm/file_descriptor.h"
 #include "comm/rendezvous.h"
 #include "comm/roll.h"
 
 namespace jaxmg {
 
-class Socket {
- public:
-  Socket() = default;
-  explicit Socket(int fd) : fd_(fd) {}
-  ~Socket();
-  Socket(Socket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Socket& operator=(Socket&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-
-  int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
+using Socket = FileDescriptor;
 
 // Identifies one connection of one call.
 struct LinkKey {
@@ -88,11 +74,35 @@ class ProcessLinks {
   void exchange(const std::vector<Block>& blocks);
   // Returns once the ranks in other processes have reached this barrier.
   void barrier();
+  // Sends `own` to the ranks in other processes, and sets all[r] to the record of each rank r of them. All ranks call
+  // it with records of one type.
+  template <class Record>
+  void gather(const Record& own, std::vector<Record>& all) {
+    static_assert(std::is_trivially_copyable_v<Record>);
+    gather(reinterpret_cast<const std::byte*>(&own), 0, reinterpret_cast<std::byte*>(all.data()), sizeof(Record));
+  }
+  // Sends own[r] to each rank r in another process, and sets all[r] to the record which that rank has sent to this one.
+  template <class Record>
+  void swap(const std::vector<Record>& own, std::vector<Record>& all) {
+    static_assert(std::is_trivially_copyable_v<Record>);
+    gather(reinterpret_cast<const std::byte*>(own.data()), sizeof(Record), reinterpret_cast<std::byte*>(all.data()),
+           sizeof(Record));
+  }
+  // Sends an open file of rank `source` to the ranks in other processes: returns a descriptor of their own to them, and
+  // none to ranks of the source's process. All ranks call it. Without a file at the source all descriptors are empty.
+  FileDescriptor share_file(int source, const FileDescriptor& file);
+  // Sends the open files files[r], at most `most_files`, to each rank r in another process. Returns descriptors of what
+  // each rank has sent to this one, in its order; fewer if this process has too many open files. All ranks call it.
+  std::vector<std::vector<FileDescriptor>> swap_files(const std::vector<std::vector<int>>& files);
+  static constexpr std::size_t most_files = 64;
   // Throws if a rank in another process has failed, or its process has ended. Must not run concurrently with the other
   // functions.
   void check();
   // Reports the failure of this rank to the other processes. Call at most once, as the last use.
   void fail(const std::string& why) noexcept;
+  // After a failure: call when no work of this rank can access the memory of other ranks any more. Returns when the
+  // same holds for the ranks in other processes, or after the time-out.
+  void leave() noexcept;
 
   int ranks() const { return roll_.ranks(); }
 
@@ -112,6 +122,8 @@ class ProcessLinks {
     bool broken = false;       // it no longer accepts messages
   };
 
+  // Sends `bytes` bytes at own + r * stride to rank r.
+  void gather(const std::byte* own, std::size_t stride, std::byte* all, std::size_t bytes);
   void transfer(std::vector<Message>& out, std::vector<Message>& in);
   void send_some(Peer& peer, Message& message);
   void receive_some(Peer& peer, Message& message);

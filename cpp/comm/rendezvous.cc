@@ -144,21 +144,17 @@ void Rendezvous::step(int rank, bool unlimited) {
   } else if (unlimited) {
     changed_.wait(lock, done);
   } else if (!changed_.wait_for(lock, timeout_, done)) {
-    failure_ = late(missing());
+    failure_ = timeout_message(missing(), static_cast<int>(members_.size()), timeout_);
     changed_.notify_all();
     throw Error(ErrorCode::deadline_exceeded, failure_);
   }
   if (!failure_.empty()) throw Error(ErrorCode::aborted, failure_);
 }
 
-std::string Rendezvous::late(const std::vector<int>& ranks) const {
-  return timeout_message(ranks, static_cast<int>(members_.size()), timeout_);
-}
-
-void Rendezvous::check(bool late, int other) {
+void Rendezvous::check(bool late, int other, int ranks) {
   std::lock_guard lock(mutex_);
   if (failure_.empty() && late) {
-    failure_ = this->late({other});
+    failure_ = timeout_message({other}, ranks, timeout_);
     changed_.notify_all();
     throw Error(ErrorCode::deadline_exceeded, failure_);
   }

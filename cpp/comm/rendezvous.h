@@ -58,10 +58,9 @@ class Rendezvous {
   };
   Entry& entry(int rank);
   void step(int rank, bool unlimited = false);
-  std::string late(const std::vector<int>& ranks) const;
   void fail(const std::string& why) noexcept;
-  // Throws if a member has failed. If `late`, fails the call with a time-out that names rank `other`.
-  void check(bool late, int other);
+  // Throws if a member has failed. If `late`, fails the call with a time-out that names rank `other` of `ranks`.
+  void check(bool late, int other, int ranks);
   void leave(int rank) noexcept;
 
   bool all_left() const;
@@ -99,20 +98,21 @@ class Participant {
   void barrier() { rendezvous_->step(rank_); }
   // The same without a time-out, for waits while one member works on behalf of all.
   void unlimited_barrier() { rendezvous_->step(rank_, true); }
-  // Spins until done() holds, which rank `other` is expected to bring about within microseconds; throws like a barrier.
+  // Spins until done() holds, which rank `other` of the call's `ranks` is expected to bring about within microseconds;
+  // throws like a barrier.
   template <class Done>
-  void spin_until(Done&& done, int other) {
+  void spin_until(Done&& done, int other, int ranks) {
     const auto deadline = std::chrono::steady_clock::now() + rendezvous_->timeout_;
     while (true) {
       for (int i = 0; i < 1000; ++i) {
         if (done()) return;
       }
-      rendezvous_->check(std::chrono::steady_clock::now() > deadline, other);
+      rendezvous_->check(std::chrono::steady_clock::now() > deadline, other, ranks);
       std::this_thread::yield();
     }
   }
   // Throws if a member has failed.
-  void check() { rendezvous_->check(false, rank_); }
+  void check() { rendezvous_->check(false, rank_, 0); }
   // Makes the next barrier of every member throw.
   void fail(const std::string& why) noexcept { rendezvous_->fail(why); }
 

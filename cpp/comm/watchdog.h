@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -15,7 +16,7 @@ namespace jaxmg {
 
 class Watchdog {
  public:
-  // Calls check() periodically until stop(). On an Error it calls end(message) once and exits.
+  // Calls check() periodically until it throws an Error, and from then on end(message), until stop().
   Watchdog(std::function<void()> check, std::function<void(const std::string&)> end)
       : check_(std::move(check)), end_(std::move(end)), thread_([this] { run(); }) {}
   ~Watchdog() { stop(); }
@@ -36,14 +37,17 @@ class Watchdog {
   static constexpr std::chrono::milliseconds interval{20};
 
   void run() {
+    std::optional<std::string> failure;
     std::unique_lock lock(mutex_);
     while (!changed_.wait_for(lock, interval, [&] { return stopped_; })) {
-      try {
-        check_();
-      } catch (const Error& error) {
-        end_(error.what());
-        return;
+      if (!failure) {
+        try {
+          check_();
+        } catch (const Error& error) {
+          failure = error.what();
+        }
       }
+      if (failure) end_(*failure);
     }
   }
 

@@ -1,11 +1,15 @@
 // Links between processes, simulated by threads of one process: each has its own listener.
 #include "comm/process_links.h"
 
+#include <unistd.h>
+
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <filesystem>
 #include <future>
 #include <memory>
 #include <optional>
@@ -13,6 +17,8 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "comm/file_descriptor.h"
+#include "comm/shared_memory.h"
 #include "comm/watchdog.h"
 #include "core/error.h"
 #include "gtest/gtest.h"
@@ -249,7 +255,12 @@ TEST(ProcessLinks, WatchdogReportsFailuresAndLostProcesses) {
         throw Error(ErrorCode::internal, "no more");
       }
       std::promise<std::string> reported;
-      Watchdog watchdog([&] { links.check(); }, [&](const std::string& why) { reported.set_value(why); });
+      int ends = 0;
+      Watchdog watchdog([&] { links.check(); },
+                        [&](const std::string& why) {
+                          // It goes on, because what it ends may start again.
+                          if (++ends == 2) reported.set_value(why);
+                        });
       throw Error(ErrorCode::aborted, reported.get_future().get());
     });
     for (const std::size_t rank : {0u, 1u, 3u}) {
@@ -270,6 +281,159 @@ TEST(ProcessLinks, WatchdogIgnoresRanksThatHaveFinished) {
   });
   for (const auto& error : thrown) EXPECT_EQ(message_of(error), "");
   EXPECT_FALSE(disturbed);
+}
+
+TEST(ProcessLinks, RecordsAreGathered) {
+  struct Record {
+    int rank = -1;
+    std::array<char, 3000> more{};
+  };
+  for (const auto& grouping : groupings) {
+    SeveralProcesses there(grouping);
+    const std::vector<MemoryRegions> buffers(grouping.size());
+    const auto thrown = there.run_linked(buffers, [&](Participant& participant, ProcessLinks& links) {
+      for (int round = 0; round < 3; ++round) {
+        Record own{100 * round + participant.rank(), {}};
+        own.more.back() = static_cast<char>(own.rank);
+        std::vector<Record> all(grouping.size());
+        links.gather(own, all);
+        for (std::size_t r = 0; r < grouping.size(); ++r) {
+          const bool here = grouping[r] == grouping[static_cast<std::size_t>(participant.rank())];
+          const int expected = here ? -1 : 100 * round + static_cast<int>(r);
+          EXPECT_EQ(all[r].rank, expected);
+          EXPECT_EQ(all[r].more.back(), here ? '\0' : static_cast<char>(expected));
+        }
+      }
+      links.barrier();
+    });
+    for (const auto& error : thrown) EXPECT_EQ(message_of(error), "");
+  }
+}
+
+TEST(ProcessLinks, MemoryIsSharedWithTheRanksOfOtherProcesses) {
+  for (const auto& grouping : groupings) {
+    SeveralProcesses there(grouping);
+    const std::vector<MemoryRegions> buffers(grouping.size());
+    const std::int64_t bytes = 4096;
+    const auto thrown = there.run_linked(buffers, [&](Participant& participant, ProcessLinks& links) {
+      const int rank = participant.rank();
+      FileDescriptor file;
+      if (rank == 0) file = SharedMemory::create_file(bytes);
+      const FileDescriptor received = links.share_file(0, file);
+      EXPECT_EQ(static_cast<bool>(received), grouping[static_cast<std::size_t>(rank)] != grouping[0]);
+      const FileDescriptor& own = received ? received : file;
+      if (own) {
+        const SharedMemory memory(own, bytes);
+        memory.data()[rank] = static_cast<std::byte>(rank + 1);
+        participant.barrier();
+        links.barrier();
+        for (std::size_t r = 0; r < grouping.size(); ++r) {
+          const bool has_memory = r == 0 || grouping[r] != grouping[0];
+          EXPECT_EQ(memory.data()[r], static_cast<std::byte>(has_memory ? r + 1 : 0));
+        }
+      } else {
+        participant.barrier();
+        links.barrier();
+      }
+      EXPECT_FALSE(links.share_file(0, FileDescriptor()));  // rank 0 has none
+      links.barrier();
+    });
+    for (const auto& error : thrown) EXPECT_EQ(message_of(error), "");
+  }
+}
+
+TEST(ProcessLinks, RecordsAreSwapped) {
+  for (const auto& grouping : groupings) {
+    SeveralProcesses there(grouping);
+    const std::vector<MemoryRegions> buffers(grouping.size());
+    const auto thrown = there.run_linked(buffers, [&](Participant& participant, ProcessLinks& links) {
+      const int rank = participant.rank();
+      std::vector<int> own, all(grouping.size(), -1);
+      for (int r = 0; r < there.size(); ++r) own.push_back(10 * rank + r);
+      links.swap(own, all);
+      for (std::size_t r = 0; r < grouping.size(); ++r) {
+        const bool here = grouping[r] == grouping[static_cast<std::size_t>(rank)];
+        EXPECT_EQ(all[r], here ? -1 : 10 * static_cast<int>(r) + rank);
+      }
+      links.barrier();
+    });
+    for (const auto& error : thrown) EXPECT_EQ(message_of(error), "");
+  }
+}
+
+int open_files() {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) count += entry.exists() ? 1 : 0;
+  return count;
+}
+
+// Rank r sends s files to rank s, each of r + 1 bytes and more with its number.
+TEST(ProcessLinks, FilesAreSwapped) {
+  for (const auto& grouping : groupings) {
+    SeveralProcesses there(grouping);
+    const std::vector<MemoryRegions> buffers(grouping.size());
+    const auto thrown = there.run_linked(buffers, [&](Participant& participant, ProcessLinks& links) {
+      const int rank = participant.rank();
+      for (int round = 0; round < 2; ++round) {
+        std::vector<FileDescriptor> own;
+        std::vector<std::vector<int>> sent(grouping.size());
+        for (int number = 0; number < there.size(); ++number) {
+          own.push_back(SharedMemory::create_file(100 * number + rank + 1));
+          for (std::size_t r = static_cast<std::size_t>(number) + 1; r < grouping.size(); ++r) {
+            sent[r].push_back(own.back().get());
+          }
+        }
+        const auto received = links.swap_files(sent);
+        for (std::size_t r = 0; r < grouping.size(); ++r) {
+          const bool here = grouping[r] == grouping[static_cast<std::size_t>(rank)];
+          EXPECT_EQ(received[r].size(), static_cast<std::size_t>(here ? 0 : rank));
+          for (std::size_t number = 0; number < received[r].size(); ++number) {
+            EXPECT_EQ(lseek(received[r][number].get(), 0, SEEK_END), static_cast<off_t>(100 * number + r + 1));
+          }
+        }
+      }
+      links.barrier();
+    });
+    for (const auto& error : thrown) EXPECT_EQ(message_of(error), "");
+  }
+}
+
+// Files that were on their way to a rank, or from it, when its process ended.
+TEST(ProcessLinks, FilesOfALostRankAreClosed) {
+  SeveralProcesses there({0, 1, 2});
+  const std::vector<MemoryRegions> buffers(3);
+  const FileDescriptor file = SharedMemory::create_file(1);
+  const int before = open_files();
+  const std::vector<std::vector<int>> sent(3, std::vector<int>(ProcessLinks::most_files, file.get()));
+  const auto thrown = there.run_linked(buffers, [&](Participant& participant, ProcessLinks& links) {
+    if (participant.rank() == 2) throw Vanished();
+    links.swap_files(sent);
+  });
+  for (const std::size_t rank : {0u, 1u}) {
+    EXPECT_NE(message_of(thrown[rank]).find("rank 2 has left the call: its process has ended"), std::string::npos)
+        << message_of(thrown[rank]);
+  }
+  EXPECT_EQ(open_files(), before);
+}
+
+// A rank that has failed waits until the others access its memory no more; it does not wait for lost ranks.
+TEST(ProcessLinks, FailedRanksLeaveTogether) {
+  SeveralProcesses there({0, 1, 2, 1});
+  const std::vector<MemoryRegions> buffers(4);
+  std::atomic<bool> busy = true;
+  const auto began = steady_clock::now();
+  there.run_linked(buffers, [&](Participant& participant, ProcessLinks& links) {
+    const int rank = participant.rank();
+    if (rank == 2) throw Vanished();
+    links.fail("no more");
+    if (rank == 0) {
+      std::this_thread::sleep_for(milliseconds(100));
+      busy = false;
+    }
+    links.leave();
+    EXPECT_FALSE(busy) << rank;
+  });
+  EXPECT_LT(steady_clock::now() - began, test_timeout / 2);
 }
 
 TEST(ProcessLinks, AnUnreachableProcessIsNamed) {

@@ -16,6 +16,7 @@ from jax.errors import JaxRuntimeError
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxmg import cyclic_1d, linalg, potri, potrs, syevd
+from jaxmg._native import cuda
 from jaxmg.compat.layout import cyclic_places
 from systems import ROWS, assert_solves, gaussian, positive_definite
 
@@ -174,20 +175,25 @@ def solves():
     mesh = all_devices()
     for dtype, n, nrhs in (
         ("float64", 3, 1),
-        ("float64", 96, 1),
-        ("float64", 577, 5),
-        ("float64", 1000, 200),
+        ("float64", 577, 200),
         ("complex128", 96, 5),
-        ("complex128", 501, 200),
-        ("float32", 96, 1),
         ("float32", 1001, 5),
-        ("float32", 333, 200),
     ):
         a, b = positive_definite(n, dtype), gaussian((n, nrhs), dtype)
         operands = on_mesh(a, mesh, "x", None), on_mesh(b, mesh)
         for _ in range(3):  # Only the first call keeps the ranks in step.
             assert_solves(a, solve(*operands), b)
         print(f"{dtype} n={n} nrhs={nrhs}", flush=True)
+
+
+def growing_solves():
+    """Solves in more and more memory, which the processes must map."""
+    mesh = all_devices()
+    for n in (96, 1000, 96, 2000):
+        a, b = positive_definite(n), gaussian((n, 2))
+        x = jax.jit(solve)(on_mesh(a, mesh, "x", None), on_mesh(b, mesh))
+        assert_solves(a, x, b)
+        print(f"n = {n}", flush=True)
 
 
 def programs():
@@ -219,6 +225,13 @@ def programs():
     backwards = Mesh(np.array(jax.devices()[::-1]), ("x",))
     assert_solves(a, solve(on_mesh(a, backwards, "x", None), on_mesh(b, backwards)), b)
     assert_solves(a, solve(good, rhs), b)
+
+
+def exchange():
+    """The processes have used the expected transport."""
+    how = cuda.exchange_between_processes()
+    print(how, flush=True)
+    assert os.environ["JAXMG_TEST_EXCHANGE"] in how, how
 
 
 def fault():
@@ -273,8 +286,10 @@ def timings():
 
 TASKS = {
     "cpu": (every_routine, meshes, grid, calls_of_one_process, programs, fault),
-    "gpu": (solves, programs, every_routine, meshes, calls_of_one_process),
-    "grid": (every_routine, meshes, grid, calls_of_one_process),
+    "gpu": (solves, programs, every_routine, meshes, calls_of_one_process, exchange),
+    "some": (programs, exchange),
+    "quick": (growing_solves, exchange),
+    "grid": (every_routine, meshes, grid, calls_of_one_process, exchange),
     "fault": (fault,),
     "killed": (killed,),
     "timings": (timings,),

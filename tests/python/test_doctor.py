@@ -112,6 +112,19 @@ def test_links_between_gpus():
     assert over_pci.state == WARNING and over_pci.text.endswith("GPU 0 and 2")
 
 
+def test_exchange_between_processes():
+    def finding(how):
+        return Finding(*probes.exchange_finding(how))
+
+    ipc = finding("the GPUs of several processes write to each other's memory (CUDA IPC)")
+    assert ipc.state == OK and not ipc.advice
+    nccl = "the GPUs of several processes exchange through NCCL instead of CUDA IPC. rank 1: "
+    requested = finding(nccl + "JAXMG_TRANSPORT=nccl")
+    assert requested.state == WARNING and "Unset" in requested.advice
+    refused = finding(nccl + "its memory has no CUDA IPC handle")
+    assert refused.state == WARNING and refused.text.endswith("has no CUDA IPC handle")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "state"),
     [

@@ -23,11 +23,11 @@ def start(tmp_path):
     """Return a function that runs a task in processes and returns (exit status, output) of each.
 
     No process outlives the test. After one process fails, the others have a few seconds to end,
-    since they may be waiting for it.
+    since they may be waiting for it. The output of process 0 is printed as it comes (pytest -s).
     """
     running = []
 
-    def start(task, processes, *, limit, **environment):
+    def start(task, processes, *, limit, own_gpu=False, **environment):
         with socket.socket() as free:
             free.bind(("localhost", 0))
             port = free.getsockname()[1]
@@ -44,6 +44,9 @@ def start(tmp_path):
             with log.open("w") as out:
                 arguments = [WORKER, task, port, processes, i]
                 own = {"NCCL_HOSTID": f"process{i}"} if SHARING > 1 else {}
+                if own_gpu:  # The process sees no other.
+                    own["CUDA_VISIBLE_DEVICES"] = str(i % len(jax.devices()))
+                    own["JAXMG_TEST_GPUS"] = "1"
                 running.append(
                     subprocess.Popen(
                         [sys.executable, *map(str, arguments)],
@@ -53,7 +56,11 @@ def start(tmp_path):
                     )
                 )
         deadline = time.monotonic() + limit
+        printed = 0
         while time.monotonic() < deadline:
+            news = logs[0].read_text()[printed:]
+            print(news, end="", flush=True)
+            printed += len(news)
             states = [process.poll() for process in running]
             if all(state is not None for state in states):
                 break
@@ -80,8 +87,10 @@ def assert_fine(results):
 
 @pytest.fixture(params=[2, 4], ids="G={}".format)
 def gpus(request):
-    if SHARING * len(jax.devices()) < request.param:
-        pytest.skip(f"needs {request.param} GPUs, JAX finds {len(jax.devices())}")
+    found = len(jax.devices())
+    # Only two processes share a GPU: more take longer, and test nothing else in Python.
+    if found < request.param and (SHARING * found < 2 or request.param > 2):
+        pytest.skip(f"needs {request.param} GPUs, JAX finds {found}")
     return request.param
 
 
@@ -103,16 +112,51 @@ def test_one_of_four_processes_is_killed(start):
     assert_fine_but_the_last(start("killed", 4, limit=120, JAXMG_TIMEOUT_SECONDS="30", **one_each))
 
 
+IPC = {"JAXMG_TEST_EXCHANGE": "(CUDA IPC)"}
+NCCL = {"JAXMG_TEST_EXCHANGE": "through NCCL"}
+
+
 @pytest.mark.gpu
 def test_one_process_for_each_gpu(start, gpus):
-    assert_fine(start("gpu", gpus, limit=180, JAXMG_TIMEOUT_SECONDS="60"))
+    assert_fine(start("gpu", gpus, limit=180, JAXMG_TIMEOUT_SECONDS="60", **IPC))
+
+
+@pytest.mark.gpu
+def test_one_process_for_each_gpu_through_nccl(start, gpus):
+    environment = NCCL | {"JAXMG_TIMEOUT_SECONDS": "60", "JAXMG_TRANSPORT": "nccl"}
+    assert_fine(start("some", gpus, limit=120, **environment))
+
+
+@pytest.mark.gpu
+def test_processes_that_see_their_own_gpu_only(start, gpus):
+    assert_fine(start("some", gpus, limit=120, own_gpu=True, JAXMG_TIMEOUT_SECONDS="60", **IPC))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("preallocate", ["true", "false"])
+def test_default_allocator(start, gpus, preallocate):
+    memory = {
+        "XLA_PYTHON_CLIENT_PREALLOCATE": preallocate,
+        "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.06",
+    }
+    assert_fine(start("quick", gpus, limit=90, JAXMG_TIMEOUT_SECONDS="30", **memory, **IPC))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("allocator", ["cuda_async", "platform"])
+def test_allocators_without_ipc_use_nccl(start, gpus, allocator):
+    environment = NCCL | {"XLA_PYTHON_CLIENT_ALLOCATOR": allocator, "JAXMG_TIMEOUT_SECONDS": "60"}
+    text = assert_fine(start("quick", gpus, limit=90, **environment))
+    assert "jaxmg: the GPUs of several processes exchange through NCCL" in text
+    assert allocator in text
 
 
 @pytest.mark.gpu
 def test_two_processes_with_two_gpus_each(start):
     if len(jax.devices()) < 4:
         pytest.skip(f"needs 4 GPUs, JAX finds {len(jax.devices())}")
-    assert_fine(start("grid", 2, limit=180, JAXMG_TIMEOUT_SECONDS="60", JAXMG_TEST_GPUS_EACH="2"))
+    environment = IPC | {"JAXMG_TIMEOUT_SECONDS": "60", "JAXMG_TEST_GPUS_EACH": "2"}
+    assert_fine(start("grid", 2, limit=180, **environment))
 
 
 @pytest.mark.gpu
@@ -123,6 +167,12 @@ def test_a_fault_in_one_process(start, gpus):
 @pytest.mark.gpu
 def test_a_process_with_a_gpu_is_killed(start, gpus):
     assert_fine_but_the_last(start("killed", gpus, limit=120, JAXMG_TIMEOUT_SECONDS="30"))
+
+
+@pytest.mark.gpu
+def test_a_process_with_a_gpu_is_killed_while_others_wait_in_nccl(start, gpus):
+    environment = {"JAXMG_TIMEOUT_SECONDS": "30", "JAXMG_TRANSPORT": "nccl"}
+    assert_fine_but_the_last(start("killed", gpus, limit=120, **environment))
 
 
 @pytest.mark.gpu

@@ -29,6 +29,19 @@ Driver load() {
   find("cuOccupancyMaxActiveBlocksPerMultiprocessor", driver.occupancy_max_active_blocks);
   find("cuKernelSetAttribute", driver.kernel_set_attribute);
   find("cuStreamBatchMemOp", driver.stream_batch_mem_op);
+  find("cuMemGetAddressRange", driver.mem_get_address_range);
+  find("cuPointerGetAttribute", driver.pointer_get_attribute);
+  find("cuMemRetainAllocationHandle", driver.mem_retain_allocation_handle);
+  find("cuMemGetAllocationPropertiesFromHandle", driver.mem_get_allocation_properties);
+  find("cuMemExportToShareableHandle", driver.mem_export);
+  find("cuMemImportFromShareableHandle", driver.mem_import);
+  find("cuMemCreate", driver.mem_create);
+  find("cuMemRelease", driver.mem_release);
+  find("cuMemAddressReserve", driver.mem_address_reserve);
+  find("cuMemAddressFree", driver.mem_address_free);
+  find("cuMemMap", driver.mem_map);
+  find("cuMemUnmap", driver.mem_unmap);
+  find("cuMemSetAccess", driver.mem_set_access);
   return driver;
 }
 

@@ -61,8 +61,9 @@ void Lanes::join_into(cudaStream_t stream) {
   }
 }
 
-void Lanes::drain() noexcept {
-  for (cudaStream_t stream : streams_) cudaStreamSynchronize(stream);
+bool Lanes::idle() const noexcept {
+  return std::all_of(streams_.begin(), streams_.end(),
+                     [](cudaStream_t stream) { return cudaStreamQuery(stream) != cudaErrorNotReady; });
 }
 
 }  // namespace jaxmg::cuda

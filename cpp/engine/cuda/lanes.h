@@ -39,8 +39,8 @@ class Lanes {
 
   // Events recorded so far may be recorded again; waits already enqueued for them are unaffected.
   void recycle_events() { used_events_ = 0; }
-  // Waits until all lanes are empty.
-  void drain() noexcept;
+  // Whether all enqueued work has finished.
+  bool idle() const noexcept;
 
  private:
   static std::size_t index(Lane lane) { return static_cast<std::size_t>(lane); }

@@ -11,73 +11,9 @@
 namespace jaxmg::cuda {
 namespace {
 
-// Traffic in one direction between this rank and a peer: blocks, cut into slices that each fit a packing buffer. Both
-// sides cut the same blocks in the same order, therefore slice k sent is slice k received.
-class Traffic {
- public:
-  explicit Traffic(std::int64_t slice_bytes) : slice_bytes_(slice_bytes) {}
-
-  void add(Block block) {
-    // Cut columns longer than a buffer into shorter ones, then cut blocks between columns.
-    for (std::int64_t row = 0; row < block.column_bytes; row += slice_bytes_) {
-      Block rows = block;
-      rows.from += row;
-      rows.to += row;
-      rows.column_bytes = std::min(slice_bytes_, block.column_bytes - row);
-      add_columns(rows);
-    }
-  }
-  std::size_t slices() const { return slices_.size(); }
-  const std::vector<Block>& slice(std::size_t k) const { return slices_[k]; }
-  std::int64_t bytes(std::size_t k) const {
-    std::int64_t sum = 0;
-    for (const Block& block : slices_[k]) sum += block.bytes();
-    return sum;
-  }
-
- private:
-  void add_columns(Block block) {
-    while (block.columns > 0) {
-      std::int64_t fit = left_ / block.column_bytes;
-      if (fit == 0) {
-        slices_.emplace_back();
-        left_ = slice_bytes_;
-        fit = left_ / block.column_bytes;
-      }
-      Block part = block;
-      part.columns = std::min(fit, block.columns);
-      slices_.back().push_back(part);
-      left_ -= part.bytes();
-      block.columns -= part.columns;
-      block.from += part.columns * block.from_pitch;
-      block.to += part.columns * block.to_pitch;
-    }
-  }
-
-  std::int64_t slice_bytes_;
-  std::int64_t left_ = 0;
-  std::vector<std::vector<Block>> slices_;
-};
-
 // Checks the result of a call within a group; calls in progress are settled at the end of the group.
 void added(ncclResult_t result) {
   if (result != ncclInProgress) JAXMG_CHECK(result);
-}
-
-// Appends the copies that pack (or unpack) the blocks of a slice contiguously.
-void pack(std::vector<Block>& copies, const std::vector<Block>& slice, std::byte* buffer, bool unpack) {
-  for (Block block : slice) {
-    std::byte* const packed = buffer;
-    buffer += block.bytes();
-    if (unpack) {
-      block.from = packed;
-      block.from_pitch = block.column_bytes;
-    } else {
-      block.to = packed;
-      block.to_pitch = block.column_bytes;
-    }
-    copies.push_back(block);
-  }
 }
 
 }  // namespace
@@ -127,17 +63,7 @@ void NcclTransport::wait_until(Done&& done) {
   while (!done()) {
     participant_->check();
     if (made_progress()) deadline = time_from_now();
-    if (std::chrono::steady_clock::now() > deadline) {
-      const std::vector<int>& here = participant_->members();
-      std::vector<int> others;
-      for (int r = 0; r < ranks_; ++r) {
-        if (std::find(here.begin(), here.end(), r) == here.end()) others.push_back(r);
-      }
-      throw Error(ErrorCode::deadline_exceeded,
-                  "not all of the rank(s) " + list_of(others) + ", in other processes, made progress within " +
-                      std::to_string(timeout_.count()) +
-                      " ms (the environment variable JAXMG_TIMEOUT_SECONDS sets this limit)");
-    }
+    if (std::chrono::steady_clock::now() > deadline) throw no_progress(*participant_, ranks_, timeout_);
     std::this_thread::yield();
   }
 }
@@ -168,56 +94,20 @@ void NcclTransport::begin(const Call& call) {
 }
 
 void NcclTransport::exchange(Lane, cudaStream_t stream, const std::vector<Block>& blocks) {
-  const std::int64_t slice_bytes = packed_bytes / ranks_ / 256 * 256;
-  const auto peers = static_cast<std::size_t>(ranks_);
-  std::vector<Traffic> out(peers, Traffic(slice_bytes)), in(peers, Traffic(slice_bytes));
-  std::vector<Block> local;
-  for (const Block& block : blocks) {
-    if (block.bytes() == 0) continue;
-    if (block.source == rank_) {
-      for (int r = 0; r < ranks_; ++r) {
-        if (block.reaches(r) && r != rank_) out[static_cast<std::size_t>(r)].add(block);
-      }
-      if (block.reaches(rank_) && block.from != block.to) local.push_back(block);
-    } else if (block.reaches(rank_)) {
-      in[static_cast<std::size_t>(block.source)].add(block);
-    }
-  }
-  std::size_t rounds = 0;
-  for (std::size_t p = 0; p < peers; ++p) rounds = std::max({rounds, out[p].slices(), in[p].slices()});
-  if (rounds == 0 && local.empty()) return;
+  const PackingBuffers buffers{scratch_, scratch_ + packed_bytes, packed_bytes};
+  std::vector<MessageRound> rounds = plan_messages(blocks, rank_, ranks_, buffers);
+  const std::vector<Block> local = local_blocks_of(blocks, rank_);
+  if (rounds.empty() && local.empty()) return;
+  if (rounds.empty()) rounds.emplace_back();
+  rounds.back().unpacking.insert(rounds.back().unpacking.end(), local.begin(), local.end());
 
   JAXMG_CHECK(cudaEventRecord(reached_, stream));
   JAXMG_CHECK(cudaStreamWaitEvent(network_, reached_, 0));
-  const auto send_buffer = [&](std::size_t p) { return scratch_ + static_cast<std::int64_t>(p) * slice_bytes; };
-  const auto receive_buffer = [&](std::size_t p) { return send_buffer(p) + packed_bytes; };
-  for (std::size_t k = 0; k < rounds; ++k) {
-    std::vector<Block> packing, unpacking;
-    for (std::size_t p = 0; p < peers; ++p) {
-      if (k < out[p].slices()) pack(packing, out[p].slice(k), send_buffer(p), false);
-      if (k < in[p].slices()) pack(unpacking, in[p].slice(k), receive_buffer(p), true);
-    }
-    copy_locally(network_, packing);
-    std::unique_lock lock(mutex_);
-    check_in_use();
-    JAXMG_CHECK(ncclGroupStart());
-    for (std::size_t p = 0; p < peers; ++p) {
-      const int peer = static_cast<int>(p);
-      if (k < out[p].slices()) {
-        added(ncclSend(send_buffer(p), static_cast<std::size_t>(out[p].bytes(k)), ncclInt8, peer, communicator_,
-                       network_));
-      }
-      if (k < in[p].slices()) {
-        added(ncclRecv(receive_buffer(p), static_cast<std::size_t>(in[p].bytes(k)), ncclInt8, peer, communicator_,
-                       network_));
-      }
-    }
-    const ncclResult_t result = ncclGroupEnd();
-    lock.unlock();
-    settle(result, "ncclGroupEnd");
-    copy_locally(network_, unpacking);
+  for (const MessageRound& round : rounds) {
+    copy_locally(network_, round.packing);
+    if (!round.sends.empty() || !round.receives.empty()) transfer(round);
+    copy_locally(network_, round.unpacking);
   }
-  copy_locally(network_, local);
   if (exchanges_ == arrived_.size()) {
     JAXMG_CHECK(cudaEventCreateWithFlags(&arrived_.emplace_back(), cudaEventDisableTiming));
   }
@@ -225,6 +115,24 @@ void NcclTransport::exchange(Lane, cudaStream_t stream, const std::vector<Block>
   JAXMG_CHECK(cudaEventRecord(arrived, network_));
   JAXMG_CHECK(cudaStreamWaitEvent(stream, arrived, 0));
   if (lockstep_) complete(network_);
+}
+
+// NCCL sends and receives the messages of one group at once.
+void NcclTransport::transfer(const MessageRound& round) {
+  std::unique_lock lock(mutex_);
+  check_in_use();
+  JAXMG_CHECK(ncclGroupStart());
+  for (const Message& message : round.sends) {
+    added(ncclSend(message.data, static_cast<std::size_t>(message.bytes), ncclInt8, message.peer, communicator_,
+                   network_));
+  }
+  for (const Message& message : round.receives) {
+    added(ncclRecv(message.data, static_cast<std::size_t>(message.bytes), ncclInt8, message.peer, communicator_,
+                   network_));
+  }
+  const ncclResult_t result = ncclGroupEnd();
+  lock.unlock();
+  settle(result, "ncclGroupEnd");
 }
 
 void NcclTransport::complete(cudaStream_t stream) {

@@ -1,5 +1,5 @@
 // NCCL transport: ranks in several processes, or on GPUs without access to each other's memory, send and receive packed
-// blocks. One communicator serves all lanes, in the order of the algorithm's exchanges.
+// blocks (engine/messages.h). One communicator serves all lanes, in the order of the algorithm's exchanges.
 #pragma once
 
 #include <nccl.h>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/cuda/transport.h"
+#include "engine/messages.h"
 
 namespace jaxmg::cuda {
 
@@ -27,6 +28,7 @@ class NcclTransport final : public Transport {
   void abandon() noexcept override;
 
  private:
+  void transfer(const MessageRound& round);
   // Waits until a call of NCCL is no longer in progress, and checks its result.
   void settle(ncclResult_t result, const char* what);
   // NCCL's asynchronous error state.

@@ -1,6 +1,8 @@
 #include "engine/cuda/peer_transport.h"
 
 #include <algorithm>
+#include <string>
+#include <thread>
 #include <utility>
 
 #include "engine/cuda/check.h"
@@ -42,23 +44,32 @@ class FlagOperations {
 
 }  // namespace
 
-PeerFlags::PeerFlags(int ranks) : ranks_(ranks) {
-  const auto bytes = static_cast<std::size_t>(lane_count * 2 * ranks) * sizeof(std::uint32_t);
+DeviceFlags::DeviceFlags(int ranks) : ranks_(ranks) {
+  const std::size_t bytes = PeerFlags::flags(ranks) * sizeof(std::uint32_t);
   JAXMG_CHECK(cudaMalloc(&flags_, bytes));
   JAXMG_CHECK(cudaMemset(flags_, 0, bytes));
   JAXMG_CHECK(cudaDeviceSynchronize());
 }
 
-PeerFlags::~PeerFlags() { cudaFree(flags_); }
+DeviceFlags::~DeviceFlags() { cudaFree(flags_); }
+
+PeerTransport::PeerTransport(int rank, std::vector<PeerFlags> flags) : rank_(rank), flags_(std::move(flags)) {
+  if (several_processes()) JAXMG_CHECK(cudaEventCreateWithFlags(&reached_, cudaEventDisableTiming));
+}
+
+PeerTransport::~PeerTransport() {
+  if (reached_ != nullptr) cudaEventDestroy(reached_);
+}
 
 void PeerTransport::begin(const Call& call) {
   buffers_ = call.buffers;
   participant_ = &call.participant;
+  timeout_ = call.timeout;
 }
 
 void PeerTransport::exchange(Lane lane, cudaStream_t stream, const std::vector<Block>& blocks) {
   const std::uint32_t number = ++count_[static_cast<std::size_t>(lane)];
-  const int ranks = static_cast<int>(flags_.size());
+  const int ranks = size();
   std::vector<bool> is_target(flags_.size(), false), is_source(flags_.size(), false);
   for (const Block& block : blocks) {
     if (block.bytes() == 0) continue;
@@ -72,9 +83,8 @@ void PeerTransport::exchange(Lane lane, cudaStream_t stream, const std::vector<B
     if (r != rank_ && is_target[static_cast<std::size_t>(r)]) targets.push_back(r);
     if (r != rank_ && is_source[static_cast<std::size_t>(r)]) sources.push_back(r);
   }
-  const auto flags = [&](int r) -> PeerFlags& { return *flags_[static_cast<std::size_t>(r)]; };
   const auto await_post = [&](int r, PeerFlags::Kind kind) {
-    participant_->spin_until([&] { return flags(r).has_posted(lane, kind, number); }, r);
+    participant_->spin_until([&] { return flags(r).has_posted(lane, kind, number); }, r, ranks);
   };
 
   FlagOperations say_ready, await_ready, say_done, await_done;
@@ -97,6 +107,30 @@ void PeerTransport::exchange(Lane lane, cudaStream_t stream, const std::vector<B
     await_done.wait(flags(rank_).at(lane, PeerFlags::done, r), number);
   }
   await_done.enqueue(stream);
+}
+
+void PeerTransport::complete(cudaStream_t stream) {
+  if (!several_processes()) return;
+  JAXMG_CHECK(cudaEventRecord(reached_, stream));
+  const auto time_from_now = [&] { return std::chrono::steady_clock::now() + timeout_; };
+  auto deadline = time_from_now();
+  std::uint64_t progress = flags(rank_).progress();
+  while (true) {
+    const cudaError_t reached = cudaEventQuery(reached_);
+    if (reached == cudaSuccess) return;
+    if (reached != cudaErrorNotReady) JAXMG_CHECK(reached);
+    participant_->check();
+    if (const std::uint64_t now = flags(rank_).progress(); now != progress) {
+      progress = now;
+      deadline = time_from_now();
+    }
+    if (std::chrono::steady_clock::now() > deadline) throw no_progress(*participant_, size(), timeout_);
+    std::this_thread::yield();
+  }
+}
+
+void PeerTransport::abandon() noexcept {
+  if (several_processes()) flags(rank_).release();
 }
 
 }  // namespace jaxmg::cuda

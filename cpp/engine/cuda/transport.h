@@ -10,6 +10,7 @@
 
 #include "comm/block.h"
 #include "comm/rendezvous.h"
+#include "core/error.h"
 #include "engine/engine.h"
 
 namespace jaxmg::cuda {
@@ -18,10 +19,13 @@ namespace jaxmg::cuda {
 struct Call {
   Participant& participant;
   std::chrono::milliseconds timeout;
-  std::vector<MemoryRegions> buffers;  // of all ranks; empty for ranks of other processes
+  std::vector<MemoryRegions> buffers;  // of all ranks, as this rank addresses them; empty where it cannot
   std::byte* packing;                  // packed_bytes for each direction, or null if blocks are not packed
   bool first_of_its_kind;              // kernels may still have to be loaded, which may wait for all running work
 };
+
+// The error of a call whose ranks in other processes have not made progress within the time-out.
+Error no_progress(const Participant& participant, int ranks, std::chrono::milliseconds timeout);
 
 class Transport {
  public:
@@ -31,7 +35,8 @@ class Transport {
   // Ensures that the work enqueued in `stream` so far terminates: called at the end of a call, and before the host
   // waits within a call. Waits on the host where only the host can detect a lost rank.
   virtual void complete(cudaStream_t stream) = 0;
-  // After an error: enqueued work stops waiting for work that other ranks have not enqueued. Any thread may call it.
+  // After an error: enqueued work stops waiting for work that other ranks have not enqueued, or never will complete.
+  // Any thread may call it, without calls of CUDA that may block; call it repeatedly until the device is idle.
   virtual void abandon() noexcept = 0;
 };
 

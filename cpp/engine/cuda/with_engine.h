@@ -64,14 +64,21 @@ void with_cuda_engine(const Membership& members, std::uint32_t device, cudaStrea
   }
   std::shared_ptr<Team> team;
   RankResources* resources = nullptr;
+  ReachedBuffers reached;
   const auto use_up_id = [&] {
     if (links && members.rank == 0) OfferedIds::instance().used(device);
   };
   try {
     std::atomic<Transport*> transport = nullptr;
     std::optional<Watchdog> watchdog;
+    if (links) links->connect();
+    ProcessLinks* const others = links ? &*links : nullptr;
+    team = participant.shared<Team>([&] { return Team::acquire(members.roll); });
+    if (!team->resources(members.rank).lanes) use_up_id();
+    team->create_resources(participant, others, members.timeout);
+    resources = &team->resources(members.rank);
+    reached = team->reach_buffers(participant, others);
     if (links) {
-      links->connect();
       // If a stream waits for a process that has ended, CUDA may block this thread: in a launch when the stream is
       // full, or while loading a kernel.
       watchdog.emplace(
@@ -83,20 +90,14 @@ void with_cuda_engine(const Membership& members, std::uint32_t device, cudaStrea
             participant.fail(why);
             if (Transport* const in_use = transport) in_use->abandon();
           });
+      transport = &team->connect(participant, members.timeout);
     }
-    team = participant.shared<Team>([&] { return Team::acquire(members.roll); });
-    if (!team->resources(members.rank).transport) use_up_id();
-    team->create_resources(participant, members.timeout);
-    resources = &team->resources(members.rank);
-    transport = resources->transport.get();
-    std::vector<MemoryRegions> all(static_cast<std::size_t>(members.roll.ranks()));
-    for (const int r : members.local_ranks) all[static_cast<std::size_t>(r)] = participant.buffers(r);
     // Kernels are loaded at their first launch.
     const bool first = resources->kinds.insert(needs.kind).second || needs.data_decides;
     Arena arena(needs.workspace.base, needs.workspace.bytes);
     const CudaScratch scratch(arena, needs.largest_potrf, needs.processes);
     CudaEngine engine(*team, members.rank, stream, scratch, needs.largest_potrf,
-                      {participant, members.timeout, std::move(all), scratch.packed, first});
+                      {participant, members.timeout, reached.regions, scratch.packed, first});
     body(engine, arena.rest());
     participant.barrier();  // either all ranks have enqueued all of their work, or all fail
     engine.finish();
@@ -114,6 +115,7 @@ void with_cuda_engine(const Membership& members, std::uint32_t device, cudaStrea
     use_up_id();
     if (team) team->retire();
     if (resources != nullptr) resources->abandon();
+    if (links) links->leave();
     throw reported;
   }
 }

@@ -5,9 +5,12 @@
 #include <cusolverDn.h>
 #include <nccl.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <string>
 
 #include "engine/cuda/check.h"
+#include "engine/cuda/team.h"
 #include "ffi/c_api.h"
 
 // As 10000 major + 100 minor + patch.
@@ -60,5 +63,15 @@ JAXMG_EXPORT int jaxmg_cuda_link(std::int64_t from, std::int64_t to, jaxmg_cuda_
     JAXMG_CHECK(cudaDeviceCanAccessPeer(&access, device, other));
     JAXMG_CHECK(cudaDeviceGetP2PAttribute(&atomics, cudaDevP2PAttrNativeAtomicSupported, device, other));
     *result = {access, atomics};
+  });
+}
+
+// How the GPUs of several processes exchanged blocks in the last call of this process, as a text; empty before it.
+JAXMG_EXPORT int jaxmg_cuda_exchange(char* text, std::int64_t text_size, char* message, std::int64_t message_size) {
+  return jaxmg::answered(message, message_size, [&] {
+    const std::string how = jaxmg::cuda::last_exchange_between_processes();
+    const std::size_t length = std::min(how.size(), static_cast<std::size_t>(text_size - 1));
+    std::copy_n(how.data(), length, text);
+    text[length] = '\0';
   });
 }

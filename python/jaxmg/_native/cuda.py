@@ -60,6 +60,13 @@ def link(device: int, other: int) -> tuple[bool, bool]:
     return bool(result.access), bool(result.atomics)
 
 
+def exchange_between_processes() -> str:
+    """Return how the GPUs of several processes exchanged blocks in the last call, or ""."""
+    text = ctypes.create_string_buffer(1024)
+    ask(library().jaxmg_cuda_exchange, text, ctypes.c_int64(len(text)))
+    return text.value.decode()
+
+
 def vendor_version(backend: str) -> str:
     """Load a vendor's library and return its version; raise RuntimeError if it is unavailable."""
     found = _load_cuda()

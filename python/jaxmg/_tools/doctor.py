@@ -217,7 +217,7 @@ def _judged(name: str, value: str) -> tuple[str, str]:
     if name == "JAXMG_TRANSPORT" and value not in ("auto", "nccl"):
         return PROBLEM, "It must be 'auto' or 'nccl'."
     if name == "JAXMG_TRANSPORT" and value == "nccl":
-        return WARNING, "The GPUs of one process communicate by NCCL, which is slower. Unset it."
+        return WARNING, "All GPUs communicate by NCCL, which is slower. Unset it."
     if name == "JAXMG_INJECT_FAULT":
         return WARNING, "It injects faults into calls, for tests. Unset it."
     if name in ("NCCL_P2P_DISABLE", "NCCL_SHM_DISABLE") and value not in ("", "0"):

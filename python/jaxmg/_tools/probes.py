@@ -174,6 +174,17 @@ def member(note: Notes, port: str, processes: str, number: str, on_cpu: str) -> 
         own = {}
     jax.distributed.initialize(f"localhost:{port}", int(processes), int(number), **own)
     _solve_on(note, jax.devices())
+    if not int(on_cpu) and int(processes) > 1:
+        note(*exchange_finding(cuda.exchange_between_processes()))
+
+
+def exchange_finding(how: str) -> tuple:
+    """Judge how the GPUs of several processes exchanged blocks, see `cuda`."""
+    if "(CUDA IPC)" in how:
+        return OK, how
+    if how.endswith("JAXMG_TRANSPORT=nccl"):
+        return WARNING, how, "Unset JAXMG_TRANSPORT: CUDA IPC is faster."
+    return WARNING, how, "This is slower. See docs/multi_process.md, Transports."
 
 
 def _solve_on(note: Notes, found) -> None:

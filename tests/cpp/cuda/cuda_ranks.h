@@ -169,7 +169,7 @@ class CudaRanks {
       });
       team->create_resources(participant, timeout_);
       resources = &team->resources(rank);
-      EXPECT_EQ(dynamic_cast<cuda::NcclTransport*>(resources->transport.get()) != nullptr, via == Via::nccl);
+      EXPECT_EQ(resources->nccl != nullptr, via == Via::nccl);
       std::vector<MemoryRegions> all;
       for (int r = 0; r < size(); ++r) all.push_back(participant.buffers(r));
       const bool first = resources->kinds.insert(kind).second;

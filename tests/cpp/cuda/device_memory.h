@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -33,6 +34,7 @@ class DevicePool {
     std::lock_guard lock(mutex_);
     auto& idle = idle_[{device, bytes}];
     if (idle.empty()) {
+      if (source_) return source_(device, bytes);
       void* made = nullptr;
       JAXMG_CHECK(cudaMalloc(&made, static_cast<std::size_t>(bytes)));
       return static_cast<std::byte*>(made);
@@ -42,18 +44,27 @@ class DevicePool {
     return buffer;
   }
   void give_back(int device, std::int64_t bytes, std::byte* buffer) {
-    if (bytes > largest_kept) {
+    std::lock_guard lock(mutex_);
+    if (bytes > largest_kept && !source_) {
       cudaFree(buffer);
       return;
     }
-    std::lock_guard lock(mutex_);
     idle_[{device, bytes}].push_back(buffer);
+  }
+
+  // Takes new memory from source(device, bytes) instead of cudaMalloc, and forgets released buffers.
+  using Source = std::function<std::byte*(int, std::int64_t)>;
+  void set_source(Source source) {
+    std::lock_guard lock(mutex_);
+    source_ = std::move(source);
+    idle_.clear();
   }
 
  private:
   static constexpr std::int64_t largest_kept = std::int64_t{16} << 20;
   std::mutex mutex_;
   std::map<std::pair<int, std::int64_t>, std::vector<std::byte*>> idle_;
+  Source source_;
 };
 
 // Stream that plays the part of XLA's: the work of a rank begins after it and ends in it.
