@@ -212,10 +212,10 @@ def test_operator_must_be_square(solver):
 
 
 @pytest.mark.parametrize("shape", [(7, 4), (4, 7)])
-def test_svd(make_mesh, axis_type, shape):
+def test_svd(make_mesh, shape):
     """All states, and the derivative, by the pseudo-inverse of a matrix of low rank."""
     a = gaussian((shape[0], 3), complex) @ gaussian((3, shape[1]), complex, 1)
-    mesh = make_mesh(2, axis_type=axis_type)
+    mesh = make_mesh(2)
     on = put(a, mesh, "x", None)
     operator, solver = lx.MatrixLinearOperator(on), SVD()
     state = solver.init(operator, {})
