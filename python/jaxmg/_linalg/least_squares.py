@@ -13,7 +13,6 @@ from jaxmg._linalg.options import Options, make_call, takes
 from jaxmg._linalg.qr import prepared_matrix, result_spec
 from jaxmg._mesh import placement, programs
 from jaxmg._mesh.finding import ranks_of
-from jaxmg._programs import qr as qr_programs
 from jaxmg._programs.call import Call
 from jaxmg._rules import qr as rules
 from jaxmg._rules import svd as svd_rules

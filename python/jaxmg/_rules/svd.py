@@ -327,6 +327,11 @@ def _(call, adjoint, primals, tangents):
     return programs.auto(tangent, call.ranks, (None, None))(p, a, da, b, db)
 
 
+def _matmul(a, b):
+    # GPUs would round float32 operands to TF32.
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
+
+
 def by_vectors(call: Call, adjoint: bool, inverse, u, vh, b):
     """Return P b or P^H b as `apply_pseudo_inverse` does, without its derivative."""
 
