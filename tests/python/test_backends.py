@@ -113,7 +113,11 @@ def test_timeout_of_a_call(monkeypatch):
         ("timeout_seconds", 0, "timeout_seconds must be a number of seconds above 0, got 0"),
         ("timeout_seconds", "soon", "timeout_seconds must be .* got 'soon'"),
         ("timeout_seconds", float("inf"), "timeout_seconds must be"),
-        ("tile", 3, r"options of jaxmg.config are \('backend', 'timeout_seconds'\), got 'tile'"),
+        (
+            "tile",
+            3,
+            r"options .* \('backend', 'one_rank_up_to', 'timeout_seconds'\), got 'tile'",
+        ),
     ],
 )
 def test_invalid_options(name, value, message):
