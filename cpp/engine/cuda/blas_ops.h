@@ -1,4 +1,4 @@
-// The CUDA engine's operations on matrices (BlasOps): cuBLAS and a few kernels.
+// The CUDA engine's operations on matrices (BlasOps): cuBLAS and kernels.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -13,6 +13,7 @@
 #include "core/scalar.h"
 #include "engine/cuda/blas.h"
 #include "engine/cuda/check.h"
+#include "engine/cuda/diagonal_blocks.h"
 #include "engine/cuda/kernel_abi.h"
 #include "engine/cuda/lanes.h"
 #include "engine/cuda/launch.h"
@@ -37,7 +38,11 @@ class CudaBlasOps {
   void trsm(Lane lane, Side side, Uplo uplo, Op op, Diag diag, MatrixView<T> a, MatrixView<T> x) {
     if (x.empty()) return;
     const int m = checked_int(x.rows, "m"), n = checked_int(x.columns, "n");
-    if (side == Side::left && n == 1) {
+    const bool of_cholesky =
+        side == Side::right && uplo == Uplo::lower && op == Op::conj_transpose && diag == Diag::non_unit;
+    if (of_cholesky && x.rows <= most_rows_of_own_solve<T>) {
+      own_solve_right(lanes_.stream(lane), a, x, x.rows <= few_rows_of_own_solve<T>);
+    } else if (side == Side::left && n == 1) {
       JAXMG_CHECK(cuda::trsv(lanes_.blas(lane), uplo, op, diag, m, a.data, leading(a), x.data));
     } else {
       JAXMG_CHECK(cuda::trsm(lanes_.blas(lane), side, uplo, op, diag, m, n, a.data, leading(a), x.data, leading(x)));

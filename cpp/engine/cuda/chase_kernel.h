@@ -108,8 +108,6 @@ __device__ inline R squared_modulus(DeviceComplex<R> x) {
   return x.re * x.re + x.im * x.im;
 }
 
-__device__ inline float reciprocal_root(float x) { return rsqrtf(x); }
-__device__ inline double reciprocal_root(double x) { return rsqrt(x); }
 __device__ inline float root(float x) { return sqrtf(x); }
 __device__ inline double root(double x) { return sqrt(x); }
 __device__ inline float modulus(float re, float im) { return hypotf(re, im); }

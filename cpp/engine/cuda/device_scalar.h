@@ -87,6 +87,9 @@ __device__ inline T warp_sum(T x) {
   return x;
 }
 
+__device__ inline float reciprocal_root(float x) { return rsqrtf(x); }
+__device__ inline double reciprocal_root(double x) { return rsqrt(x); }
+
 // Loads that bypass the L1 cache, which does not see writes of other blocks.
 __device__ inline float load_fresh(const float* x) { return __ldcg(x); }
 __device__ inline double load_fresh(const double* x) { return __ldcg(x); }

@@ -12,6 +12,7 @@
 #include "getrf_kernel.h"
 #include "interchanges.h"
 #include "kernel_abi.h"
+#include "potrf_kernel.h"
 
 namespace jaxmg {
 
@@ -89,6 +90,7 @@ namespace f32 {
 using Scalar = float;
 using Real = float;
 #define JAXMG_NAME(kernel) jaxmg_##kernel##_f32
+#include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "real_kernels.h"
 #include "scalar_kernels.h"
@@ -100,6 +102,7 @@ namespace f64 {
 using Scalar = double;
 using Real = double;
 #define JAXMG_NAME(kernel) jaxmg_##kernel##_f64
+#include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "real_kernels.h"
 #include "scalar_kernels.h"
@@ -111,6 +114,7 @@ namespace c64 {
 using Scalar = DeviceComplex<float>;
 using Real = float;
 #define JAXMG_NAME(kernel) jaxmg_##kernel##_c64
+#include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "scalar_kernels.h"
 #undef JAXMG_NAME
@@ -121,6 +125,7 @@ using Scalar = DeviceComplex<double>;
 using Real = double;
 #define JAXMG_ONE_BANDWIDTH
 #define JAXMG_NAME(kernel) jaxmg_##kernel##_c128
+#include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "scalar_kernels.h"
 #undef JAXMG_NAME
