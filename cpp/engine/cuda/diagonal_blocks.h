@@ -31,18 +31,18 @@ inline constexpr std::int64_t few_rows_of_own_solve = sizeof(T) == 16 ? 1024 : 2
 // Bytes that own_potrf() needs to count finished tiles.
 template <class T>
 constexpr std::int64_t progress_bytes(std::int64_t n) {
-  return (1 + ceil_div(n, std::int64_t{cholesky_width<sizeof(T)>})) * static_cast<std::int64_t>(sizeof(unsigned));
+  return (1 + ceil_div(n, std::int64_t{cholesky_width<sizeof(T)>})) * static_cast<std::int64_t>(sizeof(int));
 }
 
 // Dimensions of a launch for `rows` rows in thread blocks of `rows_of_block`.
 template <class T>
-Grid row_blocks(CUkernel kernel, std::int64_t rows, std::int64_t rows_of_block) {
+Grid row_blocks(CUkernel kernel, std::int64_t rows, std::int64_t rows_of_block, int threads) {
   const std::int64_t bytes = cholesky_shared_bytes<sizeof(T)>(static_cast<int>(rows_of_block));
   int device = 0;
   JAXMG_CHECK(cudaGetDevice(&device));
   JAXMG_CHECK(Driver::instance().kernel_set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                                                       static_cast<int>(bytes), kernel, device));
-  return {ceil_div(rows, rows_of_block), static_cast<unsigned>(cholesky_threads<sizeof(T)>), 1, bytes};
+  return {ceil_div(rows, rows_of_block), static_cast<unsigned>(threads), 1, bytes};
 }
 
 // A = L L^H in the lower triangle; `progress` has progress_bytes(n).
@@ -53,10 +53,10 @@ void own_potrf(cudaStream_t stream, MatrixView<T> a, std::int32_t* failed, std::
   block.a = a.data;
   block.ld = a.ld;
   block.failed = failed;
-  block.progress = reinterpret_cast<unsigned*>(progress);
+  block.progress = reinterpret_cast<int*>(progress);
   block.n = checked_int(a.rows, "n");
   const CUkernel potrf = kernel<"potrf", T>();
-  launch(potrf, row_blocks<T>(potrf, a.rows, cholesky_width<sizeof(T)>), stream, block);
+  launch(potrf, row_blocks<T>(potrf, a.rows, cholesky_width<sizeof(T)>, cholesky_threads<sizeof(T)>), stream, block);
 }
 
 // X L^H = B in place of B, by thread blocks of as many rows as a tile has columns, or of half as many.
@@ -70,7 +70,8 @@ void own_solve_right(cudaStream_t stream, MatrixView<T> l, MatrixView<T> x, bool
   system.rows = checked_int(x.rows, "rows");
   system.n = checked_int(x.columns, "n");
   const CUkernel solve = few_rows ? kernel<"solve_right_few", T>() : kernel<"solve_right", T>();
-  launch(solve, row_blocks<T>(solve, x.rows, cholesky_width<sizeof(T)> / (few_rows ? 2 : 1)), stream, system);
+  const int rows_of_block = cholesky_width<sizeof(T)> / (few_rows ? 2 : 1);
+  launch(solve, row_blocks<T>(solve, x.rows, rows_of_block, cholesky_threads<sizeof(T)> + 32), stream, system);
 }
 
 }  // namespace jaxmg::cuda

@@ -79,7 +79,7 @@ constexpr long long lu_slots_bytes(long long blocks) { return 2 * blocks * (lu_c
 template <int scalar_bytes>
 constexpr int cholesky_width = scalar_bytes == 16 ? 16 : 32;
 constexpr int cholesky_columns_of_warp = 4;
-// Threads of a block of these kernels.
+// Threads of a block that form sums: all of them in a factorisation. In a solve, there is one more warp.
 template <int scalar_bytes>
 constexpr int cholesky_threads = 32 * cholesky_width<scalar_bytes> / cholesky_columns_of_warp;
 // Distance of the columns of a tile with this many rows in shared memory, which avoids bank conflicts.
@@ -95,8 +95,8 @@ constexpr int cholesky_shared_bytes(int rows) {
 struct CholeskyBlock {
   void* a;
   long long ld;
-  int* failed;         // potrf's info
-  unsigned* progress;  // zero: the number of rows of tiles taken, then the number of tiles finished in each row
+  int* failed;    // potrf's info
+  int* progress;  // zero: the number of rows of tiles taken, then the number of tiles finished in each row
   int n;
 };
 

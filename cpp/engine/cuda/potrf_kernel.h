@@ -14,25 +14,17 @@
 // run, however many run at once. The critical path is the sequence of diagonal tiles; all products but the last are
 // summed up before a thread block waits for the diagonal tile above.
 //
-// The sums are formed by all warps: each takes four columns of every tile k. The substitution and the factorisation of
+// The sums are formed by several warps: each takes four columns of every tile k. The substitution and the factorisation of
 // a tile are work of one warp with a row in each thread, in registers.
 //
 // For the kernel compiler only.
 #pragma once
 
+#include "device_flags.h"
 #include "device_scalar.h"
 #include "kernel_abi.h"
 
 namespace jaxmg {
-
-__device__ inline unsigned load_acquire(const unsigned* from) {
-  unsigned value;
-  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
-  return value;
-}
-__device__ inline void store_release(unsigned* to, unsigned value) {
-  asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
-}
 
 // C = C + A B^T for an 8 x 8 matrix C and A, B with 4 columns. A lane holds element (lane / 4, lane % 4) of A and of B,
 // and elements (lane / 4, 2 (lane % 4)) and the next one of C.
@@ -40,18 +32,6 @@ __device__ inline void multiply_8x8x4(double (&c)[2], double a, double b) {
   asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
       : "+d"(c[0]), "+d"(c[1])
       : "d"(a), "d"(b));
-}
-
-__device__ inline float shuffle_from(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
-__device__ inline double shuffle_from(double x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
-template <class R>
-__device__ inline DeviceComplex<R> shuffle_from(DeviceComplex<R> x, int lane) {
-  return {shuffle_from(x.re, lane), shuffle_from(x.im, lane)};
-}
-
-template <class T>
-__device__ __forceinline__ DeviceReal<T> squared_modulus(T x) {
-  return real_part(x) * real_part(x) + imaginary_part(x) * imaginary_part(x);
 }
 
 // Some rows of a column-major matrix in global memory, with zeros below them. Other thread blocks may have written
@@ -64,12 +44,12 @@ struct GlobalRows {
   __device__ __forceinline__ T operator()(int i, int k) const { return i < rows ? load_fresh(at + i + k * ld) : T{}; }
 };
 
-// A tile in shared memory.
+// A tile in shared memory, of columns `first` on.
 template <class T>
 struct SharedRows {
   const T* at;
-  int pitch;
-  __device__ __forceinline__ T operator()(int i, int k) const { return at[i + k * pitch]; }
+  int pitch, first;
+  __device__ __forceinline__ T operator()(int i, int k) const { return at[i + (k - first) * pitch]; }
 };
 
 // A warp's operands of a product of `rows` by `width`, for `depth` columns of each. A lane computes elements
@@ -139,9 +119,10 @@ struct RowOfTiles {
   static constexpr int warps = threads / 32, pitch = cholesky_pitch(rows), share = rows * width / threads;
   static_assert(width / warps == cholesky_columns_of_warp, "a warp takes its columns of every tile");
 
-  // Elements of a sum over some columns, and of a tile in global memory.
+  // A warp's elements of a sum over some columns, and a thread's shares of a tile and of L_jj.
   using Sum = T[rows / 8][width / 8][2];
   using Share = T[share];
+  using FactorShare = T[width * width / threads];
 
   T* partial;  // a tile for each warp; the first becomes the tile B_ij - sum
   T* solved;   // X_ij
@@ -188,8 +169,17 @@ struct RowOfTiles {
     return (static_cast<int>(threadIdx.x) + m * threads) / rows;
   }
 
-  // Subtracts the sum over all warps from a tile; the result is in `partial` after the next barrier.
-  __device__ __forceinline__ void subtract(const Sum& sum, const Share& b) const {
+  // Reads a thread's share of a tile with m rows and n columns.
+  __device__ static __forceinline__ void read(Share& b, const T* from, long long ld, int m, int n) {
+#pragma unroll
+    for (int s = 0; s < share; ++s) {
+      const int i = share_row(s), k = share_column(s);
+      b[s] = i < m && k < n ? load_fresh(from + i + k * ld) : T{};
+    }
+  }
+
+  // Stores the sum of a warp. After a barrier, subtract() replaces the first one by B_ij less the sum over all warps.
+  __device__ __forceinline__ void store(const Sum& sum) const {
     T* const own = partial + warp() * width * pitch;
 #pragma unroll
     for (int i = 0; i < rows / 8; ++i) {
@@ -199,26 +189,32 @@ struct RowOfTiles {
         for (int c = 0; c < 2; ++c) own[8 * i + lane() / 4 + (8 * j + 2 * (lane() % 4) + c) * pitch] = sum[i][j][c];
       }
     }
-    __syncthreads();
+  }
+  __device__ __forceinline__ void subtract(const Share& b) const {
 #pragma unroll
-    for (int m = 0; m < share; ++m) {
-      T* const at = partial + share_row(m) + share_column(m) * pitch;
+    for (int s = 0; s < share; ++s) {
+      T* const at = partial + share_row(s) + share_column(s) * pitch;
       T total = at[0];
 #pragma unroll
       for (int w = 1; w < warps; ++w) total = total + at[w * width * pitch];
-      at[0] = b[m] - total;
+      at[0] = b[s] - total;
     }
   }
 
-  // Reads L_jj, of order n.
-  __device__ __forceinline__ void load_factor(GlobalRows<T> l, int n) const {
+  // Reads L_jj of order n, and keeps it in shared memory.
+  __device__ static __forceinline__ void read_factor(FactorShare& f, GlobalRows<T> l, int n) {
 #pragma unroll
-    for (int m = 0; m < width * width / threads; ++m) {
-      const int e = static_cast<int>(threadIdx.x) + m * threads, i = e % width, k = e / width;
-      const T one = scalar<T>(1, 0);
-      const T value = k < n && i >= k ? l(i, k) : i == k ? one : T{};
-      factor[i + k * width] = value;
-      if (i == k) reciprocals[k] = 1 / real_part(value);
+    for (int s = 0; s < width * width / threads; ++s) {
+      const int e = static_cast<int>(threadIdx.x) + s * threads, i = e % width, k = e / width;
+      f[s] = k < n && i >= k ? l(i, k) : scalar<T>(i == k ? 1 : 0, 0);
+    }
+  }
+  __device__ __forceinline__ void keep_factor(const FactorShare& f) const {
+#pragma unroll
+    for (int s = 0; s < width * width / threads; ++s) {
+      const int e = static_cast<int>(threadIdx.x) + s * threads, i = e % width, k = e / width;
+      factor[e] = f[s];
+      if (i == k) reciprocals[k] = 1 / real_part(f[s]);
     }
   }
 
@@ -255,8 +251,8 @@ __device__ int factor_tile(const T* tile, int pitch, T* columns, T* to, long lon
   T a[width];
 #pragma unroll
   for (int k = 0; k < width; ++k) a[k] = row < m ? tile[row + k * pitch] : scalar<T>(row == k ? 1 : 0, 0);
-  Real pivot = real_part(shuffle_from(a[0], 0)), next = real_part(shuffle_from(a[1], 1)), own = 1;
-  T below = shuffle_from(a[0], 1);
+  Real pivot = real_part(from_lane(a[0], 0)), next = real_part(from_lane(a[1], 1)), own = 1;
+  T below = from_lane(a[0], 1);
   int failed = 0;
 #pragma unroll
   for (int k = 0; k < width; ++k) {
@@ -268,10 +264,10 @@ __device__ int factor_tile(const T* tile, int pitch, T* columns, T* to, long lon
     pivot = next - squared_modulus(reciprocal * below);
     columns[row + k * width] = a[k];
 #pragma unroll
-    for (int j = k + 1; j < width && j <= k + 2; ++j) a[j] = a[j] - a[k] * conjugate(shuffle_from(a[k], j));
+    for (int j = k + 1; j < width && j <= k + 2; ++j) a[j] = a[j] - a[k] * conjugate(from_lane(a[k], j));
     if (k + 2 < width) {
-      below = shuffle_from(a[k + 1], k + 2);
-      next = real_part(shuffle_from(a[k + 2], k + 2));
+      below = from_lane(a[k + 1], k + 2);
+      next = real_part(from_lane(a[k + 2], k + 2));
     }
     __syncwarp();
 #pragma unroll
@@ -285,15 +281,24 @@ __device__ int factor_tile(const T* tile, int pitch, T* columns, T* to, long lon
   return failed;
 }
 
+template <class T, int rows, int columns>
+__device__ __forceinline__ void clear(T (&sum)[rows][columns][2]) {
+#pragma unroll
+  for (int i = 0; i < rows; ++i) {
+#pragma unroll
+    for (int j = 0; j < columns; ++j) sum[i][j][0] = sum[i][j][1] = T{};
+  }
+}
+
 // Waits until `count` tiles of a row are finished; returns their number. By a whole warp.
-__device__ inline int await_tiles(const unsigned* progress, int count) {
-  unsigned finished = 0;
+__device__ inline int await_tiles(const int* progress, int count) {
+  int finished = 0;
   if (threadIdx.x % 32 == 0) {
     do {
       finished = load_acquire(progress);
-    } while (static_cast<int>(finished) < count);
+    } while (finished < count);
   }
-  return static_cast<int>(__shfl_sync(0xffffffffu, finished, 0));
+  return __shfl_sync(0xffffffffu, finished, 0);
 }
 
 template <class T>
@@ -303,12 +308,12 @@ __device__ void potrf(const CholeskyBlock& block) {
   extern __shared__ __align__(16) unsigned char dynamic[];
   __shared__ int drawn;
   const Row row(dynamic);
-  if (threadIdx.x == 0) drawn = static_cast<int>(atomicAdd(block.progress, 1u));
+  if (threadIdx.x == 0) drawn = atomicAdd(block.progress, 1);
   __syncthreads();
   const int i = drawn, m = min(width, block.n - i * width);
   const long long ld = block.ld;
   T* const a = static_cast<T*>(block.a) + i * width;  // this row of tiles
-  unsigned* const progress = block.progress + 1;
+  int* const progress = block.progress + 1;
   // A later row writes here only after this row is finished.
   if (i == 0 && threadIdx.x == 0) *block.failed = 0;
   // By one thread, after a barrier: the tiles were written by others.
@@ -320,26 +325,26 @@ __device__ void potrf(const CholeskyBlock& block) {
   for (int j = 0; j < i; ++j) {
     const GlobalRows<T> l{static_cast<const T*>(block.a) + j * width, ld, width};
     typename Row::Share b;
-#pragma unroll
-    for (int s = 0; s < Row::share; ++s) {
-      const int r = Row::share_row(s), c = Row::share_column(s);
-      b[s] = r < m ? a[r + (j * width + c) * ld] : T{};
-    }
+    Row::read(b, a + j * width * ld, ld, m, width);
     typename Row::Sum sum{};
     for (int done = 0; done < j;) {
       const int ready = min(j, await_tiles(progress + j, done + 1));
       Row::accumulate(sum, GlobalRows<T>{a, ld, m}, l, done, ready);
       done = ready;
     }
-    row.subtract(sum, b);
+    row.store(sum);
+    __syncthreads();
+    row.subtract(b);
     await_tiles(progress + j, j + 1);
-    row.load_factor({l.at + j * width * ld, ld, width}, width);
+    typename Row::FactorShare f;
+    Row::read_factor(f, {l.at + j * width * ld, ld, width}, width);
+    row.keep_factor(f);
     __syncthreads();
     if (Row::warp() == 0) row.solve(a + j * width * ld, ld, m, width);
     __syncthreads();
     // The next tile above the diagonal may wait; the diagonal tile may not.
     if (j + 1 < i) publish(j + 1);
-    const SharedRows<T> x{row.solved, Row::pitch};
+    const SharedRows<T> x{row.solved, Row::pitch, 0};
     Row::accumulate(diagonal, x, x, 0, 1);
   }
 
@@ -349,7 +354,9 @@ __device__ void potrf(const CholeskyBlock& block) {
     const int r = Row::share_row(s), c = Row::share_column(s);
     b[s] = r < m && c <= r ? a[r + (i * width + c) * ld] : T{};
   }
-  row.subtract(diagonal, b);
+  row.store(diagonal);
+  __syncthreads();
+  row.subtract(b);
   __syncthreads();
   if (i > 0) publish(i);
   if (Row::warp() == 0) {
@@ -362,31 +369,48 @@ __device__ void potrf(const CholeskyBlock& block) {
   publish(i + 1);
 }
 
+// By one warp more than the sums take, which solves while the sums of the next tile begin.
 template <class T, int rows>
 __device__ void solve_right(const RightSolve& system) {
   using Row = RowOfTiles<T, rows>;
   constexpr int width = Row::width;
   extern __shared__ __align__(16) unsigned char dynamic[];
   const Row row(dynamic);
+  const bool solves = Row::warp() == Row::warps;
   const int first = static_cast<int>(blockIdx.x) * rows, m = min(rows, system.rows - first), n = system.n;
   T* const x = static_cast<T*>(system.x) + first;
-  const long long ld = system.ldx, ldl = system.ldl;
+  const long long ld = system.ldx;
+  const auto columns = [&](int j) { return min(width, n - j * width); };
+  const auto l = [&](int j) {
+    return GlobalRows<T>{static_cast<const T*>(system.l) + j * width, system.ldl, columns(j)};
+  };
+  typename Row::Share b;
+  typename Row::FactorShare f;
+  const auto read = [&](int j) {
+    Row::read(b, x + j * width * ld, ld, m, columns(j));
+    Row::read_factor(f, {l(j).at + j * width * system.ldl, system.ldl, columns(j)}, columns(j));
+  };
+
+  typename Row::Sum sum{};
+  if (!solves) read(0);
   for (int j = 0; j * width < n; ++j) {
-    const int columns = min(width, n - j * width);
-    const GlobalRows<T> l{static_cast<const T*>(system.l) + j * width, ldl, columns};
-    typename Row::Share b;
-#pragma unroll
-    for (int s = 0; s < Row::share; ++s) {
-      const int r = Row::share_row(s), c = Row::share_column(s);
-      b[s] = r < m && c < columns ? load_fresh(x + r + (j * width + c) * ld) : T{};
+    const bool last = (j + 1) * width >= n;
+    if (!solves) row.store(sum);
+    __syncthreads();
+    if (!solves) {
+      row.subtract(b);
+      row.keep_factor(f);
     }
-    typename Row::Sum sum{};
-    Row::accumulate(sum, GlobalRows<T>{x, ld, m}, l, 0, j);
-    row.subtract(sum, b);
-    row.load_factor({l.at + j * width * ldl, ldl, columns}, columns);
     __syncthreads();
-    if (Row::warp() == 0) row.solve(x + j * width * ld, ld, m, columns);
+    if (solves) {
+      row.solve(x + j * width * ld, ld, m, columns(j));
+    } else if (!last) {
+      read(j + 1);
+      clear(sum);
+      Row::accumulate(sum, GlobalRows<T>{x, ld, m}, l(j + 1), 0, j);
+    }
     __syncthreads();
+    if (!solves && !last) Row::accumulate(sum, SharedRows<T>{row.solved, Row::pitch, j * width}, l(j + 1), j, j + 1);
   }
 }
 
