@@ -1,4 +1,4 @@
-// The CUDA engine's operations on matrices (BlasOps): cuBLAS and a few kernels.
+// The CUDA engine's operations on matrices (BlasOps): cuBLAS and kernels.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -14,6 +14,7 @@
 #include "core/scalar.h"
 #include "engine/cuda/blas.h"
 #include "engine/cuda/check.h"
+#include "engine/cuda/diagonal_blocks.h"
 #include "engine/cuda/kernel_abi.h"
 #include "engine/cuda/lanes.h"
 #include "engine/cuda/launch.h"
@@ -38,8 +39,12 @@ class CudaBlasOps {
   void trsm(Lane lane, Side side, Uplo uplo, Op op, Diag diag, MatrixView<T> a, MatrixView<T> x) {
     if (x.empty()) return;
     const int m = checked_int(x.rows, "m"), n = checked_int(x.columns, "n");
+    const bool of_cholesky =
+        side == Side::right && uplo == Uplo::lower && op == Op::conj_transpose && diag == Diag::non_unit;
     if (side == Side::left && uplo == Uplo::lower && op == Op::none && diag == Diag::unit && n > 1 && n <= narrow) {
       solve_unit_lower(lane, a, x);
+    } else if (of_cholesky && x.rows <= most_rows_of_own_solve<T>) {
+      own_solve_right(lanes_.stream(lane), a, x, x.rows <= few_rows_of_own_solve<T>);
     } else if (side == Side::left && n == 1) {
       JAXMG_CHECK(cuda::trsv(lanes_.blas(lane), uplo, op, diag, m, a.data, leading(a), x.data));
     } else {

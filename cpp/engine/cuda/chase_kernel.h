@@ -23,6 +23,7 @@
 // For the kernel compiler only.
 #pragma once
 
+#include "device_flags.h"
 #include "device_scalar.h"
 #include "engine/diamonds.h"
 #include "kernel_abi.h"
@@ -43,14 +44,6 @@ struct ChaseShared {
 
 __device__ inline void named_barrier(int name, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(name), "r"(threads) : "memory");
-}
-__device__ inline int load_acquire(const int* x) {
-  int value;
-  asm volatile("ld.acquire.gpu.s32 %0, [%1];" : "=r"(value) : "l"(x) : "memory");
-  return value;
-}
-__device__ inline void store_release(int* x, int value) {
-  asm volatile("st.release.gpu.s32 [%0], %1;" ::"l"(x), "r"(value) : "memory");
 }
 __device__ inline unsigned long long nanoseconds() {
   unsigned long long now;
@@ -101,15 +94,6 @@ __device__ inline void add_conjugate_product(DeviceComplex<R>& sum, DeviceComple
   sum.im -= x.im * y.re;
 }
 
-__device__ inline float squared_modulus(float x) { return x * x; }
-__device__ inline double squared_modulus(double x) { return x * x; }
-template <class R>
-__device__ inline R squared_modulus(DeviceComplex<R> x) {
-  return x.re * x.re + x.im * x.im;
-}
-
-__device__ inline float reciprocal_root(float x) { return rsqrtf(x); }
-__device__ inline double reciprocal_root(double x) { return rsqrt(x); }
 __device__ inline float root(float x) { return sqrtf(x); }
 __device__ inline double root(double x) { return sqrt(x); }
 __device__ inline float modulus(float re, float im) { return hypotf(re, im); }
@@ -125,15 +109,6 @@ __device__ inline double times_power(double x, int power) { return scalbn(x, pow
 template <class R>
 __device__ inline DeviceComplex<R> times_power(DeviceComplex<R> x, int power) {
   return {times_power(x.re, power), times_power(x.im, power)};
-}
-
-template <class T>
-__device__ inline T from_lane(T x, int lane) {
-  if constexpr (DeviceScalar<T>::complex) {
-    return {__shfl_sync(0xffffffffu, x.re, lane), __shfl_sync(0xffffffffu, x.im, lane)};
-  } else {
-    return __shfl_sync(0xffffffffu, x, lane);
-  }
 }
 
 // Sums `count` values over a warp: lane l gets the sum of value l / (32 / count).

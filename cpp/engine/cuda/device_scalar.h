@@ -80,11 +80,13 @@ __device__ inline DeviceComplex<R> shuffle_xor(DeviceComplex<R> x, int mask) {
   return {shuffle_xor(x.re, mask), shuffle_xor(x.im, mask)};
 }
 
-__device__ inline float shuffle(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
-__device__ inline double shuffle(double x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
-template <class R>
-__device__ inline DeviceComplex<R> shuffle(DeviceComplex<R> x, int lane) {
-  return {shuffle(x.re, lane), shuffle(x.im, lane)};
+template <class T>
+__device__ inline T from_lane(T x, int lane) {
+  if constexpr (DeviceScalar<T>::complex) {
+    return {__shfl_sync(0xffffffffu, x.re, lane), __shfl_sync(0xffffffffu, x.im, lane)};
+  } else {
+    return __shfl_sync(0xffffffffu, x, lane);
+  }
 }
 
 // Sum over a warp, returned in all lanes, in a fixed order.
@@ -93,6 +95,16 @@ __device__ inline T warp_sum(T x) {
   for (int mask = 16; mask > 0; mask /= 2) x = x + shuffle_xor(x, mask);
   return x;
 }
+
+__device__ inline float squared_modulus(float x) { return x * x; }
+__device__ inline double squared_modulus(double x) { return x * x; }
+template <class R>
+__device__ inline R squared_modulus(DeviceComplex<R> x) {
+  return x.re * x.re + x.im * x.im;
+}
+
+__device__ inline float reciprocal_root(float x) { return rsqrtf(x); }
+__device__ inline double reciprocal_root(double x) { return rsqrt(x); }
 
 // Loads that bypass the L1 cache, which does not see writes of other blocks.
 __device__ inline float load_fresh(const float* x) { return __ldcg(x); }

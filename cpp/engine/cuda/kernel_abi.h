@@ -87,6 +87,40 @@ struct UnitLowerSolve {
 constexpr int unit_lower_order = 128;  // at most
 constexpr int unit_lower_batch = 2;    // columns of B of a warp
 
+// Width of the tiles of potrf_kernel.h, and of a warp's share of a tile's columns.
+template <int scalar_bytes>
+constexpr int cholesky_width = scalar_bytes == 16 ? 16 : 32;
+constexpr int cholesky_columns_of_warp = 4;
+// Threads of a block that form sums: all of them in a factorisation. In a solve, there is one more warp.
+template <int scalar_bytes>
+constexpr int cholesky_threads = 32 * cholesky_width<scalar_bytes> / cholesky_columns_of_warp;
+// Distance of the columns of a tile with this many rows in shared memory, which avoids bank conflicts.
+constexpr int cholesky_pitch(int rows) { return rows + 2; }
+// Shared memory: partial sums of each warp, a tile of X, a tile of L, and the reciprocals of its diagonal.
+template <int scalar_bytes>
+constexpr int cholesky_shared_bytes(int rows) {
+  constexpr int width = cholesky_width<scalar_bytes>, warps = cholesky_threads<scalar_bytes> / 32;
+  return scalar_bytes * width * ((warps + 1) * cholesky_pitch(rows) + width + 1);
+}
+
+// A block to factor, see potrf_kernel.h: a thread block for each row of tiles.
+struct CholeskyBlock {
+  void* a;
+  long long ld;
+  int* failed;    // potrf's info
+  int* progress;  // zero: the number of rows of tiles taken, then the number of tiles finished in each row
+  int n;
+};
+
+// X L^H = B in place of B, see potrf_kernel.h.
+struct RightSolve {
+  const void* l;  // n by n, lower triangle
+  long long ldl;
+  void* x;  // rows by n
+  long long ldx;
+  int rows, n;
+};
+
 // A band to reduce by the thread blocks of a cooperative launch, see chase_kernel.h.
 struct Chase {
   void* band;        // 2b by n + 3b, zero from column n on

@@ -13,6 +13,7 @@
 #include "getrf_kernel.h"
 #include "interchanges.h"
 #include "kernel_abi.h"
+#include "potrf_kernel.h"
 #include "unit_lower_kernel.h"
 
 namespace jaxmg {
@@ -93,6 +94,7 @@ namespace f32 {
 using Scalar = float;
 using Real = float;
 #define JAXMG_NAME(kernel) jaxmg_##kernel##_f32
+#include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "real_kernels.h"
 #include "scalar_kernels.h"
@@ -105,6 +107,7 @@ namespace f64 {
 using Scalar = double;
 using Real = double;
 #define JAXMG_NAME(kernel) jaxmg_##kernel##_f64
+#include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "real_kernels.h"
 #include "scalar_kernels.h"
@@ -117,6 +120,7 @@ namespace c64 {
 using Scalar = DeviceComplex<float>;
 using Real = float;
 #define JAXMG_NAME(kernel) jaxmg_##kernel##_c64
+#include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "scalar_kernels.h"
 #undef JAXMG_NAME
@@ -127,6 +131,7 @@ using Scalar = DeviceComplex<double>;
 using Real = double;
 #define JAXMG_ONE_BANDWIDTH
 #define JAXMG_NAME(kernel) jaxmg_##kernel##_c128
+#include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "scalar_kernels.h"
 #undef JAXMG_NAME

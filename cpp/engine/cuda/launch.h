@@ -43,11 +43,12 @@ CUkernel kernel() {
   return found;
 }
 
-// Launch dimensions: thread blocks, and threads of a block.
+// Launch dimensions: thread blocks, threads of a block, and its dynamic shared memory.
 struct Grid {
   std::int64_t x;
   unsigned threads;
   std::int64_t y = 1;
+  std::int64_t shared_bytes = 0;
 };
 
 // Enough thread blocks for `count` elements, but no more than fill a GPU.
@@ -64,8 +65,8 @@ template <class... Arguments>
 void launch(CUkernel kernel, Grid grid, cudaStream_t stream, const Arguments&... arguments) {
   void* pointers[] = {const_cast<void*>(static_cast<const void*>(&arguments))...};
   JAXMG_CHECK(Driver::instance().launch_kernel(reinterpret_cast<CUfunction>(kernel), static_cast<unsigned>(grid.x),
-                                               static_cast<unsigned>(grid.y), 1, grid.threads, 1, 1, 0, stream,
-                                               pointers, nullptr));
+                                               static_cast<unsigned>(grid.y), 1, grid.threads, 1, 1,
+                                               static_cast<unsigned>(grid.shared_bytes), stream, pointers, nullptr));
 }
 
 // Cooperative launch of a kernel whose thread blocks wait for each other and therefore must all run at once.

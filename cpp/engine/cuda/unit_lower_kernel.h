@@ -56,7 +56,7 @@ __device__ void solve_unit_lower(const UnitLowerSolve& p) {
       const int pivot = column - above + k;
       T known[batch];
 #pragma unroll
-      for (int j = 0; j < batch; ++j) known[j] = shuffle(x[j][0], pivot);
+      for (int j = 0; j < batch; ++j) known[j] = from_lane(x[j][0], pivot);
 #pragma unroll
       for (int r = 0; r < pieces; ++r) {
         if (above + 32 * r >= p.n) continue;

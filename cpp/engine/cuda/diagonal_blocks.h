@@ -1,0 +1,77 @@
+// Launches of the kernels in potrf_kernel.h, and the sizes up to which they are faster than NVIDIA's libraries.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/ceil_div.h"
+#include "core/error.h"
+#include "core/matrix_view.h"
+#include "core/scalar.h"
+#include "engine/cuda/check.h"
+#include "engine/cuda/driver.h"
+#include "engine/cuda/kernel_abi.h"
+#include "engine/cuda/launch.h"
+
+namespace jaxmg::cuda {
+
+// Largest order that potrf factors by its own kernel. Larger blocks have enough products for cuSOLVER.
+template <class T>
+inline constexpr std::int64_t largest_own_potrf = sizeof(T) == 16 ? 1024 : 2048;
+
+// Largest number of rows of X that a solve from the right takes by its own kernel. More rows fill the GPU in cuBLAS.
+template <class T>
+inline constexpr std::int64_t most_rows_of_own_solve = sizeof(T) == 16 ? 2048 : 4096;
+// Up to this number, thread blocks take half as many rows, which takes less time and more thread blocks.
+template <class T>
+inline constexpr std::int64_t few_rows_of_own_solve = sizeof(T) == 16 ? 1024 : 2048;
+
+// Bytes that own_potrf() needs to count finished tiles.
+template <class T>
+constexpr std::int64_t progress_bytes(std::int64_t n) {
+  return (1 + ceil_div(n, std::int64_t{cholesky_width<sizeof(T)>})) * static_cast<std::int64_t>(sizeof(int));
+}
+
+// Dimensions of a launch for `rows` rows in thread blocks of `rows_of_block`.
+template <class T>
+Grid row_blocks(CUkernel kernel, std::int64_t rows, std::int64_t rows_of_block, int threads) {
+  const std::int64_t bytes = cholesky_shared_bytes<sizeof(T)>(static_cast<int>(rows_of_block));
+  int device = 0;
+  JAXMG_CHECK(cudaGetDevice(&device));
+  JAXMG_CHECK(Driver::instance().kernel_set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                                      static_cast<int>(bytes), kernel, device));
+  return {ceil_div(rows, rows_of_block), static_cast<unsigned>(threads), 1, bytes};
+}
+
+// A = L L^H in the lower triangle; `progress` has progress_bytes(n).
+template <class T>
+void own_potrf(cudaStream_t stream, MatrixView<T> a, std::int32_t* failed, std::byte* progress) {
+  JAXMG_CHECK(cudaMemsetAsync(progress, 0, static_cast<std::size_t>(progress_bytes<T>(a.rows)), stream));
+  CholeskyBlock block{};
+  block.a = a.data;
+  block.ld = a.ld;
+  block.failed = failed;
+  block.progress = reinterpret_cast<int*>(progress);
+  block.n = checked_int(a.rows, "n");
+  const CUkernel potrf = kernel<"potrf", T>();
+  launch(potrf, row_blocks<T>(potrf, a.rows, cholesky_width<sizeof(T)>, cholesky_threads<sizeof(T)>), stream, block);
+}
+
+// X L^H = B in place of B, by thread blocks of as many rows as a tile has columns, or of half as many.
+template <class T>
+void own_solve_right(cudaStream_t stream, MatrixView<T> l, MatrixView<T> x, bool few_rows) {
+  RightSolve system{};
+  system.l = l.data;
+  system.ldl = l.ld;
+  system.x = x.data;
+  system.ldx = x.ld;
+  system.rows = checked_int(x.rows, "rows");
+  system.n = checked_int(x.columns, "n");
+  const CUkernel solve = few_rows ? kernel<"solve_right_few", T>() : kernel<"solve_right", T>();
+  const int rows_of_block = cholesky_width<sizeof(T)> / (few_rows ? 2 : 1);
+  launch(solve, row_blocks<T>(solve, x.rows, rows_of_block, cholesky_threads<sizeof(T)> + 32), stream, system);
+}
+
+}  // namespace jaxmg::cuda
