@@ -90,8 +90,8 @@ class DiagonalBlock : public ::testing::Test {
   }
 
   // ||B - X L^H|| / (n eps ||X|| ||L||): at most 1 or, in complex arithmetic, a small multiple in exact analysis of
-  // substitution (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., theorem 8.5). With an inverse of L it
-  // would grow with the condition of L.
+  // substitution (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., theorem 8.5). With an inverse of L
+  // it would grow with the condition of L.
   static double right_error(const Matrix<S>& l, const Matrix<S>& x, const Matrix<S>& b) {
     auto residual = widened(b);
     testing::gemm<Wide<S>>(-1.0, widened(x), Op::conj_transpose, widened(l), residual);
