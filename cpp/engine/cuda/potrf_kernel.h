@@ -299,6 +299,7 @@ __device__ inline int await_tiles(const int* progress, int count) {
       finished = load_acquire(progress);
     } while (finished < count);
   }
+  __syncwarp();
   return __shfl_sync(0xffffffffu, finished, 0);
 }
 
