@@ -145,14 +145,12 @@ void potrf_times(Bench& bench, const char* type) {
     const int order = static_cast<int>(n);
     JAXMG_CHECK(cuda::potrf_buffer_size(bench.solver, order, library.view.data, order, &elements));
     OnDevice<T> work(std::max(1, elements), 1);
-    const double own_us =
-        bench.measure([&] { own.copy(given, bench.stream); },
-                      [&] { cuda::own_potrf(bench.stream, own.view, info, progress.view.data); });
+    const double own_us = bench.measure([&] { own.copy(given, bench.stream); },
+                                        [&] { cuda::own_potrf(bench.stream, own.view, info, progress.view.data); });
     const double library_us = bench.measure(
         [&] { library.copy(given, bench.stream); },
         [&] {
-          JAXMG_CHECK(
-              cuda::potrf(bench.solver, order, library.view.data, order, work.view.data, elements, info));
+          JAXMG_CHECK(cuda::potrf(bench.solver, order, library.view.data, order, work.view.data, elements, info));
         });
     std::printf("%7d %6.0f %9.0f %9.2g\n", order, own_us, library_us,
                 difference(own.download(), library.download(), true));
@@ -184,8 +182,8 @@ void solve_times(Bench& bench, const char* type) {
           [&] { library.copy(given, bench.stream); },
           [&] {
             JAXMG_CHECK(cuda::trsm(bench.blas, Side::right, Uplo::lower, Op::conj_transpose, Diag::non_unit,
-                                   static_cast<int>(rows), static_cast<int>(n), factor.view.data,
-                                   static_cast<int>(n), library.view.data, static_cast<int>(rows)));
+                                   static_cast<int>(rows), static_cast<int>(n), factor.view.data, static_cast<int>(n),
+                                   library.view.data, static_cast<int>(rows)));
           });
       const Matrix<T> expected = library.download();
       std::printf("%7d %5d %6.0f %14.0f %9.0f %9.2g\n", static_cast<int>(n), static_cast<int>(rows), own_us, few_us,

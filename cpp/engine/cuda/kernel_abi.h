@@ -1,6 +1,8 @@
-// Kernel arguments, shared by the host compiler and the kernel compiler. No includes: NVRTC, which also compiles the
-// kernels, has no standard library.
+// Kernel arguments, shared by the host compiler and the kernel compiler. No standard headers: NVRTC, which also
+// compiles the kernels, has none.
 #pragma once
+
+#include "engine/portable.h"
 
 namespace jaxmg {
 
@@ -73,7 +75,7 @@ constexpr int lu_threads = 512;  // of a block, at most
 constexpr int lu_blocks = 160;   // at most, and no more than a block has threads
 
 // Packets of 16 bytes for a row, and for the candidate for the pivot; double-buffered over columns.
-constexpr long long lu_slots_bytes(long long blocks) { return 2 * blocks * (lu_columns + 1) * 16; }
+JAXMG_PORTABLE constexpr long long lu_slots_bytes(long long blocks) { return 2 * blocks * (lu_columns + 1) * 16; }
 
 // A solve with a unit lower triangle, see unit_lower_kernel.h: a thread of a block for each row of L.
 struct UnitLowerSolve {
@@ -95,10 +97,10 @@ constexpr int cholesky_columns_of_warp = 4;
 template <int scalar_bytes>
 constexpr int cholesky_threads = 32 * cholesky_width<scalar_bytes> / cholesky_columns_of_warp;
 // Distance of the columns of a tile with this many rows in shared memory, which avoids bank conflicts.
-constexpr int cholesky_pitch(int rows) { return rows + 2; }
+JAXMG_PORTABLE constexpr int cholesky_pitch(int rows) { return rows + 2; }
 // Shared memory: partial sums of each warp, a tile of X, a tile of L, and the reciprocals of its diagonal.
 template <int scalar_bytes>
-constexpr int cholesky_shared_bytes(int rows) {
+JAXMG_PORTABLE constexpr int cholesky_shared_bytes(int rows) {
   constexpr int width = cholesky_width<scalar_bytes>, warps = cholesky_threads<scalar_bytes> / 32;
   return scalar_bytes * width * ((warps + 1) * cholesky_pitch(rows) + width + 1);
 }

@@ -14,8 +14,8 @@
 // run, however many run at once. The critical path is the sequence of diagonal tiles; all products but the last are
 // summed up before a thread block waits for the diagonal tile above.
 //
-// The sums are formed by several warps: each takes four columns of every tile k. The substitution and the factorisation of
-// a tile are work of one warp with a row in each thread, in registers.
+// The sums are formed by several warps: each takes four columns of every tile k. The substitution and the factorisation
+// of a tile are work of one warp with a row in each thread, in registers.
 //
 // For the kernel compiler only.
 #pragma once
@@ -56,7 +56,7 @@ struct SharedRows {
 // (8 i + lane / 4, 8 j + 2 (lane % 4) + {0, 1}) of the product.
 template <class T, int rows, int width>
 struct WarpOperands {
-  static constexpr int depth = sizeof(T) == 4 ? 4 : 2;
+  static constexpr int depth = sizeof(T) == 8 ? 1 : 2;
   T left[depth][rows / 8], right[depth][width / 8][2];
 
   template <class Left, class Right>
@@ -218,7 +218,8 @@ struct RowOfTiles {
     }
   }
 
-  // X_ij by one warp, to `solved` and to global memory, where it has `m` rows and `n` columns. The tile is in `partial`.
+  // X_ij by one warp, to `solved` and to global memory, where it has `m` rows and `n` columns. The tile is in
+  // `partial`.
   __device__ __forceinline__ void solve(T* to, long long ld, int m, int n) const {
     const int row = row_of_lane();
     T x[width];
@@ -238,11 +239,11 @@ struct RowOfTiles {
   }
 };
 
-// The lower triangle L of a tile of order m in `tile`, by one warp; stores it in global memory. Returns the order of the
-// first leading minor that is not positive, or 0. `columns` is shared memory for a tile.
+// The lower triangle L of a tile of order m in `tile`, by one warp; stores it in global memory. Returns the order of
+// the first leading minor that is not positive, or 0. `columns` is shared memory for a tile.
 //
-// A column takes the time of a reciprocal square root and two operations: all lanes compute the next pivot from elements
-// that were distributed before the root is known.
+// A column takes the time of a reciprocal square root and two operations: all lanes compute the next pivot from
+// elements that were distributed before the root is known.
 template <class T>
 __device__ int factor_tile(const T* tile, int pitch, T* columns, T* to, long long ld, int m) {
   constexpr int width = cholesky_width<sizeof(T)>;
@@ -298,6 +299,7 @@ __device__ inline int await_tiles(const int* progress, int count) {
       finished = load_acquire(progress);
     } while (finished < count);
   }
+  __syncwarp();
   return __shfl_sync(0xffffffffu, finished, 0);
 }
 
