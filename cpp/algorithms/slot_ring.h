@@ -31,13 +31,8 @@ class SlotRing {
 
   // Makes `lane` wait until the buffers of this step may be overwritten.
   void await(Lane lane, std::size_t step) {
-    if (step >= slots_) await_uses(lane, step - slots_);
-  }
-
-  // Makes `lane` wait until all uses of the buffers of this step, as marked so far, are done.
-  void await_uses(Lane lane, std::size_t step) {
-    if (step >= uses_.size()) return;
-    for (const Event& use : uses_[step]) e_.wait(lane, use);
+    if (step < slots_ || step - slots_ >= uses_.size()) return;
+    for (const Event& use : uses_[step - slots_]) e_.wait(lane, use);
   }
 
   // Marks the buffers of this step as in use until the work now in `lane` is done, which is the returned event.

@@ -163,11 +163,11 @@ class Getrf {
     getrf_panel(e_, Lane::diagonal, a, row, leaf, pivots_ + row, w_.scratch);
   }
 
-  // Interchanges the panels before t in block column o by those of panel t, once they have updated tile columns alone.
+  // Interchanges the panels before t in block column o by those of panel t. All they have updated alone are tile column
+  // t, before it was factored, and others in this lane.
   void interchange_panels(std::size_t o, std::int64_t t) {
     const std::int64_t begin = layout_.begin(t), origin = w_.columns[o].begin;
     if (begin == origin) return;
-    ring_.await_uses(Lane::ahead, o);
     e_.wait(Lane::ahead, ready_[index(t)]);
     e_.interchange_chunks(Lane::ahead, w_.moves + begin, layout_.width(t), origin, panel(o).chunks(), begin - origin);
     interchanged_ = ring_.used(Lane::ahead, o);
