@@ -125,7 +125,7 @@ def test_limit_of_workspace():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (("geqrf", (4, 4), "float64", 2), ValueError, "routine must be"),
+        (("sytrf", (4, 4), "float64", 2), ValueError, "routine must be"),
         (("potrs", (4, 5), "float64", 2), ValueError, "square"),
         (("potrs", (4, 4), "int32", 2), TypeError, "dtype must be one of"),
         (("potrs", (4, 4), "float64", 0), ValueError, "devices must be at least 1"),
