@@ -52,7 +52,8 @@ def _add_plan(commands) -> None:
         description="Estimate memory and time of a call before it is made, as jaxmg.plan does.",
     )
     command.add_argument("routine", help=f"one of {', '.join(STEPS)}")
-    command.add_argument("n", type=int, help="order of the matrix")
+    command.add_argument("n", type=int, help="order of the matrix, or number of its columns")
+    command.add_argument("--rows", type=int, help="rows, for geqrf, orgqr and gels (n)")
     command.add_argument("--dtype", default="float64", help="default: %(default)s")
     command.add_argument("--devices", type=int, default=1, help="default: %(default)s")
     command.add_argument("--hosts", type=int, default=1, help="default: %(default)s")
@@ -68,7 +69,7 @@ def _plan(options) -> int:
     try:
         planned = plan(
             options.routine,
-            (options.n, options.n),
+            (options.n if options.rows is None else options.rows, options.n),
             options.dtype,
             options.devices,
             nrhs=options.nrhs,

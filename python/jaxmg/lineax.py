@@ -181,7 +181,8 @@ class QR(_Solver):
     def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]):
         """Return the state: factor of A or A^H, mesh, structures, flags for A^H and conj."""
         del options
-        matrix = operator.as_matrix()
+        # Lineax drops the tangent of the state, which a QRFactor does not have.
+        matrix = jax.lax.stop_gradient(operator.as_matrix())
         wide = matrix.shape[0] < matrix.shape[1]
         factor = linalg.qr_factor(matrix.conj().T if wide else matrix, **self._options("tile"))
         structures = operator.out_structure(), operator.in_structure()

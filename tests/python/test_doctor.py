@@ -238,7 +238,9 @@ def test_commands(capsys):
     assert (
         "syevd of 1000 x 1000 float64, 1000 eigenvectors, on 4 devices" in capsys.readouterr().out
     )
-    assert __main__.main(["plan", "geqrf", "1000"]) == 2
+    assert __main__.main(["plan", "orgqr", "10", "--rows", "1000"]) == 0
+    assert "orgqr of 1000 x 10 float64" in capsys.readouterr().out
+    assert __main__.main(["plan", "sytrf", "1000"]) == 2
     assert "routine must be one of" in capsys.readouterr().err
     with pytest.raises(SystemExit) as end:
         __main__.main(["doctor", "--time-limit", "-1"])

@@ -91,6 +91,26 @@ def test_general_systems_of_several_tiles(make_mesh, ranks, dtype):
         assert (pivots != np.arange(n)).any()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_qr_of_several_tiles(make_mesh, ranks, dtype):
+    mesh = make_mesh(ranks)
+    run = jax.jit(lambda a, b: (*linalg.qr(a), linalg.qr(a, mode="r"), linalg.lstsq(a, b).x))
+    singular = gaussian((5000, 40), dtype)
+    singular[:, 20:] = singular[:, :20]
+    tall, wide = gaussian((20001, 60), dtype), gaussian((300, 900), dtype)
+    for a in (gaussian((1000, 1000), dtype), gaussian((1400, 900), dtype), tall, singular, wide):
+        b = gaussian((len(a), 2), dtype, 1)
+        q, r, alone, x = map(np.asarray, run(put(a, mesh, "x", None), put(b, mesh)))
+        unit = 30 * max(a.shape) * np.finfo(dtype).eps
+        assert np.linalg.norm(q @ r - a) <= unit * np.linalg.norm(a)
+        assert np.linalg.norm(q.conj().T @ q - np.eye(q.shape[1])) <= unit
+        assert np.linalg.norm(alone - r) <= 100 * unit * np.linalg.norm(r)
+        if a is not singular:
+            # The residual is orthogonal to A, or 0.
+            error = a.conj().T @ (a @ x - b) if len(a) >= a.shape[1] else a @ x - b
+            assert np.linalg.norm(error) <= 10 * unit * np.linalg.norm(a) ** 2 * np.linalg.norm(x)
+
+
 def test_derivatives_agree_with_the_cpu(make_mesh, ranks):
     a, b = positive_definite(300), gaussian((300,))
 

@@ -163,13 +163,22 @@ def augmented(call: Call, a, w, v, *, adjoint: bool):
     def transposed(right):
         return jax.tree.map(jnp.conj, solve(*jax.tree.map(jnp.conj, right)))
 
-    r, x = lax.custom_linear_solve(
+    solutions = lax.custom_linear_solve(
         times,
         (_typed(call, None, w), _typed(call, None, v)),
         solve=lambda _, right: solve(*right),
         transpose_solve=lambda _, right: transposed(right),
     )
-    return r, x, info
+    return *programs.auto(_both_used, call.ranks, (None, None))(*solutions), info
+
+
+def _both_used(r, x):
+    """Return r and x, each depending on both: JAX 0.6 cannot transpose a solve of one alone."""
+
+    def nothing(y):
+        return jnp.where(False, jnp.sum(y), jnp.zeros((), y.dtype))
+
+    return r + nothing(x), x + nothing(r)
 
 
 def _solver(call: Call, a, adjoint: bool):
