@@ -122,10 +122,10 @@ def potrf_shifted(a, first, *, growth: float, max_tries: int, call: Call):
 
 def _potrf(a, call: Call):
     """Factor A; return (data of the factor, info)."""
-    n = a.shape[1]
+    n, dtype = a.shape[1], a.dtype  # the rule of a program must not refer to its operands
 
     def factor_on(call):
-        ranks, plan = call.ranks, call.plan("potrf", n, 1, a.dtype)
+        ranks, plan = call.ranks, call.plan("potrf", n, 1, dtype)
 
         def factored(a):
             data, info = programs.over_ranks(
@@ -138,7 +138,7 @@ def _potrf(a, call: Call):
 
         return factored
 
-    run = batchable(factor_on, call, call.solved_by_one("potrf", n, 1, a.dtype))
+    run = batchable(factor_on, call, call.solved_by_one("potrf", n, 1, dtype))
     specs = call.ranks.rows, PartitionSpec()
     return programs.auto(run, call.ranks, specs)(a)
 
@@ -182,10 +182,10 @@ def diagonal(factor: Dealt, *, call: Call):
     ranks, data = call.ranks, factor.data
     if data.size == 0:
         return programs.auto(jnp.ravel, ranks, PartitionSpec(None))(data)
-    n, call = data.shape[1], call.reading(factor)
+    n, dtype, call = data.shape[1], data.dtype, call.reading(factor)
 
     def values_on(call):
-        ranks, plan = call.ranks, call.plan("diagonal", n, 1, data.dtype)
+        ranks, plan = call.ranks, call.plan("diagonal", n, 1, dtype)
         values = programs.over_ranks(
             functools.partial(ffi.diagonal, call=plan, ranks=ranks),
             ranks,
@@ -194,7 +194,7 @@ def diagonal(factor: Dealt, *, call: Call):
         )
         return lambda data: values(programs.to_rows(data, ranks.padded_rows(n)))
 
-    run = batchable(values_on, call, call.solved_by_one("potrs", n, 1, data.dtype))
+    run = batchable(values_on, call, call.solved_by_one("potrs", n, 1, dtype))
     return programs.auto(run, ranks, REPLICATED)(data)[0]
 
 
@@ -232,10 +232,10 @@ def _from_factor(routine, name: str, factor: Dealt, call: Call):
     ranks, data = call.ranks, factor.data
     if data.size == 0:
         return data
-    n, call = data.shape[1], call.reading(factor)
+    n, dtype, call = data.shape[1], data.dtype, call.reading(factor)
 
     def result_on(call):
-        ranks, plan = call.ranks, call.plan(name, n, 1, data.dtype)
+        ranks, plan = call.ranks, call.plan(name, n, 1, dtype)
 
         def one_rank(data):
             result = routine(data, call=plan, ranks=ranks)
@@ -248,7 +248,7 @@ def _from_factor(routine, name: str, factor: Dealt, call: Call):
         run = programs.over_ranks(one_rank, ranks, (ranks.rows,), ranks.rows)
         return lambda data: run(programs.to_rows(data, ranks.padded_rows(n)))
 
-    run = batchable(result_on, call, call.solved_by_one(name, n, 1, data.dtype))
+    run = batchable(result_on, call, call.solved_by_one(name, n, 1, dtype))
     return programs.auto(run, ranks, ranks.rows)(data)
 
 

@@ -132,13 +132,13 @@ def _syevd(a, *bounds, call: Call, uplo: int, wanted: Part, as_columns: bool = F
     options["grid_rows"] = call.placement.grid_rows
     if uplo == LOWER:
         a = row_blocks.from_triangle(a, upper=False, call=call)
-    vector = PartitionSpec(None)
+    dtype, vector = a.dtype, PartitionSpec(None)
     of_vectors = (ranks.columns if as_columns else ranks.rows,) if wanted.count else ()
     of_results = (*of_vectors, *(vector for _ in bounds))
 
     def decompose_on(call):
         ranks, matrix = call.ranks, call.placement.spec
-        plan = call.plan("syevd", n, wanted.count, a.dtype, **options)
+        plan = call.plan("syevd", n, wanted.count, dtype, **options)
 
         def decompose(a, *bounds):
             rest, w, *results, info = programs.over_ranks(
@@ -153,7 +153,7 @@ def _syevd(a, *bounds, call: Call, uplo: int, wanted: Part, as_columns: bool = F
 
         return decompose
 
-    by_one = call.solved_by_one("syevd", n, wanted.count, a.dtype, **options)
+    by_one = call.solved_by_one("syevd", n, wanted.count, dtype, **options)
     specs = of_results, Aside(PartitionSpec(), vector, matrix)
     return programs.auto(batchable(decompose_on, call, by_one), ranks, specs)(a, *bounds)
 

@@ -66,7 +66,7 @@ def gesv(a, b, *, call: Call, x_spec=None):
 
 def getrf(a, *, call: Call):
     """Factor A, a matrix or its row blocks; return (factors, info)."""
-    ranks, n = call.ranks, a.shape[1]
+    ranks, n, dtype = call.ranks, a.shape[1], a.dtype
     specs = ranks.rows, _VECTOR, PartitionSpec()
     if n == 0:
         none = functools.partial(jnp.zeros, dtype=np.int32)
@@ -74,7 +74,7 @@ def getrf(a, *, call: Call):
         return DealtLU(data, pivots, call.tile or 0), info
 
     def factor_on(call):
-        ranks, plan = call.ranks, call.plan("getrf", n, 1, a.dtype)
+        ranks, plan = call.ranks, call.plan("getrf", n, 1, dtype)
 
         def factored(a):
             data, pivots, info = programs.over_ranks(
@@ -87,9 +87,9 @@ def getrf(a, *, call: Call):
 
         return factored
 
-    run = batchable(factor_on, call, call.solved_by_one("getrf", n, 1, a.dtype))
+    run = batchable(factor_on, call, call.solved_by_one("getrf", n, 1, dtype))
     data, pivots, info = programs.auto(run, ranks, specs)(a)
-    return DealtLU(data, pivots, call.plan("getrf", n, 1, a.dtype).tile), info
+    return DealtLU(data, pivots, call.plan("getrf", n, 1, dtype).tile), info
 
 
 def getrs(factors: DealtLU, b, *, call: Call, transposed=False, x_spec=None):
@@ -156,10 +156,10 @@ def diagonal(factors: DealtLU, *, call: Call):
     ranks, data = call.ranks, factors.data
     if data.size == 0:
         return programs.auto(jnp.ravel, ranks, _VECTOR)(data)
-    n, call = data.shape[1], call.reading(factors)
+    n, dtype, call = data.shape[1], data.dtype, call.reading(factors)
 
     def values_on(call):
-        ranks, plan = call.ranks, call.plan("diagonal", n, 1, data.dtype)
+        ranks, plan = call.ranks, call.plan("diagonal", n, 1, dtype)
         values = programs.over_ranks(
             functools.partial(ffi.diagonal, call=plan, ranks=ranks),
             ranks,
@@ -168,7 +168,7 @@ def diagonal(factors: DealtLU, *, call: Call):
         )
         return lambda data: values(programs.to_rows(data, ranks.padded_rows(n)))
 
-    run = batchable(values_on, call, call.solved_by_one("getrs", n, 1, data.dtype))
+    run = batchable(values_on, call, call.solved_by_one("getrs", n, 1, dtype))
     return programs.auto(run, ranks, REPLICATED)(data)[0]
 
 

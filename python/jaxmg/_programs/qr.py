@@ -90,9 +90,10 @@ def orgqr(factor: DealtQR, *, call: Call):
 
 def ormqr(factor: DealtQR, b, *, call: Call, adjoint: bool, spec=None):
     """Return Q B or Q^H B for b (m,) or (m, k)."""
+    plan_for = _planner("ormqr", factor, call, adjoint)
 
     def multiply(data, factors, rows):
-        plan = _plan("ormqr", factor, rows, call, adjoint)
+        plan = plan_for(rows)
         rows_spec, padded = distributed(rows, plan, call.ranks)
         product = programs.over_ranks(
             functools.partial(ffi.ormqr, call=plan, ranks=call.ranks),
@@ -113,9 +114,10 @@ def ormqr(factor: DealtQR, b, *, call: Call, adjoint: bool, spec=None):
 
 def rtrs(factor: DealtQR, b, *, call: Call, adjoint: bool, spec=None):
     """Return R^-1 B or R^-H B for b (n,) or (n, k)."""
+    plan_for = _planner("rtrs", factor, call, adjoint)
 
     def solve(data, rows):
-        plan = _plan("rtrs", factor, rows, call, adjoint)
+        plan = plan_for(rows)
         rows_spec, padded = distributed(rows, plan, call.ranks)
         x = programs.over_ranks(
             functools.partial(ffi.rtrs, call=plan, ranks=call.ranks),
@@ -134,9 +136,14 @@ def rtrs(factor: DealtQR, b, *, call: Call, adjoint: bool, spec=None):
     return programs.auto(all_ranks, call.ranks, spec)(factor.data, b)
 
 
-def _plan(routine: str, factor: DealtQR, rows, call: Call, adjoint: bool):
-    sizes = routine, factor.n, rows.shape[0], factor.data.dtype
-    return call.reading(factor).plan(*sizes, rows=factor.data.shape[1], adjoint=int(adjoint))
+def _planner(routine: str, factor: DealtQR, call: Call, adjoint: bool):
+    """Return a function that plans a routine for right-hand sides as rows.
+
+    It does not refer to the factor: the rule of a program must not keep its operands.
+    """
+    call, n, dtype = call.reading(factor), factor.n, factor.data.dtype
+    options = dict(rows=factor.data.shape[1], adjoint=int(adjoint))
+    return lambda rhs: call.plan(routine, n, rhs.shape[0], dtype, **options)
 
 
 def turned(a, *, call: Call):
