@@ -1,6 +1,9 @@
 // The CUDA engine's operations that scale matrices (ScalingOps), except choose_scale, which combines all ranks.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+
 #include "core/error.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
@@ -28,11 +31,17 @@ class CudaScalingOps {
            a.ld * reals<T>, checked_int(a.rows * reals<T>, "rows"), checked_int(a.columns, "columns"));
   }
 
-  template <class R>
-  void divide(Lane lane, const R* scale, MatrixView<R> w) {
-    if (w.empty()) return;
-    launch(kernel<"divide", R>(), grid_of_columns(w.columns, 256), lanes_.stream(lane), scale, w.data, w.ld,
-           checked_int(w.rows, "rows"), checked_int(w.columns, "columns"));
+  template <class T>
+  void divide(Lane lane, const Real<T>* scale, MatrixView<T> a) {
+    divide_upper(lane, scale, a.rows, a);
+  }
+
+  template <class T>
+  void divide_upper(Lane lane, const Real<T>* scale, std::int64_t row, MatrixView<T> a) {
+    if (a.empty()) return;
+    launch(kernel<"divide_upper", Real<T>>(), grid_of_columns(a.columns, 256), lanes_.stream(lane), scale, a.data,
+           a.ld * reals<T>, checked_int(a.rows * reals<T>, "rows"), checked_int(a.columns, "columns"),
+           checked_int(std::min(row, a.rows), "row"), checked_int(reals<T>, "reals"));
   }
 
  private:
