@@ -63,7 +63,7 @@ inline std::int64_t heevd_bytes(Platform platform, ScalarType type, std::int64_t
       LapackHeevdWorkspace<T>(measure, n, vectors);
     } else {
       measure.take<std::int32_t>(1);
-      measure.take<T>((vectors ? 4 : 1) * n * n + 512 * n + (std::int64_t{1} << 18));
+      measure.take<T>(4 * n * n + 512 * n + (std::int64_t{1} << 18));
     }
     return measure.used();
   });

@@ -80,6 +80,19 @@ __device__ inline DeviceComplex<R> shuffle_xor(DeviceComplex<R> x, int mask) {
   return {shuffle_xor(x.re, mask), shuffle_xor(x.im, mask)};
 }
 
+__device__ inline float quotient(float x, float y) { return x / y; }
+__device__ inline double quotient(double x, double y) { return x / y; }
+// By Smith's method, which neither overflows nor underflows where the quotient does not.
+template <class R>
+__device__ inline DeviceComplex<R> quotient(DeviceComplex<R> x, DeviceComplex<R> y) {
+  if (fabs(y.re) >= fabs(y.im)) {
+    const R ratio = y.im / y.re, divisor = y.re + y.im * ratio;
+    return {(x.re + x.im * ratio) / divisor, (x.im - x.re * ratio) / divisor};
+  }
+  const R ratio = y.re / y.im, divisor = y.re * ratio + y.im;
+  return {(x.re * ratio + x.im) / divisor, (x.im * ratio - x.re) / divisor};
+}
+
 template <class T>
 __device__ inline T from_lane(T x, int lane) {
   if constexpr (DeviceScalar<T>::complex) {

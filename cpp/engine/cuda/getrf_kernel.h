@@ -50,19 +50,6 @@ __device__ inline PivotCandidate best_of_warp(PivotCandidate own) {
   return best;
 }
 
-__device__ inline float quotient(float x, float y) { return x / y; }
-__device__ inline double quotient(double x, double y) { return x / y; }
-// By Smith's method, which neither overflows nor underflows where the quotient does not.
-template <class R>
-__device__ inline DeviceComplex<R> quotient(DeviceComplex<R> x, DeviceComplex<R> y) {
-  if (fabs(y.re) >= fabs(y.im)) {
-    const R ratio = y.im / y.re, divisor = y.re + y.im * ratio;
-    return {(x.re + x.im * ratio) / divisor, (x.im - x.re * ratio) / divisor};
-  }
-  const R ratio = y.re / y.im, divisor = y.re * ratio + y.im;
-  return {(x.re * ratio + x.im) / divisor, (x.im * ratio - x.re) / divisor};
-}
-
 template <class T>
 struct PanelLuShape {
   static constexpr int words = sizeof(T) == 16 ? 2 : 1;  // packets of a number

@@ -114,7 +114,6 @@ struct WarpOperands<double, rows, width> {
 // The tiles that a thread block works on, `tile_rows` by `width`, and its shared memory.
 template <class T, int tile_rows>
 struct RowOfTiles {
-  using Real = DeviceReal<T>;
   static constexpr int rows = tile_rows, width = cholesky_width<sizeof(T)>, threads = cholesky_threads<sizeof(T)>;
   static constexpr int warps = threads / 32, pitch = cholesky_pitch(rows), share = rows * width / threads;
   static_assert(width / warps == cholesky_columns_of_warp, "a warp takes its columns of every tile");
@@ -124,16 +123,16 @@ struct RowOfTiles {
   using Share = T[share];
   using FactorShare = T[width * width / threads];
 
-  T* partial;  // a tile for each warp; the first becomes the tile B_ij - sum
-  T* solved;   // X_ij
-  T* factor;   // L_jj, width by width, with zeros and ones beyond n
-  Real* reciprocals;
+  T* partial;      // a tile for each warp; the first becomes the tile B_ij - sum
+  T* solved;       // X_ij
+  T* factor;       // L_jj, width by width, with zeros and ones beyond n
+  T* reciprocals;  // of the diagonal of L_jj^H, which is real in potrf only
 
   __device__ explicit RowOfTiles(unsigned char* shared)
       : partial(reinterpret_cast<T*>(shared)),
         solved(partial + warps * width * pitch),
         factor(solved + width * pitch),
-        reciprocals(reinterpret_cast<Real*>(factor + width * width)) {}
+        reciprocals(factor + width * width) {}
 
   __device__ static int lane() { return static_cast<int>(threadIdx.x) % 32; }
   __device__ static int warp() { return static_cast<int>(threadIdx.x) / 32; }
@@ -214,7 +213,7 @@ struct RowOfTiles {
     for (int s = 0; s < width * width / threads; ++s) {
       const int e = static_cast<int>(threadIdx.x) + s * threads, i = e % width, k = e / width;
       factor[e] = f[s];
-      if (i == k) reciprocals[k] = 1 / real_part(f[s]);
+      if (i == k) reciprocals[k] = quotient(scalar<T>(1, 0), conjugate(f[s]));
     }
   }
 

@@ -10,7 +10,7 @@ from jaxmg._mesh.ranks import Ranks
 from jaxmg._programs.call import Call
 
 
-def batchable(made_for, call: Call, by_one=False, *, merged: int | None = None, shared=()):
+def batchable(made_for, call: Call | None, by_one=False, *, merged: int | None = None, shared=()):
     """Return the function ``made_for(call)`` of arrays, with a batching rule for ``vmap``.
 
     Parameters
@@ -56,6 +56,11 @@ def batchable(made_for, call: Call, by_one=False, *, merged: int | None = None, 
         return results, jax.tree.map(lambda _: True, results)
 
     return function
+
+
+def batchable_on_all(function, **options):
+    """Return ``function``, in which all ranks always work, with the batching rule for ``vmap``."""
+    return batchable(lambda _: function, None, **options)
 
 
 def _one_by_one(function, batched, operands):

@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec
 from jaxmg._mesh import programs
 from jaxmg._native import ffi
 from jaxmg._planning import backends
-from jaxmg._programs.batching import batchable
+from jaxmg._programs.batching import batchable_on_all
 from jaxmg._programs.call import Call
 from jaxmg._programs.dealt import DealtQR
 from jaxmg._programs.right_hand_sides import REPLICATED, as_columns, as_rows, distributed
@@ -37,7 +37,7 @@ def geqrf(turned, *, call: Call):
         return data, factors, info[0]
 
     specs = ranks.rows, ranks.rows, PartitionSpec()
-    data, factors, info = programs.auto(batchable(factored), ranks, specs)(turned)
+    data, factors, info = programs.auto(batchable_on_all(factored), ranks, specs)(turned)
     return DealtQR(data, factors, n, plan.tile), info
 
 
@@ -65,7 +65,9 @@ def tsqr(a, *, call: Call, vectors=True):
         )(_padded(a, call))
         return q, r, info[0]
 
-    return programs.auto(batchable(factored), ranks, (ranks.rows, REPLICATED, PartitionSpec()))(a)
+    return programs.auto(
+        batchable_on_all(factored), ranks, (ranks.rows, REPLICATED, PartitionSpec())
+    )(a)
 
 
 def upper(factor: DealtQR, *, call: Call):
@@ -74,7 +76,7 @@ def upper(factor: DealtQR, *, call: Call):
     plan = call.reading(factor).plan("upper", factor.n, 1, factor.data.dtype, rows=m)
     native = functools.partial(ffi.upper, rows=min(m, factor.n), call=plan, ranks=ranks)
     run = programs.over_ranks(native, ranks, (ranks.rows,), ranks.rows)
-    return programs.auto(batchable(run), ranks, ranks.rows)(factor.data)
+    return programs.auto(batchable_on_all(run), ranks, ranks.rows)(factor.data)
 
 
 def orgqr(factor: DealtQR, *, call: Call):
@@ -83,7 +85,7 @@ def orgqr(factor: DealtQR, *, call: Call):
     plan = call.reading(factor).plan("orgqr", factor.n, 1, factor.data.dtype, rows=m)
     native = functools.partial(ffi.orgqr, call=plan, ranks=ranks)
     run = programs.over_ranks(native, ranks, (ranks.rows, ranks.rows), ranks.rows)
-    return programs.auto(batchable(run), ranks, ranks.rows)(factor.data, factor.factors)
+    return programs.auto(batchable_on_all(run), ranks, ranks.rows)(factor.data, factor.factors)
 
 
 def ormqr(factor: DealtQR, b, *, call: Call, adjoint: bool, spec=None):
@@ -101,7 +103,7 @@ def ormqr(factor: DealtQR, b, *, call: Call, adjoint: bool, spec=None):
         return product[: rows.shape[0]]
 
     def all_ranks(data, factors, b):
-        product = batchable(multiply, merged=2)(data, factors, as_rows(b, conjugated=False))
+        product = batchable_on_all(multiply, merged=2)(data, factors, as_rows(b, conjugated=False))
         return as_columns(product, b.ndim, conjugated=False)
 
     if b.size == 0:
@@ -124,7 +126,7 @@ def rtrs(factor: DealtQR, b, *, call: Call, adjoint: bool, spec=None):
         return x[: rows.shape[0]]
 
     def all_ranks(data, b):
-        x = batchable(solve, merged=1)(data, as_rows(b, conjugated=False))
+        x = batchable_on_all(solve, merged=1)(data, as_rows(b, conjugated=False))
         return as_columns(x, b.ndim, conjugated=False)
 
     if b.size == 0:

@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec
 
 from jaxmg._mesh import programs
 from jaxmg._native import ffi
-from jaxmg._programs.batching import batchable
+from jaxmg._programs.batching import batchable_on_all
 from jaxmg._programs.call import Call
 
 _VECTOR, _SCALAR = PartitionSpec(None), PartitionSpec()
@@ -48,7 +48,7 @@ def gesvd(a, *, call: Call, vectors: bool):
         return s, tuple(found), Aside(info[0], rest)
 
     specs = _VECTOR, blocks, Aside(_SCALAR, ranks.rows)
-    s, found, aside = programs.auto(batchable(decompose), ranks, specs)(a)
+    s, found, aside = programs.auto(batchable_on_all(decompose), ranks, specs)(a)
     return s, *found, aside
 
 
@@ -67,7 +67,7 @@ def polar(a, *, call: Call, left: bool, factor_h: bool):
         )(programs.pad_rows_to(a, ranks.padded_rows(n)))
         return tuple(found), info[0]
 
-    found, info = programs.auto(batchable(decompose), ranks, (blocks, _SCALAR))(a)
+    found, info = programs.auto(batchable_on_all(decompose), ranks, (blocks, _SCALAR))(a)
     return *found, info
 
 
