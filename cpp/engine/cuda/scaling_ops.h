@@ -18,10 +18,14 @@ class CudaScalingOps {
  public:
   explicit CudaScalingOps(const Lanes& lanes) : lanes_(lanes) {}
 
+  // Short columns without gaps are read as fewer long ones: a thread block reads a column at a time.
   template <class T>
   void largest(Lane lane, MatrixView<T> a, Real<T>* norm) {
-    launch(kernel<"largest", Real<T>>(), grid_of_columns(a.columns, 256), lanes_.stream(lane), a.data, a.ld * reals<T>,
-           checked_int(a.rows * reals<T>, "rows"), checked_int(a.columns, "columns"), norm);
+    if (a.empty()) return;
+    const std::int64_t joined = a.ld == a.rows ? std::clamp<std::int64_t>(2048 / a.rows, 1, a.columns) : 1;
+    const std::int64_t count = a.columns / joined, rest = a.columns - count * joined;
+    largest_of_columns(lane, MatrixView<T>{a.data, a.rows * joined, count, a.ld * joined}, norm);
+    if (rest > 0) largest_of_columns(lane, a.block(0, count * joined, a.rows, rest), norm);
   }
 
   template <class T>
@@ -45,6 +49,12 @@ class CudaScalingOps {
   }
 
  private:
+  template <class T>
+  void largest_of_columns(Lane lane, MatrixView<T> a, Real<T>* norm) {
+    launch(kernel<"largest", Real<T>>(), grid_of_columns(a.columns, 256), lanes_.stream(lane), a.data, a.ld * reals<T>,
+           checked_int(a.rows * reals<T>, "rows"), checked_int(a.columns, "columns"), norm);
+  }
+
   const Lanes& lanes_;
 };
 
