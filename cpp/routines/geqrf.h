@@ -2,11 +2,15 @@
 //
 // Columns of A are rows of its transpose in JAX. `info` is the number, from 1, of the first zero on the diagonal of R,
 // or 0, the same on every rank: LAPACK's gels reports this of a matrix that is not of full rank.
+//
+// A power of two scales A before and R after, where squares of elements would over- or underflow. Reflectors and T do
+// not depend on it, and nothing that reads the factor needs to know it.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
+#include "algorithms/eigen/scale_matrix.h"
 #include "algorithms/qr/geqrf.h"
 #include "algorithms/qr/ormqr.h"
 #include "routines/record.h"
@@ -33,11 +37,15 @@ namespace routines {
 // of half of the multiprocessors.
 inline constexpr std::int64_t geqrt_leaf = 32;
 
-// Stage: workspace of the algorithm.
+// Stage: workspace of the algorithm, the norm of A on each rank, and what A is multiplied by.
 template <class T>
 struct FactorQr : GeqrfWorkspace<T> {
+  Real<T>*norms, *scale;
+
   FactorQr(Arena& arena, const RectangularProblem& q, const BlockColumnPlan& plan)
-      : GeqrfWorkspace<T>(arena, q.layout(plan.tile), geqrt_leaf, plan.slots) {}
+      : GeqrfWorkspace<T>(arena, q.layout(plan.tile), geqrt_leaf, plan.slots),
+        norms(arena.take<Real<T>>(q.ranks)),
+        scale(arena.take<Real<T>>(1)) {}
 };
 
 struct Geqrf : OnBlockColumns<Geqrf> {
@@ -60,9 +68,11 @@ struct Geqrf : OnBlockColumns<Geqrf> {
     const TileColumns layout = q.layout(plan.tile);
     begin_status(engine, w);
     redistribute(engine, layout, a, w.shared(), false);
+    scale_matrix<T>(engine, Lane::panel, layout, a, w.norms, w.scale, nullptr);
     engine.zero(Lane::panel, factors);
     engine.join();
     jaxmg::Geqrf<T, E>(engine, layout, a, factors, w).run();
+    unscale_r(engine, layout, a, w.scale);
     check_diagonal_of_r(engine, layout, a, w.info + engine.rank());
     conclude(engine, MatrixView<T>{}, info.data, w);
     engine.join();

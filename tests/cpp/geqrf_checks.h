@@ -150,6 +150,45 @@ TYPED_TEST_P(Geqrf, HardMatricesAreFactored) {
   }
 }
 
+// A power of two changes R by just that power, and nothing else: norms near the ends of the range are brought near 1.
+TYPED_TEST_P(Geqrf, ScalingChangesOnlyR) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  using R = Real<T>;
+  for (const QrShape& shape : few_qr_shapes<Ranks>()) {
+    const auto a = random_matrix<T>(shape.m, shape.n, 12);
+    const auto factor = geqrf<Ranks>(a, shape);
+    const auto r = upper(Ranks(shape.ranks), factor, shape);
+    for (const int exponent : {-1, 1}) {
+      const R power = std::ldexp(R(1), exponent * (sizeof(R) == 4 ? 90 : 960));
+      SCOPED_TRACE(::testing::Message() << shape << ", factor " << power);
+      const auto other = geqrf<Ranks>(scaled(a, power), shape);
+      EXPECT_EQ(other.factors, factor.factors);
+      EXPECT_EQ(orgqr(Ranks(shape.ranks), other, shape), orgqr(Ranks(shape.ranks), factor, shape));
+      EXPECT_EQ(upper(Ranks(shape.ranks), other, shape), scaled(r, power));
+      EXPECT_EQ(other.info, factor.info);
+    }
+  }
+}
+
+TYPED_TEST_P(Geqrf, ScalingOfTallMatricesChangesOnlyR) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  using R = Real<T>;
+  for (const int ranks : {1, 3, 4}) {
+    if (!Ranks::available(ranks)) continue;
+    const auto a = random_matrix<T>(90, 17, 13);
+    const auto found = tsqr(Ranks(ranks), a, 5, 20);
+    for (const int exponent : {-1, 1}) {
+      const R power = std::ldexp(R(1), exponent * (sizeof(R) == 4 ? 90 : 960));
+      SCOPED_TRACE(::testing::Message() << ranks << " ranks, factor " << power);
+      const auto other = tsqr(Ranks(ranks), scaled(a, power), 5, 20);
+      EXPECT_EQ(other.q, found.q);
+      for (const auto& r : other.r) EXPECT_EQ(r, scaled(found.r[0], power));
+    }
+  }
+}
+
 TYPED_TEST_P(Geqrf, QIsAppliedWithoutBeingFormed) {
   using T = typename TypeParam::Scalar;
   using Ranks = typename TypeParam::Ranks;
@@ -293,8 +332,9 @@ TYPED_TEST_P(Geqrf, HardTallMatricesAreFactoredByRows) {
 }
 
 REGISTER_TYPED_TEST_SUITE_P(Geqrf, FactorsMultiplyToTheMatrixAndQIsOrthogonal, RAgreesWithLapack,
-                            HardMatricesAreFactored, QIsAppliedWithoutBeingFormed, SystemsWithRAreSolved,
-                            InfoIsTheFirstZeroOnTheDiagonal, NanPropagates, PanelsMayBeFactoredInLeaves,
-                            TallMatricesAreFactoredByRows, HardTallMatricesAreFactoredByRows);
+                            HardMatricesAreFactored, ScalingChangesOnlyR, ScalingOfTallMatricesChangesOnlyR,
+                            QIsAppliedWithoutBeingFormed, SystemsWithRAreSolved, InfoIsTheFirstZeroOnTheDiagonal,
+                            NanPropagates, PanelsMayBeFactoredInLeaves, TallMatricesAreFactoredByRows,
+                            HardTallMatricesAreFactoredByRows);
 
 }  // namespace jaxmg::testing

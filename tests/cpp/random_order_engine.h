@@ -582,8 +582,10 @@ class RandomOrderEngine {
   }
   template <class Real>
   void choose_scale(Lane lane, const Real* norms, Real* scale, std::int32_t* info) {
-    put(lane, "choose_scale", {Region::of(MatrixView<const Real>{norms, size_, 1, size_})},
-        {number(scale), entries(info, 1)}, [=, ranks = size_](HostEngine& host) {
+    std::vector<Region> writes{number(scale)};
+    if (info != nullptr) writes.push_back(entries(info, 1));
+    put(lane, "choose_scale", {Region::of(MatrixView<const Real>{norms, size_, 1, size_})}, std::move(writes),
+        [=, ranks = size_](HostEngine& host) {
           // The host engine below has one rank: pass it the largest of all norms.
           const Real norm = *std::max_element(norms, norms + ranks);
           host.choose_scale(lane, &norm, scale, info);
@@ -593,9 +595,14 @@ class RandomOrderEngine {
   void multiply(Lane lane, const Real<T>* scale, MatrixView<T> a) {
     put(lane, "multiply", {number(scale)}, {Region::of(a)}, [=](HostEngine& host) { host.multiply(lane, scale, a); });
   }
-  template <class Real>
-  void divide(Lane lane, const Real* scale, MatrixView<Real> w) {
-    put(lane, "divide", {number(scale)}, {Region::of(w)}, [=](HostEngine& host) { host.divide(lane, scale, w); });
+  template <class T>
+  void divide(Lane lane, const Real<T>* scale, MatrixView<T> a) {
+    put(lane, "divide", {number(scale)}, {Region::of(a)}, [=](HostEngine& host) { host.divide(lane, scale, a); });
+  }
+  template <class T>
+  void divide_upper(Lane lane, const Real<T>* scale, std::int64_t row, MatrixView<T> a) {
+    put(lane, "divide_upper", {number(scale)}, {Region::of(a)},
+        [=](HostEngine& host) { host.divide_upper(lane, scale, row, a); });
   }
 
   // Singular value decompositions.

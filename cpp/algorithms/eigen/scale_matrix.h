@@ -14,7 +14,8 @@
 namespace jaxmg {
 
 // A = scale A, for the scale that choose_scale computes from the norms of all ranks; `own` are this rank's parts of A.
-// A matrix that is not finite becomes zero, which lets every later stage terminate, and is reported in *info.
+// A matrix that is not finite becomes zero, which lets every later stage terminate, and is reported in *info; if `info`
+// is null, it stays as it is.
 template <class T, class E>
   requires BlasOps<E, Real<T>> && ExchangeOps<E> && ScalingOps<E, T>
 void scale_matrix(E& e, Lane lane, const std::vector<MatrixView<T>>& own, Real<T>* norms, Real<T>* scale,

@@ -25,9 +25,11 @@
 #include "algorithms/slot_ring.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
+#include "core/scalar.h"
 #include "engine/engine.h"
 #include "engine/lu_ops.h"
 #include "engine/panel_qr_ops.h"
+#include "engine/scaling_ops.h"
 #include "layout/tile_columns.h"
 
 namespace jaxmg {
@@ -143,6 +145,16 @@ void Geqrf<T, E>::run() {
     update_others(t);
   }
   e_.join();
+}
+
+// R = R / *scale in own columns.
+template <class T, class E>
+  requires ScalingOps<E, T>
+void unscale_r(E& e, const TileColumns& layout, MatrixView<T> a, const Real<T>* scale) {
+  for (const std::int64_t t : layout.tiles_of(e.rank())) {
+    const std::int64_t begin = layout.begin(t), rows = std::min(layout.end(t), layout.rows());
+    e.divide_upper(Lane::panel, scale, begin, a.block(0, layout.local_offset(t), rows, layout.width(t)));
+  }
 }
 
 // Lowers `info` to the number of the first zero on the diagonal of R in own columns.

@@ -20,6 +20,8 @@
 // The second Gram matrix shows whether the first step has succeeded: Q is orthonormal to rounding errors if it is close
 // to the identity. If it is not, or a matrix is not positive definite, the pieces are factored by reflectors, from
 // where the first step has left M: L M is still X^H up to rounding.
+//
+// A power of two scales A before and R after, where squares of elements would over- or underflow.
 #pragma once
 
 #include <algorithm>
@@ -27,6 +29,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "algorithms/eigen/scale_matrix.h"
 #include "algorithms/qr/geqrf.h"
 #include "algorithms/qr/orgqr.h"
 #include "comm/block.h"
@@ -81,7 +84,8 @@ struct TsqrWorkspace {
   MatrixView<T> gram, gathered;  // of own rows; of all ranks, side by side
   MatrixView<T> first, second;   // R of the steps
   MatrixView<T> identity;
-  Real<T>* distance;  // of the second Gram matrix from the identity
+  Real<T>* distance;      // of the second Gram matrix from the identity
+  Real<T>*norms, *scale;  // of A: of each rank, and what it is multiplied by
   std::int32_t *failed, *info;
   MatrixView<T> stack, stack_factors;
   MatrixView<T> x, factors, tops;  // own rows; T and R of the pieces, side by side
@@ -96,6 +100,8 @@ struct TsqrWorkspace {
     second = arena.matrix<T>(n, n);
     identity = arena.matrix<T>(n, n);
     distance = arena.take<Real<T>>(1);
+    norms = arena.take<Real<T>>(rows.ranks);
+    scale = arena.take<Real<T>>(1);
     failed = arena.take<std::int32_t>(1);
     info = arena.take<std::int32_t>(1);
     stack = arena.matrix<T>(rows.stacked(), n);
@@ -120,7 +126,8 @@ struct TsqrWorkspace {
 };
 
 template <class T, class E>
-  requires BlasOps<E, T> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> && ScalingOps<E, T>
+  requires BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> &&
+           ScalingOps<E, T>
 class Tsqr {
  public:
   // `a` (n x shard) is overwritten by Q^T if `wants_q`, else by other values; `r` (n x n) receives R^T on every rank.
@@ -317,14 +324,17 @@ class Tsqr {
 };
 
 template <class T, class E>
-  requires BlasOps<E, T> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> && ScalingOps<E, T>
+  requires BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> &&
+           ScalingOps<E, T>
 void Tsqr<T, E>::run() {
   e_.join();
+  scale_matrix<T>(e_, lane, {a_}, w_.norms, w_.scale, nullptr);
   if (!by_gram_matrices()) by_reflectors();
   // R^T = (R' R_1)^H, as X is conjugated.
   e_.join();
   e_.zero(lane, r_);
   e_.gemm(lane, Op::conj_transpose, Op::conj_transpose, T(1), w_.first, w_.second, r_);
+  e_.divide(lane, w_.scale, r_);
   e_.join();
 }
 

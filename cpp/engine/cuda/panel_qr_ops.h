@@ -41,8 +41,10 @@ class CudaPanelQrOps {
     const cudaStream_t stream = lanes_.stream(lane);
     JAXMG_CHECK(cudaMemsetAsync(q.arrived, 0, sizeof(unsigned), stream));
     const CUkernel geqrt = kernel<"geqrt", T>();
+    // The same value for panels of all shapes: a smaller one would make a launch by another thread fail.
     JAXMG_CHECK(Driver::instance().kernel_set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                                                        static_cast<int>(shape.shared_bytes), geqrt, shape.device));
+                                                        static_cast<int>(shape.most_shared_bytes), geqrt,
+                                                        shape.device));
     launch_cooperative(geqrt, {shape.blocks, 512}, shape.shared_bytes, stream, q);
   }
 
@@ -52,7 +54,7 @@ class CudaPanelQrOps {
     int device = 0;
     int rows;        // of a thread block
     bool in_shared;  // whether these rows fit into shared memory, beside two columns
-    std::int64_t blocks, shared_bytes;
+    std::int64_t blocks, shared_bytes, most_shared_bytes;
 
     Shape(const PanelQr& q, std::int64_t scalar_bytes) {
       if (q.n > qr_columns) {
@@ -67,6 +69,7 @@ class CudaPanelQrOps {
       const std::int64_t most = std::min<std::int64_t>(multiprocessors, geqrt_blocks);
       // The kernel's own arrays are three numbers a column.
       const std::int64_t budget = shared - 3 * qr_columns * scalar_bytes - 1024;
+      most_shared_bytes = budget;
       const std::int64_t fitting = budget / (scalar_bytes * (q.n + 2)) / 32 * 32;
       // Use half of the multiprocessors, and leave the other half to concurrent updates. A block takes more rows than
       // fit into shared memory only if all blocks must.

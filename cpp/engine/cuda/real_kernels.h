@@ -78,7 +78,12 @@ extern "C" __global__ void JAXMG_NAME(choose_scale)(const Real* norms, int ranks
   Real norm = 0;
   for (int r = 0; r < ranks; ++r) norm = norms[r] > norm ? norms[r] : norm;
   *scale = scale_for(norm);
-  if (*scale == 0) *info = failure;
+  if (*scale != 0) return;
+  if (info == nullptr) {
+    *scale = 1;
+  } else {
+    *info = failure;
+  }
 }
 
 extern "C" __global__ void JAXMG_NAME(multiply)(const Real* scale, Real* a, long long ld, int rows, int columns) {
@@ -89,8 +94,13 @@ extern "C" __global__ void JAXMG_NAME(multiply)(const Real* scale, Real* a, long
   }
 }
 
-extern "C" __global__ void JAXMG_NAME(divide)(const Real* scale, Real* a, long long ld, int rows, int columns) {
+// A scalar is one real number or two; `rows` counts real numbers, `row` scalars.
+extern "C" __global__ void JAXMG_NAME(divide_upper)(const Real* scale, Real* a, long long ld, int rows, int columns,
+                                                    int row, int reals) {
+  const Real by = *scale;
+  if (by == 1) return;
   for (int j = blockIdx.x; j < columns; j += gridDim.x) {
-    for (int i = threadIdx.x; i < rows; i += blockDim.x) a[i + j * ld] /= *scale;
+    const long long end = (static_cast<long long>(row) + j + 1) * reals;
+    for (int i = threadIdx.x; i < rows && i < end; i += blockDim.x) a[i + j * ld] /= by;
   }
 }

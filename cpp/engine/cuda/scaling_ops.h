@@ -1,6 +1,9 @@
 // The CUDA engine's operations that scale matrices (ScalingOps), except choose_scale, which combines all ranks.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+
 #include "core/error.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
@@ -15,10 +18,14 @@ class CudaScalingOps {
  public:
   explicit CudaScalingOps(const Lanes& lanes) : lanes_(lanes) {}
 
+  // Short columns without gaps are read as fewer long ones: a thread block reads a column at a time.
   template <class T>
   void largest(Lane lane, MatrixView<T> a, Real<T>* norm) {
-    launch(kernel<"largest", Real<T>>(), grid_of_columns(a.columns, 256), lanes_.stream(lane), a.data, a.ld * reals<T>,
-           checked_int(a.rows * reals<T>, "rows"), checked_int(a.columns, "columns"), norm);
+    if (a.empty()) return;
+    const std::int64_t joined = a.ld == a.rows ? std::clamp<std::int64_t>(2048 / a.rows, 1, a.columns) : 1;
+    const std::int64_t count = a.columns / joined, rest = a.columns - count * joined;
+    largest_of_columns(lane, MatrixView<T>{a.data, a.rows * joined, count, a.ld * joined}, norm);
+    if (rest > 0) largest_of_columns(lane, a.block(0, count * joined, a.rows, rest), norm);
   }
 
   template <class T>
@@ -28,14 +35,26 @@ class CudaScalingOps {
            a.ld * reals<T>, checked_int(a.rows * reals<T>, "rows"), checked_int(a.columns, "columns"));
   }
 
-  template <class R>
-  void divide(Lane lane, const R* scale, MatrixView<R> w) {
-    if (w.empty()) return;
-    launch(kernel<"divide", R>(), grid_of_columns(w.columns, 256), lanes_.stream(lane), scale, w.data, w.ld,
-           checked_int(w.rows, "rows"), checked_int(w.columns, "columns"));
+  template <class T>
+  void divide(Lane lane, const Real<T>* scale, MatrixView<T> a) {
+    divide_upper(lane, scale, a.rows, a);
+  }
+
+  template <class T>
+  void divide_upper(Lane lane, const Real<T>* scale, std::int64_t row, MatrixView<T> a) {
+    if (a.empty()) return;
+    launch(kernel<"divide_upper", Real<T>>(), grid_of_columns(a.columns, 256), lanes_.stream(lane), scale, a.data,
+           a.ld * reals<T>, checked_int(a.rows * reals<T>, "rows"), checked_int(a.columns, "columns"),
+           checked_int(std::min(row, a.rows), "row"), checked_int(reals<T>, "reals"));
   }
 
  private:
+  template <class T>
+  void largest_of_columns(Lane lane, MatrixView<T> a, Real<T>* norm) {
+    launch(kernel<"largest", Real<T>>(), grid_of_columns(a.columns, 256), lanes_.stream(lane), a.data, a.ld * reals<T>,
+           checked_int(a.rows * reals<T>, "rows"), checked_int(a.columns, "columns"), norm);
+  }
+
   const Lanes& lanes_;
 };
 

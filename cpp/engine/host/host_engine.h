@@ -83,7 +83,12 @@ class HostEngine : public HostBlasOps,
   void choose_scale(Lane, const Real* norms, Real* scale, std::int32_t* info) {
     const Real norm = *std::max_element(norms, norms + size());
     *scale = scale_for(norm);
-    if (*scale == 0) *info = not_finite;
+    if (*scale != 0) return;
+    if (info == nullptr) {
+      *scale = 1;
+    } else {
+      *info = not_finite;
+    }
   }
 
   void set_info(Lane, std::int32_t* info, std::int32_t value) { *info = value; }

@@ -37,10 +37,16 @@ class HostScalingOps {
     }
   }
 
-  template <class Real>
-  void divide(Lane, const Real* scale, MatrixView<Real> w) {
-    for (std::int64_t j = 0; j < w.columns; ++j) {
-      for (std::int64_t i = 0; i < w.rows; ++i) *w.at(i, j) /= *scale;
+  template <class T>
+  void divide(Lane lane, const Real<T>* scale, MatrixView<T> a) {
+    divide_upper(lane, scale, a.rows, a);
+  }
+
+  template <class T>
+  void divide_upper(Lane, const Real<T>* scale, std::int64_t row, MatrixView<T> a) {
+    if (*scale == 1) return;
+    for (std::int64_t j = 0; j < a.columns; ++j) {
+      for (std::int64_t i = 0; i < std::min(a.rows, row + j + 1); ++i) *a.at(i, j) /= *scale;
     }
   }
 };
