@@ -18,6 +18,7 @@
 #include "core/matrix_view.h"
 #include "engine/engine.h"
 #include "planner/one_rank.h"
+#include "routines/serve.h"
 #include "routines/signature.h"
 
 namespace jaxmg {
@@ -118,7 +119,7 @@ void run_on_one_rank(Signature<Parameters...>, E& engine, const typename R::Prob
 template <class T, class R, class E, class... Views>
 void run_planned(E& engine, const typename R::Problem& q, const typename R::Plan& plan, Arena workspace,
                  const Views&... views) {
-  if constexpr (requires { plan.alone; }) {
+  if constexpr (requires { plan.alone; } && !of_vendor<R>) {
     if (plan.solo()) {
       run_on_one_rank<T, R>(typename R::Buffers{}, engine, q, plan, workspace, views...);
       return;

@@ -49,6 +49,11 @@ struct Served {
 template <class R>
 struct Served<Tiled, R> : R {};
 
+template <class R>
+inline constexpr bool of_vendor = false;
+template <class Backend, class R>
+inline constexpr bool of_vendor<Served<Backend, R>> = !std::same_as<Backend, Tiled>;
+
 // The backends of an engine: the first ones of Backends.
 template <class E>
 struct BackendsOn {

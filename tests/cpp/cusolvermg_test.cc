@@ -23,6 +23,8 @@ class DrivenEngine : public HostEngine {
   DrivenEngine(Communicator& communicator, Participant& participant)
       : HostEngine(communicator), participant_(participant) {}
 
+  DrivenEngine alone() const { return DrivenEngine(HostEngine::alone(), participant_); }
+
   template <class State>
   std::shared_ptr<State> kept() {
     return participant_.shared<State>([] { return std::make_shared<State>(); });
@@ -41,6 +43,8 @@ class DrivenEngine : public HostEngine {
   }
 
  private:
+  DrivenEngine(const HostEngine& engine, Participant& participant) : HostEngine(engine), participant_(participant) {}
+
   Participant& participant_;
 };
 
