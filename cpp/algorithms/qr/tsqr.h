@@ -114,8 +114,8 @@ struct TsqrWorkspace {
     for (const std::int64_t count : {rows.stacked(), std::min(rows.piece, rows.shard)}) {
       Arena factoring = steps, forming = steps;
       const TileColumns layout = alone(std::max(count, std::int64_t{1}), n);
-      GeqrfWorkspace<T>(factoring, layout, leaf, slots);
-      OrmqrWorkspace<T>(forming, layout, n, slots);
+      [[maybe_unused]] const GeqrfWorkspace<T> to_factor(factoring, layout, leaf, slots);
+      [[maybe_unused]] const OrmqrWorkspace<T> to_form(forming, layout, n, slots);
       most = std::max({most, factoring.used(), forming.used()});
     }
     arena.take<std::byte>(most - arena.used());
