@@ -31,6 +31,7 @@
 #include <numeric>
 #include <optional>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "algorithms/eigen/syevd.h"
@@ -255,7 +256,8 @@ template <class T, class E>
 void Gesvd<T, E>::sort(std::vector<R>& s) {
   std::vector<std::size_t> order(s.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) { return s[i] > s[j]; });
+  const auto key = [&](std::size_t i) { return std::pair(s[i] >= 0 ? -s[i] : R(1), i); };  // NaN last
+  std::sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) { return key(i) < key(j); });
   const std::vector<R> unsorted = s;
   std::vector<Block> moves;
   const std::int64_t shard = layout_.shard();
