@@ -43,14 +43,7 @@ struct Gesvd {
 
     void fields(auto&& visit) {
       BlockColumnPlan::fields(visit);
-      visit("half_bandwidth", blocking.b);
-      visit("delay", blocking.delay);
-      visit("eigen_depth", blocking.depth);
-      visit("columns", blocking.columns);
-      visit("diamonds", blocking.diamonds);
-      visit("secular", blocking.secular);
-      visit("kept", blocking.kept);
-      visit("solo", blocking.solo);
+      blocking.fields(visit);
     }
   };
   struct Values : OfReals {

@@ -12,6 +12,7 @@
 #include "algorithms/moves/adjoint_in_place.h"
 #include "algorithms/moves/mirror.h"
 #include "comm/block.h"
+#include "routines/first_rank.h"
 #include "routines/record.h"
 
 namespace jaxmg::routines {
@@ -116,15 +117,7 @@ struct Syevd {
 
     void fields(auto&& visit) {
       jaxmg::Plan::fields(visit);
-      visit("half_bandwidth", blocking.b);
-      visit("delay", blocking.delay);
-      visit("depth", blocking.depth);
-      visit("columns", blocking.columns);
-      visit("diamonds", blocking.diamonds);
-      visit("secular", blocking.secular);
-      visit("kept", blocking.kept);
-      visit("solo", blocking.solo);
-      visit("library", blocking.library);
+      blocking.fields(visit);
     }
     bool solo() const { return blocking.solo; }
   };
@@ -191,7 +184,7 @@ struct Syevd {
           .run(ended);
     };
     if (plan.blocking.solo) {
-      collect(engine, q, a, w.a);
+      gather_columns_on_first(engine, lane, a, w.a);
       ended("collecting");
       // Only one rank: results of several might differ in the last bit and be inconsistent.
       if (engine.rank() == 0) {
@@ -215,28 +208,13 @@ struct Syevd {
  private:
   static constexpr Lane lane = Lane::panel;
 
-  // Gathers all columns on rank 0.
-  template <class T, class E>
-  static void collect(E& engine, const Problem& q, MatrixView<T> a, MatrixView<T> all) {
-    const std::int64_t n = q.n, shard = q.shard();
-    std::vector<Block> blocks;
-    for (std::int64_t r = 0; r * shard < n; ++r) {
-      const std::int64_t own = std::min(shard, n - r * shard);
-      blocks.push_back(make_block(static_cast<int>(r), 0, a.block(0, 0, n, own), all.block(0, r * shard, n, own)));
-    }
-    engine.exchange(lane, blocks);
-    engine.join();
-  }
-
   // Broadcasts eigenvalues and status from rank 0, and scatters the eigenvectors.
   template <class T, class E>
   static void hand_out(E& engine, const Problem& q, MatrixView<T> all, MatrixView<T> z, MatrixView<Real<T>> values,
                        MatrixView<std::int32_t> found, MatrixView<std::int32_t> info) {
     std::vector<Block> blocks{make_block(0, all_ranks, values, values), make_block(0, all_ranks, info, info)};
     if (q.by_value) blocks.push_back(make_block(0, all_ranks, found, found));
-    for (int r = 0; z.columns > 0 && r < engine.size(); ++r) {
-      blocks.push_back(make_block(0, r, all.block(0, r * z.columns, q.n, z.columns), z));
-    }
+    scatter_columns_of_first(engine, all, z, blocks);
     engine.exchange(lane, blocks);
     engine.join();
   }

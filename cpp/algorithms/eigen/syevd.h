@@ -51,6 +51,18 @@ struct SyevdBlocking {
   std::int64_t kept;      // sweeps of every b whose reflectors a rank keeps: all b, or Reflectors::share
   bool solo = false;      // one rank gathers the matrix and works alone (routines/syevd.h)
   bool library = false;   // one rank leaves the problem to LAPACK or cuSOLVERDn (heevd.h)
+
+  void fields(auto&& visit) {
+    visit("half_bandwidth", b);
+    visit("delay", delay);
+    visit("eigen_depth", depth);
+    visit("columns", columns);
+    visit("diamonds", diamonds);
+    visit("secular", secular);
+    visit("kept", kept);
+    visit("solo", solo);
+    visit("library", library);
+  }
 };
 
 // Requested eigenvectors: by index range, or by value: w in (bounds[0], bounds[1]], at most range.count, lowest first.
