@@ -18,8 +18,8 @@
 //
 // The next tile column is updated and factored while the others are being updated: panels are the critical path.
 // Updates come in the order in which it needs them: the next tile column (lane `panel`); others by one panel, and the
-// first one by the whole block column (`ahead`); all others (`bulk`), beginning with those that the other lanes update
-// by the next block column.
+// first one by the whole block column (`ahead`); all others (`bulk`), beginning with the tile columns that the other
+// lanes update by the next block column.
 //
 // Interchanges also concern the columns of L to the left. They are put off to the end, where one scatter of each
 // column makes all interchanges after its own.
@@ -160,11 +160,11 @@ class Getrf {
 
   void factor_columns(MatrixView<T> a, std::int64_t row) {
     const std::int64_t leaf = std::min(w_.leaf, e_.template getrf_columns<T>(a.rows));
-    getrf_panel(e_, Lane::diagonal, a, row, leaf, pivots_ + row, w_.scratch);
+    GetrfPanel<T, E>(e_, Lane::diagonal, a, row, leaf, pivots_ + row, w_.scratch).run();
   }
 
-  // Interchanges the panels before t in block column o by those of panel t. All they have updated alone are tile column
-  // t, before it was factored, and others in this lane.
+  // Makes the interchanges of panel t in the panels before it in block column o. These alone have updated only tile
+  // column t, before it was factored, and others in this lane.
   void interchange_panels(std::size_t o, std::int64_t t) {
     const std::int64_t begin = layout_.begin(t), origin = w_.columns[o].begin;
     if (begin == origin) return;

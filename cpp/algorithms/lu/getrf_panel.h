@@ -40,7 +40,7 @@ class GetrfPanel {
     factor(middle, end);
   }
 
-  // With the interchanges in all other columns, also in those that are not updated yet.
+  // With the interchanges in all other columns, also in columns that are not updated yet.
   void factor_leaf(std::int64_t begin, std::int64_t end) {
     const std::int64_t width = end - begin;
     e_.getrf(lane_, a_.block(begin, begin, a_.rows - begin, width), row_ + begin, pivots_ + begin, scratch_);
@@ -54,11 +54,5 @@ class GetrfPanel {
   std::int32_t* pivots_;
   std::byte* scratch_;
 };
-
-template <class T, class E>
-void getrf_panel(E& engine, Lane lane, MatrixView<T> a, std::int64_t row, std::int64_t leaf, std::int32_t* pivots,
-                 std::byte* scratch) {
-  GetrfPanel<T, E>(engine, lane, a, row, leaf, pivots, scratch).run();
-}
 
 }  // namespace jaxmg
