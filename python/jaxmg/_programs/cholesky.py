@@ -20,11 +20,11 @@ from jaxmg._mesh import programs, varying
 from jaxmg._mesh.ranks import Ranks
 from jaxmg._native import ffi
 from jaxmg._native.ffi import BACKWARD, BOTH, FORWARD
-from jaxmg._programs import row_blocks
+from jaxmg._programs import from_factor, row_blocks
 from jaxmg._programs.batching import batchable
 from jaxmg._programs.call import Call
 from jaxmg._programs.dealt import Dealt
-from jaxmg._programs.right_hand_sides import REPLICATED, as_columns, as_rows, distributed
+from jaxmg._programs.right_hand_sides import as_columns, as_rows, distributed
 
 __all__ = ["BACKWARD", "BOTH", "FORWARD", "Call"]
 
@@ -179,23 +179,7 @@ def lower(factor: Dealt, *, call: Call):
 
 def diagonal(factor: Dealt, *, call: Call):
     """Return the (N,) diagonal of L."""
-    ranks, data = call.ranks, factor.data
-    if data.size == 0:
-        return programs.auto(jnp.ravel, ranks, PartitionSpec(None))(data)
-    n, dtype, call = data.shape[1], data.dtype, call.reading(factor)
-
-    def values_on(call):
-        ranks, plan = call.ranks, call.plan("diagonal", n, 1, dtype)
-        values = programs.over_ranks(
-            functools.partial(ffi.diagonal, call=plan, ranks=ranks),
-            ranks,
-            (ranks.rows,),
-            REPLICATED,
-        )
-        return lambda data: values(programs.to_rows(data, ranks.padded_rows(n)))
-
-    run = batchable(values_on, call, call.solved_by_one("potrs", n, 1, dtype))
-    return programs.auto(run, ranks, REPLICATED)(data)[0]
+    return from_factor.diagonal(factor, "potrs", call=call)
 
 
 def _row_solve(factor: Dealt, call: Call, sweeps: int, nrhs: int, merged: int | None = None):
@@ -238,12 +222,7 @@ def _from_factor(routine, name: str, factor: Dealt, call: Call):
         ranks, plan = call.ranks, call.plan(name, n, 1, dtype)
 
         def one_rank(data):
-            result = routine(data, call=plan, ranks=ranks)
-            if n == ranks.padded_rows(n):
-                return result
-            rows = ranks.shard_rows(n)
-            row = lax.axis_index(ranks.axes) * rows + jnp.arange(rows, dtype=np.int32)
-            return jnp.where(row[:, None] < n, result, 0)
+            return from_factor.without_padding(routine(data, call=plan, ranks=ranks), ranks)
 
         run = programs.over_ranks(one_rank, ranks, (ranks.rows,), ranks.rows)
         return lambda data: run(programs.to_rows(data, ranks.padded_rows(n)))

@@ -9,12 +9,11 @@ import functools
 
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.sharding import PartitionSpec
 
-from jaxmg._mesh import programs, varying
-from jaxmg._mesh.ranks import Ranks
+from jaxmg._mesh import programs
 from jaxmg._native import ffi
+from jaxmg._programs import from_factor
 from jaxmg._programs.batching import batchable
 from jaxmg._programs.call import Call
 from jaxmg._programs.dealt import DealtLU
@@ -139,7 +138,9 @@ def getri(factors: DealtLU, *, call: Call):
         ranks, plan = call.ranks, call.plan("getri", n, 1, dtype)
 
         def one_rank(data, pivots):
-            return _without_padding(ffi.getri(data, pivots, call=plan, ranks=ranks), ranks)
+            return from_factor.without_padding(
+                ffi.getri(data, pivots, call=plan, ranks=ranks), ranks
+            )
 
         def all_ranks(data, pivots):
             run = programs.over_ranks(one_rank, ranks, (ranks.rows, REPLICATED), ranks.rows)
@@ -153,23 +154,7 @@ def getri(factors: DealtLU, *, call: Call):
 
 def diagonal(factors: DealtLU, *, call: Call):
     """Return the (N,) diagonal of U."""
-    ranks, data = call.ranks, factors.data
-    if data.size == 0:
-        return programs.auto(jnp.ravel, ranks, _VECTOR)(data)
-    n, dtype, call = data.shape[1], data.dtype, call.reading(factors)
-
-    def values_on(call):
-        ranks, plan = call.ranks, call.plan("diagonal", n, 1, dtype)
-        values = programs.over_ranks(
-            functools.partial(ffi.diagonal, call=plan, ranks=ranks),
-            ranks,
-            (ranks.rows,),
-            REPLICATED,
-        )
-        return lambda data: values(programs.to_rows(data, ranks.padded_rows(n)))
-
-    run = batchable(values_on, call, call.solved_by_one("getrs", n, 1, dtype))
-    return programs.auto(run, ranks, REPLICATED)(data)[0]
+    return from_factor.diagonal(factors, "getrs", call=call)
 
 
 def parity(factors: DealtLU):
@@ -212,12 +197,3 @@ def trtrs(a, b, *, call: Call, lower: bool, unit_diagonal: bool, transposed: boo
         return as_columns(x, b.ndim, conjugated=False), rest
 
     return programs.auto(all_ranks, ranks, specs)(a, b)
-
-
-def _without_padding(rows_of_rank, ranks: Ranks):
-    """Return a rank's rows of a square matrix, with zeros in the padding rows."""
-    rows, n = rows_of_rank.shape
-    if n == ranks.padded_rows(n):
-        return rows_of_rank
-    row = lax.axis_index(ranks.axes) * rows + jnp.arange(rows, dtype=np.int32)
-    return jnp.where(row[:, None] < n, rows_of_rank, varying.zeros_like(rows_of_rank))
