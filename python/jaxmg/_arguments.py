@@ -53,9 +53,20 @@ def _of_any_dtype(value, name: str):
     return array
 
 
-def check_square(a) -> None:
+def as_matrix(a):
+    """Return the argument `a` as `as_array` does, checked to be a matrix."""
+    a = as_array(a, "a")
+    check_matrix(a)
+    return a
+
+
+def check_matrix(a) -> None:
     if a.ndim != 2:
         raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
+
+
+def check_square(a) -> None:
+    check_matrix(a)
     if a.shape[0] != a.shape[1]:
         raise ArgumentError(f"a must be a square matrix, got shape {a.shape}")
 

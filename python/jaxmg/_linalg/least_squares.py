@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxmg._arguments import ArgumentError, as_arrays, real_scalar
+from jaxmg._arguments import ArgumentError, as_arrays, check_matrix, real_scalar
 from jaxmg._linalg.options import Options, make_call, takes
 from jaxmg._linalg.qr import prepared_matrix, result_spec
 from jaxmg._mesh import placement, programs
@@ -106,8 +106,7 @@ def lstsq(a, b, rcond=None, *, method="svd", options: Options):
 def checked(a, b):
     """Return a and b as arrays of one dtype, with as many rows."""
     a, b = as_arrays(("a", a), ("b", b))
-    if a.ndim != 2:
-        raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
+    check_matrix(a)
     if b.ndim not in (1, 2):
         raise ArgumentError(f"b must be a 1D or 2D array, got shape {b.shape}")
     if b.shape[0] != a.shape[0]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxmg._arguments import ArgumentError, as_array, positive_int
+from jaxmg._arguments import as_matrix, check_matrix, positive_int
 from jaxmg._linalg.options import Options, make_call, takes
 from jaxmg._linalg.qr import result_spec
 from jaxmg._mesh import placement, programs
@@ -108,9 +108,7 @@ def polar(a, side="right", method="qdwh", *, steps=None, compute_h=True, options
             f'steps={steps!r} is not supported with method="qdwh", which iterates to convergence: '
             "leave it out"
         )
-    a = as_array(a, "a")
-    if a.ndim != 2:
-        raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
+    a = as_matrix(a)
     (m, n), ranks = a.shape, ranks_of(a)
     call = make_call("polar", a, ranks, options)
     order = m if side == "left" else n
@@ -180,8 +178,7 @@ _ACCURATE = (15 / 8, -10 / 8, 3 / 8)
 
 def _by_newton_schulz(a, side, steps: int, compute_h: bool, options: Options):
     a = a if isinstance(a, jax.Array) else jnp.asarray(a)
-    if a.ndim != 2:
-        raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
+    check_matrix(a)
     if not jnp.issubdtype(a.dtype, jnp.inexact):
         a = a.astype(jnp.result_type(float))
     static = dict(steps=steps, left=side == "left", with_h=bool(compute_h))

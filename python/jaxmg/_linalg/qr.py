@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmg._arguments import ArgumentError, as_array, as_arrays
+from jaxmg._arguments import ArgumentError, as_arrays, as_matrix
 from jaxmg._linalg.options import Options, make_call, takes
 from jaxmg._mesh import placement, programs
 from jaxmg._mesh.finding import ranks_of, ranks_of_blocks
@@ -283,9 +283,7 @@ def qr_factor(a, *, options: Options):
 
 def prepared_matrix(routine: str, a, options: Options, *others, count=1):
     """Return a checked m x n matrix, and the call of a routine on the devices of it and others."""
-    a = as_array(a, "a")
-    if a.ndim != 2:
-        raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
+    a = as_matrix(a)
     ranks = ranks_of(a, *others)
     return a, make_call(routine, a, ranks, options, count=count, rows=a.shape[0])
 

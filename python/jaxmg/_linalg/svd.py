@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmg._arguments import ArgumentError, as_array, real_scalar
+from jaxmg._arguments import ArgumentError, as_array, as_matrix, real_scalar
 from jaxmg._linalg.options import Options, make_call, takes
 from jaxmg._linalg.qr import result_spec
 from jaxmg._linalg.systems import inv
@@ -305,9 +305,7 @@ def norm(a, ord=None, *, options: Options):
     >>> [round(float(jaxmg.linalg.norm(a, ord)), 3) for ord in ("fro", "nuc", 2)]
     [5.0, 7.0, 4.0]
     """
-    a = as_array(a, "a")
-    if a.ndim != 2:
-        raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
+    a = as_matrix(a)
     if ord not in _NORMS:
         raise ValueError(f"ord must be one of {_NORMS}, got {ord!r}")
     if ord in ("nuc", 2, -2):
@@ -425,9 +423,7 @@ def _nothing(a, call: Call, specs, full):
 
 
 def _prepared(a, options: Options, hermitian=False):
-    a = as_array(a, "a")
-    if a.ndim != 2:
-        raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
+    a = as_matrix(a)
     if hermitian and a.shape[0] != a.shape[1]:
         raise ArgumentError(f"a must be square with hermitian=True, got shape {a.shape}")
     routine, ranks = "syevd" if hermitian else "gesvd", ranks_of(a)

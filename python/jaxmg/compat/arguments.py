@@ -8,8 +8,8 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from jaxmg._arguments import (
-    ArgumentError,
     as_array,
+    as_matrix,
     check_right_hand_side,
     check_square,
     positive_int,
@@ -156,9 +156,7 @@ def on_mesh(routine, a, T_A, where: Where, specs: Specs, options: Options, *b, c
 
 def on_shards(routine, a, T_A, where: Where, specs: Specs, options: Options, *, count=None):
     """Return this rank's checked rows, and the call of a routine on the rows of all ranks."""
-    a = as_array(a, "a")
-    if a.ndim != 2:
-        raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
+    a = as_matrix(a)
     tile = positive_int(T_A, "T_A")
     mesh = jax.sharding.get_abstract_mesh()
     axes = manual_axes(a, _axes_of_rows(mesh, where, specs))

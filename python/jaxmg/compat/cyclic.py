@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from jaxmg._arguments import ArgumentError, as_array, positive_int
+from jaxmg._arguments import as_matrix, positive_int
 from jaxmg._mesh import placement, programs
 from jaxmg._native import ffi, loading
 from jaxmg._programs.call import Call, Placement
@@ -39,9 +39,7 @@ def cyclic_1d(a, T_A, mesh=None, in_specs=None, pad=True, *, matrix_specs=None):
     TypeError
         If the dtype of `a` or the type of `in_specs` or `mesh` is invalid.
     """
-    a = as_array(a, "a")
-    if a.ndim != 2:
-        raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
+    a = as_matrix(a)
     tile = positive_int(T_A, "T_A")
     ranks = named_ranks(mesh, Specs.given(in_specs, matrix_specs), (a,))
     if a.size == 0:

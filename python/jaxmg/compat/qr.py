@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmg._arguments import ArgumentError, as_array, positive_int
+from jaxmg._arguments import as_matrix, positive_int
 from jaxmg._linalg.least_squares import checked, solved_by_qr
 from jaxmg._linalg.options import Options, make_call, takes
 from jaxmg._linalg.qr import factored
@@ -31,22 +31,8 @@ def qr(
     ----------
     a : (M, N) array
         float32, float64, complex64 or complex128.
-    T_A : int, optional
-        Tile size, a hint of at least 1; the result does not depend on it beyond rounding.
-    mesh : Mesh or AbstractMesh, optional
-        The devices; by default the devices of the arrays.
-    matrix_specs : PartitionSpec or sequence of one, optional
-        The spec of `a`, which may shard rows, columns or both; by default read off `a`.
-    in_specs : PartitionSpec or sequence of one, optional
-        ``P(axis, None)`` for `a`. With `matrix_specs` as well, the
-        two must agree.
-    return_status : bool
-        Also return the status.
-    pad : bool
-        Accepted and ignored: no padding to the tile size is needed.
-    donate : bool
-        Allow `a` to be overwritten: outside ``jit`` it cannot be used afterwards. As in 1.4, this
-        is the default (for `jaxmg.linalg.qr` it is not).
+    T_A, mesh, matrix_specs, in_specs, return_status, pad, donate
+        As for `jaxmg.lu_solve`; `in_specs` is a single spec.
     {options}
 
     Returns
@@ -78,9 +64,7 @@ def qr(
     [[-5.0]]
     """
     del pad
-    a = as_array(a, "a")
-    if a.ndim != 2:
-        raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
+    a = as_matrix(a)
     tile = positive_int(T_A, "T_A")
     ranks = named_ranks(mesh, Specs.given(in_specs, matrix_specs), (a,))
     call = make_call("orgqr", a, ranks, options.with_tile(tile), rows=a.shape[0])
@@ -110,19 +94,8 @@ def least_squares(
         float32, float64, complex64 or complex128. If M < N, x has the least norm.
     b : (M,) or (M, nrhs) array
         Right-hand sides. Dtypes are promoted as by `jaxmg.linalg.solve`.
-    T_A : int, optional
-        Tile size, a hint of at least 1; the result does not depend on it beyond rounding.
-    mesh : Mesh or AbstractMesh, optional
-        The devices; by default the devices of the arrays.
-    matrix_specs : PartitionSpec or sequence of one, optional
-        The spec of `a`, which may shard rows, columns or both; by default read off `a`.
-    in_specs : PartitionSpec or sequence of one or two, optional
-        ``P(axis, None)`` for `a`, and a replicated spec for `b`. With `matrix_specs` as well, the
-        two must agree.
-    return_status : bool
-        Also return the status.
-    pad : bool
-        Accepted and ignored: no padding to the tile size is needed.
+    T_A, mesh, matrix_specs, in_specs, return_status, pad
+        As for `jaxmg.lu_solve`.
     donate : bool
         Accepted and ignored: no result has the shape of `a`, which is not overwritten.
     {options}

@@ -1,6 +1,6 @@
 """`gesvd` and `polar` of JAXMg 1.4."""
 
-from jaxmg._arguments import ArgumentError, as_array, positive_int
+from jaxmg._arguments import as_matrix, positive_int
 from jaxmg._linalg import polar as linalg_polar
 from jaxmg._linalg import svd as linalg_svd
 from jaxmg._linalg.options import Options, make_call, takes
@@ -159,9 +159,7 @@ def polar(
 
 def _placed(routine: str, a, T_A, mesh, in_specs, matrix_specs, options: Options):
     """Return the matrix on its ranks, the parameters of the call, and the checked matrix."""
-    a = as_array(a, "a")
-    if a.ndim != 2:
-        raise ArgumentError(f"a must be a 2D array, got shape {a.shape}")
+    a = as_matrix(a)
     options = options.with_tile(positive_int(T_A, "T_A"))
     ranks = named_ranks(mesh, Specs.given(in_specs, matrix_specs), (a,))
     call = make_call(routine, a, ranks, options, count=min(a.shape)).in_rows()
