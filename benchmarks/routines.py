@@ -56,6 +56,12 @@ _CALLS_ON_A = (
     "their matrix is not donated, so their time includes a copy of it. NVIDIA's libraries are "
     "called from C++ on a matrix that is already distributed, and overwrite it."
 )
+_CALLS_ON_A_FACTOR = (
+    "they read a factor that they made before. NVIDIA's libraries are called from C++ on a factor "
+    "and right-hand sides that are already distributed, and overwrite the latter."
+)
+_A_FACTOR = "factor and right-hand sides; a peak below that of making the factor is not seen"
+_GENERAL_RESIDUAL = "|Ax-b| / (|A| |x|), |A| being |A|_F / sqrt(n)"
 _EIGEN_COUNTS = (
     "by convention 4/3 n³ operations (the count of a reduction to tridiagonal form, whatever the "
     "solver does)"
@@ -87,12 +93,11 @@ _ALL = (
         title="Solve with an existing Cholesky factor",
         jax="cho_solve",
         timed="the solve alone",
-        calls="they read a factor that they made before. NVIDIA's libraries are called from C++ on "
-        "a factor and right-hand sides that are already distributed, and overwrite the latter.",
+        calls=_CALLS_ON_A_FACTOR,
         operations=lambda n, nrhs: 2 * n**2 * nrhs,
         counts="2 n² nrhs operations",
         residual="|Ax-b| / (|A| |x|)",
-        given="factor and right-hand sides; a peak below that of making the factor is not seen",
+        given=_A_FACTOR,
         sweeps=_SHORTER,
         rhs=("1", "16", "N/16"),
     ),
@@ -116,7 +121,7 @@ _ALL = (
         calls=_CALLS_ON_A,
         operations=lambda n, nrhs: 2 * n**3 / 3 + 2 * n**2 * nrhs,
         counts="2n³/3 + 2 n² nrhs operations",
-        residual="|Ax-b| / (|A| |x|), |A| being |A|_F / sqrt(n)",
+        residual=_GENERAL_RESIDUAL,
         given="matrix and right-hand sides",
         sweeps=_SHORTER,
         rhs=("1",),
@@ -126,12 +131,11 @@ _ALL = (
         title="Solve with kept LU factors",
         jax="lu_solve",
         timed="the solve alone",
-        calls="they read factors that they made before. NVIDIA's libraries are called from C++ on "
-        "factors and right-hand sides that are dealt out already, and overwrite the latter.",
+        calls=_CALLS_ON_A_FACTOR,
         operations=lambda n, nrhs: 2 * n**2 * nrhs,
         counts="2 n² nrhs operations",
-        residual="|Ax-b| / (|A| |x|), |A| being |A|_F / sqrt(n)",
-        given="factors and right-hand sides; a peak below that of making the factors is not seen",
+        residual=_GENERAL_RESIDUAL,
+        given=_A_FACTOR,
         sweeps=_SHORTER,
         rhs=("1", "16", "N/16"),
     ),
@@ -169,7 +173,7 @@ _ALL = (
         calls=_CALLS_ON_A,
         operations=lambda n, nrhs: 4 * n**3 / 3 + 5 * n**2 * nrhs,
         counts="4n³/3 + 5 n² nrhs operations",
-        residual="|Ax-b| / (|A| |x|), |A| being |A|_F / sqrt(n)",
+        residual=_GENERAL_RESIDUAL,
         given="matrix and right-hand sides",
         sweeps=_SHORTER,
         rhs=("1",),

@@ -18,8 +18,8 @@ struct Message {
   std::int64_t bytes;
 };
 
-// Messages that a rank sends and receives together: the copies of `packing` come before them, those of `unpacking`
-// after them.
+// Messages that a rank sends and receives together: the copies in `packing` come before them, the copies in
+// `unpacking` after them.
 struct MessageRound {
   std::vector<Block> packing;
   std::vector<Message> sends, receives;

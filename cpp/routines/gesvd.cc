@@ -1,4 +1,4 @@
-// Plans of the singular value decomposition: those of its eigenproblem, with block columns for all other stages.
+// Plans of the singular value decomposition: a plan of its eigenproblem, and block columns for all other stages.
 #include "routines/gesvd.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // polar: A = U H (H on the right) or A = H U (on the left), U unitary, H Hermitian and positive semidefinite. Rows of U
-// overwrite those of A.
+// overwrite A.
 //
 // The shards are columns of M = A^T. Its unitary factor is U^T, whose columns are the rows of U. Columns of M's own
 // factor are the rows of the left H; columns of M conj(U) are the rows of the right H.

@@ -77,7 +77,7 @@ class GeqrfPanel {
     e_.gemm(lane_, Op::none, Op::none, T(-1), rest, multiplied, a_rest);
   }
 
-  // T12 = -T1 (V1^H V2) T2. The rows of V1 above those of V2 meet zeros.
+  // T12 = -T1 (V1^H V2) T2. Zeros of V2 meet the rows of V1 above its diagonal.
   void merge(std::int64_t begin, std::int64_t middle, std::int64_t end) {
     const std::int64_t left = middle - begin, right = end - middle, below = a_.rows - end;
     const auto top = unit_top(middle, end);

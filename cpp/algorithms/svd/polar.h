@@ -251,7 +251,7 @@ bool Polar<T, E>::factor_in_place(MatrixView<T> a) {
 template <class T, class E>
   requires PolarOps<E, T>
 void Polar<T, E>::solve(MatrixView<T> factor, Op op, MatrixView<T> x) {
-  // All columns of the shard are solved at once: those of own tiles are contiguous.
+  // All columns of the shard are solved at once: own tiles are contiguous.
   const std::vector<Span> columns = own();
   const MatrixView<T> solved = columns.empty() ? MatrixView<T>{x.data, n_, 0, x.ld}
                                                : x.block(0, 0, n_, columns.back().begin + columns.back().width);

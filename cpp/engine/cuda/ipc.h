@@ -3,7 +3,7 @@
 // At the start of a call, each rank offers its buffers to the ranks of other processes: an allocation, and the offset
 // of the buffer in it. The other ranks map allocations that they have not mapped yet. Memory of cudaMalloc has a
 // handle, which is part of the offer. Virtual memory (virtual_memory.h) has an open file for each of its segments,
-// which a rank sends to those that need it. The devices of the other processes need not be visible in this process.
+// which a rank sends to the ranks that need it. The devices of the other processes need not be visible in this process.
 #pragma once
 
 #include <algorithm>
