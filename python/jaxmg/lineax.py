@@ -231,10 +231,10 @@ class SVD(_Solver):
     Examples
     --------
     >>> import jax.numpy as jnp, lineax, jaxmg.lineax
-    >>> operator = lineax.MatrixLinearOperator(jnp.array([[2.0, 0.0], [0.0, 0.0]]))
+    >>> operator = lineax.MatrixLinearOperator(jnp.ones((2, 2)))
     >>> x = lineax.linear_solve(operator, jnp.ones(2), jaxmg.lineax.SVD()).value
-    >>> x.round(6).tolist()
-    [0.5, 0.0]
+    >>> x.round(3).tolist()
+    [0.5, 0.5]
     """
 
     rcond: float | None = None

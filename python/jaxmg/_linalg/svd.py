@@ -186,8 +186,8 @@ def pinv(a, rtol=None, hermitian=False, *, options: Options):
     Examples
     --------
     >>> import jax.numpy as jnp, jaxmg
-    >>> jnp.round(jaxmg.linalg.pinv(jnp.array([[2.0, 0.0], [0.0, 0.0], [0.0, 0.0]])), 3).tolist()
-    [[0.5, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    >>> jnp.round(jaxmg.linalg.pinv(jnp.ones((2, 2))), 3).tolist()
+    [[0.25, 0.25], [0.25, 0.25]]
     """
     a, call = _prepared(a, options, hermitian)
     m, n = a.shape
