@@ -1,6 +1,6 @@
 """Make a small CUDA toolkit from NVIDIA's wheels on PyPI: headers, and libraries to link against.
 
-    python cmake/cuda_wheels.py 12|13 FOLDER
+    python cmake/cuda_wheels.py 12|13 FOLDER [MACHINE]
 
 FOLDER/include and FOLDER/lib then hold the files that a build for that CUDA major needs, except a
 compiler (NVRTC compiles the kernels). The releases are the oldest that JAX accepts: a library built
@@ -59,8 +59,9 @@ def unpack(wheel, folder):
 
 
 def main():
-    if len(sys.argv) != 3 or sys.argv[1] not in ("12", "13"):
+    if len(sys.argv) not in (3, 4) or sys.argv[1] not in ("12", "13"):
         sys.exit(__doc__)
+    machine = sys.argv[3] if len(sys.argv) == 4 else platform.machine()
     wheels, folder = WHEELS[int(sys.argv[1])], Path(sys.argv[2])
     done = folder / "wheels.txt"  # written last: lists the releases that are complete here
     if done.exists() and done.read_text().split() == list(wheels):
@@ -68,7 +69,7 @@ def main():
     for requirement in wheels:
         print(f"Fetching {requirement}", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory() as scratch:
-            options = [f"--platform={name}_{platform.machine()}" for name in PLATFORMS]
+            options = [f"--platform={name}_{machine}" for name in PLATFORMS]
             unpack(download(requirement, scratch, "--python-version=3.12", *options), folder)
     done.write_text("\n".join(wheels) + "\n")
 

@@ -51,10 +51,11 @@ def eigh(
         factor from `cho_factor`, for several problems with the same `b`; the identity by default.
         Dtypes are promoted as for `solve`.
     UPLO : {"L", "U", None}
-        The triangle of `a` and of a matrix `b` that is read: "U" (and None) for the elements ``[i, j]`` with
-        ``j >= i``, "L" for the elements with ``j <= i``, which costs a distributed transpose.
-        Imaginary parts on the diagonal are ignored. (By default, ``jnp.linalg.eigh`` averages both
-        triangles, ``symmetrize_input``; for a Hermitian matrix the result is the same.)
+        The triangle of `a`, and of a matrix `b`, that is read: "U" (and None) for the elements
+        ``[i, j]`` with ``j >= i``, "L" for the elements with ``j <= i``, which costs a distributed
+        transpose. Imaginary parts on the diagonal are ignored. (By default, ``jnp.linalg.eigh``
+        averages both triangles, ``symmetrize_input``; for a Hermitian matrix the result is the
+        same.)
     subset_by_index : (int, int), optional
         Indices of the first and the last eigenvalue to return, in ascending order and from 0. Only
         their eigenvectors are computed, which saves time.
@@ -369,7 +370,7 @@ def _prepared(a, b, UPLO, options: Options):
 
 
 def _prepared_with_factor(a, b: CholeskyFactor, options: Options):
-    """Return (A, contents of the factor of B, its info) on the ranks of the factor, and the call."""
+    """Return (A, contents of the factor of B, its info) on the factor's ranks, and the call."""
     a, data = as_arrays(("a", a), ("b.data", b.data))
     check_square(a)
     if b.shape != a.shape:

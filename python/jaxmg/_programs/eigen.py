@@ -55,8 +55,8 @@ class Aside(NamedTuple):
 def eigh(matrices, *, call: Call, uplo: int, part: Part, as_columns: bool):
     """Decompose A, or A with respect to B, for `matrices` (A,), (A, B) or (A, factor of B).
 
-    Only the triangle `uplo` of matrices is read. Return (w, vectors, aside): the eigenvalues of `part`,
-    their columns of V or rows of Z, and the auxiliary results.
+    Only the triangle `uplo` of matrices is read. Return (w, vectors, aside): the eigenvalues of
+    `part`, their columns of V or rows of Z, and the auxiliary results.
     """
     (vectors,), aside = _decomposed(matrices, (), call, uplo, part, as_columns)
     return part.of(aside.spectrum), vectors, aside
