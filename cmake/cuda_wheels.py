@@ -9,6 +9,7 @@ with them runs beside every later release. About 0.8 GB are fetched, one wheel a
 
 import platform
 import re
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -22,6 +23,7 @@ WHEELS = {
         "nvidia-cuda-nvcc-cu12==12.1.105",  # only for the headers in include/crt
         "nvidia-cuda-cccl-cu12==12.3.101.post1",  # the oldest that has nv/target
         "nvidia-cuda-nvrtc-cu12==12.1.105",
+        "nvidia-nvtx-cu12==12.1.105",  # only headers
         "nvidia-cublas-cu12==12.1.3.1",
         "nvidia-cusolver-cu12==11.4.5.107",
         "nvidia-nccl-cu12==2.18.1",
@@ -31,6 +33,7 @@ WHEELS = {
         "nvidia-cuda-crt==13.0.48",
         "nvidia-cuda-cccl==13.0.50",  # nv/target, for cuda_fp16.h
         "nvidia-cuda-nvrtc==13.0.48",
+        "nvidia-nvtx==13.0.39",  # only headers
         "nvidia-cublas==13.0.0.19",
         "nvidia-cusolver==12.0.3.29",
         "nvidia-nccl-cu13==2.27.7",
@@ -64,9 +67,15 @@ def main():
     machine = sys.argv[3] if len(sys.argv) == 4 else platform.machine()
     wheels, folder = WHEELS[int(sys.argv[1])], Path(sys.argv[2])
     done = folder / "wheels.txt"  # written last: lists the releases that are complete here
-    if done.exists() and done.read_text().split() == list(wheels):
+    complete = done.read_text().split() if done.exists() else []
+    if complete == list(wheels):
         return
+    if not set(complete) <= set(wheels):  # of other releases
+        shutil.rmtree(folder)
+        complete = []
     for requirement in wheels:
+        if requirement in complete:
+            continue
         print(f"Fetching {requirement}", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory() as scratch:
             options = [f"--platform={name}_{machine}" for name in PLATFORMS]

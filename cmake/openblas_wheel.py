@@ -1,6 +1,6 @@
 """Put the libraries of OpenBLAS's wheel on PyPI into FOLDER/lib, for tests on another architecture.
 
-    python openblas_wheel.py MACHINE FOLDER
+python openblas_wheel.py MACHINE FOLDER
 """
 
 import sys
