@@ -34,7 +34,7 @@ CXX_FILES = $(shell find cpp tests/cpp benchmarks \( -name '*.h' -o -name '*.cc'
 SOURCES = CMakeLists.txt pyproject.toml $(shell find cmake cpp python -type f -not -name '*.pyc')
 
 .PHONY: help demo test test-cpp test-sanitizers test-python test-cuda-builds test-gpu bench docs format \
-        lint wheel clean build-tools test-tools lint-tools
+        lint types wheel sdist check-wheel aarch64 clean build-tools test-tools lint-tools
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,8 +42,30 @@ help:  ## List the targets
 demo: $(VENV)/installed  ## Build, install into .venv, and solve a kernel system on the devices found
 	$(RUN) examples/demo.py
 
-wheel: dist/wheel  ## Build the wheel into dist/
-	@ls dist/*.whl
+# The libraries that the wheel must have: with "auto", what the driver of this machine decided.
+WHEEL_LIBRARIES_ := $$(cd build/wheel && ls libjaxmg_*.so | sed 's/libjaxmg_//; s/\.so//')
+WHEEL_LIBRARIES_auto = $(WHEEL_LIBRARIES_)
+WHEEL_LIBRARIES_OFF := host
+WHEEL_LIBRARIES_12 := host cuda12
+WHEEL_LIBRARIES_13 := host cuda13
+WHEEL_LIBRARIES_both := host cuda12 cuda13
+
+wheel: dist/wheel $(VENV_TOOLS)/wheel  ## Build the manylinux wheel into dist/ (JAXMG_CUDA=both for a release)
+	@$(TOOLS)/python cmake/manylinux.py dist $(if $(JAXMG_MANYLINUX),--policy $(JAXMG_MANYLINUX)) --libraries $(WHEEL_LIBRARIES_$(JAXMG_CUDA))
+
+sdist: | $(VENV)/pip $(VENV_TOOLS)/wheel  ## Build the source distribution into dist/, and check that it builds without CUDA
+	@rm -f dist/*.tar.gz
+	@$(TOOLS)/python -m build -q --sdist -o dist .
+	@rm -rf build/sdist && mkdir -p build/sdist
+	@JAXMG_CUDA=OFF $(VENV)/bin/pip wheel -q --no-deps -w build/sdist dist/*.tar.gz
+	@$(TOOLS)/python cmake/manylinux.py build/sdist; ls dist/*.tar.gz
+
+# Install the wheel as a user does, in a new environment that knows nothing of this checkout.
+check-wheel: wheel  ## Install the wheel from dist/ into a new environment, and solve a system there
+	@rm -rf build/check-wheel && $(PYTHON) -m venv build/check-wheel
+	@extra=; if [ -e /proc/driver/nvidia/version ]; then extra=[cuda$(if $(filter 12,$(JAXMG_CUDA)),12,13)]; fi; \
+	cd build/check-wheel && bin/pip install -q --find-links ../../dist "$$(ls ../../dist/*.whl)$$extra" && \
+	bin/python ../../examples/demo.py 1024 && bin/python -m jaxmg plan potrs 4096 --devices 4 --platform cpu
 
 # ---- what things need --------------------------------------------------------------------------
 
@@ -71,6 +93,10 @@ $(VENV_TOOLS)/lint: pyproject.toml | $(VENV_TOOLS)/pip
 	@$(TOOLS)/pip install -q $$(sed -n 's/^lint = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '",')
 	@touch $@
 
+$(VENV_TOOLS)/wheel: pyproject.toml | $(VENV_TOOLS)/pip
+	@$(TOOLS)/pip install -q $$(sed -n 's/^wheel = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '",')
+	@touch $@
+
 $(VENV)/pip: | build-tools
 	@echo "Making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
@@ -78,8 +104,14 @@ $(VENV)/pip: | build-tools
 
 # ---- the wheel, and where it is installed ------------------------------------------------------
 
+# Changes with JAXMG_CUDA, and so makes the wheel again.
+build/wheel-cuda: FORCE
+	@mkdir -p build; [ "$$(cat $@ 2>/dev/null)" = "$(JAXMG_CUDA)" ] || echo "$(JAXMG_CUDA)" > $@
+
+FORCE:
+
 # pip's output, reduced to what shows progress; all of it goes to build/wheel.log.
-dist/wheel: $(SOURCES) | $(VENV)/pip
+dist/wheel: $(SOURCES) build/wheel-cuda | $(VENV)/pip
 	@echo "Building the wheel (JAXMG_CUDA=$(JAXMG_CUDA)); the whole log is build/wheel.log"
 	@mkdir -p build dist && rm -f dist/*.whl
 	@$(VENV)/bin/pip wheel -v --no-deps -w dist . 2>&1 | tee build/wheel.log \
@@ -171,6 +203,20 @@ test-cuda-builds: test-tools
 	  echo "== The CUDA $$major library: $$SECONDS s since the first one began"; \
 	done
 
+# Small tests: emulated, they run about ten times slower.
+AARCH64_TESTS := arena_test block_columns_test block_cyclic_test column_moves_test tile_columns_test redistribution_test \
+                 cost_model_test plan_test rendezvous_test trsm_test
+
+aarch64: $(VENV_TOOLS)/cmake  ## Cross-compile for aarch64: the host library and tests that qemu runs; the CUDA 13 library with nvcc
+	@sh cmake/require_tools.sh aarch64
+	@cmake --preset aarch64 --log-level=WARNING
+	@cmake --build --preset aarch64 --target jaxmg_host $(AARCH64_TESTS)
+	@ctest --preset aarch64 -R "^($$(tr ' ' '|' <<< "$(strip $(AARCH64_TESTS))"))$$"
+	@if compgen -G '/usr/local/cuda-13*/bin/nvcc' >/dev/null; then \
+	  cmake --preset aarch64-cuda13 --log-level=STATUS | grep -E 'CUDA|Libraries'; cmake --build --preset aarch64-cuda13; \
+	  file -L build/aarch64-cuda13/libjaxmg_cuda13.so 2>/dev/null || ls -l build/aarch64-cuda13/libjaxmg_cuda13.so; \
+	else echo "There is no nvcc of CUDA 13: the CUDA library is not compiled"; fi
+
 test-gpu: $(VENV)/tests test-tools  ## The tests on the GPUs of this machine
 	@$(RUN) -c 'import jax; print(*jax.devices("gpu"))'
 	@for library in $$($(RUN) -c 'import pathlib, jaxmg; print(*(p.stem[8:] for p in pathlib.Path(jaxmg.__file__).parent.glob("lib/libjaxmg_cuda*.so")))'); do \
@@ -193,12 +239,17 @@ format: $(VENV_TOOLS)/lint  ## Format all sources
 	@$(TOOLS)/ruff check -q --fix-only .
 	@$(TOOLS)/ruff format .
 
-lint: $(VENV_TOOLS)/lint test-tools  ## Check format and run the linters
+types: $(VENV_TOOLS)/lint  ## Check the types of the public API, as a program that uses it sees them
+	@$(TOOLS)/mypy --config-file pyproject.toml
+
+lint: types $(VENV_TOOLS)/lint test-tools  ## Check format and types, and run the linters
 	@$(TOOLS)/clang-format --dry-run -Werror $(CXX_FILES)
 	@$(TOOLS)/ruff format --check .
 	@$(TOOLS)/ruff check .
 	@for release in $(JAX_RELEASES); do \
 	  grep -qF "| $${release%:*} |" README.md || { echo "README.md does not list JAX $${release%:*} as tested" >&2; exit 1; }; done
+	@version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' python/jaxmg/_version.py); \
+	grep -qx "version: $$version" CITATION.cff || { echo "CITATION.cff is not about version $$version" >&2; exit 1; }
 	@cmake --preset host --log-level=WARNING
 	@# Skip tests that only instantiate templates from headers, in which nothing is reported. FEW_SCALARS cover all templates.
 	@{ find cpp -name '*.cc' -not -path '*/cuda/*'; \

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from routines import Routine
+from jaxmg._tools.bench.routines import Routine
 
 QUICK_SIZES = {"gpu": (1024, 4096), "cpu": (256, 512)}
 OTHER_DTYPES = ("float32", "complex128")

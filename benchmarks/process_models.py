@@ -80,7 +80,7 @@ def _timed(call, samples: int):
 def _potrs(n, rows, everywhere, samples):
     import jax
     import jaxmg
-    import systems
+    from jaxmg._tools.bench import systems
 
     a = systems.make_matrix(n, "float64", rows)
     b = systems.make_right_hand_sides(n, 1, "float64", everywhere)
@@ -92,7 +92,7 @@ def _potrs(n, rows, everywhere, samples):
 def _potri(n, rows, everywhere, samples):
     import jax
     import jaxmg
-    import systems
+    from jaxmg._tools.bench import systems
 
     a = systems.make_matrix(n, "float64", rows)
     b = systems.make_right_hand_sides(n, systems.PROBES, "float64", everywhere)
@@ -104,7 +104,7 @@ def _potri(n, rows, everywhere, samples):
 def _eigh(n, rows, everywhere, samples):
     import jax
     import jaxmg
-    import systems
+    from jaxmg._tools.bench import systems
 
     a = systems.make_matrix(n, "float64", rows, systems.chirp)
     b = systems.make_right_hand_sides(n, systems.PROBES, "float64", everywhere)

@@ -5,8 +5,8 @@ import statistics
 from dataclasses import asdict
 from pathlib import Path
 
+from jaxmg._tools.bench.routines import Routine
 from jobs import ITEMSIZE, Job, Record, rhs_count
-from routines import Routine
 
 _GIB = 2**30
 

@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 
 import hardware
+from jaxmg._tools.bench.routines import ROUTINES
 from jobs import EPS, ITEMSIZE, Record, plan_jobs
 from peers import all_solvers
 from processes import Failed, JaxWorker
 from progress import say
 from report import Report
-from routines import ROUTINES
 
 OVERHEAD_ORDER = 1024
 

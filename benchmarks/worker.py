@@ -22,7 +22,7 @@ def main():
     if platform == "cpu":
         jax.config.update("jax_platforms", "cpu")
 
-    import measure
+    from jaxmg._tools.bench import measure
 
     for line in sys.stdin:
         question = json.loads(line)

@@ -87,7 +87,13 @@ function(jaxmg_try_cuda_root major root found)
   # Dependencies of these libraries are resolved when they are loaded.
   target_link_options(jaxmg_cuda_toolkit${major} INTERFACE LINKER:--allow-shlib-undefined)
 
-  find_program(nvcc nvcc NO_CACHE NO_DEFAULT_PATH HINTS "${root}/bin")
+  if(CMAKE_CROSSCOMPILING)
+    # Kernels are the same for every host: any nvcc of this major on this machine compiles them.
+    file(GLOB toolkits "/usr/local/cuda-${major}*/bin" "/opt/cuda-${major}*/bin")
+    find_program(nvcc nvcc NO_CACHE HINTS "$ENV{CUDA_HOME}/bin" ${toolkits})
+  else()
+    find_program(nvcc nvcc NO_CACHE NO_DEFAULT_PATH HINTS "${root}/bin")
+  endif()
   find_library(nvrtc libnvrtc.so.${major} ${search} PATH_SUFFIXES lib64 lib)
   set(JAXMG_CUDA${major}_NVCC "${nvcc}" PARENT_SCOPE)
   set(JAXMG_CUDA${major}_NVRTC "${nvrtc}" PARENT_SCOPE)
@@ -99,12 +105,17 @@ endfunction()
 
 macro(jaxmg_find_cuda major)
   set(JAXMG_CUDA_FOUND FALSE)
+  set(wheels "${PROJECT_SOURCE_DIR}/build/cuda${major}-wheels")
+  if(CMAKE_CROSSCOMPILING)
+    string(APPEND wheels "-${CMAKE_SYSTEM_PROCESSOR}")
+  endif()
   if(JAXMG_CUDA${major}_ROOT)
     set(roots "${JAXMG_CUDA${major}_ROOT}")
+  elseif(CMAKE_CROSSCOMPILING)
+    set(roots "${wheels}")
   else()
     file(GLOB roots "/usr/local/cuda-${major}*" "/opt/cuda-${major}*")
-    list(APPEND roots "$ENV{CUDA_HOME}" "$ENV{CUDA_PATH}" /usr/local/cuda /opt/cuda
-         "${PROJECT_SOURCE_DIR}/build/cuda${major}-wheels")
+    list(APPEND roots "$ENV{CUDA_HOME}" "$ENV{CUDA_PATH}" /usr/local/cuda /opt/cuda "${wheels}")
     list(REMOVE_ITEM roots "")
   endif()
   foreach(root IN LISTS roots)
@@ -114,9 +125,9 @@ macro(jaxmg_find_cuda major)
   endforeach()
   if(NOT JAXMG_CUDA_FOUND AND JAXMG_CUDA_FETCH AND Python3_FOUND AND NOT JAXMG_CUDA${major}_ROOT)
     message(STATUS "CUDA ${major}: no toolkit found, fetching NVIDIA's wheels")
-    set(root "${PROJECT_SOURCE_DIR}/build/cuda${major}-wheels")
-    execute_process(COMMAND "${Python3_EXECUTABLE}" "${JAXMG_CMAKE_DIR}/cuda_wheels.py" ${major} "${root}")
-    jaxmg_try_cuda_root(${major} "${root}" JAXMG_CUDA_FOUND)
+    execute_process(COMMAND "${Python3_EXECUTABLE}" "${JAXMG_CMAKE_DIR}/cuda_wheels.py" ${major} "${wheels}"
+                            ${CMAKE_SYSTEM_PROCESSOR})
+    jaxmg_try_cuda_root(${major} "${wheels}" JAXMG_CUDA_FOUND)
   endif()
 endmacro()
 
@@ -138,12 +149,14 @@ function(jaxmg_embed_kernels target major source)
     endforeach()
     # PTX of the newest architecture serves later GPUs.
     list(APPEND targets "-gencode=arch=compute_${newest},code=compute_${newest}")
-    set(compile "${JAXMG_CUDA${major}_NVCC}" --fatbin --std=c++17 -O3 --threads=2
-                "-ccbin=${CMAKE_CXX_COMPILER}" ${targets} ${roots} "-I${source}"
+    if(NOT CMAKE_CROSSCOMPILING)
+      list(APPEND targets "-ccbin=${CMAKE_CXX_COMPILER}")
+    endif()
+    set(compile "${JAXMG_CUDA${major}_NVCC}" --fatbin --std=c++17 -O3 --threads=2 ${targets} ${roots} "-I${source}"
                 -MD -MT "${image}" -MF "${image}.d" "${source}/kernels.cu" -o "${image}")
     set(depfile DEPFILE "${image}.d")
     set(how nvcc)
-  elseif(JAXMG_CUDA${major}_NVRTC AND Python3_FOUND)
+  elseif(JAXMG_CUDA${major}_NVRTC AND Python3_FOUND AND NOT CMAKE_CROSSCOMPILING)
     list(GET JAXMG_CUDA_ARCHITECTURES 0 oldest)
     set(compile "${Python3_EXECUTABLE}" "${JAXMG_CMAKE_DIR}/compile_kernels.py"
                 "${JAXMG_CUDA${major}_NVRTC}" "${source}/kernels.cu" "${image}" ${oldest}

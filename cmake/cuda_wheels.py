@@ -1,6 +1,6 @@
 """Make a small CUDA toolkit from NVIDIA's wheels on PyPI: headers, and libraries to link against.
 
-    python cmake/cuda_wheels.py 12|13 FOLDER
+    python cmake/cuda_wheels.py 12|13 FOLDER [MACHINE]
 
 FOLDER/include and FOLDER/lib then hold the files that a build for that CUDA major needs, except a
 compiler (NVRTC compiles the kernels). The releases are the oldest that JAX accepts: a library built
@@ -9,6 +9,7 @@ with them runs beside every later release. About 0.8 GB are fetched, one wheel a
 
 import platform
 import re
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -22,6 +23,7 @@ WHEELS = {
         "nvidia-cuda-nvcc-cu12==12.1.105",  # only for the headers in include/crt
         "nvidia-cuda-cccl-cu12==12.3.101.post1",  # the oldest that has nv/target
         "nvidia-cuda-nvrtc-cu12==12.1.105",
+        "nvidia-nvtx-cu12==12.1.105",  # only headers
         "nvidia-cublas-cu12==12.1.3.1",
         "nvidia-cusolver-cu12==11.4.5.107",
         "nvidia-nccl-cu12==2.18.1",
@@ -31,6 +33,7 @@ WHEELS = {
         "nvidia-cuda-crt==13.0.48",
         "nvidia-cuda-cccl==13.0.50",  # nv/target, for cuda_fp16.h
         "nvidia-cuda-nvrtc==13.0.48",
+        "nvidia-nvtx==13.0.39",  # only headers
         "nvidia-cublas==13.0.0.19",
         "nvidia-cusolver==12.0.3.29",
         "nvidia-nccl-cu13==2.27.7",
@@ -59,16 +62,23 @@ def unpack(wheel, folder):
 
 
 def main():
-    if len(sys.argv) != 3 or sys.argv[1] not in ("12", "13"):
+    if len(sys.argv) not in (3, 4) or sys.argv[1] not in ("12", "13"):
         sys.exit(__doc__)
+    machine = sys.argv[3] if len(sys.argv) == 4 else platform.machine()
     wheels, folder = WHEELS[int(sys.argv[1])], Path(sys.argv[2])
     done = folder / "wheels.txt"  # written last: lists the releases that are complete here
-    if done.exists() and done.read_text().split() == list(wheels):
+    complete = done.read_text().split() if done.exists() else []
+    if complete == list(wheels):
         return
+    if not set(complete) <= set(wheels):  # of other releases
+        shutil.rmtree(folder)
+        complete = []
     for requirement in wheels:
+        if requirement in complete:
+            continue
         print(f"Fetching {requirement}", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory() as scratch:
-            options = [f"--platform={name}_{platform.machine()}" for name in PLATFORMS]
+            options = [f"--platform={name}_{machine}" for name in PLATFORMS]
             unpack(download(requirement, scratch, "--python-version=3.12", *options), folder)
     done.write_text("\n".join(wheels) + "\n")
 

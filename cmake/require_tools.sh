@@ -1,10 +1,10 @@
 #!/bin/sh
-# Installs the packages that a task needs:  require_tools.sh build|test|lint
+# Installs the packages that a task needs:  require_tools.sh build|test|lint|aarch64
 #
 # As root with apt-get, missing packages are installed; otherwise they are listed and the task
 # fails. CMake and Ninja are not included: they come from PyPI if the system's are too old.
 set -eu
-task=${1:?build, test or lint}
+task=${1:?build, test, lint or aarch64}
 python=${PYTHON:-python3}
 missing=
 
@@ -25,6 +25,11 @@ fi
 if [ "$task" = test ]; then
   need libgtest-dev header gtest/gtest.h
   need libopenblas-dev library openblas
+fi
+if [ "$task" = aarch64 ]; then
+  need g++-aarch64-linux-gnu command -v aarch64-linux-gnu-g++
+  need qemu-user command -v qemu-aarch64
+  need googletest test -f /usr/src/googletest/googletest/CMakeLists.txt
 fi
 
 if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

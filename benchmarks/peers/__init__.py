@@ -1,6 +1,6 @@
 """The measured solvers. A new solver is a class with their methods, and a line in `all_solvers`."""
 
-from routines import Routine
+from jaxmg._tools.bench.routines import Routine
 
 from peers.cuda_programs import CudaProgram
 from peers.jax_solvers import JaxMg, JaxSolver

@@ -11,9 +11,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from jaxmg._tools.bench.routines import Routine
 from jobs import Job, Record
 from processes import Failed, run_program
-from routines import Routine
 
 _HERE = Path(__file__).parent
 _REPEATS = 3

@@ -3,9 +3,9 @@
 import statistics
 from dataclasses import replace
 
+from jaxmg._tools.bench.routines import Routine
 from jobs import Job, Record
 from processes import Failed, JaxWorker
-from routines import Routine
 
 
 class JaxMg:

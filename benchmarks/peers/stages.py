@@ -11,9 +11,9 @@ import statistics
 from dataclasses import replace
 from pathlib import Path
 
+from jaxmg._tools.bench.routines import Routine
 from jobs import Job, Record
 from processes import Failed, run_program
-from routines import Routine
 
 from peers.cuda_programs import loader_path, seconds_of_calls
 

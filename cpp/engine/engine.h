@@ -30,9 +30,10 @@ enum class Lane {
 };
 inline constexpr int lane_count = 6;
 
-// The rank, and ordering between its lanes.
+// The rank, ordering between its lanes, and E::Range: while one lives, profiles show the enqueued work under its name.
 template <class E>
-concept LaneOps = requires(E& e, const E& c, Lane lane, typename E::Event event) {
+concept LaneOps = requires(E& e, const E& c, Lane lane, typename E::Event event, const char* name) {
+  { typename E::Range(name) };
   { c.rank() } -> std::same_as<int>;
   { c.size() } -> std::same_as<int>;
   { e.record(lane) } -> std::same_as<typename E::Event>;

@@ -57,6 +57,7 @@ void run_call(const PlannedCall& call, const Platform& platform) {
       for (std::size_t i = in_place; i < call.operands.size(); ++i) needs.buffers.push_back(call.operands[i].region());
       dispatch(problem.type, [&]<class T>() {
         platform.run(needs, [&](Engine& engine, Arena workspace) {
+          [[maybe_unused]] const typename Engine::Range range(R::name);
           const auto views = S::Buffers::template bind<T>(call.operands, call.results, problem, plan);
           std::apply([&](const auto&... view) { run_planned<T, S>(engine, problem, plan, workspace, view...); }, views);
         });

@@ -31,6 +31,12 @@ def _seconds(value, name: str) -> float:
     return seconds
 
 
+def _log(value, name: str) -> str:
+    if value not in ("off", "info"):
+        raise ValueError(f"{name} must be 'off' or 'info', got {value!r}")
+    return value
+
+
 def _order(value, name: str) -> int:
     try:
         order = operator.index(int(value) if isinstance(value, str) else value)
@@ -49,6 +55,7 @@ class _Option(NamedTuple):
 
 _OPTIONS = {
     "backend": _Option("JAXMG_BACKEND", "auto", check_backend),
+    "log": _Option("JAXMG_LOG", "off", _log),
     "one_rank_up_to": _Option("JAXMG_ONE_RANK_UP_TO", None, _order),
     "timeout_seconds": _Option("JAXMG_TIMEOUT_SECONDS", 300.0, _seconds),
 }
@@ -67,6 +74,10 @@ class Config:
     ----------
     backend : {"auto", "tiled", "cusolvermg", "cusolvermp"}
         Backend of calls with ``backend="auto"``; ``JAXMG_BACKEND``, "auto" by default.
+    log : {"off", "info"}
+        "info" logs a line for each call of the native code that is traced, to the logger "jaxmg":
+        routine, N, devices, tile, backend, transport, workspace and planned time; ``JAXMG_LOG``,
+        "off" by default.
     one_rank_up_to : int or None
         Largest N of a matrix that one device solves for all devices of a call;
         ``JAXMG_ONE_RANK_UP_TO``. None, the default, selects the measured order of each routine
@@ -93,6 +104,10 @@ class Config:
     @property
     def backend(self) -> str:
         return self._value("backend")
+
+    @property
+    def log(self) -> str:
+        return self._value("log")
 
     @property
     def one_rank_up_to(self) -> int | None:

@@ -386,6 +386,7 @@ class Hosts {
 class RandomOrderEngine {
  public:
   using Event = RandomOrder::SharedSignal;
+  using Range = HostEngine::Range;
 
   RandomOrderEngine(RandomOrder& order, Hosts& hosts, HostEngine& host, int rank, int size)
       : order_(order), hosts_(hosts), host_(host), rank_(rank), size_(size) {}

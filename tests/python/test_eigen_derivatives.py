@@ -35,6 +35,11 @@ def with_b(a, b):
     return linalg.eigh(a, positive(b) + identity)
 
 
+def with_factor_of_b(a, b):
+    identity = jnp.eye(b.shape[0], dtype=b.dtype)
+    return linalg.eigh(a, linalg.cho_factor(positive(b) + identity))
+
+
 def positive(b):
     return jnp.matmul(b, b.conj().T)
 
@@ -63,6 +68,10 @@ FUNCTIONS = {
     ),
     "generalised": (
         lambda a, b: [(w, moduli(v, b)) for w, v in [with_b(a, b)]],
+        lambda a, b: [(w, moduli(v, b)) for w, v in [generalised(a, b)]],
+    ),
+    "factor of b": (
+        lambda a, b: [(w, moduli(v, b)) for w, v in [with_factor_of_b(a, b)]],
         lambda a, b: [(w, moduli(v, b)) for w, v in [generalised(a, b)]],
     ),
     "pinvh": (lambda a, b: linalg.pinvh(a), lambda a, b: jnp.linalg.inv(a)),

@@ -363,6 +363,63 @@ def test_b_is_not_positive_definite(make_mesh):
     assert info == N + 7 and np.isnan(w).all()
 
 
+@pytest.mark.parametrize(
+    ("ranks", "n", "dtype"), [(1, 9, "float64"), (3, 22, "complex128"), (4, 24, "float32")]
+)
+def test_with_factor_of_b(make_mesh, ranks, n, dtype):
+    a, b = hermitian(n, dtype), positive_definite(n, dtype, seed=1)
+    mesh = make_mesh(ranks)
+    a_on, factor = put(a, mesh, "x", None), linalg.cho_factor(put(b, mesh, "x", None))
+    w, v, info = linalg.eigh(a_on, factor, return_info=True)
+    assert_eigen(a, w, v, b)
+    assert info == 0
+    for values in (linalg.eigvalsh(a_on, factor), jax.jit(linalg.eigvalsh)(a_on, factor)):
+        np.testing.assert_allclose(values, w, atol=30 * n * np.finfo(dtype).eps * abs(w).max())
+
+
+def test_part_with_factor_of_b(make_mesh, axis_type):
+    b, mesh = positive_definite(N), make_mesh(4, axis_type=axis_type)
+    on, factor = put(A, mesh, "x", None), linalg.cho_factor(put(b, mesh, "x", None))
+    w, v = linalg.eigh(on, factor, subset_by_index=(2, 9))
+    assert_eigen(A, w, v, b)
+    np.testing.assert_allclose(w, linalg.eigvalsh(on, b)[2:10], atol=1e-12)
+    w, v, count = map(np.asarray, linalg.eigh(on, factor, subset_by_value=(0.0, np.inf), size=20))
+    assert_eigen(A, w[:count], v[:, :count], b)
+
+
+def test_one_triangle_is_read_with_factor_of_b(make_mesh):
+    """UPLO is about a: the factor has no triangles to choose from."""
+    b, mesh = positive_definite(N), make_mesh(3)
+    factor = linalg.cho_factor(put(b, mesh, "x", None))
+    hidden = np.where(np.tri(N) == 0, np.nan, A)
+    assert_eigen(A, *linalg.eigh(put(hidden, mesh, "x", None), factor, UPLO="L"), b)
+
+
+def test_factor_of_b_on_one_device(make_mesh):
+    """Operands meet on the devices of the factor."""
+    b = positive_definite(N)
+    w, v = linalg.eigh(A, linalg.cho_factor(b))
+    assert_eigen(A, w, v, b)
+    factor = linalg.cho_factor(put(b, make_mesh(4), "x", None))
+    assert_eigen(A, *linalg.eigh(A, factor), b)
+
+
+def test_factor_is_of_another_order(on_mesh, make_mesh):
+    factor = linalg.cho_factor(put(np.eye(8), make_mesh(4), "x", None))
+    with pytest.raises(ValueError, match=r"b must be a factor of the shape \(24, 24\)"):
+        linalg.eigh(on_mesh, factor)
+
+
+def test_factor_of_b_failed(make_mesh):
+    b = np.eye(N)
+    b[6, 6] = -1
+    mesh = make_mesh(4)
+    factor = linalg.cho_factor(put(b, mesh, "x", None))
+    *result, info = linalg.eigh(put(A, mesh, "x", None), factor, return_info=True)
+    assert info == N + 7
+    assert all(np.isnan(x).all() for x in result)
+
+
 # --- failure ----------------------------------------------------------------------------------
 
 

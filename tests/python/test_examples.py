@@ -1,9 +1,11 @@
 """Examples in docstrings and in examples/ run."""
 
+import ast
 import doctest
 import importlib
 import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,11 +46,12 @@ def test_docstrings_of_the_lineax_solver():
     assert failed == 0 and tested
 
 
-def run(name):
+def run(name, **environment):
     """Run an example on four devices; return the last line it prints."""
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     result = subprocess.run(
         [sys.executable, str(EXAMPLES / name)],
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
+        env={**os.environ, **flags, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -60,6 +63,44 @@ def run(name):
 def test_gp_likelihood():
     last = run("gp_likelihood.py")
     assert last.startswith("length") and "noise 0.3" in last
+
+
+# Programs that check their results themselves, with what they require and what they print last.
+PROGRAMS = {
+    "hartree_fock.py": ((), r"energy -2.86168\d hartree"),
+    "vmc.py": ((), r"SR and MinSR: steps differ by"),
+    "quench.py": ((), r"fidelity with the exact state at t = 1.0: (0.99|1.0)"),
+    "gp_elevation.py": (("matplotlib",), r"error at 200 other places"),
+    "tinygp_solver.py": (("tinygp",), r"as tinygp's own solver"),
+    "spectral_embedding.py": ((), r"kernel PCA: two components"),
+    "bayesian_regression.py": ((), r"noise 0.2\d\d"),
+    "muon.py": ((), r"ratio of the losses at the end: 0"),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_program(name, tmp_path):
+    """The programs make four devices themselves, and draw their results if asked to."""
+    required, last = PROGRAMS[name]
+    for module in (*required, "matplotlib"):
+        pytest.importorskip(module)
+    picture = tmp_path / "picture.png"
+    environment = {"XLA_FLAGS": "", "MPLBACKEND": "agg", "JAXMG_EXAMPLE_PICTURE": str(picture)}
+    assert re.match(last, run(name, **environment))
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_all_programs_are_tested():
+    elsewhere = {"demo.py", "first_solve.py", "gp_likelihood.py", "natural_gradient.py"}
+    names = {path.name for path in EXAMPLES.glob("*.py")}
+    assert names == PROGRAMS.keys() | elsewhere | {"netket_vmc.py"}
+
+
+def test_titles():
+    """The first line of a program's docstring is its title."""
+    for path in EXAMPLES.glob("*.py"):
+        first = ast.get_docstring(ast.parse(path.read_text())).splitlines()[0]
+        assert len(first) <= 96 and first.endswith("."), path
 
 
 def test_natural_gradient():

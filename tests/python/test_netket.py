@@ -39,3 +39,17 @@ def test_on_four_cpu_devices(part):
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert " passed" in result.stdout and "skipped" not in result.stdout
+
+
+@pytest.mark.skipif(reason_to_skip() is not None, reason=str(reason_to_skip()))
+def test_example():
+    example = Path(__file__).parents[2] / "examples" / "netket_vmc.py"
+    result = subprocess.run(
+        [sys.executable, str(example)],
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "jaxmg.linalg take the same steps" in result.stdout.splitlines()[-1]

@@ -284,6 +284,7 @@ class Potrf {
 template <class T, class E>
   requires BlasOps<E, T> && ExchangeOps<E> && CholeskyOps<E, T>
 void Potrf<T, E>::run() {
+  [[maybe_unused]] const typename E::Range range("potrf");
   if (e_.size() == 1) {
     const auto a = a_.columns.block(0, 0, layout_.order(), layout_.order());
     e_.potrf(Lane::panel, a, w_.failed);

@@ -203,12 +203,25 @@ class Syevd {
 
   // Z = Q1 Q2 Q, in own columns of Q.
   void transform_back(MatrixView<T> own, const StageEnded& ended) {
-    BackTransformation<T, E>(e_, Lane::bulk, w_.q2, *w_.second_back).run(own, z_.columns);
-    e_.join();
-    ended("back by Q2");
-    BandBackTransformation<T, E>(e_, layout_, blocking_.b, blocking_.depth, a_, w_.factors, own, *w_.first_back).run();
-    e_.zero(lane, z_.block(0, own.columns, n_, z_.columns - own.columns));
-    ended("back by Q1");
+    stage("back by Q2", ended, [&] {
+      BackTransformation<T, E>(e_, Lane::bulk, w_.q2, *w_.second_back).run(own, z_.columns);
+      e_.join();
+    });
+    stage("back by Q1", ended, [&] {
+      BandBackTransformation<T, E>(e_, layout_, blocking_.b, blocking_.depth, a_, w_.factors, own, *w_.first_back)
+          .run();
+      e_.zero(lane, z_.block(0, own.columns, n_, z_.columns - own.columns));
+    });
+  }
+
+  // Enqueues the work of a stage, under its name in profiles.
+  template <class Work>
+  static void stage(const char* name, const StageEnded& ended, Work&& work) {
+    {
+      [[maybe_unused]] const typename E::Range range(name);
+      work();
+    }
+    ended(name);
   }
 
   MatrixView<T> own_vectors(std::int64_t wanted) const {
@@ -238,21 +251,20 @@ template <class T, class E>
   requires EigenOps<T, E>
 void Syevd<T, E>::run(const StageEnded& ended) {
   e_.set_info(lane, own_info(), no_failure);
-  scale_matrix(e_, lane, layout_, a_, w_.norms, w_.scale, own_info());
-  e_.join();
-  ended("scaling");
-  reduce();
-  ended("band reduction");
-  chase_bulges(e_, lane, *w_.chasing, w_.q2, w_.d, w_.e, own_info());
-  ended("bulge chasing");
+  stage("scaling", ended, [&] {
+    scale_matrix(e_, lane, layout_, a_, w_.norms, w_.scale, own_info());
+    e_.join();
+  });
+  stage("band reduction", ended, [&] { reduce(); });
+  stage("bulge chasing", ended, [&] { chase_bulges(e_, lane, *w_.chasing, w_.q2, w_.d, w_.e, own_info()); });
   if (z_.empty()) {
-    tridiagonal_eigenvalues<R>(e_, n_, w_.d, w_.e, 0, n_, eigenvalues_.data, own_info(), *w_.bisection);
-    ended("bisection");
+    stage("bisection", ended,
+          [&] { tridiagonal_eigenvalues<R>(e_, n_, w_.d, w_.e, 0, n_, eigenvalues_.data, own_info(), *w_.bisection); });
   } else {
-    const EigenvectorRange wanted = solve_tridiagonal();
-    ended("divide and conquer");
-    rows_to_columns<T>(e_, w_.merging->rows, wanted.first, wanted.count, z_, w_.merging->other.data);
-    ended("rows to columns");
+    EigenvectorRange wanted = {};
+    stage("divide and conquer", ended, [&] { wanted = solve_tridiagonal(); });
+    stage("rows to columns", ended,
+          [&] { rows_to_columns<T>(e_, w_.merging->rows, wanted.first, wanted.count, z_, w_.merging->other.data); });
     transform_back(own_vectors(wanted.count), ended);
   }
   e_.divide(lane, w_.scale, eigenvalues_);

@@ -248,6 +248,7 @@ class Getrf {
 template <class T, class E>
   requires BlasOps<E, T> && ExchangeOps<E> && LuOps<E, T>
 void Getrf<T, E>::run() {
+  [[maybe_unused]] const typename E::Range range("getrf");
   const std::int64_t n = layout_.order();
   if (e_.size() == 1) {
     const auto a = a_.columns.block(0, 0, n, n);

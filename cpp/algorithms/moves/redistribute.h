@@ -33,6 +33,7 @@ void redistribute(E& engine, const TileColumns& layout, MatrixView<T> a, Arena s
   const std::int64_t tiles = std::min(room, useful_staging_tiles(layout));
   const auto rounds = plan_redistribution(layout, tiles, inverse);
   if (rounds.empty()) return;
+  [[maybe_unused]] const typename E::Range range("redistribute");
   T* const staged = staging.take<T>(tiles * tile_elements);
   const auto view = [&](const TilePlace& place) {
     T* const base = place.staged ? staged : a.data;

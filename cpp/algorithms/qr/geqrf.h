@@ -137,6 +137,7 @@ class Geqrf {
 template <class T, class E>
   requires BlasOps<E, T> && ExchangeOps<E> && PanelQrOps<E, T>
 void Geqrf<T, E>::run() {
+  [[maybe_unused]] const typename E::Range range("geqrf");
   const std::int64_t tiles = reflector_tiles(layout_);
   steps_.resize(static_cast<std::size_t>(tiles));
   for (std::int64_t t = 0; t < tiles; ++t) {

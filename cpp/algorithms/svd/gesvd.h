@@ -122,6 +122,7 @@ class Gesvd {
 
   // W = V diag(w) V^H for the Hermitian matrix in W, both triangles; w on the host.
   std::int32_t solve_eigenproblem(std::vector<R>& w) {
+    [[maybe_unused]] const typename E::Range range("eigenproblem");
     Syevd<T, E>(e_, layout_, blocking_, w_.w, w_.eigenvalues, v_, {{0, v_.columns == 0 ? 0 : n_}, nullptr, nullptr},
                 w_.status, w_.eigen)
         .run([](const char*) {});
@@ -233,6 +234,7 @@ std::int32_t Gesvd<T, E>::decompose() {
 template <class T, class E>
   requires PolarOps<E, T> && EigenOps<T, E>
 bool Gesvd<T, E>::complete_vectors(double alpha, std::vector<R>& s) {
+  [[maybe_unused]] const typename E::Range range("left vectors");
   polar_.multiply(w_.x, v_, u_);
   redistribute(e_, layout_, u_, spare(), false);
   polar_.gram(u_, w_.w);

@@ -27,6 +27,7 @@
 #include "engine/cuda/launch.h"
 #include "engine/cuda/lu_ops.h"
 #include "engine/cuda/panel_qr_ops.h"
+#include "engine/cuda/range.h"
 #include "engine/cuda/scaling_ops.h"
 #include "engine/cuda/svd_ops.h"
 #include "engine/cuda/team.h"
@@ -47,6 +48,7 @@ class CudaEngine : public CudaBlasOps,
                    public CudaHeevdOps {
  public:
   using Event = cudaEvent_t;
+  using Range = cuda::Range;
 
   // Work begins after all work in `stream`; finish() makes `stream` wait for the engine's work.
   CudaEngine(Team& team, int rank, cudaStream_t stream, const CudaScratch& scratch, std::int64_t largest_potrf,

@@ -1,5 +1,6 @@
 """Solves, factors, inverses and determinants of Hermitian positive definite matrices."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,7 +17,7 @@ from jaxmg._rules import cholesky as rules
 
 
 @takes("tile", "backend", "donate", "workspace_limit")
-def cho_factor(a, *, options: Options):
+def cho_factor(a, *, options: Options) -> CholeskyFactor:
     """Factor a Hermitian positive definite matrix into a reusable Cholesky factor.
 
     Parameters
@@ -55,7 +56,9 @@ def cho_factor(a, *, options: Options):
 
 
 @takes("tile", "backend", "workspace_limit")
-def cho_factor_shifted(a, *, shift=None, growth=10.0, max_tries=10, options: Options):
+def cho_factor_shifted(
+    a, *, shift=None, growth=10.0, max_tries=10, options: Options
+) -> tuple[CholeskyFactor, jax.Array]:
     """Factor ``a + s * I`` for the first s in 0, shift, growth * shift, ... that succeeds.
 
     Use it for a matrix that is indefinite only through rounding. It works inside ``jit``: the
@@ -109,7 +112,7 @@ def cho_factor_shifted(a, *, shift=None, growth=10.0, max_tries=10, options: Opt
 
 
 @takes("backend", "workspace_limit")
-def cho_solve(factor, b, *, options: Options):
+def cho_solve(factor, b, *, options: Options) -> jax.Array:
     """Solve ``a @ x = b`` with the factor of `a`.
 
     Parameters
@@ -192,7 +195,7 @@ def cholesky(a, *, options: Options):
 
 
 @takes("tile", "backend", "donate", "workspace_limit")
-def logdet(a, *, options: Options):
+def logdet(a, *, options: Options) -> jax.Array:
     """Return the logarithm of the determinant of a Hermitian positive definite matrix.
 
     Parameters

@@ -7,14 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmg._arguments import ArgumentError, as_arrays, positive_int, real_scalar
-from jaxmg._linalg.options import Options, prepared, takes, to_matrix
+from jaxmg._arguments import ArgumentError, as_arrays, check_square, positive_int, real_scalar
+from jaxmg._linalg.factors import CholeskyFactor
+from jaxmg._linalg.options import Options, make_call, prepared, takes, to_matrix
 from jaxmg._mesh import placement, programs
+from jaxmg._mesh.finding import ranks_of_blocks
 from jaxmg._mesh.ranks import column_spec
 from jaxmg._mesh.tracing import is_traced
 from jaxmg._programs import row_blocks
 from jaxmg._programs.call import Call
-from jaxmg._programs.eigen import LOWER, UPPER, Part, between, values_between
+from jaxmg._programs.dealt import Dealt
+from jaxmg._programs.eigen import LOWER, UPPER, Part, between, values_between, with_info_of_b
 from jaxmg._rules import eigen as rules
 from jaxmg._rules import spectral
 
@@ -43,14 +46,16 @@ def eigh(
     a : (N, N) array
         Hermitian; float32, float64, complex64 or complex128. Sharded over rows, columns or both,
         replicated, or on one device; mesh and sharding are read off the array.
-    b : (N, N) array, optional
-        Hermitian positive definite matrix of the generalised problem, with any sharding; the
-        identity by default. Dtypes are promoted as for `solve`.
+    b : (N, N) array or CholeskyFactor, optional
+        Hermitian positive definite matrix of the generalised problem, with any sharding, or its
+        factor from `cho_factor`, for several problems with the same `b`; the identity by default.
+        Dtypes are promoted as for `solve`.
     UPLO : {"L", "U", None}
-        The triangle of `a` and of `b` that is read: "U" (and None) for the elements ``[i, j]`` with
-        ``j >= i``, "L" for the elements with ``j <= i``, which costs a distributed transpose.
-        Imaginary parts on the diagonal are ignored. (By default, ``jnp.linalg.eigh`` averages both
-        triangles, ``symmetrize_input``; for a Hermitian matrix the result is the same.)
+        The triangle of `a`, and of a matrix `b`, that is read: "U" (and None) for the elements
+        ``[i, j]`` with ``j >= i``, "L" for the elements with ``j <= i``, which costs a distributed
+        transpose. Imaginary parts on the diagonal are ignored. (By default, ``jnp.linalg.eigh``
+        averages both triangles, ``symmetrize_input``; for a Hermitian matrix the result is the
+        same.)
     subset_by_index : (int, int), optional
         Indices of the first and the last eigenvalue to return, in ascending order and from 0. Only
         their eigenvectors are computed, which saves time.
@@ -119,6 +124,9 @@ def eigh(
     >>> w, v = jaxmg.linalg.eigh(a, subset_by_index=(1, 2))
     >>> jnp.round(w, 3).tolist(), v.shape
     ([2.0, 3.0], (3, 2))
+    >>> overlap = jaxmg.linalg.cho_factor(jnp.diag(jnp.array([1.0, 2.0, 4.0])))
+    >>> jnp.round(jaxmg.linalg.eigh(a, overlap).eigenvalues, 3).tolist()
+    [0.5, 0.5, 3.0]
     """
     matrices, uplo, call = _prepared(a, b, UPLO, options)
     part, bounds, size = _subset(matrices[0], subset_by_index, subset_by_value, size)
@@ -277,32 +285,33 @@ def sqrtm_h(a, *, UPLO=None, options: Options):
 
 
 @programs.program("uplo", "part", "spec")
-def _eigh(*matrices, call: Call, uplo, part, spec):
-    matrices = _on_mesh(matrices, call)
-    w, v, aside = rules.eigh(call, uplo, part, True, matrices)
-    return w, row_blocks.columns_to_matrix(v, part.count, call=call, spec=spec), aside
+def _eigh(a, *b, call: Call, uplo, part, spec):
+    w, v, aside = rules.eigh(call, uplo, part, True, _on_mesh(a, *b, call=call))
+    v = row_blocks.columns_to_matrix(v, part.count, call=call, spec=spec)
+    return w, v, _with_info_of_factor(aside, *b)
 
 
 @programs.program("uplo", "size", "spec")
 def _eigh_between(a, bounds, *b, call: Call, uplo, size, spec):
-    matrices, bounds = _on_mesh((a, *b), call), _stacked(bounds, a)
+    matrices, bounds = _on_mesh(a, *b, call=call), _stacked(bounds, a)
     w, v, count, aside = rules.eigh_between(call, uplo, size, matrices, bounds)
     beyond = jnp.where(aside.info == 0, 0.0, jnp.nan)
     v = row_blocks.columns_to_matrix(v, size, call=call, spec=spec, beyond=beyond)
-    return w, v, count, aside
+    return w, v, count, _with_info_of_factor(aside, *b)
 
 
 @programs.program("uplo", "part")
-def _eigvals(*matrices, call: Call, uplo, part):
-    return rules.eigvals(call, uplo, part, _on_mesh(matrices, call))
+def _eigvals(a, *b, call: Call, uplo, part):
+    w, aside = rules.eigvals(call, uplo, part, _on_mesh(a, *b, call=call))
+    return w, _with_info_of_factor(aside, *b)
 
 
 @programs.program("uplo", "size")
 def _eigvals_between(a, bounds, *b, call: Call, uplo, size):
-    matrices, everything = _on_mesh((a, *b), call), Part(0, a.shape[1])
+    matrices, everything = _on_mesh(a, *b, call=call), Part(0, a.shape[1])
     w, aside = rules.eigvals(call, uplo, everything, matrices)
     first, count = between(w, _stacked(bounds, a))
-    return values_between(w, first, count, size), count, aside
+    return values_between(w, first, count, size), count, _with_info_of_factor(aside, *b)
 
 
 @programs.program("uplo", "spec")
@@ -330,24 +339,46 @@ def _stacked(bounds, a):
     return jnp.stack([bound.astype(np.finfo(a.dtype).dtype) for bound in bounds])
 
 
-def _on_mesh(matrices, call: Call):
-    return tuple(programs.matrix_on_mesh(matrix, call.ranks) for matrix in matrices)
+def _on_mesh(a, *b, call: Call):
+    """Return (A,), (A, B) or (A, factor of B) for the rules; a factor comes with its info."""
+    if len(b) == 2:
+        return programs.matrix_on_mesh(a, call.ranks), b[0]
+    return tuple(programs.matrix_on_mesh(matrix, call.ranks) for matrix in (a, *b))
+
+
+def _with_info_of_factor(aside, *b):
+    return with_info_of_b(aside, b[1]) if len(b) == 2 else aside
 
 
 # --- arguments --------------------------------------------------------------------------------
 
 
 def _prepared(a, b, UPLO, options: Options):
-    """Return the checked and placed matrices, the triangle, and the call parameters."""
+    """Return the checked and placed operands, the triangle, and the call parameters."""
     uplo = _triangle(UPLO)
     if b is None:
         a, call = prepared("syevd", a, options)
         return placement.place_matrices(call.ranks, a=a), uplo, call
+    if isinstance(b, CholeskyFactor):
+        operands, call = _prepared_with_factor(a, b, options)
+        return operands, uplo, call
     a, b = as_arrays(("a", a), ("b", b))
     a, call = prepared("syevd", a, options, b)
     if b.shape != a.shape:
         raise ArgumentError(f"b must have the shape {a.shape} of a, got {b.shape}")
     return placement.place_matrices(call.ranks, a=a, b=b), uplo, call
+
+
+def _prepared_with_factor(a, b: CholeskyFactor, options: Options):
+    """Return (A, contents of the factor of B, its info) on the factor's ranks, and the call."""
+    a, data = as_arrays(("a", a), ("b.data", b.data))
+    check_square(a)
+    if b.shape != a.shape:
+        raise ArgumentError(f"b must be a factor of the shape {a.shape} of a, got {b.shape}")
+    ranks = ranks_of_blocks(data, b.axes, b.ranks, a)
+    call = make_call("syevd", a, ranks, options)
+    data, a = placement.place_matrices(ranks, b=data, a=a)
+    return (a, Dealt(data, b.tile), placement.place_scalar(b.info, ranks, data)), call
 
 
 def _triangle(UPLO) -> int:

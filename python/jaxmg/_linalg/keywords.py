@@ -3,7 +3,11 @@
 import functools
 import inspect
 import textwrap
+from collections.abc import Callable
 from dataclasses import field, fields
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 
 def keyword(default, description: str):
@@ -11,7 +15,9 @@ def keyword(default, description: str):
     return field(default=default, metadata={"description": textwrap.dedent(description).strip()})
 
 
-def gathered(parameter: str, record: type, *names: str):
+def gathered(
+    parameter: str, record: Any, *names: str
+) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Return a decorator that passes keyword arguments on as one instance of `record`.
 
     The decorated function declares only the argument `parameter`. Callers pass the fields `names`
@@ -20,7 +26,7 @@ def gathered(parameter: str, record: type, *names: str):
     """
     names = names or tuple(one.name for one in fields(record))
 
-    def decorate(function):
+    def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
         signature = inspect.signature(function)
         parameters = [one for one in signature.parameters.values() if one.name != parameter]
         parameters += [
@@ -34,7 +40,7 @@ def gathered(parameter: str, record: type, *names: str):
             given = {name: keywords.pop(name) for name in names if name in keywords}
             return function(*arguments, **keywords, **{parameter: record(**given)})
 
-        run.__signature__ = signature.replace(parameters=parameters)
+        setattr(run, "__signature__", signature.replace(parameters=parameters))  # noqa: B010
         run.__doc__ = described(function.__doc__, parameter, record, *names)
         return run
 

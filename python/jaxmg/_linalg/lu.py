@@ -110,7 +110,7 @@ class LUFactor(Factor):
 
 
 @takes("tile", "backend", "donate", "workspace_limit")
-def lu_factor(a, *, options: Options):
+def lu_factor(a, *, options: Options) -> LUFactor:
     """Factor a square matrix by LU with partial pivoting into a reusable factor.
 
     Parameters
@@ -148,7 +148,7 @@ def lu_factor(a, *, options: Options):
 
 
 @takes("backend", "workspace_limit")
-def lu_solve(factor, b, trans=0, *, options: Options):
+def lu_solve(factor, b, trans=0, *, options: Options) -> jax.Array:
     """Solve ``a @ x = b``, ``a.T @ x = b`` or ``a.conj().T @ x = b`` with the LU factor of `a`.
 
     Parameters

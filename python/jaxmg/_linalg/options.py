@@ -1,10 +1,10 @@
 """Shared options of the functions in `jaxmg.linalg`, and the calls built from them."""
 
-import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from jaxmg._arguments import as_array, check_square, positive_int, real_scalar
-from jaxmg._linalg.keywords import gathered, keyword
+from jaxmg._linalg.keywords import Result, gathered, keyword
 from jaxmg._mesh import placement
 from jaxmg._mesh.finding import ranks_of
 from jaxmg._mesh.ranks import row_spec
@@ -67,7 +67,9 @@ class Options:
         return replace(self, tile=tile)
 
 
-takes = functools.partial(gathered, "options", Options)
+def takes(*names: str) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """Return a decorator that gathers the options `names` as the argument `options`."""
+    return gathered("options", Options, *names)
 
 
 def to_matrix(routine, program, a, options: Options, *scalars, **static):

@@ -245,7 +245,7 @@ class QRFactor:
 
 
 @takes("tile", "backend", "workspace_limit")
-def qr_factor(a, *, options: Options):
+def qr_factor(a, *, options: Options) -> QRFactor:
     """Factor a matrix by Householder reflectors into a reusable factor.
 
     Parameters

@@ -200,7 +200,7 @@ def pinv(a, rtol=None, hermitian=False, *, options: Options):
 
 
 @takes("tile", "backend", "workspace_limit")
-def matrix_rank(a, rtol=None, *, options: Options):
+def matrix_rank(a, rtol=None, *, options: Options) -> jax.Array:
     """Number of singular values above `rtol` times the largest one.
 
     Parameters
@@ -235,7 +235,7 @@ def matrix_rank(a, rtol=None, *, options: Options):
 
 
 @takes("tile", "backend", "workspace_limit")
-def cond(a, p=None, *, options: Options):
+def cond(a, p=None, *, options: Options) -> jax.Array:
     """Condition number of a matrix.
 
     Parameters
@@ -275,7 +275,7 @@ def cond(a, p=None, *, options: Options):
 
 
 @takes("tile", "backend", "workspace_limit")
-def norm(a, ord=None, *, options: Options):
+def norm(a, ord=None, *, options: Options) -> jax.Array:
     """Norm of a matrix.
 
     Parameters

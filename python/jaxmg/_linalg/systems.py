@@ -2,13 +2,14 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
 
 from jaxmg._arguments import as_arrays, check_right_hand_side, check_square
 from jaxmg._linalg.cholesky import cho_factor
-from jaxmg._linalg.factors import CholeskyFactor
+from jaxmg._linalg.factors import CholeskyFactor, SlogdetResult
 from jaxmg._linalg.lu import LUFactor, lu_factor, transposition
 from jaxmg._linalg.options import Options, make_call, prepared, takes, to_matrix
 from jaxmg._mesh import placement, programs
@@ -151,7 +152,9 @@ def solve(a, b, *, assume_a="gen", check=False, options: Options):
 
 
 @takes("tile", "backend", "workspace_limit")
-def solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False, *, options: Options):
+def solve_triangular(
+    a, b, trans=0, lower=False, unit_diagonal=False, *, options: Options
+) -> jax.Array:
     """Solve a triangular system with a triangle of a matrix, or with a Cholesky factor L.
 
     With a factor, ``L @ x = b`` whitens: x has covariance I if b has covariance L L^H.
@@ -274,7 +277,7 @@ def inv(a, *, assume_a="gen", options: Options):
 
 
 @takes("tile", "backend", "donate", "workspace_limit")
-def slogdet(a, *, assume_a="gen", options: Options):
+def slogdet(a, *, assume_a="gen", options: Options) -> SlogdetResult:
     """Return the sign and the logarithm of the absolute value of a determinant.
 
     Parameters
@@ -314,7 +317,7 @@ def slogdet(a, *, assume_a="gen", options: Options):
 
 
 @takes("tile", "backend", "donate", "workspace_limit")
-def det(a, *, assume_a="gen", options: Options):
+def det(a, *, assume_a="gen", options: Options) -> jax.Array:
     """Return the determinant of a matrix.
 
     Parameters

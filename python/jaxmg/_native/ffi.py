@@ -15,7 +15,7 @@ from jax import lax
 from jaxmg._config import config
 from jaxmg._mesh import varying
 from jaxmg._mesh.ranks import Ranks
-from jaxmg._native import plans
+from jaxmg._native import log, plans
 
 _ROLL_WORDS = 40
 
@@ -224,18 +224,20 @@ def _pivots(a):
 
 def _call(name, overwritten, results, *, call, ranks, read=()):
     """Call a handler; return the overwritten operands, then its other results."""
+    log.call(name, call, ranks)
     operands = varying.alike(*overwritten, *read)
     results = tuple(
         varying.result(kind.shape, kind.dtype, *operands)
         for kind in (*overwritten, *results, _workspace(call))
     )
     call_site = _call_site(name, results, call)
-    *outputs, _ = jax.ffi.ffi_call(
-        f"jaxmg_{name}",
-        results,
-        input_output_aliases={i: i for i in range(len(overwritten))},
-        vmap_method="sequential",
-    )(*operands, _roll(ranks, call_site, *operands), **_attributes(call, call_site))
+    with jax.named_scope(f"jaxmg.{name}"):  # Named in profiles and in the text of programs.
+        *outputs, _ = jax.ffi.ffi_call(
+            f"jaxmg_{name}",
+            results,
+            input_output_aliases={i: i for i in range(len(overwritten))},
+            vmap_method="sequential",
+        )(*operands, _roll(ranks, call_site, *operands), **_attributes(call, call_site))
     return tuple(varying.in_context(output, *operands) for output in outputs)
 
 

@@ -22,6 +22,7 @@ from jaxmg._native.ffi import BACKWARD, FORWARD
 from jaxmg._programs import cholesky, row_blocks
 from jaxmg._programs.batching import batchable
 from jaxmg._programs.call import Call
+from jaxmg._programs.dealt import Dealt
 
 # The triangle of a matrix that is read.
 UPPER, LOWER = range(2)
@@ -52,10 +53,10 @@ class Aside(NamedTuple):
 
 
 def eigh(matrices, *, call: Call, uplo: int, part: Part, as_columns: bool):
-    """Decompose A, or A with respect to B, for `matrices` (A,) or (A, B).
+    """Decompose A, or A with respect to B, for `matrices` (A,), (A, B) or (A, factor of B).
 
-    Only the triangle `uplo` of both is read. Return (w, vectors, aside): the eigenvalues of `part`,
-    their columns of V or rows of Z, and the auxiliary results.
+    Only the triangle `uplo` of matrices is read. Return (w, vectors, aside): the eigenvalues of
+    `part`, their columns of V or rows of Z, and the auxiliary results.
     """
     (vectors,), aside = _decomposed(matrices, (), call, uplo, part, as_columns)
     return part.of(aside.spectrum), vectors, aside
@@ -98,7 +99,7 @@ def eigvals(matrices, *, call: Call, uplo: int, part: Part):
         a, _, not_definite = _reduced(a, *b, call=call, uplo=uplo)
         uplo = UPPER
     _, aside = _syevd(a, call=call, uplo=uplo, wanted=Part(0, 0))
-    return part.of(aside.spectrum), _with_info_of_b(aside, not_definite)
+    return part.of(aside.spectrum), with_info_of_b(aside, not_definite)
 
 
 def _decomposed(matrices, bounds, call: Call, uplo: int, part: Part, as_columns: bool):
@@ -113,7 +114,7 @@ def _decomposed(matrices, bounds, call: Call, uplo: int, part: Part, as_columns:
     vectors = cholesky.potrs_rows(factor, z, call=call, sweeps=BACKWARD)
     if as_columns:
         vectors = row_blocks.adjoint_columns(vectors, call=call)
-    return (vectors, *found), _with_info_of_b(aside, not_definite)
+    return (vectors, *found), with_info_of_b(aside, not_definite)
 
 
 def _syevd(a, *bounds, call: Call, uplo: int, wanted: Part, as_columns: bool = False):
@@ -167,17 +168,20 @@ def _nothing_decomposed(a, *bounds):
 def _reduced(a, b, *, call: Call, uplo: int):
     """Reduce to the standard problem: return C = L^-1 A L^-H, and the factor and info of B = L L^H.
 
-    C is in row blocks.
+    C is in row blocks. B may be its factor: its info is then left to the caller.
     """
     a = row_blocks.from_triangle(a, upper=uplo == UPPER, call=call)
-    b = row_blocks.from_triangle(b, upper=uplo == UPPER, call=call)
-    factor, info = cholesky.potrf(b, call=call)
+    if isinstance(b, Dealt):
+        factor, info = b, None
+    else:
+        b = row_blocks.from_triangle(b, upper=uplo == UPPER, call=call)
+        factor, info = cholesky.potrf(b, call=call)
     half = cholesky.potrs_rows(factor, a, call=call, sweeps=FORWARD)  # A L^-H
     half = row_blocks.adjoint(half, call=call)  # L^-1 A
     return cholesky.potrs_rows(factor, half, call=call, sweeps=FORWARD), factor, info
 
 
-def _with_info_of_b(aside: Aside, not_definite) -> Aside:
+def with_info_of_b(aside: Aside, not_definite) -> Aside:
     """Set LAPACK's info: N + i if the leading minor of order i of B is not positive definite."""
     if not_definite is None:
         return aside

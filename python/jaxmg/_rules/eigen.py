@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jaxmg._mesh import varying
 from jaxmg._programs import eigen, row_blocks
 from jaxmg._programs.call import Call
+from jaxmg._programs.dealt import Dealt
 from jaxmg._programs.eigen import Part
 from jaxmg._programs.row_blocks import product, scaled
 from jaxmg._rules.tangents import constant, is_zero
@@ -29,7 +30,10 @@ from jaxmg._rules.tangents import constant, is_zero
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2, 3))
 def eigh(call: Call, uplo: int, part: Part, as_columns: bool, matrices):
-    """Return (w, V or Z, aside) as `_programs.eigen.eigh` does, for `matrices` (A,) or (A, B)."""
+    """Return (w, V or Z, aside) as `_programs.eigen.eigh` does.
+
+    `matrices` is (A,), (A, B) or (A, factor of B). The tangent of a factor is the tangent of B.
+    """
     return eigen.eigh(matrices, call=call, uplo=uplo, part=part, as_columns=as_columns)
 
 
@@ -79,7 +83,7 @@ def _chosen_from_all(call: Call, uplo: int, size: int, matrices, bounds):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def eigvals(call: Call, uplo: int, part: Part, matrices):
-    """Return (w, aside) as `_programs.eigen.eigvals` does, for `matrices` (A,) or (A, B)."""
+    """Return (w, aside) as `_programs.eigen.eigvals` does, for `matrices` as in `eigh`."""
     return eigen.eigvals(matrices, call=call, uplo=uplo, part=part)
 
 
@@ -104,7 +108,7 @@ def _(call, uplo, primals, tangents):
 
 def _perturbations(call: Call, w, z, tangents):
     """Return Z dA - W Z dB, and Z dB or None, for rows of Z and their eigenvalues W."""
-    of_a, *of_b = (None if is_zero(da) else _hermitian_part(call, da) for da in tangents)
+    of_a, *of_b = (_tangent_of_matrix(call, tangent) for tangent in tangents)
     total, of_b = varying.zeros_like(z), of_b[0] if of_b else None
     if of_a is not None:
         total = product(z, of_a, linear_in=1, call=call)
@@ -112,6 +116,14 @@ def _perturbations(call: Call, w, z, tangents):
         of_b = product(z, of_b, linear_in=1, call=call)
         total = total - scaled(of_b, w, call=call)
     return total, of_b
+
+
+def _tangent_of_matrix(call: Call, tangent):
+    """Return the Hermitian part of the tangent of a matrix or of its factor, or None if zero."""
+    if isinstance(tangent, Dealt):
+        blocks = tangent.data
+        return None if is_zero(blocks) else row_blocks.hermitian_part(blocks, call=call)
+    return None if is_zero(tangent) else _hermitian_part(call, tangent)
 
 
 def _hermitian_part(call: Call, da):

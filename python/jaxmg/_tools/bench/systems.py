@@ -5,7 +5,7 @@ f = `kernel`, A is a smooth kernel with some noise, Hermitian positive definite.
 eigenvalues are equal, which saves divide and conquer most of its work. Eigensolvers therefore use
 f = `chirp`, with eigenvalues spaced as in a random matrix, or for eigenvalues alone
 f = `wrapped_chirp(n)`, with known eigenvalues. LU uses f = `noise`, a dense Toeplitz matrix that
-requires pivoting. peers/test_system.h creates the same matrices.
+requires pivoting. benchmarks/peers/test_system.h creates the same matrices.
 """
 
 import math

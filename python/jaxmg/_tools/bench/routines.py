@@ -1,7 +1,7 @@
 """The measured routines: default sizes, operation counts, and text for tables.
 
 A routine's name is also the name of its task in measure.py, and the first argument of the programs
-in peers/. `jax` is its counterpart in JAX, on one device.
+in benchmarks/peers/. `jax` is its counterpart in JAX, on one device.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Measurements in JAX. Each function returns plain values, which worker.py sends on."""
+"""Measurements in JAX. Each function returns plain values, which benchmarks/worker.py sends on."""
 
 import statistics
 import time
@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 import numpy as np
-import systems
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+
+import jaxmg
+from jaxmg._tools.bench import systems
 
 LEAST_SAMPLES, MOST_SAMPLES = 3, 7
 MOST_SECONDS = 4.0  # of samples beyond the least number
@@ -16,8 +18,6 @@ MOST_SECONDS = 4.0  # of samples beyond the least number
 
 def describe() -> dict:
     """Return the devices and versions in use."""
-    import jaxmg
-
     devices = jax.devices()
     return {
         "platform": devices[0].platform,
@@ -61,8 +61,6 @@ def overhead(devices: int, n: int) -> dict:
     `empty` is a jitted program over the devices that does nothing; `dealing` is jaxmg.cyclic_1d,
     with the roll call, the rendezvous and the redistribution of a solve; `solve` a whole solve.
     """
-    import jaxmg
-
     mesh = _mesh(devices)
     rows = PartitionSpec("x", None)
     a = systems.make_matrix(n, "float64", NamedSharding(mesh, rows))
@@ -86,8 +84,6 @@ def overhead(devices: int, n: int) -> dict:
 
 def potrs(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.potrs."""
-    import jaxmg
-
     mesh, a = _in_rows(n, dtype, devices)
     b = systems.make_right_hand_sides(n, nrhs, dtype, NamedSharding(mesh, PartitionSpec()))
 
@@ -104,8 +100,6 @@ def potrs(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict
 
 def potri(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.inv."""
-    import jaxmg
-
     mesh, a = _in_rows(n, dtype, devices)
     invert = jax.jit(lambda a: jaxmg.linalg.inv(a, assume_a="pos", tile=tile))
     outcome, x = _measured(lambda: invert(a), mesh.devices.flat)
@@ -115,8 +109,6 @@ def potri(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict
 
 def cho_solve(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.cho_solve with a factor that is made once."""
-    import jaxmg
-
     mesh, a = _in_rows(n, dtype, devices)
     b = systems.make_right_hand_sides(n, nrhs, dtype, NamedSharding(mesh, PartitionSpec()))
     factor = jax.block_until_ready(jaxmg.linalg.cho_factor(a, tile=tile))
@@ -129,8 +121,6 @@ def cho_solve(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> 
 
 def gesv(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.solve of a general matrix."""
-    import jaxmg
-
     mesh, a = _in_rows(n, dtype, devices, systems.noise)
     b = systems.make_right_hand_sides(n, nrhs, dtype, NamedSharding(mesh, PartitionSpec()))
     solve = jax.jit(lambda a, b: jaxmg.linalg.solve(a, b, tile=tile, return_info=True))
@@ -143,8 +133,6 @@ def gesv(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
 
 def lu_solve(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.lu_solve with a factor that is made once."""
-    import jaxmg
-
     mesh, a = _in_rows(n, dtype, devices, systems.noise)
     b = systems.make_right_hand_sides(n, nrhs, dtype, NamedSharding(mesh, PartitionSpec()))
     factor = jax.block_until_ready(jaxmg.linalg.lu_factor(a, tile=tile))
@@ -157,8 +145,6 @@ def lu_solve(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> d
 
 def geqrf(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.qr without Q."""
-    import jaxmg
-
     mesh, a = _in_rows(n, dtype, devices, systems.noise)
     factor = jax.jit(lambda a: jaxmg.linalg.qr(a, mode="r", tile=tile))
     outcome, r = _measured(lambda: factor(a), mesh.devices.flat)
@@ -168,8 +154,6 @@ def geqrf(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict
 
 def orgqr(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.qr."""
-    import jaxmg
-
     mesh, a = _in_rows(n, dtype, devices, systems.noise)
     factor = jax.jit(lambda a: jaxmg.linalg.qr(a, tile=tile))
     outcome, (q, r) = _measured(lambda: factor(a), mesh.devices.flat)
@@ -179,8 +163,6 @@ def orgqr(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict
 
 def gels(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.lstsq by QR."""
-    import jaxmg
-
     mesh, a = _in_rows(n, dtype, devices, systems.noise)
     b = systems.make_right_hand_sides(n, nrhs, dtype, NamedSharding(mesh, PartitionSpec()))
     solve = jax.jit(lambda a, b: jaxmg.linalg.lstsq(a, b, method="qr", tile=tile)[0])
@@ -191,8 +173,6 @@ def gels(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
 
 def syevd(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.eigh."""
-    import jaxmg
-
     mesh, a = _in_rows(n, dtype, devices, systems.chirp)
     solve = jax.jit(lambda a: jaxmg.linalg.eigh(a, tile=tile))
     outcome, (values, vectors) = _measured(lambda: solve(a), mesh.devices.flat)
@@ -202,8 +182,6 @@ def syevd(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict
 
 def syevd_values(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.eigvalsh."""
-    import jaxmg
-
     mesh, a = _in_rows(n, dtype, devices, systems.wrapped_chirp(n))
     solve = jax.jit(lambda a: jaxmg.linalg.eigvalsh(a, tile=tile))
     outcome, values = _measured(lambda: solve(a), mesh.devices.flat)
@@ -213,8 +191,6 @@ def syevd_values(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) 
 
 def gesvd(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.svd."""
-    import jaxmg
-
     mesh, a = _in_rows(n, dtype, devices, systems.noise)
     a = systems.graded(a)
     solve = jax.jit(lambda a: jaxmg.linalg.svd(a, tile=tile))
@@ -225,8 +201,6 @@ def gesvd(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict
 
 def svdvals(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.svdvals."""
-    import jaxmg
-
     mesh, a = _in_rows(n, dtype, devices, systems.noise)
     a = systems.graded(a)
     solve = jax.jit(lambda a: jaxmg.linalg.svdvals(a, tile=tile))
@@ -237,8 +211,6 @@ def svdvals(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> di
 
 def polar(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.polar."""
-    import jaxmg
-
     mesh, a = _in_rows(n, dtype, devices, systems.noise)
     a = systems.graded(a)
     solve = jax.jit(lambda a: jaxmg.linalg.polar(a, tile=tile))
@@ -426,8 +398,6 @@ def _measured(call, devices) -> tuple[dict, object]:
 
 def _with_plan(outcome: dict, routine: str, mesh: Mesh, tile: int | None, *own, **wanted) -> dict:
     """Add the memory that jaxmg's planner reports, besides the caller's `own` arrays."""
-    import jaxmg
-
     n, dtype = own[0].shape[0], own[0].dtype
     plan = jaxmg.plan(routine, (n, n), dtype, mesh, tile=tile, **wanted)
     details = {"tile": plan.tile, "planned_seconds": plan.seconds}

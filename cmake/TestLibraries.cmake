@@ -1,0 +1,26 @@
+# GoogleTest and a LAPACK for the C++ tests, as GTest::gtest, GTest::gtest_main and LAPACK::LAPACK.
+#
+# Cross-compiled tests build GoogleTest from the sources that Debian installs, and get their LAPACK
+# from the wheel of OpenBLAS on PyPI (scipy-openblas32), where all names have the prefix "scipy_".
+
+if(NOT CMAKE_CROSSCOMPILING)
+  find_package(GTest REQUIRED)
+  find_package(LAPACK REQUIRED)
+  return()
+endif()
+
+add_subdirectory(/usr/src/googletest/googletest "${PROJECT_BINARY_DIR}/googletest" EXCLUDE_FROM_ALL)
+
+set(openblas "${PROJECT_BINARY_DIR}/openblas")
+execute_process(
+  COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_LIST_DIR}/openblas_wheel.py" ${CMAKE_SYSTEM_PROCESSOR} "${openblas}"
+  COMMAND_ERROR_IS_FATAL ANY)
+add_library(jaxmg_openblas INTERFACE)
+add_library(LAPACK::LAPACK ALIAS jaxmg_openblas)
+target_link_libraries(jaxmg_openblas INTERFACE "${openblas}/lib/libscipy_openblas.so")
+target_link_options(jaxmg_openblas INTERFACE LINKER:--allow-shlib-undefined)
+foreach(type s d c z)
+  foreach(routine gemm trsm potrf getrf geqrf larft syevd heevd)
+    target_compile_definitions(jaxmg_openblas INTERFACE ${type}${routine}_=scipy_${type}${routine}_)
+  endforeach()
+endforeach()

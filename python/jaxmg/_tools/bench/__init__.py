@@ -1,0 +1,1 @@
+"""Test matrices, timings and checks of routines, and ``python -m jaxmg bench``."""
