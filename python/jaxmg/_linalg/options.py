@@ -99,8 +99,8 @@ def prepared(routine, a, options: Options, *others):
 def make_call(routine, a, ranks, options: Options, *, count=None, rows=0) -> Call:
     """Return the checked parameters of a call for a matrix A on `ranks`.
 
-    `count` is the number of right-hand sides, eigenvectors or singular vectors; by default 1 or all.
-    `rows` is the number of rows of A for routines of rectangular matrices.
+    `count` is the number of right-hand sides, or of eigenvectors or singular vectors; by default 1
+    or all. `rows` is the number of rows of A for routines of rectangular matrices.
     """
     tile = positive_int(options.tile, "tile")
     limit = positive_int(options.workspace_limit, "workspace_limit")
