@@ -69,6 +69,11 @@ def routines():
         ),
         "eigh": (lambda a, b: jnp.linalg.eigh(a), lambda a, b: linalg.eigh(a)),
         "eigvalsh": (lambda a, b: jnp.linalg.eigvalsh(a), lambda a, b: linalg.eigvalsh(a)),
+        "svd": (
+            lambda a, b: jnp.linalg.svd(a, full_matrices=False),
+            lambda a, b: linalg.svd(a),
+        ),
+        "svdvals": (lambda a, b: jnp.linalg.svdvals(a), lambda a, b: linalg.svdvals(a)),
     }
 
 

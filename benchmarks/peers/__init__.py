@@ -6,7 +6,7 @@ from peers.cuda_programs import CudaProgram
 from peers.jax_solvers import JaxMg, JaxSolver
 from peers.stages import Stages
 
-_BY_QR = ["geqrf", "orgqr", "gels"]  # of the programs, only cuSOLVERDn's measures geqrf
+_BY_QR = ["geqrf", "orgqr", "gels", "gels_tall"]  # orgqr and gels_tall: by none of the programs
 _BY_SVD = ["gesvd", "svdvals", "polar"]  # measured by none of the programs
 
 
@@ -27,7 +27,7 @@ def all_solvers(machine: dict, routine: Routine, tile: int | None) -> list:
             routine,
             "cuSOLVERMp",
             ["cusolverMp", "nccl"],
-            lacks=["potri", *_BY_QR, *_BY_SVD],
+            lacks=["potri", "orgqr", "gels_tall", *_BY_SVD],
         ),
         CudaProgram(machine, routine, "cuSOLVERMg", ["cusolverMg"], lacks=[*_BY_QR, *_BY_SVD]),
         CudaProgram(

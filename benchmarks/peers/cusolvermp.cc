@@ -111,7 +111,7 @@ class Solver {
         meeting_(meeting),
         a_(process, n_, n_, tile),
         // Right-hand sides, or eigenvectors.
-        b_(process, n_, arguments.eigenproblem() ? n_ : nrhs_, tile),
+        b_(process, n_, arguments.eigenproblem() ? n_ : std::max<std::int64_t>(1, nrhs_), tile),
         source_(arguments.diagonals(), n_, tile) {
     CHECK(cudaMalloc(&values_, static_cast<std::size_t>(n_) * sizeof(R)));
     CHECK(cudaMalloc(&device_info_, sizeof(int)));
@@ -120,6 +120,7 @@ class Solver {
     cudaFree(values_);
     cudaFree(device_info_);
     cudaFree(pivots_);
+    cudaFree(scalars_);
     cudaFree(device_work_);
   }
   Solver(const Solver&) = delete;
@@ -173,6 +174,29 @@ class Solver {
             }};
   }
 
+  Step geqrf() {
+    std::size_t device = 0, host = 0;
+    CHECK(cudaMalloc(&scalars_, static_cast<std::size_t>(a_.columns + a_.tile) * sizeof(T)));
+    CHECK(cusolverMpGeqrf_bufferSize(handle_, n_, n_, a_.data, 1, 1, a_.description, type, &device, &host));
+    reserve(device, host);
+    return {"geqrf", [this] {
+              CHECK(cusolverMpGeqrf(handle_, n_, n_, a_.data, 1, 1, a_.description, scalars_, type, device_work_,
+                                    device_size_, host_work_.data(), host_size_, device_info_));
+            }};
+  }
+
+  Step gels() {
+    std::size_t device = 0, host = 0;
+    CHECK(cusolverMpGels_bufferSize(handle_, CUBLAS_OP_N, n_, n_, nrhs_, a_.data, 1, 1, a_.description, b_.data, 1, 1,
+                                    b_.description, type, &device, &host));
+    reserve(device, host);
+    return {"gels", [this] {
+              CHECK(cusolverMpGels(handle_, CUBLAS_OP_N, n_, n_, nrhs_, a_.data, 1, 1, a_.description, b_.data, 1, 1,
+                                   b_.description, type, device_work_, device_size_, host_work_.data(), host_size_,
+                                   device_info_));
+            }};
+  }
+
   Step syevd(bool vectors) {
     job_ = vectors ? "V" : "N";
     std::size_t device = 0, host = 0;
@@ -214,11 +238,12 @@ class Solver {
 
   std::vector<T> solution() { return column(0); }
 
-  // The ranks that hold column k of B have its pieces.
+  // The ranks that hold column k of B, or of the factor, have its pieces.
   std::vector<T> column(std::int64_t k) {
-    b_.tiles([&](const T* tile, std::int64_t i, std::int64_t j, std::int64_t height, std::int64_t width) {
+    const Dealt<T>& from = scalars_ != nullptr ? a_ : b_;
+    from.tiles([&](const T* tile, std::int64_t i, std::int64_t j, std::int64_t height, std::int64_t width) {
       if (k < j || k >= j + width) return;
-      CHECK(cudaMemcpy(meeting_.column.data() + i, tile + (k - j) * b_.rows,
+      CHECK(cudaMemcpy(meeting_.column.data() + i, tile + (k - j) * from.rows,
                        static_cast<std::size_t>(height) * sizeof(T), cudaMemcpyDeviceToHost));
     });
     synchronize();
@@ -251,6 +276,7 @@ class Solver {
   std::string job_;
   R* values_ = nullptr;
   std::int64_t* pivots_ = nullptr;
+  T* scalars_ = nullptr;  // of the reflectors
   int* device_info_ = nullptr;
   std::size_t device_size_ = 0, host_size_ = 0;
   void* device_work_ = nullptr;

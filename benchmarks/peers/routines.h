@@ -2,7 +2,7 @@
 //
 // A Solver<T> of a program beside this file has
 //   tile()                                       its tile size
-//   potrf(), potrs(), potri(), getrf(), getrs(), geqrf(), syevd(vectors)
+//   potrf(), potrs(), potri(), getrf(), getrs(), geqrf(), gels(), syevd(vectors)
 //                                                steps; making one reserves its workspace. It may lack some
 //   allocate()                                   to be called when all steps are made
 //   fill_matrix(), fill_right_hand_sides(b)
@@ -28,10 +28,11 @@ struct Arguments {
   bool eigenproblem() const { return routine == "syevd" || routine == "syevd_values"; }
   bool lu() const { return routine == "gesv" || routine == "lu_solve"; }
   bool kept() const { return routine == "cho_solve" || routine == "lu_solve"; }
-  bool solve() const { return routine == "potrs" || routine == "cho_solve" || lu(); }
+  bool general() const { return lu() || routine == "gels"; }  // a system of the noise
+  bool solve() const { return routine == "potrs" || routine == "cho_solve" || general(); }
   Diagonals diagonals() const {
     if (routine == "syevd_values") return wrapped_chirp(n);
-    return eigenproblem() ? chirp : lu() || routine == "geqrf" ? noise : kernel;
+    return eigenproblem() ? chirp : general() || routine == "geqrf" ? noise : kernel;
   }
 };
 
@@ -64,10 +65,13 @@ template <class Solver>
 std::vector<Step> steps_of(const Arguments& arguments, Solver& solver) {
   if (arguments.eigenproblem()) return {solver.syevd(arguments.routine == "syevd")};
   if (arguments.lu()) return {solver.getrf(), solver.getrs()};
-  if (arguments.solve()) return {solver.potrf(), solver.potrs()};
   if constexpr (requires { solver.geqrf(); }) {
     if (arguments.routine == "geqrf") return {solver.geqrf()};
   }
+  if constexpr (requires { solver.gels(); }) {
+    if (arguments.routine == "gels") return {solver.gels()};
+  }
+  if (arguments.solve() && !arguments.general()) return {solver.potrf(), solver.potrs()};
   if constexpr (requires { solver.potri(); }) {
     if (arguments.routine == "potri") return {solver.potrf(), solver.potri()};
   }
@@ -127,7 +131,7 @@ void judge(const Arguments& arguments, Solver& solver, const std::vector<T>& rhs
     judge_eigenproblem<T>(arguments, solver, outcome);
   } else if (arguments.routine == "geqrf") {
     outcome.residual = difference_of_norms<T>(arguments, solver);
-  } else if (arguments.lu()) {
+  } else if (arguments.general()) {
     outcome.residual = relative_residual_of_noise(solver.solution(), rhs.data());
   } else if (arguments.solve()) {
     outcome.residual = relative_residual(solver.solution(), rhs.data());

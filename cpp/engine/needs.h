@@ -15,7 +15,7 @@ struct EngineNeeds {
   bool data_decides;           // exception: the data decide which kernels are launched
   std::int64_t largest_potrf;  // order of the largest block for potrf
   std::int64_t processes;      // number of processes that the workspace is planned for
-  bool one_at_work = false;    // the only rank: on CPUs, BLAS may use all of its threads
+  bool one_at_work = false;    // no other rank computes: on CPUs, BLAS may use all of its threads
 };
 
 }  // namespace jaxmg

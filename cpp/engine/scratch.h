@@ -69,6 +69,28 @@ inline std::int64_t heevd_bytes(Platform platform, ScalarType type, std::int64_t
   });
 }
 
+// Workspace of LAPACK's gesdd for a square matrix, as its documentation has it, with room for blocked code.
+template <class T>
+struct LapackGesddWorkspace {
+  std::int64_t elements, reals, integers;
+  T* work;
+  Real<T>* rwork;
+  int* iwork;
+
+  LapackGesddWorkspace(Arena& arena, std::int64_t n, bool vectors)
+      : elements((!vectors        ? 0
+                  : is_complex<T> ? n * n
+                                  : 4 * n * n) +
+                 140 * n + 1),
+        reals(!is_complex<T> ? 0
+              : vectors      ? 5 * n * n + 7 * n
+                             : 7 * n),
+        integers(8 * n),
+        work(arena.take<T>(elements)),
+        rwork(arena.take<Real<T>>(reals)),
+        iwork(arena.take<int>(integers)) {}
+};
+
 struct CudaScratch {
   std::array<std::byte*, lane_count> blas{};
   std::byte* potrf;

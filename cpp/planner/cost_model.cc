@@ -252,6 +252,15 @@ double ColumnsCost::syevd(std::int64_t order, std::int64_t wanted, std::int64_t 
   return seconds + deal(share) + 2 * pass(share);
 }
 
+// To bidiagonal form in one stage, 8/3 n^3: half of that are products with one vector, which read what is left of the
+// matrix twice for each column. With vectors the merges, 8/3 n^3 real ones, and the way back of U and V, 2 n^3 each.
+double ColumnsCost::gesdd(std::int64_t order, std::int64_t vectors) const {
+  const double n = static_cast<double>(order), cube = n * n * n;
+  double products = fma_ * 4 / 3 * cube;
+  if (vectors > 0) products += (8.0 / 3 + 4 * fma_) * cube;
+  return elements(2 * cube / 3) / machine_.memory_bytes + products / machine_.flops;
+}
+
 // Fitted to what four H200 take, f64: seconds for n = 16384, 32768, 65536 and 131072 of potrf 0.048, 0.17, 0.83 and
 // 4.8, of potrs (one right-hand side) 0.023, 0.059, 0.21 and 0.81; for the first two of potri 0.58 and 3.2; for 8192
 // and 16384 of syevd 1.9 and 5.6. Each column has a price, besides the products.
@@ -331,6 +340,27 @@ double GridCost::potrs(std::int64_t order, std::int64_t nrhs) const {
 double GridCost::gesv(std::int64_t order, std::int64_t nrhs) const {
   const double n = static_cast<double>(order), search = n * machine_.step_seconds + n * along_column(elements(1));
   return transposition(n) + search + 2 * potrf(order) + static_cast<double>(nrhs) * potrs(order, 1);
+}
+
+// Not measured. Every column of a panel has its norm summed down a column of the grid, and its products with the others
+// again: two steps of a chain. A is sent to the grid and back.
+double GridCost::geqrf(std::int64_t rows, std::int64_t columns) const {
+  const double m = static_cast<double>(rows), n = static_cast<double>(columns), k = std::min(m, n);
+  const double depth = std::min(grid_block, k), area = m * k - k * k / 2;
+  const double chain = 2 * k * (machine_.step_seconds + along_column(elements(1)));
+  const double panels = fma_ * 4 * area * depth / rows_ / rate(depth) + along_row(elements(area / rows_));
+  const double products = fma_ * (4 * m * n * k - 2 * (m + n) * k * k + 4 * k * k * k / 3) / ranks_ / rate(depth);
+  return 2 * transposition(std::sqrt(m * n)) + chain + panels + products;
+}
+
+// Not measured: as ColumnsCost has it, by products on the grid.
+double GridCost::polar(std::int64_t order) const {
+  constexpr double steps = 6;
+  const double n = static_cast<double>(order), depth = std::min(grid_block, n);
+  const double products = fma_ * (3 * steps + 4) * n * n * n / ranks_ / rate(depth);
+  const double moved =
+      (2 * steps + 3) * (along_row(elements(n * n / rows_)) + along_column(elements(n * n / columns_)));
+  return products + moved + steps * potrf(order);
 }
 
 // In one stage: half of its work are products of the matrix with one vector, which read what is left of it.

@@ -86,6 +86,8 @@ class ColumnsCost : public CostModel {
   double step() const { return machine_.step_seconds + exchange(); }
   // `shared`: each rank keeps a part of the reflectors of bulge chasing, and sends it when it is needed.
   double syevd(std::int64_t n, std::int64_t vectors, std::int64_t b, bool shared) const;
+  // The singular value decomposition of a square matrix by LAPACK, on one rank.
+  double gesdd(std::int64_t n, std::int64_t vectors) const;
 
  private:
   double exchange() const;
@@ -112,6 +114,8 @@ class GridCost : public CostModel {
   double potrs(std::int64_t n, std::int64_t nrhs) const;
   double gesv(std::int64_t n, std::int64_t nrhs) const;
   double syevd(std::int64_t n, std::int64_t vectors) const;
+  double geqrf(std::int64_t m, std::int64_t n) const;
+  double polar(std::int64_t n) const;
 
  private:
   double broadcast(double bytes, double ranks, bool hosts) const;

@@ -33,6 +33,8 @@ struct OneRankOrders {
   OrdersByType syevd;
   // One rank by itself (of one device, or gathered) leaves the eigenproblem to the library's syevd.
   OrdersByType library_syevd, library_syevd_values;
+  OrdersByType gesvd;
+  OrdersByType library_gesvd;  // of LAPACK's gesdd
 };
 
 // Four H100. A solve by posv, f64: n = 1024 takes 1.9 ms on four and 0.6 ms on one by cuSOLVERDn, n = 4096 6.8 and 2.4
@@ -47,10 +49,12 @@ inline constexpr OneRankOrders orders_on_gpus{
     .syevd = {3072, 3072, 3072, 3072},
     .library_syevd = {2880, 2880, 2880, 2880},
     .library_syevd_values = {2880, 2880, 2880, 2880},
+    .gesvd = {3072, 3072, 3072, 3072},
+    .library_gesvd = {0, 0, 0, 0},
 };
 
-// The sizes of LAPACK's syevd and of its workspace (2 n^2 elements) have 32 bits.
-inline constexpr std::int64_t most_for_lapack = 32000;
+// The sizes of LAPACK's syevd and gesdd and of their workspaces (2 n^2 and 5 n^2 elements) have 32 bits.
+inline constexpr std::int64_t most_for_lapack = 32000, most_for_gesdd = 20000;
 
 // Four ranks on two x86 cores, BLAS with one thread in either case; milliseconds of all ranks and of one for all, f64:
 //
@@ -68,6 +72,8 @@ inline constexpr OneRankOrders orders_on_cpus{
     .syevd = {1536, 1536, 1536, 1536},
     .library_syevd = {most_for_lapack, most_for_lapack, most_for_lapack, most_for_lapack},
     .library_syevd_values = {512, 512, 512, 512},
+    .gesvd = {4096, 4096, 4096, 4096},
+    .library_gesvd = {most_for_gesdd, most_for_gesdd, most_for_gesdd, most_for_gesdd},
 };
 
 inline const OneRankOrders& one_rank_orders(Platform platform) {

@@ -42,7 +42,7 @@ struct Planned {
 template <class R, class T>
 std::int64_t carved_bytes(const typename R::Problem& q, const typename R::Plan& plan) {
   if constexpr (requires { plan.alone; }) {
-    if (plan.solo()) {
+    if (plan.alone > 0) {
       Arena arena;
       Collected<T>(arena, q, plan);
       return arena.used() + typename R::template Workspace<T>(Arena(), alone(q), alone(plan)).bytes();

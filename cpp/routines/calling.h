@@ -50,7 +50,7 @@ void run_call(const PlannedCall& call, const Platform& platform) {
       }
       constexpr bool data_decides = requires { S::data_decides; };
       EngineNeeds needs{{}, call.workspace.region(), {}, data_decides, plan.largest_potrf, problem.processes};
-      needs.one_at_work = problem.concurrent == 1 && problem.ranks == 1;
+      needs.one_at_work = problem.concurrent == 1 && (problem.ranks == 1 || plan.solo());
       needs.kind.assign(reinterpret_cast<const char*>(call.plan.data()), call.plan.size_bytes());
       for (const Buffer& buffer : call.results) needs.buffers.push_back(buffer.region());
       needs.buffers.push_back(needs.workspace);

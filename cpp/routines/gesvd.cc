@@ -5,17 +5,20 @@
 #include <cstdint>
 
 #include "planner/cost_model.h"
+#include "planner/one_rank.h"
 #include "planner/plan.h"
 
 namespace jaxmg::routines {
 namespace {
 
-// The eigenproblem, with a workspace of at most `limit` bytes (0: any).
+// The eigenproblem, with a workspace of at most `limit` bytes (0: any). One rank solves it for all if one rank does all
+// of the decomposition.
 SyevdProblem eigenproblem(const Gesvd::Problem& q, std::int64_t limit) {
   SyevdProblem of_h;
   static_cast<SquareProblem&>(of_h) = q;
   of_h.vectors = q.vectors;
   of_h.workspace_limit = limit;
+  if (of_h.one_rank_up_to < 0) of_h.one_rank_up_to = one_rank_orders(q.platform).gesvd.of(q.type);
   return of_h;
 }
 
@@ -23,6 +26,8 @@ Planned<Gesvd::Plan> preferred_plan(const Gesvd::Problem& q, const Syevd::Plan& 
   Planned<Gesvd::Plan> made;
   made.plan.tile = eigen.tile;
   made.plan.blocking = eigen.blocking;
+  made.plan.blocking.library = (q.ranks == 1 || eigen.blocking.solo) && q.tile == 0 &&
+                               q.n <= one_rank_orders(q.platform).library_gesvd.of(q.type);
   SquareProblem at_work = q;
   if (eigen.blocking.solo) at_work.ranks = 1;
   choose_block_columns(at_work, made.plan);
@@ -45,6 +50,10 @@ Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
     distributed.tile = std::max<std::int64_t>(1, std::min<std::int64_t>(q.shard(), 64));
     made = preferred_plan(q, Syevd::plan(eigenproblem(distributed, 0)).plan);
   }
+  if (made.plan.blocking.library && too_large(made)) {
+    made.plan.blocking.library = false;
+    made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
+  }
   while (too_large(made) && shrink_block_columns(q, made.plan))
     made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
   // Two or three matrices stay beside the eigensolver's workspace.
@@ -53,6 +62,7 @@ Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
     SyevdProblem of_h = eigenproblem(q, q.workspace_limit - matrices);
     of_h.tile = made.plan.tile;
     made.plan.blocking = Syevd::plan(of_h).plan.blocking;
+    made.plan.blocking.library = false;
     made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
   }
   check_limit(q, made);
@@ -60,9 +70,13 @@ Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
   const auto moved = static_cast<double>(made.shard_bytes + made.rhs_bytes);
   const ColumnsCost all(q.platform, q.type, q.ranks, q.network), one(q.platform, q.type, 1, {});
   const ColumnsCost& cost = blocking.solo ? one : all;
-  made.seconds = cost.polar(q.n, made.plan.tile, made.plan.depth) +
-                 cost.syevd(q.n, q.vectors, blocking.b, !blocking.solo && blocking.kept < blocking.b) +
-                 (blocking.solo ? all.collect(moved) : 0);
+  if (blocking.library) {
+    made.seconds = cost.gesdd(q.n, q.vectors);
+  } else {
+    made.seconds = cost.polar(q.n, made.plan.tile, made.plan.depth) +
+                   cost.syevd(q.n, q.vectors, blocking.b, !blocking.solo && blocking.kept < blocking.b);
+  }
+  if (blocking.solo) made.seconds += all.collect(moved);
   return made;
 }
 

@@ -2,14 +2,18 @@
 //
 // The shards are columns of M = A^T = conj(V) diag(s) U^T. Columns of its left singular vectors are the rows of V^H,
 // columns of its right ones the rows of U^H.
+//
+// On CPUs one rank alone leaves all of it to LAPACK.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "algorithms/moves/adjoint_in_place.h"
 #include "algorithms/moves/redistribute.h"
+#include "algorithms/svd/gesdd.h"
 #include "algorithms/svd/gesvd.h"
 #include "routines/first_rank.h"
 #include "routines/polar_plan.h"
@@ -17,6 +21,14 @@
 #include "routines/syevd.h"
 
 namespace jaxmg::routines {
+
+// Stage: the adjoint of a shard.
+template <class T>
+struct AdjointOfShard {
+  MatrixView<T> adjoint;
+
+  AdjointOfShard(Arena& arena, const SquareProblem& q, const auto&) : adjoint(arena.matrix<T>(q.shard(), q.n)) {}
+};
 
 struct Gesvd {
   static constexpr auto name = "gesvd";
@@ -39,26 +51,27 @@ struct Gesvd {
     }
   };
   struct Plan : BlockColumnPlan {
-    SyevdBlocking blocking{};  // of the eigensolver; `solo`: one rank works alone
+    SyevdBlocking blocking{};  // of the eigensolver; `solo`: one rank works alone; `library`: by LAPACK's gesdd
 
     void fields(auto&& visit) {
       BlockColumnPlan::fields(visit);
       blocking.fields(visit);
     }
+    bool solo() const { return blocking.solo; }
   };
   struct Values : OfReals {
     static constexpr auto name = "s";
-    static Shape shape(const Problem& q, const Plan&) { return {q.n}; }
+    static Shape shape(const Problem& q, const auto&) { return {q.n}; }
   };
   struct Left : OfScalars {
     static constexpr auto name = "u";
-    static Shape shape(const Problem& q, const Plan&) {
+    static Shape shape(const Problem& q, const auto&) {
       return q.vectors == 0 ? Shape{} : q.as_columns ? Shape{q.n, q.shard()} : Shape{q.shard(), q.n};
     }
   };
   struct Right : OfScalars {
     static constexpr auto name = "vh";
-    static Shape shape(const Problem& q, const Plan&) { return q.vectors == 0 ? Shape{} : Shape{q.shard(), q.n}; }
+    static Shape shape(const Problem& q, const auto&) { return q.vectors == 0 ? Shape{} : Shape{q.shard(), q.n}; }
   };
   using Buffers = Signature<InOut<Shard>, Out<Values>, Out<Left>, Out<Right>, Out<Info>>;
 
@@ -66,21 +79,26 @@ struct Gesvd {
   struct Workspace {
     MatrixView<T> a, u, v;  // all columns, if one rank works alone
     TileColumns layout;     // of the participating ranks
-    GesvdWorkspace<T> gesvd;
+    std::optional<GesddWorkspace<T>> library;
+    std::optional<GesvdWorkspace<T>> gesvd;
     StagedArena memory;
-    MatrixView<T> adjoint;
+    AdjointOfShard<T> turned;
 
     Workspace(Arena arena, const Problem& q, const Plan& plan)
         : a(take_all(arena, q, plan, true)),
           u(take_all(arena, q, plan, q.vectors > 0)),
           v(take_all(arena, q, plan, q.vectors > 0)),
           layout(plan.blocking.solo ? TileColumns(q.n, q.n, q.n, 1) : q.layout(plan.tile)),
-          gesvd(arena, layout, plan.depth, plan.slots, plan.blocking, q.vectors > 0),
-          memory(arena) {
-      memory.carve_stage([&](Arena& pieces) { adjoint = pieces.matrix<T>(q.shard(), q.n); });
+          memory(arena),
+          turned(memory.stage<AdjointOfShard<T>>(q, plan)) {
+      if (plan.blocking.library) {
+        library.emplace(arena, q.n, q.vectors > 0);
+      } else {
+        gesvd.emplace(arena, layout, plan.depth, plan.slots, plan.blocking, q.vectors > 0);
+      }
       if (!plan.blocking.solo) memory.stage<Dealing<T>>(q, plan);
     }
-    std::int64_t bytes() const { return std::max(gesvd.bytes(), memory.bytes()); }
+    std::int64_t bytes() const { return std::max(library ? library->bytes : gesvd->bytes(), memory.bytes()); }
 
    private:
     static MatrixView<T> take_all(Arena& arena, const Problem& q, const Plan& plan, bool used) {
@@ -97,7 +115,13 @@ struct Gesvd {
     // Columns, also where the result is rows.
     const MatrixView<T> right = q.vectors == 0 ? MatrixView<T>{} : MatrixView<T>{u.data, q.n, q.shard(), q.n};
     const auto solve = [&](E& on, MatrixView<T> matrix, MatrixView<T> first, MatrixView<T> second) {
-      jaxmg::Gesvd<T, E>(on, w.layout, plan.depth, plan.blocking, matrix, s.data, first, second, info.data, w.gesvd)
+      if constexpr (GesddOps<E, T>) {
+        if (w.library) {
+          gesdd(on, lane, matrix, s.data, first, second, info.data, *w.library);
+          return;
+        }
+      }
+      jaxmg::Gesvd<T, E>(on, w.layout, plan.depth, plan.blocking, matrix, s.data, first, second, info.data, *w.gesvd)
           .run();
     };
     if (plan.blocking.solo) {
@@ -120,7 +144,7 @@ struct Gesvd {
       redistribute(engine, w.layout, a, w.memory.shared(), false);
       solve(engine, a, vh, right);
     }
-    if (q.as_columns && q.vectors > 0) adjoint_in_place(engine, lane, right, w.adjoint);
+    if (q.as_columns && q.vectors > 0) adjoint_in_place(engine, lane, right, w.turned.adjoint);
   }
 
  private:

@@ -120,7 +120,7 @@ template <class T, class R, class E, class... Views>
 void run_planned(E& engine, const typename R::Problem& q, const typename R::Plan& plan, Arena workspace,
                  const Views&... views) {
   if constexpr (requires { plan.alone; } && !of_vendor<R>) {
-    if (plan.solo()) {
+    if (plan.alone > 0) {
       run_on_one_rank<T, R>(typename R::Buffers{}, engine, q, plan, workspace, views...);
       return;
     }

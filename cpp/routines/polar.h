@@ -34,7 +34,7 @@ struct Polar {
   using Plan = BlockColumnPlan;
   struct Hermitian : OfScalars {
     static constexpr auto name = "h";
-    static Shape shape(const Problem& q, const Plan&) { return q.factor_h ? Shape{q.shard(), q.n} : Shape{}; }
+    static Shape shape(const Problem& q, const auto&) { return q.factor_h ? Shape{q.shard(), q.n} : Shape{}; }
   };
   using Buffers = Signature<InOut<Shard>, Out<Hermitian>, Out<Info>>;
 

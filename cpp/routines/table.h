@@ -24,6 +24,8 @@
 #include "routines/served/cusolvermp/cholesky.h"
 #include "routines/served/cusolvermp/eigen.h"
 #include "routines/served/cusolvermp/lu.h"
+#include "routines/served/cusolvermp/qr.h"
+#include "routines/served/cusolvermp/svd.h"
 #include "routines/syevd.h"
 #include "routines/trtrs.h"
 #include "routines/tsqr.h"

@@ -1,7 +1,7 @@
 """Estimates of the memory and the time of a call before it is made."""
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -105,9 +105,9 @@ def plan(
         `jaxmg.linalg.solve` with ``assume_a="pos"`` and `jaxmg.potrs`, "potri"
         `jaxmg.linalg.inv` and `jaxmg.potri`; "cho_factor", "cho_solve" and "cholesky" are the
         functions of `jaxmg.linalg`. "syevd" is the eigensolver, `jaxmg.linalg.eigh`,
-        `jaxmg.linalg.eigvalsh` and `jaxmg.syevd`. "gesvd" is the singular value decomposition of a
-        square matrix, `jaxmg.linalg.svd` and `jaxmg.linalg.svdvals`, and "polar"
-        `jaxmg.linalg.polar`.
+        `jaxmg.linalg.eigvalsh` and `jaxmg.syevd`. "gesvd" is `jaxmg.linalg.svd` and
+        `jaxmg.linalg.svdvals`, and "polar" `jaxmg.linalg.polar`, of matrices of any shape: a matrix
+        that is not square is factored by "orgqr" or "geqrf" first, which is part of the plan.
     shape : (int, int)
         Shape of the matrix.
     dtype : dtype
@@ -160,8 +160,9 @@ def plan(
     if routine not in backends.STEPS:
         raise ValueError(f"routine must be one of {tuple(backends.STEPS)}, got {routine!r}")
     rectangular = routine in backends.RECTANGULAR
-    if len(shape) != 2 or (not rectangular and shape[0] != shape[1]):
-        kind = "a matrix" if rectangular else "a square matrix"
+    by_factor = routine in backends.SQUARE_FACTORS
+    if len(shape) != 2 or (not (rectangular or by_factor) and shape[0] != shape[1]):
+        kind = "a matrix" if rectangular or by_factor else "a square matrix"
         raise ArgumentError(f"shape must be the shape of {kind}, got {tuple(shape)}")
     m, n = (positive_int(size, "shape") for size in shape)
     dtype = np.dtype(dtype)
@@ -169,16 +170,25 @@ def plan(
         expected = ", ".join(str(supported) for supported in DTYPES)
         raise TypeError(f"dtype must be one of {expected}; got {dtype}")
     ranks, platform, processes = _count(devices, platform)
-    nrhs = positive_int(nrhs, "nrhs") if routine not in _VECTORS else _number_of_vectors(vectors, n)
+    if routine in _VECTORS:
+        nrhs = _number_of_vectors(vectors, min(m, n))
+    else:
+        nrhs = positive_int(nrhs, "nrhs")
     tile = positive_int(options.tile, "tile") or 0
     limit = positive_int(options.workspace_limit, "workspace_limit") or 0
     hosts = positive_int(hosts, "hosts")
-    sizes = (m, n) if routine != "gels" else (max(m, n), min(m, n))  # or the adjoint
+    # Of the adjoint of a wide matrix.
+    sizes = (max(m, n), min(m, n)) if by_factor or routine == "gels" else (m, n)
     request = backends.Request(
         sizes[1], nrhs, dtype, ranks, platform, processes, hosts, sizes[0] if rectangular else 0
     )
     chosen = backends.choose(routine, request, options.backend)
-    steps = backends.plan_steps(chosen.name, routine, request, tile=tile, workspace_limit=limit)
+    limits = dict(tile=tile, workspace_limit=limit)
+    steps = backends.plan_steps(chosen.name, routine, request, **limits)
+    if by_factor and m != n:
+        first = "geqrf" if routine == "gesvd" and nrhs == 0 else "orgqr"
+        of_qr = replace(request, count=1, rows=sizes[0])
+        steps += backends.plan_steps(chosen.name, first, of_qr, **limits)
     return Plan(
         routine=routine,
         shape=(m, n),

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <ostream>
+#include <utility>
 #include <vector>
 
 #include "eigenproblems.h"
@@ -15,11 +16,16 @@
 #include "gtest/gtest.h"
 #include "hermitian.h"
 #include "matrices.h"
+#include "qr_factors.h"
 #include "residuals.h"
 #include "routines/served/cusolvermp/cholesky.h"
 #include "routines/served/cusolvermp/eigen.h"
 #include "routines/served/cusolvermp/lu.h"
+#include "routines/served/cusolvermp/qr.h"
+#include "routines/served/cusolvermp/svd.h"
+#include "singular_values.h"
 #include "solves.h"
+#include "svd_matrices.h"
 #include "typed.h"
 
 namespace jaxmg::testing {
@@ -133,6 +139,22 @@ class SolverBackends : public ::testing::Test {
     call.problem.vectors = wanted.count;
     Ranks ranks(s.ranks);
     return testing::eigen(ranks, cut(lower_only(a), s), call, bytes_of<Ranks>(call), form, bounds);
+  }
+
+  static Singular<T> decompose(const Matrix<T>& m, const SolverShape& s, bool vectors, bool as_columns = false) {
+    auto call = solver_call<routines::Gesvd, T>(s);
+    call.problem.vectors = vectors ? s.n : 0;
+    call.problem.as_columns = as_columns;
+    Ranks ranks(s.ranks);
+    return testing::decompose(ranks, m, call, bytes_of<Ranks>(call));
+  }
+
+  static PolarFactors<T> polar_factors(const Matrix<T>& m, const SolverShape& s, bool left, bool factor_h = true) {
+    auto call = solver_call<routines::Polar, T>(s);
+    call.problem.left = left;
+    call.problem.factor_h = factor_h;
+    Ranks ranks(s.ranks);
+    return testing::polar_factors(ranks, m, call, bytes_of<Ranks>(call));
   }
 
   template <class Matrices>
@@ -308,8 +330,134 @@ TYPED_TEST_P(SolverBackends, ScaleExtremeMatricesAndReportNonFiniteOnes) {
   }
 }
 
+// Our own routines read the factor.
+TYPED_TEST_P(SolverBackends, FactorsOfQrAreReadByOurRoutines) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const int size : {1, 2, 3, 4, 6, 8}) {
+    if (!Ranks::available(size)) continue;
+    for (const auto& [m, n] :
+         std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {29, 29}, {64, 20}, {90, 7}, {20, 48}, {1, 9}}) {
+      const QrShape shape{m, n, size, std::min<std::int64_t>(5, shard_of(n, size)), 1};
+      CallOf<Served<CusolverMp, routines::Geqrf>, T> call(n, size, shape.tile);
+      call.problem.m = m;
+      for (const std::int64_t block : {4, 16}) {
+        SCOPED_TRACE(::testing::Message() << shape << ", blocks of " << block);
+        call.plan.block = std::min(block, n);
+        auto a = random_matrix<T>(m, n, 15);
+        // A column in the span of others, and one of zeros.
+        if (n > 4 && m > 4) {
+          for (std::int64_t i = 0; i < m; ++i) {
+            a(i, 3) = a(i, 1) - a(i, 2);
+            a(i, n - 1) = T(0);
+          }
+        }
+        Ranks factoring(size);
+        const auto factor = geqrf(factoring, a, shape, call, bytes_of<Ranks>(call));
+        const auto q = orgqr(Ranks(size), factor, shape), r = upper(Ranks(size), factor, shape);
+        EXPECT_LE(qr_error(a, q, r), 30);
+        EXPECT_LE(orthogonality(q, shape.larger()), 30);
+        const auto b = random_matrix<T>(m, 2, 16);
+        const auto product = ormqr(Ranks(size), factor, b, shape, true, false)[0],
+                   back = ormqr(Ranks(size), factor, product, shape, false, false)[0];
+        auto error = back;
+        for (std::int64_t i = 0; i < m * b.columns(); ++i) error.data()[i] -= b.data()[i];
+        EXPECT_LE(frobenius(error), 30 * n_eps<T>(shape.larger()) * frobenius(b));
+      }
+    }
+  }
+}
+
+TYPED_TEST_P(SolverBackends, FactorsOfQrTellOfZerosOnTheDiagonal) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const int size : {1, 2, 4}) {
+    if (!Ranks::available(size)) continue;
+    const QrShape shape{20, 12, size, std::min<std::int64_t>(5, shard_of(12, size)), 1};
+    CallOf<Served<CusolverMp, routines::Geqrf>, T> call(12, size, shape.tile);
+    call.problem.m = 20;
+    call.plan.block = 4;
+    Matrix<T> a(20, 12);
+    for (std::int64_t i = 0; i < 12; ++i) a(i, i) = T(static_cast<Real<T>>(i == 6 ? 0 : 1));
+    Ranks factoring(size);
+    for (const std::int32_t info : geqrf(factoring, a, shape, call, bytes_of<Ranks>(call)).info) EXPECT_EQ(info, 7);
+  }
+}
+
+TYPED_TEST_P(SolverBackends, DecomposeByBlocksIntoSingularVectors) {
+  using T = typename TypeParam::Scalar;
+  for (const SolverShape& shape : solver_shapes<typename TypeParam::Ranks>()) {
+    if (shape.pieces.rows > 1) continue;
+    const auto m = random_matrix<T>(shape.n, shape.n, 17);
+    const auto expected = lapack_singular_values(m);
+    for (const bool vectors : {true, false}) {
+      SCOPED_TRACE(::testing::Message() << shape << (vectors ? ", with vectors" : ", values alone"));
+      const auto found = this->decompose(m, shape, vectors);
+      for (const std::int32_t status : found.status) ASSERT_EQ(status, 0);
+      for (const auto& s : found.s) EXPECT_EQ(s, found.s[0]) << "ranks differ";
+      const auto s = values(found.s[0]);
+      for (std::size_t i = 0; i < s.size(); ++i) {
+        EXPECT_LE(std::abs(s[i] - expected[i]), 30 * n_eps<T>(shape.n) * norm_or_least(m)) << "singular value " << i;
+      }
+      if (!vectors) continue;
+      EXPECT_LE(residual(m, found), 30);
+      EXPECT_LE(orthogonality(found.u), 30);
+      EXPECT_LE(orthogonality(found.v), 30);
+      const auto turned = this->decompose(m, shape, true, true);
+      EXPECT_LE(residual(m, turned), 30);
+    }
+  }
+}
+
+TYPED_TEST_P(SolverBackends, FactorIntoUnitaryAndHermitianMatrices) {
+  using T = typename TypeParam::Scalar;
+  for (const SolverShape& shape : solver_shapes<typename TypeParam::Ranks>()) {
+    if (shape.pieces.rows > 1) continue;
+    const auto m = random_matrix<T>(shape.n, shape.n, 18);
+    for (const bool left : {true, false}) {
+      SCOPED_TRACE(::testing::Message() << shape << (left ? ", H on the left" : ", H on the right"));
+      const auto found = this->polar_factors(m, shape, left);
+      for (const std::int32_t status : found.status) ASSERT_EQ(status, 0);
+      EXPECT_LE(residual(m, found, left), 30);
+      EXPECT_LE(orthogonality(found.u), 30);
+      for (const double w : lapack_eigenvalues(mirrored(found.h))) {
+        EXPECT_GE(w, -30 * n_eps<T>(shape.n) * norm_or_least(m));
+      }
+      EXPECT_LE(orthogonality(this->polar_factors(m, shape, left, false).u), 30);
+    }
+  }
+}
+
+TYPED_TEST_P(SolverBackends, ScaleExtremeMatricesToDecomposeAndMakeNonFiniteOnesNan) {
+  using T = typename TypeParam::Scalar;
+  using R = Real<T>;
+  for (const SolverShape& shape : solver_shapes<typename TypeParam::Ranks>()) {
+    if (shape.n != 29) continue;
+    SCOPED_TRACE(shape);
+    auto m = random_matrix<T>(shape.n, shape.n, 19);
+    const R factor = std::ldexp(R(1), std::numeric_limits<R>::max_exponent - 10);
+    for (std::int64_t i = 0; i < shape.n * shape.n; ++i) m.data()[i] *= factor;
+    const auto found = this->decompose(m, shape, true);
+    EXPECT_EQ(found.status[0], 0);
+    EXPECT_TRUE(std::isfinite(found.s[0](0, 0)));
+    EXPECT_LE(orthogonality(found.u), 30);
+    EXPECT_LE(orthogonality(this->polar_factors(m, shape, true).u), 30);
+    m(2, shape.n - 1) = T(std::numeric_limits<R>::infinity());
+    const auto bad = this->decompose(m, shape, true);
+    for (const std::int32_t status : bad.status) EXPECT_EQ(status, not_finite);
+    EXPECT_TRUE(this->all_nan(bad.s));
+    EXPECT_TRUE(this->all_nan(std::vector<Matrix<T>>{bad.u, bad.v}));
+    const auto factors = this->polar_factors(m, shape, false);
+    for (const std::int32_t status : factors.status) EXPECT_EQ(status, not_finite);
+    EXPECT_TRUE(this->all_nan(std::vector<Matrix<T>>{factors.u, factors.h}));
+  }
+}
+
 REGISTER_TYPED_TEST_SUITE_P(SolverBackends, SolveSystems, SolveSystemsWithAnyMatrix, SingularMatricesMakeSolutionsNan,
                             FactorsAgreeWithOurBackend, ReportTheFailingMinor, DecomposeMatrices,
-                            ChooseEigenvectorsByValue, ScaleExtremeMatricesAndReportNonFiniteOnes);
+                            ChooseEigenvectorsByValue, ScaleExtremeMatricesAndReportNonFiniteOnes,
+                            FactorsOfQrAreReadByOurRoutines, FactorsOfQrTellOfZerosOnTheDiagonal,
+                            DecomposeByBlocksIntoSingularVectors, FactorIntoUnitaryAndHermitianMatrices,
+                            ScaleExtremeMatricesToDecomposeAndMakeNonFiniteOnesNan);
 
 }  // namespace jaxmg::testing

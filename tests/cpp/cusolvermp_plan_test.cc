@@ -7,6 +7,8 @@
 #include "routines/served/cusolvermp/cholesky.h"
 #include "routines/served/cusolvermp/eigen.h"
 #include "routines/served/cusolvermp/lu.h"
+#include "routines/served/cusolvermp/qr.h"
+#include "routines/served/cusolvermp/svd.h"
 
 namespace jaxmg::testing {
 namespace {
@@ -15,6 +17,9 @@ using Posv = Served<CusolverMp, routines::Posv>;
 using Potrf = Served<CusolverMp, routines::Potrf>;
 using Syevd = Served<CusolverMp, routines::Syevd>;
 using Gesv = Served<CusolverMp, routines::Gesv>;
+using Geqrf = Served<CusolverMp, routines::Geqrf>;
+using Gesvd = Served<CusolverMp, routines::Gesvd>;
+using Polar = Served<CusolverMp, routines::Polar>;
 
 template <class R>
 typename R::Problem request(std::int64_t n, std::int64_t count, std::int64_t ranks, std::int64_t tile = 0) {
@@ -25,7 +30,8 @@ typename R::Problem request(std::int64_t n, std::int64_t count, std::int64_t ran
   q.tile = tile;
   q.one_rank_up_to = 0;
   if constexpr (requires { q.nrhs; }) q.nrhs = count;
-  if constexpr (requires { q.vectors; }) q.vectors = count;
+  if constexpr (requires { q.vectors; }) q.vectors = std::same_as<R, Gesvd> ? n : count;
+  if constexpr (requires { q.m; }) q.m = n + count;
   return q;
 }
 
@@ -43,11 +49,11 @@ void expect_plans() {
         EXPECT_GT(made.seconds, 0);
         EXPECT_EQ(made.workspace_bytes, typename R::template Workspace<double>(Arena(), q, made.plan).bytes() +
                                             engine_scratch_bytes(q.platform, 0, 1));
-        // In large matrices an eigenproblem has room for two and a half copies of the shard.
-        if (n >= 50000 && tile == 0) {
-          const bool eigenproblem = std::same_as<R, Syevd>;
-          EXPECT_LE(made.workspace_bytes, (eigenproblem ? 2.5 : 1.5) * static_cast<double>(made.shard_bytes));
-        }
+        // Copies of the shard for which there is room in large matrices.
+        constexpr double copies = std::same_as<R, Gesvd> || std::same_as<R, Polar> ? 3.5
+                                  : std::same_as<R, Syevd>                         ? 2.5
+                                                                                   : 1.5;
+        if (n >= 50000 && tile == 0) EXPECT_LE(made.workspace_bytes, copies * static_cast<double>(made.shard_bytes));
       }
     }
   }
@@ -58,6 +64,9 @@ TEST(GridPlan, EveryRequestHasAPlan) {
   expect_plans<Potrf>();
   expect_plans<Syevd>();
   expect_plans<Gesv>();
+  expect_plans<Geqrf>();
+  expect_plans<Gesvd>();
+  expect_plans<Polar>();
 }
 
 // Right-hand sides are solved for one after another, and every pivot is searched for along the network.
@@ -70,10 +79,29 @@ TEST(GridPlan, LuIsExpectedToTakeLongerThanOursOnOneHost) {
   }
 }
 
-TEST(GridPlan, LuIsMadeFromRows) {
-  auto q = request<Gesv>(4096, 1, 8);
+template <class R>
+void expect_no_blocks() {
+  auto q = request<R>(4096, 1, 8);
   q.grid_rows = 4;
-  EXPECT_THROW(Gesv::plan(q), Error);
+  EXPECT_THROW(R::plan(q), Error);
+}
+
+TEST(GridPlan, OnlySystemsAndEigenproblemsAreTakenInBlocks) {
+  expect_no_blocks<Gesv>();
+  expect_no_blocks<Geqrf>();
+  expect_no_blocks<Gesvd>();
+  expect_no_blocks<Polar>();
+}
+
+// Each column of a panel takes two steps of a chain down a column of the grid, and the library's singular value
+// decomposition reduces a matrix to tridiagonal form in one stage.
+TEST(GridPlan, QrAndSvdAreExpectedToTakeLongerThanOursOnOneHost) {
+  for (const std::int64_t n : {1024, 16384, 65536}) {
+    const auto qr = request<Geqrf>(n, 1, 4);
+    EXPECT_GT(Geqrf::plan(qr).seconds, routines::Geqrf::plan(qr).seconds) << n;
+    const auto svd = request<Gesvd>(n, n, 4);
+    EXPECT_GT(Gesvd::plan(svd).seconds, routines::Gesvd::plan(svd).seconds) << n;
+  }
 }
 
 TEST(GridPlan, EigenvaluesAloneNeedNoWorkspaceForVectors) {

@@ -69,6 +69,50 @@ class CollectingSolver {
     if (vectors) keep(found.z, z);
     return found.status[0];
   }
+  template <class T>
+  std::int32_t geqrf(const BlockCyclicMatrix<T>& a, T* tau, VendorWorkspace& workspace) {
+    if (!use(workspace, 400)) return 0;
+    Matrix<T> whole = collect(a);
+    const std::vector<T> scalars = lapack_geqrf(whole);
+    keep(whole, a);
+    const CyclicBlocks& columns = a.layout.columns;
+    for (std::int64_t j = 0; j < static_cast<std::int64_t>(scalars.size()); ++j) {
+      if (columns.owner(j) == a.layout.grid().column(e_.rank())) {
+        tau[columns.local(j)] = scalars[static_cast<std::size_t>(j)];
+      }
+    }
+    return 0;
+  }
+  template <class T>
+  std::int32_t gesvd(const BlockCyclicMatrix<T>& a, Real<T>* s, const BlockCyclicMatrix<T>& u,
+                     const BlockCyclicMatrix<T>& vh, bool vectors, VendorWorkspace& workspace) {
+    if (!use(workspace, 500)) return 0;
+    Matrix<T> whole = collect(a), left(whole.rows(), whole.rows()), right(whole.rows(), whole.rows());
+    const int info = lapack_gesdd(whole, s, left, right);
+    keep(Matrix<T>(whole.rows(), whole.rows(), not_a_number<T>()), a);  // lost
+    if (!vectors) return info;
+    keep(left, u);
+    keep(right, vh);
+    return info;
+  }
+  template <class T>
+  std::int32_t polar(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& h, VendorWorkspace& workspace) {
+    if (!use(workspace, 600)) return 0;
+    Matrix<T> whole = collect(a);
+    const std::int64_t n = whole.rows();
+    Matrix<T> left(n, n), right(n, n), unitary(n, n), hermitian(n, n);
+    std::vector<Real<T>> s(static_cast<std::size_t>(n));
+    const int info = lapack_gesdd(whole, s.data(), left, right);
+    gemm<T>(T(1), left, Op::none, right, unitary);
+    Matrix<T> scaled = right;
+    for (std::int64_t j = 0; j < n; ++j) {
+      for (std::int64_t i = 0; i < n; ++i) scaled(i, j) *= s[static_cast<std::size_t>(i)];
+    }
+    gemm<T>(T(1), adjoint(right), Op::none, scaled, hermitian);
+    keep(unitary, a);
+    keep(hermitian, h);
+    return info;
+  }
 
  private:
   // Pivots, dealt as the rows of A are to the first column of the grid.

@@ -74,12 +74,9 @@ Named<T> hard_for_qr(std::int64_t m, std::int64_t n) {
 // R of LAPACK.
 template <class T>
 Matrix<T> lapack_r(Matrix<T> a) {
-  const int m = static_cast<int>(a.rows()), n = static_cast<int>(a.columns()), lwork = 32 * n;
-  std::vector<T> tau(static_cast<std::size_t>(std::min(m, n))), work(static_cast<std::size_t>(lwork));
-  int info = 0;
-  Blas<T>::instance().geqrf(&m, &n, a.data(), &m, tau.data(), work.data(), &lwork, &info);
-  Matrix<T> r(std::min(m, n), n);
-  for (std::int64_t j = 0; j < n; ++j) {
+  lapack_geqrf(a);
+  Matrix<T> r(std::min(a.rows(), a.columns()), a.columns());
+  for (std::int64_t j = 0; j < r.columns(); ++j) {
     for (std::int64_t i = 0; i <= std::min(j, r.rows() - 1); ++i) r(i, j) = a(i, j);
   }
   return r;

@@ -40,6 +40,10 @@ void ssyevd_();
 void dsyevd_();
 void cheevd_();
 void zheevd_();
+void sgesdd_();
+void dgesdd_();
+void cgesdd_();
+void zgesdd_();
 }
 
 namespace jaxmg::testing {
@@ -52,7 +56,8 @@ inline const bool lapack_is_set = [] {
          set("sgetrf", sgetrf_) && set("dgetrf", dgetrf_) && set("cgetrf", cgetrf_) && set("zgetrf", zgetrf_) &&
          set("sgeqrf", sgeqrf_) && set("dgeqrf", dgeqrf_) && set("cgeqrf", cgeqrf_) && set("zgeqrf", zgeqrf_) &&
          set("slarft", slarft_) && set("dlarft", dlarft_) && set("clarft", clarft_) && set("zlarft", zlarft_) &&
-         set("ssyevd", ssyevd_) && set("dsyevd", dsyevd_) && set("cheevd", cheevd_) && set("zheevd", zheevd_);
+         set("ssyevd", ssyevd_) && set("dsyevd", dsyevd_) && set("cheevd", cheevd_) && set("zheevd", zheevd_) &&
+         set("sgesdd", sgesdd_) && set("dgesdd", dgesdd_) && set("cgesdd", cgesdd_) && set("zgesdd", zgesdd_);
 }();
 
 // LAPACK's reference results for whole matrices.
@@ -84,6 +89,35 @@ void lapack_getrs(const Matrix<T>& lu, const std::vector<int>& pivots, Matrix<T>
   const T one = 1;
   Blas<T>::instance().trsm("L", "L", "N", "U", &n, &nrhs, &one, lu.data(), &ld, x.data(), &ld);
   Blas<T>::instance().trsm("L", "U", "N", "N", &n, &nrhs, &one, lu.data(), &ld, x.data(), &ld);
+}
+
+// The scalars of the reflectors.
+template <class T>
+std::vector<T> lapack_geqrf(Matrix<T>& a) {
+  const int m = static_cast<int>(a.rows()), n = static_cast<int>(a.columns()), lwork = 64 * n;
+  std::vector<T> tau(static_cast<std::size_t>(std::min(m, n))), work(static_cast<std::size_t>(lwork));
+  int info = 0;
+  Blas<T>::instance().geqrf(&m, &n, a.data(), &m, tau.data(), work.data(), &lwork, &info);
+  return tau;
+}
+
+// A = U diag(s) V^H of a square matrix, which is lost.
+template <class T>
+int lapack_gesdd(Matrix<T>& a, Real<T>* s, Matrix<T>& u, Matrix<T>& vh) {
+  const std::int64_t order = a.rows();
+  const int n = static_cast<int>(order), ld = std::max(1, n), lwork = static_cast<int>(5 * order * order + 200 * order);
+  std::vector<T> work(static_cast<std::size_t>(lwork));
+  std::vector<Real<T>> rwork(static_cast<std::size_t>(5 * order * order + 7 * order + 1));
+  std::vector<int> iwork(static_cast<std::size_t>(8 * order));
+  int info = 0;
+  if constexpr (is_complex<T>) {
+    Blas<T>::instance().gesdd("S", &n, &n, a.data(), &ld, s, u.data(), &ld, vh.data(), &ld, work.data(), &lwork,
+                              rwork.data(), iwork.data(), &info);
+  } else {
+    Blas<T>::instance().gesdd("S", &n, &n, a.data(), &ld, s, u.data(), &ld, vh.data(), &ld, work.data(), &lwork,
+                              iwork.data(), &info);
+  }
+  return info;
 }
 
 // L L^H X = B, as LAPACK's potrs does it.

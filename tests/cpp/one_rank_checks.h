@@ -2,8 +2,12 @@
 // rank, bitwise, in the layout of the call, and the same on every rank.
 #pragma once
 
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -14,7 +18,9 @@
 #include "matrices.h"
 #include "residuals.h"
 #include "routines/table.h"
+#include "singular_values.h"
 #include "solves.h"
+#include "svd_matrices.h"
 #include "typed.h"
 
 namespace jaxmg::testing {
@@ -225,6 +231,74 @@ TYPED_TEST_P(OneRank, Syevd) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(OneRank, Posv, CholeskyFactor, Lu, ZeroPivot, Syevd);
+// On CPUs by LAPACK, on one rank and on one for all; the results of both are bitwise equal.
+TYPED_TEST_P(OneRank, Gesvd) {
+  using T = typename TypeParam::Scalar;
+  using R = Real<T>;
+  using Ranks = typename TypeParam::Ranks;
+  using routines::Gesvd;
+  constexpr bool by_lapack = platform_of<Ranks> == Platform::cpu;
+  for (const std::int64_t n : {1, 2, 9, 45}) {
+    auto all = svd_matrices<T>(n);
+    for (const int exponent : {std::numeric_limits<R>::min_exponent + 2, std::numeric_limits<R>::max_exponent - 8}) {
+      auto extreme = random_matrix<T>(n, n, 8);
+      for (std::int64_t i = 0; i < n * n; ++i) extreme.data()[i] *= std::ldexp(R(1), exponent);
+      all.emplace_back("2^" + std::to_string(exponent), extreme);
+    }
+    int turn = 0;
+    for (const auto& [name, m] : all) {
+      const int ranks = std::vector{2, 3, 4, 8}[static_cast<std::size_t>(turn++ % 4)];
+      if (!Ranks::available(ranks)) continue;
+      for (const bool vectors : {true, false}) {
+        SCOPED_TRACE(::testing::Message() << name << ", n = " << n << " on " << ranks << " ranks, "
+                                          << (vectors ? "with vectors" : "values alone"));
+        const auto call_on = [&](int size) {
+          CallOf<Gesvd, T> call(n, size, 0);
+          call.problem.platform = platform_of<Ranks>;
+          call.problem.vectors = vectors ? n : 0;
+          call.plan = Gesvd::plan(call.problem).plan;
+          EXPECT_EQ(call.plan.solo(), size > 1);
+          EXPECT_EQ(call.plan.blocking.library, by_lapack);
+          return call;
+        };
+        Ranks alone(1), together(ranks);
+        const auto one = call_on(1), for_all = call_on(ranks);
+        const auto expected = decompose(alone, m, one, one.bytes()),
+                   found = decompose(together, m, for_all, for_all.bytes());
+        for (const std::int32_t status : found.status) EXPECT_EQ(status, 0);
+        for (const auto& s : found.s) EXPECT_EQ(s, expected.s[0]);
+        if (!vectors) continue;
+        EXPECT_EQ(found.u, expected.u);
+        EXPECT_EQ(found.v, expected.v);
+        EXPECT_LE(orthogonality(found.u), 30);
+        EXPECT_LE(orthogonality(found.v), 30);
+        if (name.starts_with("2^")) continue;  // its norm would over- or underflow
+        EXPECT_LE(residual(m, found), 30);
+      }
+    }
+  }
+}
+
+TYPED_TEST_P(OneRank, GesvdOfNonFiniteMatricesIsNan) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  for (const int ranks : {1, 2}) {
+    if (!Ranks::available(ranks)) continue;
+    CallOf<routines::Gesvd, T> call(9, ranks, 0);
+    call.problem.platform = platform_of<Ranks>;
+    call.problem.vectors = 9;
+    call.plan = routines::Gesvd::plan(call.problem).plan;
+    auto m = random_matrix<T>(9, 9, 9);
+    m(3, 5) = not_a_number<T>();
+    Ranks all(ranks);
+    const auto found = decompose(all, m, call, call.bytes());
+    for (const std::int32_t status : found.status) EXPECT_EQ(status, not_finite);
+    for (const auto& s : found.s) EXPECT_TRUE(all_nan(s));
+    EXPECT_TRUE(all_nan(found.u));
+    EXPECT_TRUE(all_nan(found.v));
+  }
+}
+
+REGISTER_TYPED_TEST_SUITE_P(OneRank, Posv, CholeskyFactor, Lu, ZeroPivot, Syevd, Gesvd, GesvdOfNonFiniteMatricesIsNan);
 
 }  // namespace jaxmg::testing

@@ -1,4 +1,4 @@
-#include "algorithms/cholesky/panel.h"
+#include "algorithms/panel.h"
 
 #include <cstddef>
 #include <cstdint>

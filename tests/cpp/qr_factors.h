@@ -89,8 +89,9 @@ struct DealtQr {
   std::vector<std::int32_t> info;
 };
 
-template <class T, class Ranks>
-DealtQr<T> geqrf(Ranks& ranks, const Matrix<T>& a, const QrShape& shape, const CallOf<routines::Geqrf, T>& call,
+// By any backend.
+template <class T, class R, class Ranks>
+DealtQr<T> geqrf(Ranks& ranks, const Matrix<T>& a, const QrShape& shape, const CallOf<R, T>& call,
                  std::int64_t workspace_bytes) {
   const TileColumns layout = shape.layout();
   auto shards = ranks.template matrix<T>(shape.m, layout.shard());

@@ -31,17 +31,17 @@ CallOf<routines::Gesvd, T> gesvd_call(std::int64_t n, int ranks, std::int64_t ti
   return call;
 }
 
-// Singular values and vectors of M, in exactly the workspace that is planned.
-template <class T, class Ranks>
-Singular<T> decompose(Ranks& ranks, const Matrix<T>& m, const CallOf<routines::Gesvd, T>& call) {
+// Singular values and vectors of M by any backend, in exactly the workspace that is planned.
+template <class T, class R, class Ranks>
+Singular<T> decompose(Ranks& ranks, const Matrix<T>& m, const CallOf<R, T>& call, std::int64_t workspace_bytes) {
   const int size = static_cast<int>(call.problem.ranks);
   const std::int64_t n = call.problem.n, shard = shard_of(n, size), share = call.problem.vectors > 0 ? shard : 0;
   auto shards = ranks.template matrix<T>(n, shard);
   auto s = ranks.template matrix<Real<T>>(n, 1);
   auto right = ranks.template matrix<T>(n, share), left = ranks.template matrix<T>(n, share);
   auto status = ranks.template matrix<std::int32_t>(1, 1);
-  auto workspace = ranks.template matrix<std::byte>(call.bytes(), 1);
-  upload(shards, in_blocks(m, TileColumns(n, shard, call.plan.tile, size)));
+  auto workspace = ranks.template matrix<std::byte>(workspace_bytes, 1);
+  upload(shards, in_blocks(m, TileColumns(n, shard, std::min(shard, call.plan.tile), size)));
   ranks.run([&](auto& engine) {
     const int r = engine.rank();
     call.run(engine, workspace.view(r), shards.view(r), s.view(r), right.view(r), left.view(r), status.view(r));
@@ -59,26 +59,55 @@ Singular<T> decompose(Ranks& ranks, const Matrix<T>& m, const CallOf<routines::G
   return found;
 }
 
+// ||M - U diag(s) V^H|| / (n eps ||M||).
+template <class T>
+double residual(const Matrix<T>& m, const Singular<T>& found) {
+  auto scaled = widened(found.u);
+  for (std::int64_t j = 0; j < m.rows(); ++j) {
+    for (std::int64_t i = 0; i < m.rows(); ++i) scaled(i, j) *= static_cast<double>(found.s[0](j, 0));
+  }
+  auto error = widened(m);
+  gemm<Wide<T>>(-1.0, scaled, Op::conj_transpose, widened(found.v), error);
+  return frobenius(error) / (n_eps<T>(m.rows()) * norm_or_least(m));
+}
+
 template <class T>
 struct PolarFactors {
   Matrix<T> u, h;
   std::vector<std::int32_t> status;
 };
 
-template <class T, class Ranks>
-PolarFactors<T> polar_factors(Ranks& ranks, const Matrix<T>& m, std::int64_t tile, bool left, bool factor_h = true) {
-  const int size = ranks.size();
-  const std::int64_t n = m.rows(), shard = shard_of(n, size);
-  CallOf<routines::Polar, T> call(n, size, tile);
+// The same for M = U H, or M = H U with the H of the transposed matrix (see routines/polar.h).
+template <class T>
+double residual(const Matrix<T>& m, const PolarFactors<T>& found, bool left) {
+  auto error = widened(m);
+  // Columns of H here are rows for the caller: the left H of A is that of M on the right.
+  gemm<Wide<T>>(-1.0, widened(left ? found.u : found.h), Op::none, widened(left ? found.h : found.u), error);
+  return frobenius(error) / (n_eps<T>(m.rows()) * norm_or_least(m));
+}
+
+template <class T>
+CallOf<routines::Polar, T> polar_call(std::int64_t n, int ranks, std::int64_t tile, bool left, bool factor_h) {
+  CallOf<routines::Polar, T> call(n, ranks, tile);
   call.problem.left = left;
   call.problem.factor_h = factor_h;
   call.plan.depth = 2 * tile;
   call.plan.slots = 2;
-  call.plan.largest_potrf = size == 1 ? n : call.plan.depth;
+  call.plan.largest_potrf = ranks == 1 ? n : call.plan.depth;
+  return call;
+}
+
+// By any backend.
+template <class T, class R, class Ranks>
+PolarFactors<T> polar_factors(Ranks& ranks, const Matrix<T>& m, const CallOf<R, T>& call,
+                              std::int64_t workspace_bytes) {
+  const int size = ranks.size();
+  const std::int64_t n = m.rows(), shard = shard_of(n, size);
+  const bool factor_h = call.problem.factor_h;
   auto shards = ranks.template matrix<T>(n, shard), h = ranks.template matrix<T>(n, factor_h ? shard : 0);
   auto status = ranks.template matrix<std::int32_t>(1, 1);
-  auto workspace = ranks.template matrix<std::byte>(call.bytes(), 1);
-  const TileColumns layout(n, shard, tile, size);
+  auto workspace = ranks.template matrix<std::byte>(workspace_bytes, 1);
+  const TileColumns layout(n, shard, std::min(shard, call.plan.tile), size);
   upload(shards, in_blocks(m, layout));
   ranks.run([&](auto& engine) {
     const int r = engine.rank();

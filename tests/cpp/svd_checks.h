@@ -38,23 +38,13 @@ class SvdTest : public ::testing::Test {
 
   static Singular<T> decompose(const Matrix<T>& m, const CallOf<routines::Gesvd, T>& call) {
     Ranks ranks(static_cast<int>(call.problem.ranks));
-    return testing::decompose(ranks, m, call);
+    return testing::decompose(ranks, m, call, call.bytes());
   }
   static PolarFactors<T> polar_factors(const Matrix<T>& m, int size, std::int64_t tile, bool left,
                                        bool factor_h = true) {
     Ranks ranks(size);
-    return testing::polar_factors(ranks, m, tile, left, factor_h);
-  }
-
-  // ||M - U diag(s) V^H|| / (n eps ||M||).
-  static double residual(const Matrix<T>& m, const Singular<T>& found) {
-    auto scaled = widened(found.u);
-    for (std::int64_t j = 0; j < m.rows(); ++j) {
-      for (std::int64_t i = 0; i < m.rows(); ++i) scaled(i, j) *= static_cast<double>(found.s[0](j, 0));
-    }
-    auto error = widened(m);
-    gemm<Wide<T>>(-1.0, scaled, Op::conj_transpose, widened(found.v), error);
-    return frobenius(error) / (n_eps<T>(m.rows()) * norm_or_least(m));
+    const auto call = polar_call<T>(m.rows(), size, tile, left, factor_h);
+    return testing::polar_factors(ranks, m, call, call.bytes());
   }
 
   static void check(const Matrix<T>& m, int ranks) {
@@ -78,17 +68,14 @@ class SvdTest : public ::testing::Test {
     }
   }
 
-  // M = U H, or M = H U with the H of the transposed matrix (see routines/polar.h), and H semidefinite.
+  // The product of the factors, and H semidefinite.
   static void check_polar(const Matrix<T>& m, int ranks, bool left) {
     const std::int64_t n = m.rows();
     const auto found = polar_factors(m, ranks, std::min<std::int64_t>(8, shard_of(n, ranks)), left);
     for (const std::int32_t status : found.status) ASSERT_EQ(status, 0);
     EXPECT_LE(orthogonality(found.u), threshold);
     EXPECT_EQ(found.h, mirrored(found.h));
-    auto error = widened(m);
-    // Columns of H here are rows for the caller: the left H of A is that of M on the right.
-    gemm<Wide<T>>(-1.0, widened(left ? found.u : found.h), Op::none, widened(left ? found.h : found.u), error);
-    EXPECT_LE(frobenius(error) / (n_eps<T>(n) * norm_or_least(m)), threshold);
+    EXPECT_LE(residual(m, found, left), threshold);
     for (const double w : lapack_eigenvalues(found.h)) EXPECT_GE(w, -threshold * n_eps<T>(n) * norm_or_least(m));
   }
 };

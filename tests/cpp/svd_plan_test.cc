@@ -75,8 +75,23 @@ TEST(SvdPlan, LimitsAreKept) {
 }
 
 TEST(SvdPlan, OneRankDecomposesSmallMatrices) {
-  EXPECT_TRUE(Gesvd::plan(request<Gesvd>(Platform::cpu, 100, 4)).plan.blocking.solo);
-  EXPECT_FALSE(Gesvd::plan(request<Gesvd>(Platform::cpu, 2048, 4)).plan.blocking.solo);
+  for (const std::int64_t n : {100, 2048}) {
+    const auto plan = Gesvd::plan(request<Gesvd>(Platform::cpu, n, 4)).plan;
+    EXPECT_TRUE(plan.solo() && plan.blocking.library) << n;
+  }
+  const auto large = Gesvd::plan(request<Gesvd>(Platform::cpu, 10000, 4)).plan;
+  EXPECT_FALSE(large.solo() || large.blocking.library);
+}
+
+// Where its sizes have 32 bits; a given tile size selects the algorithm that has tiles.
+TEST(SvdPlan, OneCpuLeavesAllToLapack) {
+  auto q = request<Gesvd>(Platform::cpu, 10000, 1);
+  q.vectors = q.n;
+  EXPECT_TRUE(Gesvd::plan(q).plan.blocking.library);
+  q.tile = 100;
+  EXPECT_FALSE(Gesvd::plan(q).plan.blocking.library);
+  EXPECT_FALSE(Gesvd::plan(request<Gesvd>(Platform::cpu, 30000, 1)).plan.blocking.library);
+  EXPECT_FALSE(Gesvd::plan(request<Gesvd>(Platform::cuda, 100, 1)).plan.blocking.library);
 }
 
 TEST(SvdPlan, AllVectorsOrNone) {

@@ -103,12 +103,10 @@ def test_it_has_no_inverse(asked):
 
 
 def test_functions_of_a_factor_are_served_by_tiled():
-    steps = ("posv", "potrf", "potrs", "potri", "lower", "diagonal", "syevd")
-    assert [step for step in steps if backends.of_step("cusolvermp", step) != "tiled"] == [
-        "posv",
-        "potrf",
-        "syevd",
-    ]
+    own = ("potrs", "potri", "lower", "diagonal", "upper", "orgqr", "ormqr", "rtrs", "tsqr")
+    theirs = ("posv", "potrf", "gesv", "syevd", "geqrf", "gesvd", "polar")
+    assert {backends.of_step("cusolvermp", step) for step in own} == {"tiled"}
+    assert {backends.of_step("cusolvermp", step) for step in theirs} == {"cusolvermp"}
 
 
 # --- matrices in blocks of rows and columns -----------------------------------------------------
@@ -172,6 +170,33 @@ def test_derivatives_of_a_matrix_in_blocks_have_its_sharding(make_mesh, on_cpus)
     a = jax.ShapeDtypeStruct((8, 8), F64, sharding=NamedSharding(mesh, PartitionSpec("x", "y")))
     gradient = jax.eval_shape(jax.grad(lambda a: solve(a, np.ones(8)).sum()), a)
     assert gradient.shape == (8, 8)
+
+
+DECOMPOSITIONS = {
+    "qr": lambda a, b, **options: linalg.qr(a, **options),
+    "r": lambda a, b, **options: linalg.qr(a, mode="r", **options),
+    "lstsq": lambda a, b, **options: linalg.lstsq(a, b, **options)[0],
+    "lstsq_qr": lambda a, b, **options: linalg.lstsq(a, b, method="qr", **options)[0],
+    "svd": lambda a, b, **options: linalg.svd(a, **options),
+    "svdvals": lambda a, b, **options: linalg.svdvals(a, **options),
+    "pinv": lambda a, b, **options: linalg.pinv(a, **options),
+    "polar": lambda a, b, **options: linalg.polar(a, **options),
+}
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (24, 8), (8, 24)])
+@pytest.mark.parametrize("name", DECOMPOSITIONS)
+def test_decompositions_of_any_shape_are_planned(make_mesh, on_cpus, asked, name, shape):
+    mesh = make_mesh(4)
+    a, b = put(np.zeros(shape), mesh, "x", None), put(np.zeros(shape[0]), mesh)
+    function = jax.tree_util.Partial(DECOMPOSITIONS[name])
+
+    def shapes(backend):
+        traced = jax.eval_shape(lambda a, b: function(a, b, backend=backend), a, b)
+        return jax.tree.map(lambda x: (x.shape, x.dtype), traced)
+
+    assert shapes("cusolvermp") == shapes("tiled")
+    assert {plan.backend for plan in asked} == {"cusolvermp"}
 
 
 # --- results ------------------------------------------------------------------------------------
@@ -254,3 +279,63 @@ def test_eigenproblems(library, make_mesh, ranks, dtype):
             assert_eigenvalues(a, linalg.eigvalsh(operand, backend="cusolvermp"))
             part = linalg.eigh(operand, backend="cusolvermp", subset_by_index=(3, 9))
         assert_eigenvalues(a, part.eigenvalues, slice(3, 10))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((1, 1), "float64"),
+        ((300, 300), "complex128"),
+        ((300, 300), "float32"),
+        ((700, 130), "float64"),
+        ((130, 500), "complex64"),
+    ],
+)
+def test_decompositions(library, make_mesh, ranks, shape, dtype):
+    mesh = make_mesh(ranks)
+    a, b = gaussian(shape, dtype), gaussian((shape[0], 3), dtype)
+    operands = put(a, mesh, "x", None), put(b, mesh)
+    eps, options = np.finfo(dtype).eps, dict(backend="cusolvermp")
+    bound = 30 * max(shape) * eps
+
+    def unitary(q):
+        return np.linalg.norm(q.conj().T @ q - np.eye(q.shape[1])) < bound
+
+    q, r = map(np.asarray, linalg.qr(operands[0], **options))
+    assert unitary(q) and np.linalg.norm(q @ r - a) < bound * np.linalg.norm(a)
+    x = linalg.lstsq(*operands, method="qr", **options)[0]
+    expected = np.linalg.lstsq(a, b, rcond=None)[0]
+    condition = np.linalg.cond(a)
+    assert np.linalg.norm(x - expected) < bound * condition * np.linalg.norm(expected)
+    x = linalg.lstsq(*operands, **options)[0]
+    assert np.linalg.norm(x - expected) < bound * condition * np.linalg.norm(expected)
+    u, s, vh = map(np.asarray, linalg.svd(operands[0], **options))
+    assert unitary(u) and unitary(vh.conj().T)
+    assert np.linalg.norm((u * s) @ vh - a) < bound * np.linalg.norm(a)
+    np.testing.assert_allclose(s, np.linalg.svd(a, compute_uv=False), atol=bound * s[0])
+    np.testing.assert_allclose(linalg.svdvals(operands[0], **options), s, atol=bound * s[0])
+    for side in ("left", "right"):
+        u, h = map(np.asarray, linalg.polar(operands[0], side=side, **options))
+        assert unitary(u if u.shape[0] >= u.shape[1] else u.conj().T)
+        product = h @ u if side == "left" else u @ h
+        assert np.linalg.norm(product - a) < bound * np.linalg.norm(a)
+
+
+# QR is unconditionally stable; the library's singular value decomposition is reported not to be.
+HARD = {
+    "rank one": lambda n: np.ones((n, n)),
+    "condition 1e12": lambda n: gaussian((n, n)) * np.logspace(0, -12, n),
+    "half of full rank": lambda n: gaussian((n, n // 2)) @ gaussian((n // 2, n)),
+    "identity": np.eye,
+}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", HARD)
+def test_qr_of_hard_matrices(library, make_mesh, ranks, name):
+    mesh, a = make_mesh(ranks), HARD[name](256)
+    q, r = map(np.asarray, linalg.qr(put(a, mesh, "x", None), backend="cusolvermp"))
+    bound = 30 * 256 * np.finfo(np.float64).eps
+    assert np.linalg.norm(q.T @ q - np.eye(256)) < bound
+    assert np.linalg.norm(q @ r - a) < bound * np.linalg.norm(a)

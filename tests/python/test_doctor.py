@@ -43,6 +43,7 @@ def test_a_sound_installation():
             "potri",
             "orgqr",
             "syevd",
+            "gesvd",
         ]
         assert all(f"processes: {processes})" in line["text"] for line in solves)
 

@@ -41,6 +41,12 @@ FUNCTIONS = {
         lambda a, b: np.abs(np.linalg.eigh(a)[1]),
     ),
     "eigvalsh": (lambda a, b: linalg.eigvalsh(a), lambda a, b: np.linalg.eigvalsh(a)),
+    "svd": (  # singular vectors up to their phases
+        lambda a, b: jnp.abs(linalg.svd(a)[0]),
+        lambda a, b: np.abs(np.linalg.svd(a)[0]),
+    ),
+    "svdvals": (lambda a, b: linalg.svdvals(a), lambda a, b: np.linalg.svd(a, compute_uv=False)),
+    "lstsq": (lambda a, b: linalg.lstsq(a, b)[0], np.linalg.solve),
 }
 
 
@@ -62,7 +68,7 @@ def test_one_matrix_and_batches_agree_with_numpy(make_mesh, name, n, axis_type):
 def test_results_are_those_of_one_device(make_mesh, devices):
     a, b = positive_definite(40, "float64", 1), gaussian((40, 2), "float64")
     mesh = make_mesh(4)
-    for function in (solve, linalg.solve):
+    for function in (solve, linalg.solve, lambda a, b: linalg.svd(a)[2]):
         alone = function(jax.device_put(a, devices[0]), jax.device_put(b, devices[0]))
         together = function(put(a, mesh, "x", None), put(b, mesh))
         np.testing.assert_array_equal(alone, together)
@@ -133,6 +139,8 @@ def test_a_batch_is_divided_among_the_devices(make_mesh):
 
 
 def test_plan_says_how_many_devices_work():
+    small = jaxmg.plan("gesvd", (500, 500), "float64", 4, platform="cpu")
+    assert (small.ranks, small.ranks_at_work) == (4, 1)
     small = jaxmg.plan("potrs", (500, 500), "float64", 4, platform="cpu")
     assert (small.ranks, small.ranks_at_work) == (4, 1)
     assert "1 device works for all" in str(small)
@@ -155,10 +163,14 @@ def test_an_order_is_an_integer_from_0_on(value):
         jaxmg.config.update("one_rank_up_to", value)
 
 
-@pytest.mark.parametrize("routine", ["potrs", "cho_factor", "potri", "gesv", "syevd"])
+@pytest.mark.parametrize(
+    "routine",
+    ["potrs", "cho_factor", "potri", "gesv", "syevd", "geqrf", "orgqr", "gels", "gesvd", "polar"],
+)
 def test_vendors_do_not_serve_small_matrices_by_default(monkeypatch, routine):
     monkeypatch.setattr(backends, "_availability", lambda name: ("1.0", None))
     for n in (2, 50, 200, 500, 1000, 2000):
-        count = n if routine == "syevd" else 1
-        request = backends.Request(n, count, np.dtype("float64"), 4, "gpu", 1, 1)
+        count = n if routine in ("syevd", "gesvd") else 1
+        rows = n if routine in backends.RECTANGULAR else 0
+        request = backends.Request(n, count, np.dtype("float64"), 4, "gpu", 1, 1, rows)
         assert backends.choose(routine, request).name == "tiled"

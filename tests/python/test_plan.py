@@ -52,6 +52,30 @@ def test_many_right_hand_sides_are_distributed():
     assert many.rhs_bytes == 256 * 1024 * 8
 
 
+@pytest.mark.parametrize("routine", ["gesvd", "polar"])
+def test_matrices_that_are_not_square_are_factored_first(routine):
+    def planned(routine, *shape, **options):
+        return jaxmg.plan(routine, shape, "float64", 4, platform="gpu", **options)
+
+    square, tall, wide = (planned(routine, *s) for s in ((2048, 2048), (4096, 2048), (2048, 4096)))
+    assert (tall.shape, wide.shape) == ((4096, 2048), (2048, 4096))
+    assert tall.tile == square.tile
+    qr = planned("orgqr", 4096, 2048).seconds
+    assert tall.seconds == wide.seconds == pytest.approx(square.seconds + qr)
+
+
+def test_singular_values_need_no_q():
+    values, r = (
+        jaxmg.plan(*problem, "float64", 4, platform="gpu", **options).seconds
+        for problem, options in (
+            (("gesvd", (3000, 2000)), {"vectors": 0}),
+            (("geqrf", (3000, 2000)), {}),
+        )
+    )
+    square = jaxmg.plan("gesvd", (2000, 2000), "float64", 4, platform="gpu", vectors=0).seconds
+    assert values == pytest.approx(square + r)
+
+
 def test_an_inverse_is_a_factorisation_and_more():
     def planned(routine, **options):
         return jaxmg.plan(routine, (4096, 4096), "float64", 4, **options)

@@ -28,7 +28,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "algorithms/cholesky/panel.h"
+#include "algorithms/panel.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "engine/cholesky_ops.h"

@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "algorithms/cholesky/factor_blocks.h"
-#include "algorithms/cholesky/panel.h"
+#include "algorithms/panel.h"
 #include "algorithms/slot_ring.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"

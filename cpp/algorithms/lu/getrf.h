@@ -34,8 +34,8 @@
 #include <optional>
 #include <vector>
 
-#include "algorithms/cholesky/panel.h"
 #include "algorithms/lu/getrf_panel.h"
+#include "algorithms/panel.h"
 #include "algorithms/slot_ring.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "algorithms/cholesky/panel.h"
+#include "algorithms/panel.h"
 #include "comm/block.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"

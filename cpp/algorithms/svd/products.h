@@ -1,8 +1,7 @@
 // Products of square matrices in tile columns.
 //
-//   C = C + alpha X^H Y    the lower triangle: block column X_o is broadcast, and every rank computes C[o, own] from
-//   its
-//                          own columns of Y, up to the diagonal block
+//   C = C + alpha X^H Y    the lower triangle: block column X_o is broadcast, and every rank computes own columns of
+//                          C[o, :], up to the diagonal block, from own columns of Y
 //   C = C + alpha A B      block column A_o is broadcast, and every rank adds A_o B[o, own] to its own columns of C
 //
 // Nothing but panels of the left operand moves, and all products are wide GEMMs.
@@ -13,7 +12,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "algorithms/cholesky/panel.h"
+#include "algorithms/panel.h"
 #include "algorithms/slot_ring.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"

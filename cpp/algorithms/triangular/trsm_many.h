@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "algorithms/cholesky/panel.h"
+#include "algorithms/panel.h"
 #include "algorithms/slot_ring.h"
 #include "algorithms/triangular/triangle.h"
 #include "core/arena.h"

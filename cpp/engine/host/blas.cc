@@ -22,6 +22,8 @@ bool store(const std::string& routine, void* function) {
     blas.larft = reinterpret_cast<decltype(blas.larft)>(function);
   } else if (routine == (is_complex<T> ? "heevd" : "syevd")) {
     blas.heevd = reinterpret_cast<decltype(blas.heevd)>(function);
+  } else if (routine == "gesdd") {
+    blas.gesdd = reinterpret_cast<decltype(blas.gesdd)>(function);
   } else {
     return false;
   }

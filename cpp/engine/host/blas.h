@@ -20,6 +20,19 @@ struct HeevdFunction<std::complex<R>> {
                     int* info);
 };
 
+// LAPACK's gesdd.
+template <class T>
+struct GesddFunction {
+  using Type = void(const char* jobz, const int* m, const int* n, T* a, const int* lda, T* s, T* u, const int* ldu,
+                    T* vt, const int* ldvt, T* work, const int* lwork, int* iwork, int* info);
+};
+template <class R>
+struct GesddFunction<std::complex<R>> {
+  using Type = void(const char* jobz, const int* m, const int* n, std::complex<R>* a, const int* lda, R* s,
+                    std::complex<R>* u, const int* ldu, std::complex<R>* vt, const int* ldvt, std::complex<R>* work,
+                    const int* lwork, R* rwork, int* iwork, int* info);
+};
+
 template <class T>
 struct Blas {
   // Fortran calling convention: every argument by address.
@@ -34,6 +47,7 @@ struct Blas {
   void (*larft)(const char* direct, const char* storev, const int* n, const int* k, const T* v, const int* ldv,
                 const T* tau, T* t, const int* ldt) = nullptr;
   typename HeevdFunction<T>::Type* heevd = nullptr;
+  typename GesddFunction<T>::Type* gesdd = nullptr;
 
   static Blas& instance();
 };

@@ -2,7 +2,7 @@
 // therefore lanes and events do nothing. It is the reference of the CUDA engine's tests.
 //
 // Its operations are in blas_ops.h, cholesky_ops.h, lu_ops.h, panel_qr_ops.h, scaling_ops.h, svd_ops.h, band_ops.h,
-// tridiagonal_ops.h and heevd_ops.h; exchanges and status are here.
+// tridiagonal_ops.h, heevd_ops.h and gesdd_ops.h; exchanges and status are here.
 #pragma once
 
 #include <algorithm>
@@ -19,6 +19,7 @@
 #include "engine/host/band_ops.h"
 #include "engine/host/blas_ops.h"
 #include "engine/host/cholesky_ops.h"
+#include "engine/host/gesdd_ops.h"
 #include "engine/host/heevd_ops.h"
 #include "engine/host/lu_ops.h"
 #include "engine/host/panel_qr_ops.h"
@@ -38,7 +39,8 @@ class HostEngine : public HostBlasOps,
                    public HostSvdOps,
                    public HostBandOps,
                    public HostTridiagonalOps,
-                   public HostHeevdOps {
+                   public HostHeevdOps,
+                   public HostGesddOps {
  public:
   struct Event {};
   struct Range {

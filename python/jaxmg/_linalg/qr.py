@@ -281,11 +281,11 @@ def qr_factor(a, *, options: Options) -> QRFactor:
     return QRFactor(of.data, of.factors, info, m, n, of.tile, ranks.axes, ranks.size)
 
 
-def prepared_matrix(routine: str, a, options: Options, *others, count=1):
+def prepared_matrix(routine: str, a, options: Options, *others):
     """Return a checked m x n matrix, and the call of a routine on the devices of it and others."""
     a = as_matrix(a)
     ranks = ranks_of(a, *others)
-    return a, make_call(routine, a, ranks, options, count=count, rows=a.shape[0])
+    return a, make_call(routine, a, ranks, options, rows=a.shape[0])
 
 
 def result_spec(like, shape, ranks: Ranks):

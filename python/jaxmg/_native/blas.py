@@ -10,7 +10,7 @@ def hand_over(library: ctypes.CDLL) -> None:
     from scipy.linalg import cython_blas, cython_lapack
 
     sources = {"gemm": cython_blas, "trsm": cython_blas}
-    sources |= dict.fromkeys(("potrf", "getrf", "geqrf", "larft"), cython_lapack)
+    sources |= dict.fromkeys(("potrf", "getrf", "geqrf", "larft", "gesdd"), cython_lapack)
     names = [(prefix + routine, module) for routine, module in sources.items() for prefix in "sdcz"]
     names += [(name, cython_lapack) for name in ("ssyevd", "dsyevd", "cheevd", "zheevd")]
     for name, module in names:

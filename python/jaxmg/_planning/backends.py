@@ -46,6 +46,8 @@ STEPS = {
 # Routines of matrices of any shape; and whether "tsqr", which replaces their steps for a tall
 # matrix, forms Q.
 RECTANGULAR = {"geqrf": False, "orgqr": True, "gels": True}
+# Routines of square matrices, and of the square factor R of others.
+SQUARE_FACTORS = ("gesvd", "polar")
 # "auto" requires another backend's expected time to be below this fraction of ours: models err.
 _MARGIN = 0.8
 
@@ -144,7 +146,10 @@ def _vendors_seconds(name: str, step: str, request: Request) -> float:
     if backend == "tiled":
         return plan_step(step, request, tile=0, workspace_limit=0).seconds
     sizes = (step, request.n, request.count, request.dtype)
-    return plans.plan(*sizes, ranks=request.ranks, hosts=request.hosts, backend=backend).seconds
+    arguments = dict(ranks=request.ranks, hosts=request.hosts, backend=backend)
+    if request.rows:
+        arguments["m"] = request.rows
+    return plans.plan(*sizes, **arguments).seconds
 
 
 def is_tall(routine: str, request: Request) -> bool:

@@ -203,6 +203,7 @@ def _solve_on(note: Notes, found) -> None:
         "potri": _invert,
         "orgqr": _orthogonalise,
         "syevd": _decompose,
+        "gesvd": _decompose_general,
     }
     for name, check in checks.items():
         began = time.perf_counter()
@@ -247,6 +248,13 @@ def _decompose(a, b):
     w, v = linalg.eigh(a)
     residual = jnp.linalg.norm(a @ v - v * w) / jnp.linalg.norm(a)
     return jnp.maximum(residual, jnp.linalg.norm(v.T @ v - jnp.eye(a.shape[0])))
+
+
+def _decompose_general(a, b):
+    a = 2 * jnp.triu(a) - a
+    u, s, vh = linalg.svd(a)
+    residual = jnp.linalg.norm((u * s) @ vh - a) / jnp.linalg.norm(a)
+    return jnp.maximum(residual, jnp.linalg.norm(u.T @ u - jnp.eye(a.shape[0])))
 
 
 PROBES = {probe.__name__: probe for probe in (libraries, devices, backends, solves, member)}

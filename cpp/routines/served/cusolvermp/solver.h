@@ -1,8 +1,8 @@
 // Shared parts of routines served by a solver of block-cyclic matrices: vendors' distributed libraries require square
 // tiles, dealt over a grid of ranks.
 //
-// Such a solver serves linear systems, factorisations and eigenvalue problems. A returned factor is redistributed to
-// tile columns, for our own routines.
+// Such a solver serves linear systems, factorisations, eigenvalue problems and singular value decompositions. A
+// returned factor is redistributed to tile columns, for our own routines.
 #pragma once
 
 #include <algorithm>
@@ -30,9 +30,12 @@ namespace jaxmg {
 //   getrf(a, pivots, workspace)          P A = L U; pivots: 64-bit, of the local rows plus one block
 //   getrs(a, pivots, b, workspace)       A X = B in place of B
 //   syevd(a, w, z, vectors, workspace)   A = Z diag(w) Z^H, w on every rank; no Z unless vectors are wanted
+//   geqrf(a, tau, workspace)             A = Q R as LAPACK's; tau: of the local columns
+//   gesvd(a, s, u, vh, vectors, workspace)   A = U diag(s) V^H, s on every rank; no U and V^H unless wanted; A is lost
+//   polar(a, h, workspace)               A = U H, U in place of A
 //
-// for BlockCyclicMatrix a, b, z in square tiles on one grid, and a VendorWorkspace. Only the solver can compute its
-// workspace, and only on its ranks: a separate call queries library_bytes() first.
+// for BlockCyclicMatrix a, b, z, u, vh, h in square tiles on one grid, and a VendorWorkspace. Only the solver can
+// compute its workspace, and only on its ranks: a separate call queries library_bytes() first.
 template <class E>
 struct CusolverMpOn;
 

@@ -42,6 +42,11 @@ void find(void* library, const char* name, Function& function) {
   if (function == nullptr) unusable(std::string(soname) + " has no " + name + "; it requires version 0.9 or newer");
 }
 
+template <class Function>
+void find_newer(void* library, const char* name, Function& function) {
+  function = reinterpret_cast<Function>(dlsym(library, name));
+}
+
 CusolverMpLibrary load() {
   check_nccl();
   void* const library = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
@@ -66,6 +71,12 @@ CusolverMpLibrary load() {
   find(library, "cusolverMpGetrs", functions.getrs);
   find(library, "cusolverMpSyevd_bufferSize", functions.syevd_size);
   find(library, "cusolverMpSyevd", functions.syevd);
+  find(library, "cusolverMpGeqrf_bufferSize", functions.geqrf_size);
+  find(library, "cusolverMpGeqrf", functions.geqrf);
+  find_newer(library, "cusolverMpGesvd_bufferSize", functions.gesvd_size);
+  find_newer(library, "cusolverMpGesvd", functions.gesvd);
+  find_newer(library, "cusolverMpPolar_bufferSize", functions.polar_size);
+  find_newer(library, "cusolverMpPolar", functions.polar);
   return functions;
 }
 

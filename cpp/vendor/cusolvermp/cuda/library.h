@@ -64,6 +64,31 @@ struct CusolverMpLibrary {
                             Description, cudaDataType, void* device, std::size_t device_bytes, void* host,
                             std::size_t host_bytes, int* info);
 
+  cusolverStatus_t (*geqrf_size)(Handle, std::int64_t m, std::int64_t n, void* a, std::int64_t ia, std::int64_t ja,
+                                 Description, cudaDataType, std::size_t* device, std::size_t* host);
+  cusolverStatus_t (*geqrf)(Handle, std::int64_t m, std::int64_t n, void* a, std::int64_t ia, std::int64_t ja,
+                            Description, void* tau, cudaDataType, void* device, std::size_t device_bytes, void* host,
+                            std::size_t host_bytes, int* info);
+  // Null in releases without them. `settings` may be null: the defaults.
+  cusolverStatus_t (*gesvd_size)(Handle, void* settings, cusolverEigMode_t u_mode, cusolverEigMode_t vh_mode,
+                                 std::int64_t m, std::int64_t n, const void* a, std::int64_t ia, std::int64_t ja,
+                                 Description, const void* s, const void* u, std::int64_t iu, std::int64_t ju,
+                                 Description, const void* vh, std::int64_t ivh, std::int64_t jvh, Description,
+                                 cudaDataType, std::size_t* device, std::size_t* host);
+  cusolverStatus_t (*gesvd)(Handle, void* settings, cusolverEigMode_t u_mode, cusolverEigMode_t vh_mode, std::int64_t m,
+                            std::int64_t n, void* a, std::int64_t ia, std::int64_t ja, Description, void* s, void* u,
+                            std::int64_t iu, std::int64_t ju, Description, void* vh, std::int64_t ivh, std::int64_t jvh,
+                            Description, cudaDataType, void* device, std::size_t device_bytes, void* host,
+                            std::size_t host_bytes, int* info);
+  cusolverStatus_t (*polar_size)(Handle, void* settings, cublasFillMode_t, std::int64_t m, std::int64_t n,
+                                 const void* a, std::int64_t ia, std::int64_t ja, Description, const void* h,
+                                 std::int64_t ih, std::int64_t jh, Description, cudaDataType, std::size_t* device,
+                                 std::size_t* host);
+  cusolverStatus_t (*polar)(Handle, void* settings, cublasFillMode_t, std::int64_t m, std::int64_t n, void* a,
+                            std::int64_t ia, std::int64_t ja, Description, void* h, std::int64_t ih, std::int64_t jh,
+                            Description, cudaDataType, void* device, std::size_t device_bytes, void* host,
+                            std::size_t host_bytes, int* info);
+
   // Loads it on first use. Throws Error with the reason if it is missing, or incompatible with the NCCL of this
   // process.
   static const CusolverMpLibrary& instance();

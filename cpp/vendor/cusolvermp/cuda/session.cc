@@ -19,6 +19,13 @@ namespace {
 
 constexpr auto lower = CUBLAS_FILL_MODE_LOWER;
 
+void require_function(const char* name, bool found) {
+  if (!found) {
+    throw Error(ErrorCode::invalid_argument,
+                std::string("the installed cuSOLVERMp has no ") + name + "; it requires version 0.9.1 or newer");
+  }
+}
+
 }  // namespace
 
 class CusolverMp::Description {
@@ -188,6 +195,40 @@ std::int32_t CusolverMp::syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const 
               a.data, 1, 1, of_a.get(), w, z.data, 1, 1, of_z.get(), data_type(ScalarTraits<T>::type));
 }
 
+template <class T>
+std::int32_t CusolverMp::geqrf(const BlockCyclicMatrix<T>& a, T* tau, VendorWorkspace& workspace) {
+  const Description of_a = describe(a);
+  const auto size = [this](Library::Handle handle, std::int64_t m, std::int64_t n, T* data, int ia, int ja,
+                           Library::Description of, T*, cudaDataType type, std::size_t* device, std::size_t* host) {
+    return library_.geqrf_size(handle, m, n, data, ia, ja, of, type, device, host);
+  };
+  return call("cusolverMpGeqrf", workspace, size, library_.geqrf, a.layout.rows.n, a.layout.columns.n, a.data, 1, 1,
+              of_a.get(), tau, data_type(ScalarTraits<T>::type));
+}
+
+template <class T>
+std::int32_t CusolverMp::gesvd(const BlockCyclicMatrix<T>& a, Real<T>* s, const BlockCyclicMatrix<T>& u,
+                               const BlockCyclicMatrix<T>& vh, bool vectors, VendorWorkspace& workspace) {
+  require_function("cusolverMpGesvd", library_.gesvd_size != nullptr && library_.gesvd != nullptr);
+  const Description of_a = describe(a), of_u = describe(u), of_vh = describe(vh);
+  const cusolverEigMode_t mode = vectors ? CUSOLVER_EIG_MODE_VECTOR : CUSOLVER_EIG_MODE_NOVECTOR;
+  void* const defaults = nullptr;
+  return call("cusolverMpGesvd", workspace, library_.gesvd_size, library_.gesvd, defaults, mode, mode, a.layout.rows.n,
+              a.layout.columns.n, a.data, 1, 1, of_a.get(), s, u.data, 1, 1, of_u.get(), vh.data, 1, 1, of_vh.get(),
+              data_type(ScalarTraits<T>::type));
+}
+
+template <class T>
+std::int32_t CusolverMp::polar(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& h,
+                               VendorWorkspace& workspace) {
+  require_function("cusolverMpPolar", library_.polar_size != nullptr && library_.polar != nullptr);
+  const Description of_a = describe(a), of_h = describe(h);
+  void* const defaults = nullptr;
+  return call("cusolverMpPolar", workspace, library_.polar_size, library_.polar, defaults, CUBLAS_FILL_MODE_FULL,
+              a.layout.rows.n, a.layout.columns.n, a.data, 1, 1, of_a.get(), h.data, 1, 1, of_h.get(),
+              data_type(ScalarTraits<T>::type));
+}
+
 #define JAXMG_INSTANTIATE(T)                                                                                           \
   template std::int32_t CusolverMp::potrf(const BlockCyclicMatrix<T>&, VendorWorkspace&);                              \
   template std::int32_t CusolverMp::potrs(const BlockCyclicMatrix<T>&, const BlockCyclicMatrix<T>&, VendorWorkspace&); \
@@ -195,7 +236,11 @@ std::int32_t CusolverMp::syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const 
   template std::int32_t CusolverMp::getrs(const BlockCyclicMatrix<T>&, std::int64_t*, const BlockCyclicMatrix<T>&,     \
                                           VendorWorkspace&);                                                           \
   template std::int32_t CusolverMp::syevd(const BlockCyclicMatrix<T>&, Real<T>*, const BlockCyclicMatrix<T>&, bool,    \
-                                          VendorWorkspace&)
+                                          VendorWorkspace&);                                                           \
+  template std::int32_t CusolverMp::geqrf(const BlockCyclicMatrix<T>&, T*, VendorWorkspace&);                          \
+  template std::int32_t CusolverMp::gesvd(const BlockCyclicMatrix<T>&, Real<T>*, const BlockCyclicMatrix<T>&,          \
+                                          const BlockCyclicMatrix<T>&, bool, VendorWorkspace&);                        \
+  template std::int32_t CusolverMp::polar(const BlockCyclicMatrix<T>&, const BlockCyclicMatrix<T>&, VendorWorkspace&)
 JAXMG_INSTANTIATE(float);
 JAXMG_INSTANTIATE(double);
 JAXMG_INSTANTIATE(std::complex<float>);

@@ -60,6 +60,17 @@ class CusolverMp final : public Resident {
   std::int32_t syevd(const BlockCyclicMatrix<T>& a, Real<T>* w, const BlockCyclicMatrix<T>& z, bool vectors,
                      VendorWorkspace& workspace);
 
+  // A = Q R as LAPACK's geqrf: R, below it the reflectors, and their scalars of the local columns.
+  template <class T>
+  std::int32_t geqrf(const BlockCyclicMatrix<T>& a, T* tau, VendorWorkspace& workspace);
+  // A = U diag(s) V^H of a square matrix, s on every rank; U and V^H are written only if `vectors`. A is overwritten.
+  template <class T>
+  std::int32_t gesvd(const BlockCyclicMatrix<T>& a, Real<T>* s, const BlockCyclicMatrix<T>& u,
+                     const BlockCyclicMatrix<T>& vh, bool vectors, VendorWorkspace& workspace);
+  // A = U H of a square matrix, U in place of A.
+  template <class T>
+  std::int32_t polar(const BlockCyclicMatrix<T>& a, const BlockCyclicMatrix<T>& h, VendorWorkspace& workspace);
+
   // Call after an error: kernels stop waiting for other ranks.
   void abandon() noexcept override;
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from routines import TALL_COLUMNS
 
 import jaxmg
 from jaxmg._tools.bench import systems
@@ -171,6 +172,24 @@ def gels(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     return _with_plan(outcome, "gels", mesh, tile, a, b, nrhs=nrhs)
 
 
+def gels_tall(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
+    """Measure jaxmg.linalg.lstsq by QR for n rows and few columns, beside reading the matrix."""
+    import jaxmg
+
+    mesh = _mesh(devices)
+    a, b = _tall_system(n, dtype, nrhs, NamedSharding(mesh, PartitionSpec("x", None)))
+    solve = jax.jit(lambda a, b: jaxmg.linalg.lstsq(a, b, method="qr", tile=tile)[0])
+    outcome, x = _measured(lambda: solve(a, b), mesh.devices.flat)
+    outcome["residual"] = systems.relative_residual(a, x, b, systems.norm_of_noise)
+    read = jax.jit(lambda a: jnp.max(a.real))
+    _, reads, _ = _timed(lambda: read(a))
+    outcome = _with_plan(outcome, "gels", mesh, tile, a, b, nrhs=nrhs)
+    times = statistics.median(outcome["samples"]) / statistics.median(reads)
+    outcome["details"]["seconds_to_read"] = statistics.median(reads)
+    outcome["note"] += f", {times:.1f} times as long as reading A"
+    return outcome
+
+
 def syevd(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.eigh."""
     mesh, a = _in_rows(n, dtype, devices, systems.chirp)
@@ -283,6 +302,15 @@ def jax_gels(n: int, dtype: str, nrhs: int) -> dict:
     return outcome | {"residual": systems.relative_residual(a, x, b, systems.norm_of_noise)}
 
 
+def jax_gels_tall(n: int, dtype: str, nrhs: int) -> dict:
+    """Measure jax.numpy.linalg.lstsq for n rows and few columns."""
+    solve = jax.jit(lambda a, b: jnp.linalg.lstsq(a, b)[0])
+    device = jax.devices()[0]
+    a, b = _tall_system(n, dtype, nrhs, SingleDeviceSharding(device))
+    outcome, x = _measured(lambda: solve(a, b), [device])
+    return outcome | {"residual": systems.relative_residual(a, x, b, systems.norm_of_noise)}
+
+
 def jax_cho_solve(n: int, dtype: str, nrhs: int) -> dict:
     """Measure jax.scipy.linalg.cho_solve with a factor that is made once."""
     solve = jax.jit(lambda c, b: jsl.cho_solve((c, False), b))
@@ -350,6 +378,13 @@ def _in_rows(n: int, dtype: str, devices: int, diagonals=systems.kernel):
     return mesh, systems.make_matrix(n, dtype, sharding, diagonals)
 
 
+def _tall_system(n: int, dtype: str, nrhs: int, sharding):
+    """Return n rows of noise, and right-hand sides in its range."""
+    a = systems.make_matrix(n, dtype, sharding, systems.noise, TALL_COLUMNS)
+    x = jax.random.normal(jax.random.key(0), (TALL_COLUMNS, nrhs), dtype)
+    return a, jax.jit(systems.product, out_shardings=sharding)(a, x)
+
+
 def _on_one_device(n: int, dtype: str, diagonals=systems.kernel):
     """Return a device and the test matrix on it."""
     device = jax.devices()[0]
@@ -399,7 +434,8 @@ def _measured(call, devices) -> tuple[dict, object]:
 def _with_plan(outcome: dict, routine: str, mesh: Mesh, tile: int | None, *own, **wanted) -> dict:
     """Add the memory that jaxmg's planner reports, besides the caller's `own` arrays."""
     n, dtype = own[0].shape[0], own[0].dtype
-    plan = jaxmg.plan(routine, (n, n), dtype, mesh, tile=tile, **wanted)
+    shape = own[0].shape if routine == "gels" else (n, n)
+    plan = jaxmg.plan(routine, shape, dtype, mesh, tile=tile, **wanted)
     details = {"tile": plan.tile, "planned_seconds": plan.seconds}
     own_bytes = sum(array.addressable_shards[0].data.nbytes for array in own)
     return outcome | {

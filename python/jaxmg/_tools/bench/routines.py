@@ -52,6 +52,13 @@ _EIGENPROBLEMS = {
     "cpu": Sweep((256, 512, 1024), (512, 1024), 512),
 }
 
+# Columns of tall matrices, whose number of rows is N.
+TALL_COLUMNS = 1024
+_TALL = {
+    "gpu": Sweep((262144, 1048576), (262144, 1048576), 1048576),
+    "cpu": Sweep((8192, 32768), (32768,), 8192),
+}
+
 _CALLS_ON_A = (
     "their matrix is not donated, so their time includes a copy of it. NVIDIA's libraries are "
     "called from C++ on a matrix that is already distributed, and overwrite it."
@@ -176,6 +183,19 @@ _ALL = (
         residual=_GENERAL_RESIDUAL,
         given="matrix and right-hand sides",
         sweeps=_SHORTER,
+        rhs=("1",),
+    ),
+    Routine(
+        name="gels_tall",
+        title=f"Least squares by QR, N x {TALL_COLUMNS}",
+        jax="lstsq",
+        timed="factorisation and solve together. JAX's function uses the SVD",
+        calls=_CALLS_ON_A,
+        operations=lambda n, nrhs: 2 * n * TALL_COLUMNS * (TALL_COLUMNS + 2 * nrhs),
+        counts=f"2 N k (k + 2 nrhs) operations, k = {TALL_COLUMNS}",
+        residual="|Ax-b| / (|A| |x|), |A| being |A|_F / sqrt(k), for b in the range of A",
+        given="matrix and right-hand sides",
+        sweeps=_TALL,
         rhs=("1",),
     ),
     Routine(

@@ -44,10 +44,12 @@ def wrapped_chirp(n: int):
     return wrapped
 
 
-def make_matrix(n: int, dtype: str, sharding, diagonals=kernel):
+def make_matrix(n: int, dtype: str, sharding, diagonals=kernel, columns: int | None = None):
+    """Return A, or its first `columns` columns."""
+
     def matrix():
         distance = jnp.arange(n, dtype=np.float64)
-        distance = distance[:, None] - distance[None, :]
+        distance = distance[:, None] - distance[None, :columns]
         a = diagonals(distance)
         if np.issubdtype(dtype, np.complexfloating):
             a = a * jax.lax.complex(jnp.cos(PHASE * distance), jnp.sin(PHASE * distance))
@@ -76,7 +78,7 @@ def norm_of_matrix(n: int) -> float:
 
 
 def norm_of_noise(n: int) -> float:
-    """Return (about) the Frobenius norm over sqrt(n), a lower bound of the 2-norm of the noise."""
+    """Return (about) |A|_F / sqrt(columns) of n rows of noise, a lower bound of the 2-norm."""
     return math.sqrt(n / 3)
 
 
