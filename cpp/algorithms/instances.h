@@ -7,6 +7,7 @@
 
 #include <complex>
 
+#include "algorithms/cholesky/hemm.h"
 #include "algorithms/cholesky/potrf.h"
 #include "algorithms/cholesky/potri.h"
 #include "algorithms/eigen/back_transformation.h"
@@ -33,6 +34,7 @@
   declare template class TrsmMany<T, E>;
 
 #define JAXMG_CHOLESKY(declare, E, T) \
+  declare template class Hemm<T, E>;  \
   declare template class Potrf<T, E>; \
   declare template class Potri<T, E>;
 

@@ -120,6 +120,13 @@ double ColumnsCost::potrs(std::int64_t order, std::int64_t nrhs, std::int64_t ti
   return std::max(products, pass(elements(n * n / ranks_)) + 2 * n / width * (solve + send));
 }
 
+double ColumnsCost::hemm(std::int64_t order, std::int64_t nrhs, std::int64_t tile) const {
+  const double n = static_cast<double>(order), columns = static_cast<double>(nrhs), width = static_cast<double>(tile);
+  const double products = 2 * fma_ * n * n * columns / ranks_ / rate(width);
+  const double sum = ranks_ > 1 ? step() + spread(elements(n * columns), ranks_) : 0;
+  return std::max(products, pass(elements(n * n / 2 / ranks_)) + n / ranks_ / width * machine_.step_seconds) + sum;
+}
+
 // Two stages of products, of which each is sent half a matrix: rows of L that all have, columns of Y that some have.
 double ColumnsCost::potri(std::int64_t order, std::int64_t tile, std::int64_t pivot) const {
   const double n = static_cast<double>(order), depth = static_cast<double>(std::min(pivot, order));

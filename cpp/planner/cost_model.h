@@ -73,6 +73,8 @@ class ColumnsCost : public CostModel {
   double potrf(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
   double potrs(std::int64_t n, std::int64_t nrhs, std::int64_t tile, std::int64_t depth, bool distributed) const;
   double potri(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
+  // Products with a Hermitian matrix, whose triangle each of them reads twice, and their sum over the ranks.
+  double hemm(std::int64_t n, std::int64_t nrhs, std::int64_t tile) const;
   double getrf(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
   double getri(std::int64_t n, std::int64_t tile) const;
   double geqrf(std::int64_t m, std::int64_t n, std::int64_t tile) const;

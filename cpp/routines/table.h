@@ -8,6 +8,7 @@
 #include "routines/getrf.h"
 #include "routines/getri.h"
 #include "routines/getrs.h"
+#include "routines/hemm.h"
 #include "routines/lower.h"
 #include "routines/orgqr.h"
 #include "routines/ormqr.h"
@@ -53,6 +54,7 @@ using Routines = List<routines::Posv,      //
                       routines::Rtrs,      //
                       routines::Tsqr,      //
                       routines::Polar,     //
-                      routines::Gesvd>;
+                      routines::Gesvd,     //
+                      routines::Hemm>;
 
 }  // namespace jaxmg

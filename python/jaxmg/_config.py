@@ -9,13 +9,20 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import NamedTuple
 
-from jaxmg._supported import BACKENDS
+from jaxmg._supported import BACKENDS, REFINEMENTS
 
 __all__ = ["Config", "config"]
 
 
 def check_backend(value, name: str = "backend") -> str:
     choices = ("auto", *BACKENDS)
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+    return value
+
+
+def check_refinement(value, name: str = "refine") -> str:
+    choices = ("off", "auto", *REFINEMENTS)
     if value not in choices:
         raise ValueError(f"{name} must be one of {choices}, got {value!r}")
     return value
@@ -57,6 +64,7 @@ _OPTIONS = {
     "backend": _Option("JAXMG_BACKEND", "auto", check_backend),
     "log": _Option("JAXMG_LOG", "off", _log),
     "one_rank_up_to": _Option("JAXMG_ONE_RANK_UP_TO", None, _order),
+    "refine": _Option("JAXMG_REFINE", "off", check_refinement),
     "timeout_seconds": _Option("JAXMG_TIMEOUT_SECONDS", 300.0, _seconds),
 }
 
@@ -82,6 +90,9 @@ class Config:
         Largest N of a matrix that one device solves for all devices of a call;
         ``JAXMG_ONE_RANK_UP_TO``. None, the default, selects the measured order of each routine
         (see `jaxmg.plan`); 0 makes all devices work.
+    refine : {"off", "auto", "float32"}
+        Precision of the factor in `jaxmg.linalg.solve` without ``refine=``, where it supports the
+        matrix; ``JAXMG_REFINE``, "off" by default.
     timeout_seconds : float
         Timeout of ranks that wait for each other; ``JAXMG_TIMEOUT_SECONDS``, 300 by default.
 
@@ -112,6 +123,10 @@ class Config:
     @property
     def one_rank_up_to(self) -> int | None:
         return self._value("one_rank_up_to")
+
+    @property
+    def refine(self) -> str:
+        return self._value("refine")
 
     @property
     def timeout_seconds(self) -> float:

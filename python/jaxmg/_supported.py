@@ -6,3 +6,5 @@ DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "complex64", "c
 PLATFORMS = ("cpu", "gpu")
 # Each backend with the vendor's libraries that its first use loads, by their cuda-pathfinder names.
 BACKENDS = {"tiled": (), "cusolvermg": ("cusolverMg",), "cusolvermp": ("cusolverMp",)}
+# Precisions of a factor that is refined to the accuracy of the matrix.
+REFINEMENTS = ("float32",)

@@ -13,6 +13,7 @@ from jaxmg._linalg.least_squares import LstsqResult, lstsq
 from jaxmg._linalg.lu import LUFactor, lu_factor, lu_solve
 from jaxmg._linalg.polar import PolarResult, polar
 from jaxmg._linalg.qr import QRFactor, QRResult, qr, qr_factor
+from jaxmg._linalg.refined import RefinedFactor
 from jaxmg._linalg.svd import SVDResult, cond, matrix_rank, norm, pinv, svd, svdvals
 from jaxmg._linalg.systems import det, inv, slogdet, solve, solve_triangular
 
@@ -24,6 +25,7 @@ __all__ = [
     "PolarResult",
     "QRFactor",
     "QRResult",
+    "RefinedFactor",
     "SVDResult",
     "SlogdetResult",
     "cho_factor",

@@ -8,13 +8,17 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxmg._arguments import ArgumentError, positive_int
+from jaxmg._config import check_refinement
+from jaxmg._linalg import refinement
 from jaxmg._linalg.options import Options, takes
 from jaxmg._planning import backends
+from jaxmg._planning.precision import Precision
 from jaxmg._supported import DTYPES, PLATFORMS
 
 __all__ = ["Plan", "plan"]
 
 _GIB = 2**30
+_REFINED = {"potrs": "pos", "gesv": "gen"}
 _VECTORS = {"syevd": "eigenvectors", "gesvd": "singular vectors"}
 
 
@@ -42,6 +46,8 @@ class Plan:
         Estimated time.
     backend, reason : str
         The backend, and the reason for its choice.
+    refine : str
+        Precision of the factor, or "off"; the workspace then includes the factor.
     """
 
     routine: str
@@ -57,6 +63,7 @@ class Plan:
     backend: str
     reason: str
     ranks_at_work: int
+    refine: str = "off"
 
     @property
     def total_bytes(self) -> int:
@@ -70,16 +77,18 @@ class Plan:
 
     def __str__(self) -> str:
         vectors = _VECTORS.get(self.routine, "right-hand sides")
+        refined = "" if self.refine == "off" else f", refined from {self.refine}"
         return (
             f"{self.routine} of {self.shape[0]} x {self.shape[1]} {self.dtype}, "
-            f"{self.nrhs} {vectors}, on {self.ranks} devices: tile {self.tile}; per device "
+            f"{self.nrhs} {vectors}{refined}, on {self.ranks} devices: tile {self.tile}; "
+            f"per device "
             f"{self.total_bytes / _GIB:.3g} GiB (matrix {self.shard_bytes / _GIB:.3g}, {vectors} "
             f"{self.rhs_bytes / _GIB:.3g}, workspace {self.workspace_bytes / _GIB:.3g}); "
             f"about {self.seconds:.3g} s with {self.backend} ({self.reason}){self._at_work}"
         )
 
 
-@takes("tile", "backend", "workspace_limit")
+@takes("tile", "backend", "refine", "workspace_limit")
 def plan(
     routine,
     shape,
@@ -149,6 +158,9 @@ def plan(
     room for the whole matrix. A `tile` narrower than the rows of a device, a `workspace_limit`
     without that room, or ``one_rank_up_to=0`` in `jaxmg.config` makes all devices work.
 
+    With `refine`, for "potrs" and "gesv" only, the time assumes 5 iterations and no fall-back.
+    ``jaxmg.config.refine`` has no effect here.
+
     With "cusolvermp", the workspace queries of the library run on the GPUs: with several processes,
     all of them must plan.
 
@@ -189,6 +201,28 @@ def plan(
         first = "geqrf" if routine == "gesvd" and nrhs == 0 else "orgqr"
         of_qr = replace(request, count=1, rows=sizes[0])
         steps += backends.plan_steps(chosen.name, first, of_qr, **limits)
+    refined, asked = None, check_refinement(options.refine or "off")
+    if asked != "off":
+        reason = f"refine={asked!r} supports only the routines {tuple(_REFINED)}, got {routine!r}"
+        if routine in _REFINED:
+            reason = refinement.why_not(asked, _REFINED[routine], dtype)
+        if reason is not None:
+            raise ValueError(reason)
+
+        def plan_for(step, n, count, dtype):
+            sizes = dict(n=n, count=count, dtype=np.dtype(dtype))
+            backend = backends.of_step(chosen.name, step) if step in ("posv", "gesv") else "tiled"
+            return backends.plan_step(step, replace(request, **sizes), backend=backend, **limits)
+
+        sizes = _REFINED[routine] == "pos", n, nrhs, dtype
+        if asked == "auto":
+            expected = refinement.expected_seconds(*sizes, plan_for)
+            refined = refinement.fastest(expected, sum(step.seconds for step in steps))
+        else:
+            refined = Precision(asked)
+    if refined is not None:
+        steps = refinement.steps(refined, *sizes, plan_for)
+    of_matrix = steps[-1:] if refined is not None else steps
     return Plan(
         routine=routine,
         shape=(m, n),
@@ -196,13 +230,22 @@ def plan(
         nrhs=nrhs,
         ranks=ranks,
         tile=steps[0].tile,
-        shard_bytes=max(step.shard_bytes for step in steps),
-        rhs_bytes=max(step.rhs_bytes for step in steps),
-        workspace_bytes=max(step.workspace_bytes for step in steps),
-        seconds=sum(step.seconds for step in steps),
+        shard_bytes=max(step.shard_bytes for step in of_matrix),
+        rhs_bytes=max(step.rhs_bytes for step in of_matrix),
+        workspace_bytes=(
+            refinement.workspace_bytes(steps)
+            if refined is not None
+            else max(step.workspace_bytes for step in steps)
+        ),
+        seconds=(
+            refinement.seconds(steps)
+            if refined is not None
+            else sum(step.seconds for step in steps)
+        ),
         backend=chosen.name,
         reason=chosen.reason,
         ranks_at_work=min(step.ranks_at_work for step in steps),
+        refine="off" if refined is None else refined.name,
     )
 
 

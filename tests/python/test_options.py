@@ -10,7 +10,7 @@ from jaxmg._linalg.options import Options
 from jaxmg.compat.arguments import Where
 
 NAMES = {
-    "cho_factor": "tile backend donate workspace_limit",
+    "cho_factor": "tile backend donate refine workspace_limit",
     "cho_factor_shifted": "tile backend workspace_limit",
     "cho_solve": "backend workspace_limit",
     "cholesky": "return_info tile backend donate workspace_limit",
@@ -21,7 +21,7 @@ NAMES = {
     "inv": "return_info tile backend donate workspace_limit",
     "logdet": "tile backend donate workspace_limit",
     "lstsq": "return_info tile backend workspace_limit",
-    "lu_factor": "tile backend donate workspace_limit",
+    "lu_factor": "tile backend donate refine workspace_limit",
     "lu_solve": "backend workspace_limit",
     "matrix_rank": "tile backend workspace_limit",
     "norm": "tile backend workspace_limit",
@@ -31,14 +31,14 @@ NAMES = {
     "qr": "tile backend donate workspace_limit",
     "qr_factor": "tile backend workspace_limit",
     "slogdet": "tile backend donate workspace_limit",
-    "solve": "return_info tile backend donate workspace_limit",
+    "solve": "return_info tile backend donate refine workspace_limit",
     "solve_triangular": "tile backend workspace_limit",
     "sqrtm_h": "return_info tile backend donate workspace_limit",
     "svd": "return_info tile backend donate workspace_limit",
     "svdvals": "return_info tile backend donate workspace_limit",
 }
 COMPAT = {
-    "plan": "tile backend workspace_limit",
+    "plan": "tile backend refine workspace_limit",
     "potri": "backend donate",
     "potrs": "backend donate",
     "syevd": "backend donate",

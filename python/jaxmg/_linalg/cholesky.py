@@ -10,14 +10,15 @@ from jaxmg._arguments import (
 )
 from jaxmg._linalg.factors import CholeskyFactor
 from jaxmg._linalg.options import Options, prepared, takes, to_matrix
+from jaxmg._linalg.refined import RefinedFactor, refined_factor
 from jaxmg._mesh import placement, programs
 from jaxmg._programs import row_blocks
 from jaxmg._programs.call import Call
 from jaxmg._rules import cholesky as rules
 
 
-@takes("tile", "backend", "donate", "workspace_limit")
-def cho_factor(a, *, options: Options) -> CholeskyFactor:
+@takes("tile", "backend", "donate", "refine", "workspace_limit")
+def cho_factor(a, *, options: Options) -> CholeskyFactor | RefinedFactor:
     """Factor a Hermitian positive definite matrix into a reusable Cholesky factor.
 
     Parameters
@@ -29,15 +30,17 @@ def cho_factor(a, *, options: Options) -> CholeskyFactor:
 
     Returns
     -------
-    CholeskyFactor
+    CholeskyFactor or RefinedFactor
         A pytree with the methods `solve`, `solve_triangular`, `inv`, `lower`, `logdet` and
         `slogdet`, accepted by `cho_solve` and the other functions here. They use its tile size. Its
-        attribute `info` is LAPACK's; if it is not 0, all results from the factor are NaN.
+        attribute `info` is LAPACK's; if it is not 0, all results from the factor are NaN. With
+        `refine`, a `RefinedFactor` that keeps `a`, only for solves. This function does not use
+        ``jaxmg.config.refine``.
 
     Raises
     ------
     ValueError, TypeError, RuntimeError
-        As `solve` does.
+        As `solve` does, and if `donate` is passed with `refine`.
 
     See Also
     --------
@@ -50,6 +53,8 @@ def cho_factor(a, *, options: Options) -> CholeskyFactor:
     >>> jaxmg.linalg.cho_solve(factor, jnp.ones(3)).tolist()
     [0.25, 0.25, 0.25]
     """
+    if options.refine not in (None, "off"):
+        return refined_factor(a, "pos", options)
     a, call = prepared("cho_factor", a, options)
     dealt, info = _factor(*placement.place_all(call.ranks, a), call=call, donate=options.donate)
     return CholeskyFactor.of(dealt, info, call.ranks)
@@ -117,7 +122,7 @@ def cho_solve(factor, b, *, options: Options) -> jax.Array:
 
     Parameters
     ----------
-    factor : CholeskyFactor
+    factor : CholeskyFactor or RefinedFactor
         From `cho_factor`.
     b : (N,) or (N, nrhs) array
         Right-hand sides, with any sharding. The dtypes of factor and `b` are promoted to the common
@@ -261,8 +266,9 @@ def _as_factor(a, options: Options) -> CholeskyFactor:
     return cho_factor(a, **options.named("tile", "backend", "donate", "workspace_limit"))
 
 
-def _check_factor(factor) -> CholeskyFactor:
-    if not isinstance(factor, CholeskyFactor):
+def _check_factor(factor) -> CholeskyFactor | RefinedFactor:
+    by_cholesky = isinstance(factor, RefinedFactor) and factor.pivots is None
+    if not (by_cholesky or isinstance(factor, CholeskyFactor)):
         raise TypeError(
             f"factor must be a CholeskyFactor, from cho_factor; got {type(factor).__name__}"
         )

@@ -8,7 +8,8 @@ import jax
 
 from jaxmg._linalg.factor import Factor
 from jaxmg._linalg.factors import SlogdetResult
-from jaxmg._linalg.options import Options, prepared, takes
+from jaxmg._linalg.options import Options, prepared, takes, transposition
+from jaxmg._linalg.refined import RefinedFactor, refined_factor
 from jaxmg._mesh import placement, programs
 from jaxmg._mesh.ranks import Ranks
 from jaxmg._programs import row_blocks
@@ -16,7 +17,7 @@ from jaxmg._programs.call import Call
 from jaxmg._programs.dealt import Dealt, DealtLU
 from jaxmg._rules import lu as rules
 
-__all__ = ["LUFactor", "lu_factor", "lu_solve", "transposition"]
+__all__ = ["LUFactor", "lu_factor", "lu_solve"]
 
 
 @functools.partial(
@@ -109,8 +110,8 @@ class LUFactor(Factor):
         return self.slogdet(**options.named("backend", "workspace_limit")).logabsdet
 
 
-@takes("tile", "backend", "donate", "workspace_limit")
-def lu_factor(a, *, options: Options) -> LUFactor:
+@takes("tile", "backend", "donate", "refine", "workspace_limit")
+def lu_factor(a, *, options: Options) -> LUFactor | RefinedFactor:
     """Factor a square matrix by LU with partial pivoting into a reusable factor.
 
     Parameters
@@ -121,15 +122,17 @@ def lu_factor(a, *, options: Options) -> LUFactor:
 
     Returns
     -------
-    LUFactor
+    LUFactor or RefinedFactor
         A pytree with the methods `solve`, `inv`, `det`, `slogdet` and `logabsdet`, accepted by
         `lu_solve` and the other functions here. They use its tile size. Its attribute `info` is
-        LAPACK's; if it is not 0, a pivot is exactly zero, and solutions are infinite or NaN.
+        LAPACK's; if it is not 0, a pivot is exactly zero, and solutions are infinite or NaN. With
+        `refine`, a `RefinedFactor` that keeps `a`, only for solves with `a`, its transpose and its
+        adjoint. This function does not use ``jaxmg.config.refine``.
 
     Raises
     ------
     ValueError, TypeError, RuntimeError
-        As `solve` does.
+        As `solve` does, and if `donate` is passed with `refine`.
 
     Notes
     -----
@@ -142,6 +145,8 @@ def lu_factor(a, *, options: Options) -> LUFactor:
     >>> jaxmg.linalg.lu_solve(factor, jnp.ones(2), trans=1).tolist()
     [0.5, 0.25]
     """
+    if options.refine not in (None, "off"):
+        return refined_factor(a, "gen", options)
     a, call = prepared("getrf", a, options)
     factors, info = _factor(*placement.place_all(call.ranks, a), call=call, donate=options.donate)
     return LUFactor.of(factors, info, call.ranks)
@@ -153,7 +158,7 @@ def lu_solve(factor, b, trans=0, *, options: Options) -> jax.Array:
 
     Parameters
     ----------
-    factor : LUFactor
+    factor : LUFactor or RefinedFactor
         From `lu_factor`.
     b : (N,) or (N, nrhs) array
         Right-hand sides, with any sharding. The dtypes of factor and `b` are promoted to the common
@@ -189,27 +194,10 @@ def lu_solve(factor, b, trans=0, *, options: Options) -> jax.Array:
     >>> jaxmg.linalg.lu_solve(factor, jnp.ones((2, 3))).shape
     (2, 3)
     """
-    if not isinstance(factor, LUFactor):
+    by_lu = isinstance(factor, RefinedFactor) and factor.pivots is not None
+    if not (by_lu or isinstance(factor, LUFactor)):
         raise TypeError(f"factor must be an LUFactor, from lu_factor; got {type(factor).__name__}")
     return factor.solve(b, trans=trans, **options.named("backend", "workspace_limit"))
-
-
-# SciPy's trans: whether a matrix is transposed, and whether it is conjugated.
-_TRANS = {
-    0: (False, False),
-    "N": (False, False),
-    1: (True, False),
-    "T": (True, False),
-    2: (True, True),
-    "C": (True, True),
-}
-
-
-def transposition(trans) -> tuple[bool, bool]:
-    """Return (transposed, conjugated) for a value of `trans`, or fail."""
-    if trans not in _TRANS:
-        raise ValueError(f"trans must be one of {tuple(_TRANS)}, got {trans!r}")
-    return _TRANS[trans]
 
 
 # --- programs ---------------------------------------------------------------------------------

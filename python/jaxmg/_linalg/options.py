@@ -50,6 +50,16 @@ class Options:
             copy is overwritten.
         """,
     )
+    refine: str | None = keyword(
+        None,
+        """
+        refine : {"off", "auto", "float32"}, optional
+            Precision in which `a` is factored; the solution is then refined to the accuracy of the
+            dtype of `a`, or computed without refinement where that fails. "float32" supports
+            float64 and complex128. "auto" selects the precision that the planner expects to be
+            fastest, or "off". By default ``jaxmg.config.refine``, which is "off" unless it is set.
+        """,
+    )
     workspace_limit: int | None = keyword(
         None,
         """
@@ -115,3 +125,21 @@ def make_call(routine, a, ranks, options: Options, *, count=None, rows=0) -> Cal
     takes_blocks = chosen.name == "cusolvermp" and routine in ("potrs", "syevd")
     placement = Placement.blocks_of(a, ranks) if takes_blocks else Placement.rows(ranks)
     return Call(ranks, placement, tile, limit, chosen.name)
+
+
+# SciPy's trans: whether a matrix is transposed, and whether it is conjugated.
+_TRANS = {
+    0: (False, False),
+    "N": (False, False),
+    1: (True, False),
+    "T": (True, False),
+    2: (True, True),
+    "C": (True, True),
+}
+
+
+def transposition(trans) -> tuple[bool, bool]:
+    """Return (transposed, conjugated) for a value of `trans`, or fail."""
+    if trans not in _TRANS:
+        raise ValueError(f"trans must be one of {tuple(_TRANS)}, got {trans!r}")
+    return _TRANS[trans]

@@ -8,18 +8,29 @@ import numpy as np
 from jax.experimental import checkify
 
 from jaxmg._arguments import as_arrays, check_right_hand_side, check_square
+from jaxmg._linalg import refinement
 from jaxmg._linalg.cholesky import cho_factor
 from jaxmg._linalg.factors import CholeskyFactor, SlogdetResult
-from jaxmg._linalg.lu import LUFactor, lu_factor, transposition
-from jaxmg._linalg.options import Options, make_call, prepared, takes, to_matrix
+from jaxmg._linalg.lu import LUFactor, lu_factor
+from jaxmg._linalg.options import (
+    Options,
+    make_call,
+    prepared,
+    takes,
+    to_matrix,
+    transposition,
+)
+from jaxmg._linalg.refined import RefinedFactor
 from jaxmg._mesh import placement, programs
 from jaxmg._mesh.entering import entered
 from jaxmg._mesh.finding import ranks_of
 from jaxmg._mesh.specs import spec_on
 from jaxmg._programs import row_blocks
 from jaxmg._programs.call import Call
+from jaxmg._programs.refinement import UNREFINED
 from jaxmg._rules import cholesky as cholesky_rules
 from jaxmg._rules import lu as lu_rules
+from jaxmg._rules import refinement as refinement_rules
 
 __all__ = ["det", "inv", "slogdet", "solve", "solve_triangular"]
 
@@ -38,7 +49,7 @@ _ROUTINES = {
 _BY_LU = ("gen", "sym", "her")
 
 
-@takes("return_info", "tile", "backend", "donate", "workspace_limit")
+@takes("return_info", "tile", "backend", "donate", "refine", "workspace_limit")
 def solve(a, b, *, assume_a="gen", check=False, options: Options):
     """Solve ``a @ x = b`` for a square matrix sharded over several devices.
 
@@ -79,13 +90,19 @@ def solve(a, b, *, assume_a="gen", check=False, options: Options):
         Only with ``return_info=True``: 0, or LAPACK's ``info``, the same on every device. It is the
         number, from 1, of the first pivot (or diagonal element) that is exactly zero; with "pos",
         the order of the first leading minor that is not positive definite.
+    iterations : () or (nrhs,) int32 array
+        Only with ``return_info=True`` and `refine`, for each right-hand side: the number of
+        iterations of the refinement, or below 0, as from LAPACK's dsposv, the reason why x is the
+        result without refinement. -1: "off", or chosen by "auto"; -2: `a` is out of range after
+        scaling, or a diagonal element is not positive; -3: the factorisation failed; -4: slow or no
+        convergence; -31: not converged after 30 iterations.
 
     Raises
     ------
     ValueError
-        If the shapes do not match, `tile` or `workspace_limit` is below 1, `backend` or `assume_a`
-        is unknown, `backend` does not support this call, or `a` and `b` are both on several devices
-        but on different ones.
+        If the shapes do not match, `tile` or `workspace_limit` is below 1, `backend`, `refine` or
+        `assume_a` is unknown or does not support this call, or `a` and `b` are both on several
+        devices but on different ones.
     TypeError
         If a dtype is not supported, such as half precision.
     NotImplementedError
@@ -113,6 +130,12 @@ def solve(a, b, *, assume_a="gen", check=False, options: Options):
     sides. Over `a`, each device solves its share of the systems if these are small (see
     `jaxmg.plan`); otherwise they are solved one after another, each on all devices.
 
+    With `refine`, `a` is scaled by powers of two and factored in lower precision. Conjugate
+    gradients ("pos") or generalised conjugate residuals, preconditioned by this factor, then solve
+    for each right-hand side until its backward error is that of a solve in full precision. If
+    `info` is 0, x has such a backward error, but "pos" may have accepted a matrix that is
+    indefinite or singular within rounding errors. See the documentation on refinement.
+
     The rows of a device are columns of the transpose, and LU factors the transpose: P A^T = L U.
     Pivots are therefore selected within rows of A, and columns of A are interchanged. Both
     factorisations are right-looking blocked algorithms with look-ahead, on tile columns dealt
@@ -139,16 +162,19 @@ def solve(a, b, *, assume_a="gen", check=False, options: Options):
     call = make_call(routine, a, ranks, options, count=nrhs)
     x_spec = spec_on(b, call.ranks.mesh)
     placed = placement.place_all(call.ranks, a, b)
-    static = dict(call=call, x_spec=x_spec, assume_a=assume_a)
+    precision = refinement.chosen(options.refine, assume_a, a, nrhs, call)
+    static = dict(call=call, x_spec=x_spec, assume_a=assume_a, precision=precision)
     if options.donate:
-        x, info, _ = _solve_in_place(*placed, donate=True, **static)
+        x, info, iterations, _ = _solve_in_place(*placed, donate=True, **static)
     else:
-        x, info = _solve(*placed, **static)
+        x, info, iterations = _solve(*placed, **static)
     if check:
         with entered(call.ranks):
             _check(info, assume_a)
     x = placement.keep_sharding(x, b)
-    return (x, info) if options.return_info else x
+    if not options.return_info:
+        return x
+    return (x, info) if options.refine is None else (x, info, iterations)
 
 
 @takes("tile", "backend", "workspace_limit")
@@ -210,8 +236,9 @@ def solve_triangular(
         if unit_diagonal:
             raise ValueError("unit_diagonal=True is not supported for a factor; leave it out")
         return a.solve_triangular(b, trans=trans, **options.named("backend", "workspace_limit"))
-    if isinstance(a, LUFactor):
-        raise TypeError("a must be a matrix or a CholeskyFactor, got an LUFactor: use lu_solve")
+    if isinstance(a, (LUFactor, RefinedFactor)):
+        kind = type(a).__name__
+        raise TypeError(f"a must be a matrix or a CholeskyFactor, got {kind}: use its method solve")
     transposed, conjugated = transposition(trans)
     a, b = as_arrays(("a", a), ("b", b))
     check_square(a)
@@ -367,20 +394,32 @@ def det(a, *, assume_a="gen", options: Options) -> jax.Array:
 # --- programs ---------------------------------------------------------------------------------
 
 
-@programs.program("x_spec", "assume_a")
-def _solve(a, b, *, call: Call, x_spec, assume_a):
+@programs.program("x_spec", "assume_a", "precision")
+def _solve(a, b, *, call: Call, x_spec, assume_a, precision):
+    a, b = programs.matrix_on_mesh(a, call.ranks), programs.on_mesh(b, call.ranks)
+    if precision is not None:
+        low = refinement_rules.factor(call, assume_a == "pos", precision, a)
+        return refinement_rules.solve(call, x_spec, False, low, b)
     x, info, _ = _solved(a, b, call, x_spec, assume_a)
-    return x, info
+    return x, info, _unrefined(b)
 
 
-@programs.program("x_spec", "assume_a")
-def _solve_in_place(a, b, *, call: Call, x_spec, assume_a):
+@programs.program("x_spec", "assume_a", "precision")
+def _solve_in_place(a, b, *, call: Call, x_spec, assume_a, precision):
     # XLA reuses a donated buffer only for a result that aliases it: return the overwritten A.
-    return _solved(a, b, call, x_spec, assume_a)
+    a, b = programs.matrix_on_mesh(a, call.ranks), programs.on_mesh(b, call.ranks)
+    if precision is not None:
+        low = refinement_rules.factor(call, assume_a == "pos", precision, a)
+        return refinement_rules.solve_in_place(call, x_spec, low, b)
+    x, info, rest = _solved(a, b, call, x_spec, assume_a)
+    return x, info, _unrefined(b), rest
+
+
+def _unrefined(b):
+    return jnp.full(b.shape[1:], UNREFINED, np.int32)
 
 
 def _solved(a, b, call: Call, x_spec, assume_a):
-    a, b = programs.matrix_on_mesh(a, call.ranks), programs.on_mesh(b, call.ranks)
     if assume_a == "pos":
         return cholesky_rules.factor_and_solve(call, x_spec, a, b)
     if assume_a in _BY_LU:

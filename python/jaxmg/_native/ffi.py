@@ -68,6 +68,16 @@ def diagonal(factor, *, call: plans.CallPlan, ranks: Ranks):
     return values
 
 
+def hemm(a, x, *, call: plans.CallPlan, ranks: Ranks):
+    """Return this rank's part of A X for a Hermitian A; the sum of all parts is A X.
+
+    `a` is as for `posv`, but only read, and `x` has all vectors as rows, conjugated.
+    """
+    result = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    (product,) = _call("hemm", (), (result,), read=(a, x), call=call, ranks=ranks)
+    return product
+
+
 def gesv(a, b, *, call: plans.CallPlan, ranks: Ranks):
     """Factor A and solve A X = B; return (factors on this rank, X, pivots, info).
 

@@ -38,7 +38,8 @@ def batchable(made_for, call: Call | None, by_one=False, *, merged: int | None =
             results = function(*operands[:merged], every, *operands[merged + 1 :])
 
             def of_batch(result):
-                return result[: 0 if size == 0 else None].reshape(rows.shape)
+                kept = result[: 0 if size == 0 else None]
+                return kept.reshape(*rows.shape[:-1], *result.shape[1:])
 
             if not shared:
                 return of_batch(results), True

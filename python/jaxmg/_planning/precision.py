@@ -1,0 +1,27 @@
+"""Precisions of factors for refinement."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_SINGLE = {"float64": "float32", "complex128": "complex64"}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The precision of a factor for refinement: one of `_supported.REFINEMENTS`."""
+
+    name: str
+
+    def dtype_for(self, dtype) -> np.dtype:
+        """Return the dtype of the factor of a matrix of `dtype`."""
+        return np.dtype(_SINGLE.get(str(np.dtype(dtype)), dtype))
+
+    def shifts(self, n: int) -> tuple[float, ...]:
+        """Return relative shifts of the diagonal to factor a positive definite matrix with.
+
+        With the last shift, rounding errors of the factorisation do not make a matrix of order n
+        indefinite.
+        """
+        u = 2.0**-24
+        return 0.0, 16 * u, 4 * n**0.5 * u
