@@ -52,7 +52,7 @@ def row_shard() -> str:
     d.line((130, 88), (130, 168), both=True)
     d.line((470, 110), (400, 168), both=True)
     d.text(142, 134, "by rows (JAX)", "small")
-    d.text(330, 134, "by columns (LAPACK)", "small")
+    d.text(296, 134, "by columns (LAPACK)", "small")
     d.text(446, 193, "bytes in memory", "small")
     return figure(str(d))
 
@@ -190,7 +190,7 @@ def eigensolver() -> str:
     d.line((lefts[3] + side / 2, top + side + 8), (lefts[3] + side / 2, y),
            (lefts[2] + side + 8, y), arrow=True)  # fmt: skip
     for left, text in (
-        (lefts[2], "eigenvectors of T"),
+        (lefts[2], "vectors of T"),
         (lefts[1], "times Q2"),
         (lefts[0], "times Q1: V"),
     ):

@@ -9,6 +9,7 @@ import ast
 import functools
 import hashlib
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -45,9 +46,12 @@ def read(path: Path) -> Program:
     docstring = ast.get_docstring(tree)
     if not docstring:
         raise PluginError(f"{path}: a docstring, with the title as its first line, is missing")
-    title, _, introduction = docstring.partition("\n")
+    # A long first line is a title up to its first comma, colon or semicolon, and a sentence.
+    title = re.split(r"[,:;.]", docstring.splitlines()[0])[0]
+    introduction = docstring if len(title) + 1 < len(docstring.splitlines()[0]) else ""
+    introduction = introduction or docstring.partition("\n")[2]
     lines = source.splitlines()[tree.body[0].end_lineno :]
-    return Program(title.rstrip("."), introduction.strip(), "\n".join(lines).strip())
+    return Program(title, introduction.strip(), "\n".join(lines).strip())
 
 
 @functools.cache
