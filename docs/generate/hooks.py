@@ -25,6 +25,7 @@ DIRECTIVES = {
     "card": measurements.card,
     "drawing": drawings.draw,
     "examples": programs.table,
+    "file": programs.file,
     "largest": memory.largest,
     "measurements": measurements.sections,
     "run": programs.output,

@@ -151,6 +151,13 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def file(name: str) -> str:
+    """Return the text of a file of the repository as a block to unfold."""
+    text = (ROOT / name).read_text().rstrip().replace("\n", "\n    ")
+    language = "python" if name.endswith(".py") else "sh"
+    return f'??? example "`{name}`"\n\n    ```{language}\n    {text}\n    ```'
+
+
 def output(*command: str) -> str:
     """Return the output of a program, for a page."""
     source = b"".join((ROOT / part).read_bytes() for part in command if part.endswith(".py"))

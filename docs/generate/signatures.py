@@ -5,12 +5,25 @@ Decorators add shared options to the signatures and docstrings in the sources.
 
 import importlib
 import inspect
+import re
 
 import griffe
 
 
-def _definitions(text: str) -> str:
-    """Write definition lists within descriptions of parameters as in Markdown."""
+def _document(thing):
+    """Replace a docstring that is in the sources; return the class or function at run time."""
+    value = importlib.import_module(thing.module.path)
+    for name in thing.path.removeprefix(thing.module.path + ".").split("."):
+        value = getattr(value, name, None)
+    if thing.docstring is None or value is None or value.__doc__ is None:
+        return None
+    thing.docstring.value = _in_markdown(inspect.getdoc(value))
+    return value
+
+
+def _in_markdown(text: str) -> str:
+    """Write definition lists within descriptions, and names of functions, in Markdown."""
+    text = re.sub(r"^(jaxmg[\w.]+) : ", r"`\1`: ", text, flags=re.MULTILINE)
     lines, found = text.splitlines(), []
     for before, line in zip(["", *lines], lines, strict=False):
         if _indentation(line) == 8 and _indentation(before) == 4 and before.strip():
@@ -25,14 +38,15 @@ def _indentation(line: str) -> int:
 
 
 class AtRunTime(griffe.Extension):
+    """Replaces what was read from the sources."""
+
+    def on_class(self, *, cls, **_):
+        _document(cls)
+
     def on_function(self, *, func, **_):
-        """Replace what was read from the sources."""
-        value = importlib.import_module(func.module.path)
-        for name in func.path.removeprefix(func.module.path + ".").split("."):
-            value = getattr(value, name, None)
-        if func.docstring is None or not inspect.isfunction(value) or value.__doc__ is None:
+        value = _document(func)
+        if not inspect.isfunction(value):
             return
-        func.docstring.value = _definitions(inspect.getdoc(value))
         func.parameters = griffe.Parameters(
             *(
                 griffe.Parameter(
