@@ -3,6 +3,8 @@
 A line ``{{ NAME ARGUMENTS }}`` of a page is replaced by the result of a function in DIRECTIVES:
 Markdown, or an HTML figure. Nothing generated is kept in the sources.
 
+Pages whose code has no imports get a block with definitions, docs/snippets/*.py.
+
 ``jaxmg.linalg.solve`` and other public names in code, on any page, become links to the API pages.
 """
 
@@ -15,6 +17,7 @@ import measurements
 import memory
 import programs
 import scaling
+import snippets
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
@@ -29,7 +32,6 @@ DIRECTIVES = {
     "largest": memory.largest,
     "measurements": measurements.sections,
     "run": programs.output,
-    "setup": programs.setup,
     "scaling_plot": scaling.figure,
     "scaling_table": scaling.table,
     "times": measurements.times,
@@ -75,7 +77,8 @@ def on_page_markdown(markdown, page, config, files):
         figures.append(result)
         return f'<div data-figure="{len(figures) - 1}"></div>'
 
-    return _DIRECTIVE.sub(replaced, markdown)
+    name = Path(page.file.src_uri).stem
+    return _DIRECTIVE.sub(replaced, snippets.with_setup(name, markdown))
 
 
 def on_page_content(html, page, config, files):

@@ -20,7 +20,6 @@ from typing import NamedTuple
 import jax
 import jaxmg
 from mkdocs.exceptions import PluginError
-from snippets import setup_code
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted((ROOT / "examples").glob("*.py"))
@@ -92,7 +91,9 @@ def _run(command: list[str], source: bytes) -> Outcome:
             return Outcome("", None, last.split("'")[1].split(".")[0])
         if done.returncode:
             raise PluginError(f"{shlex.join(command)} failed:\n{done.stdout}{done.stderr}")
-        output.write_text(done.stdout)
+        lines = done.stdout.splitlines(keepends=True)
+        # A library of JAX reports its connections.
+        output.write_text("".join(line for line in lines if not line.startswith("[Gloo]")))
     return Outcome(output.read_text(), picture.read_bytes() if picture.exists() else None, "")
 
 
@@ -110,13 +111,6 @@ def _output(outcome: Outcome, command: str) -> str:
         f'<div class="jaxmg-output" markdown>\n\n'
         f"{_fenced(f'$ {command}{chr(10)}{outcome.output}', 'text')}\n\n</div>"
     )
-
-
-def setup(page: str = "") -> str:
-    """Return the definitions that the code blocks of a page use, as a block to unfold."""
-    text = setup_code(page).replace("\n", "\n    ")
-    title = '??? example "Setup for the code on this page"'
-    return f"{title}\n\n    ```python\n    {text}\n    ```"
 
 
 def pages() -> dict[str, str | bytes]:

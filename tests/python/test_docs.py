@@ -17,7 +17,6 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 FENCE = re.compile(r"^( *)```(?:\{ *\.)?(\w+)(.*)\n((?:.*\n)*?)\1``` *$", re.MULTILINE)
-SETUP = re.compile(r"^\{\{ setup ?(\w*) \}\}$", re.MULTILINE)
 
 sys.path.insert(0, str(DOCS / "generate"))
 import drawings  # noqa: E402
@@ -44,8 +43,7 @@ def test_code_runs(page):
     """Blocks run in the order of the page. Blocks with the class "gpu" need GPUs."""
     names = {"__name__": "__main__"}
     backend = jaxmg.config.backend
-    if setup := SETUP.search(page.read_text()):
-        exec(setup_code(setup[1]), names)
+    exec(setup_code(page.stem, page.read_text()), names)
     try:
         for line, attributes, text in blocks(page, "python"):
             compiled = compile("\n" * (line - 1) + text, str(page), "exec")
