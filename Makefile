@@ -22,7 +22,7 @@ export PATH := $(CURDIR)/$(TOOLS):$(PATH)
 # One release of every supported minor version of JAX, oldest first, each with the minor versions of CPython 3 for which
 # its jaxlib has wheels. All tests run on the newest JAX that $(PYTHON) can install. JAX_TESTS, the tests that depend on
 # JAX itself, run on each of these releases that it can install, without their numerical tests, which depend on the
-# native library. README.md lists the releases.
+# native library. docs/installation.md lists the releases.
 JAX_RELEASES := 0.6.2:10-13 0.7.2:11-14 0.8.3:11-14 0.9.2:11-14 0.10.2:11-14 0.11.2:12-14 0.12.0.1:12-14
 JAX_TESTS := sharding composition batches derivatives vma dtypes exported donation import potrs potri syevd
 
@@ -228,9 +228,9 @@ bench: $(VENV)/installed  ## Measure solves beside other solvers; options in BEN
 	@$(VENV)/bin/pip install -q "$$(ls dist/*.whl)[bench]"
 	@$(RUN) benchmarks/run.py $(BENCH)
 
-docs: $(VENV)/installed  ## Make the documentation, build/docs/index.html
+docs: $(VENV)/installed  ## Make the documentation, build/docs/index.html, and check its links
 	@$(VENV)/bin/pip install -q "$$(ls dist/*.whl)[docs]"
-	@$(VENV)/bin/mkdocs build -q --strict -d build/docs
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build -q --strict -d build/docs; echo "== Documentation built in $$SECONDS s"
 
 # ---- format and lint ---------------------------------------------------------------------------
 
@@ -247,7 +247,7 @@ lint: types $(VENV_TOOLS)/lint test-tools  ## Check format and types, and run th
 	@$(TOOLS)/ruff format --check .
 	@$(TOOLS)/ruff check .
 	@for release in $(JAX_RELEASES); do \
-	  grep -qF "| $${release%:*} |" README.md || { echo "README.md does not list JAX $${release%:*} as tested" >&2; exit 1; }; done
+	  grep -qF "| $${release%:*} |" docs/installation.md || { echo "docs/installation.md does not list JAX $${release%:*} as tested" >&2; exit 1; }; done
 	@version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' python/jaxmg/_version.py); \
 	grep -qx "version: $$version" CITATION.cff || { echo "CITATION.cff is not about version $$version" >&2; exit 1; }
 	@cmake --preset host --log-level=WARNING

@@ -3,7 +3,7 @@
     python benchmarks/scaling.py              # a table
     python benchmarks/scaling.py scaling.svg  # and a plot
 
-MkDocs calls `on_files`: the documentation contains the plot of the current model.
+The documentation contains the table and the plot of the current model.
 """
 
 import io
@@ -76,6 +76,34 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def draw():
+    """Return the plot as a figure of Matplotlib."""
+    from matplotlib import pyplot
+
+    figure, all_axes = pyplot.subplots(1, len(ROUTINES), figsize=(10, 4.6))
+    for axes, (routine, (_, orders)) in zip(all_axes, ROUTINES.items(), strict=True):
+        for color, n in enumerate(orders):
+            found, style = points(routine, n), {"color": f"C{color}"}
+            gpus = [point.gpus for point in found]
+            axes.plot(gpus, [point.columns for point in found], "-", label=f"N = {n}", **style)
+            axes.plot(gpus, [point.grid for point in found], "--", **style)
+            for (name, order, count), seconds in MEASURED.items():
+                if (name, order) == (routine, n):
+                    axes.plot(count, seconds, "o", **style)
+        axes.set(xscale="log", yscale="log", xlabel="GPUs", ylabel="seconds", title=routine)
+        axes.set_xticks(GPUS[::2], [str(gpus) for gpus in GPUS[::2]])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle(
+        "MODELLED, float64, hosts of 8 GPUs; marks: measured on H200\n"
+        "solid: tile columns (this library), dashed: two-dimensional grid (cuSOLVERMp)",
+        fontsize=10,
+    )
+    figure.tight_layout()
+    return figure
+
+
 def plot() -> str:
     """Return the plot as SVG."""
     import matplotlib
@@ -86,39 +114,10 @@ def plot() -> str:
     # Equal models must give equal files.
     settings = {"svg.fonttype": "none", "svg.hashsalt": "jaxmg"}
     with matplotlib.rc_context(settings):
-        figure, all_axes = pyplot.subplots(1, len(ROUTINES), figsize=(10, 4.6))
-        for axes, (routine, (_, orders)) in zip(all_axes, ROUTINES.items(), strict=True):
-            for color, n in enumerate(orders):
-                found, style = points(routine, n), {"color": f"C{color}"}
-                gpus = [point.gpus for point in found]
-                axes.plot(gpus, [point.columns for point in found], "-", label=f"N = {n}", **style)
-                axes.plot(gpus, [point.grid for point in found], "--", **style)
-                for (name, order, count), seconds in MEASURED.items():
-                    if (name, order) == (routine, n):
-                        axes.plot(count, seconds, "o", **style)
-            axes.set(xscale="log", yscale="log", xlabel="GPUs", ylabel="seconds", title=routine)
-            axes.set_xticks(GPUS[::2], [str(gpus) for gpus in GPUS[::2]])
-            axes.minorticks_off()
-            axes.grid(alpha=0.3)
-            axes.legend()
-        figure.suptitle(
-            "MODELLED, float64, hosts of 8 GPUs; marks: measured on H200\n"
-            "solid: tile columns (this library), dashed: two-dimensional grid (cuSOLVERMp)",
-            fontsize=10,
-        )
-        figure.tight_layout()
-        svg = io.StringIO()
+        figure, svg = draw(), io.StringIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
         pyplot.close(figure)
     return svg.getvalue()
-
-
-def on_files(files, config):
-    """Add the plot to the files of the documentation (a hook of MkDocs)."""
-    from mkdocs.structure.files import File
-
-    files.append(File.generated(config, "scaling.svg", content=plot()))
-    return files
 
 
 if __name__ == "__main__":

@@ -1,0 +1,158 @@
+"""Pages of the programs in examples/: introduction, code, output, and a picture if there is one.
+
+The introduction is the program's docstring, whose first line is the title. Programs run on four
+virtual CPU devices. A program that JAXMG_EXAMPLE_PICTURE tells a path may save a PNG there. Outputs
+are kept in build/examples and made anew if the program or the package changes.
+"""
+
+import ast
+import functools
+import hashlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jaxmg
+from mkdocs.exceptions import PluginError
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = sorted((ROOT / "examples").glob("*.py"))
+CACHE = ROOT / "build" / "examples"
+TIME_LIMIT = 300  # seconds
+
+
+class Outcome(NamedTuple):
+    output: str
+    picture: bytes | None
+    missing: str  # the package without which the program does not run here
+
+
+class Program(NamedTuple):
+    title: str
+    introduction: str
+    code: str
+
+
+def read(path: Path) -> Program:
+    source = path.read_text()
+    tree = ast.parse(source)
+    docstring = ast.get_docstring(tree)
+    if not docstring:
+        raise PluginError(f"{path}: a docstring, with the title as its first line, is missing")
+    # A long first line is a title up to its first comma, colon or semicolon, and a sentence.
+    title = re.split(r"[,:;.]", docstring.splitlines()[0])[0]
+    introduction = docstring if len(title) + 1 < len(docstring.splitlines()[0]) else ""
+    introduction = introduction or docstring.partition("\n")[2]
+    lines = source.splitlines()[tree.body[0].end_lineno :]
+    return Program(title, introduction.strip(), "\n".join(lines).strip())
+
+
+@functools.cache
+def _package() -> bytes:
+    """Return a digest of the package and its library."""
+    digest = hashlib.sha256(jax.__version__.encode())
+    package = Path(jaxmg.__file__).parent
+    library = Path(os.environ.get("JAXMG_LIBRARY_DIR", package / "lib")) / "libjaxmg_host.so"
+    for path in (*sorted(package.rglob("*.py")), library):
+        digest.update(path.read_bytes())
+    return digest.digest()
+
+
+def _run(command: list[str], source: bytes) -> Outcome:
+    key = hashlib.sha256(_package() + source + "\0".join(command).encode()).hexdigest()[:20]
+    CACHE.mkdir(parents=True, exist_ok=True)
+    output, picture = CACHE / f"{key}.txt", CACHE / f"{key}.png"
+    if not output.exists():
+        environment = {
+            **os.environ,
+            "JAX_PLATFORMS": "cpu",
+            "JAX_NUM_CPU_DEVICES": "4",
+            "JAXMG_EXAMPLE_PICTURE": str(picture),
+            "MPLBACKEND": "Agg",
+        }
+        environment.pop("XLA_FLAGS", None)
+        done = subprocess.run(
+            [sys.executable, *command],
+            env=environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=TIME_LIMIT,
+            check=False,
+        )
+        last = (done.stderr.strip().splitlines() or [""])[-1]
+        if done.returncode and last.startswith("ModuleNotFoundError"):
+            return Outcome("", None, last.split("'")[1].split(".")[0])
+        if done.returncode:
+            raise PluginError(f"{shlex.join(command)} failed:\n{done.stdout}{done.stderr}")
+        lines = done.stdout.splitlines(keepends=True)
+        # A library of JAX reports its connections.
+        output.write_text("".join(line for line in lines if not line.startswith("[Gloo]")))
+    return Outcome(output.read_text(), picture.read_bytes() if picture.exists() else None, "")
+
+
+def _fenced(text: str, language: str) -> str:
+    return f"```{language}\n{text.rstrip()}\n```"
+
+
+def _output(outcome: Outcome, command: str) -> str:
+    if outcome.missing:
+        return (
+            f'!!! note "Not run"\n    The program needs the package `{outcome.missing}`, which was '
+            "not installed when this page was built."
+        )
+    return (
+        f'<div class="jaxmg-output" markdown>\n\n'
+        f"{_fenced(f'$ {command}{chr(10)}{outcome.output}', 'text')}\n\n</div>"
+    )
+
+
+def pages() -> dict[str, str | bytes]:
+    """Return the files of all examples: pages and pictures."""
+    programs = [read(path) for path in PROGRAMS]
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda p: _run([str(p.relative_to(ROOT))], p.read_bytes()), PROGRAMS))
+    found = {}
+    for path, program, outcome in zip(PROGRAMS, programs, runs, strict=True):
+        name = path.relative_to(ROOT)
+        parts = [f"# {program.title}", program.introduction]
+        if outcome.picture:
+            found[f"examples/{path.stem}.png"] = outcome.picture
+            parts.append(f"![Picture drawn by the program]({path.stem}.png){{ .jaxmg-picture }}")
+        parts += [
+            "## Output",
+            f"On four virtual CPU devices, with JAX {jax.__version__}, when this page was built:",
+            _output(outcome, f"python {name}"),
+            "## Program",
+            f"`{name}`",
+            _fenced(program.code, "python"),
+        ]
+        found[f"examples/{path.stem}.md"] = "\n\n".join(parts) + "\n"
+    return found
+
+
+def table() -> str:
+    """Return the list of all examples."""
+    lines = ["| example | program |", "|---|---|"]
+    for path in PROGRAMS:
+        lines.append(f"| [{read(path).title}](examples/{path.stem}.md) | `examples/{path.name}` |")
+    return "\n".join(lines)
+
+
+def file(name: str) -> str:
+    """Return the text of a file of the repository as a block to unfold."""
+    text = (ROOT / name).read_text().rstrip().replace("\n", "\n    ")
+    language = "python" if name.endswith(".py") else "sh"
+    return f'??? example "`{name}`"\n\n    ```{language}\n    {text}\n    ```'
+
+
+def output(*command: str) -> str:
+    """Return the output of a program, for a page."""
+    source = b"".join((ROOT / part).read_bytes() for part in command if part.endswith(".py"))
+    return _output(_run(list(command), source), shlex.join(("python", *command)))

@@ -1,0 +1,1 @@
+c = jnp.ones(n)

@@ -1,0 +1,2 @@
+def matrix():
+    return A
