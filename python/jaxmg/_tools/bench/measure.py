@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
-from routines import TALL_COLUMNS
 
 import jaxmg
 from jaxmg._tools.bench import systems
+from jaxmg._tools.bench.routines import TALL_COLUMNS
 
 LEAST_SAMPLES, MOST_SAMPLES = 3, 7
 MOST_SECONDS = 4.0  # of samples beyond the least number
@@ -174,8 +174,6 @@ def gels(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
 
 def gels_tall(n: int, dtype: str, nrhs: int, devices: int, tile: int | None) -> dict:
     """Measure jaxmg.linalg.lstsq by QR for n rows and few columns, beside reading the matrix."""
-    import jaxmg
-
     mesh = _mesh(devices)
     a, b = _tall_system(n, dtype, nrhs, NamedSharding(mesh, PartitionSpec("x", None)))
     solve = jax.jit(lambda a, b: jaxmg.linalg.lstsq(a, b, method="qr", tile=tile)[0])
