@@ -63,8 +63,8 @@ inline constexpr std::int64_t most_for_lapack = 32000, most_for_gesdd = 20000;
 //   gesv      0.55  0.26      5.5    4.2      26     23       155     166
 //   syevd     0.89  0.92     97     35      1120    350     10000    2500
 //
-// (2048: one device by itself.)
-// One rank for all has no more threads of BLAS than one of several: with more cores, several ranks are faster sooner.
+// (2048: one device by itself.) The same for svd on a machine that was busy with other work: 17.7 s of all ranks for
+// 2048, and 4.0 s of LAPACK's gesdd. While one rank works for all, BLAS may use all of its threads.
 inline constexpr OneRankOrders orders_on_cpus{
     .posv = {1024, 1024, 1024, 1024},
     .gesv = {1024, 1024, 1024, 1024},
