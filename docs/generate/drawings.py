@@ -100,19 +100,16 @@ def _schedule(columns: int, ranks: int):
     for o in range(columns):
         b = o - 1  # the step before
         # A sixth of the operations of an update, on one device alone, at half the rate.
-        run("diagonal", o, "diagonal", ranks / 3 / 2, ("update near", b))
-        for name, lane, first, last, wait in (
-            ("near", "panel", o + 1, o + 2, ("ahead", b)),
-            ("mid", "panel", o + 2, o + 3, ("update front", b)),
-            ("far", "rows", o + 3, columns, ("update mid", o)),
-        ):
-            count = blocks(first, last)
-            run(lane, o, name, count / 2, ("diagonal", o), wait)
-            if name == "far":
-                run(lane, o, "update front", blocks(o + 3, o + 4), ("ahead", b), ("far", o))
-                run(lane, o, "update far", blocks(o + 4, columns), ("far", o))
-            else:
-                run(lane, o, f"update {name}", count, (name, o), ("ahead", b))
+        run("diagonal", o, "diagonal", ranks / 6 * 2, ("update near", b))
+        # The rows of the panel cost half of the operations of an update.
+        near, mid, far = blocks(o + 1, o + 2), blocks(o + 2, o + 3), blocks(o + 3, columns)
+        run("panel", o, "near", near / 2, ("diagonal", o))
+        run("panel", o, "update near", near, ("ahead", b))
+        run("panel", o, "mid", mid / 2, ("diagonal", o), ("update front", b))
+        run("panel", o, "update mid", mid)
+        run("rows", o, "far", far / 2, ("diagonal", o))
+        run("rows", o, "update front", blocks(o + 3, o + 4), ("mid", o), ("ahead", b))
+        run("rows", o, "update far", blocks(o + 4, columns))
         every = ("far", o), ("mid", o)
         run("ahead", o, "ahead", blocks(o + 2, columns), *every, ("bulk front", b))
         run("bulk", o, "bulk front", blocks(o + 3, columns), *every)

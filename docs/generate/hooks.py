@@ -13,6 +13,7 @@ import shlex
 from pathlib import Path
 
 import drawings
+import links
 import measurements
 import memory
 import programs
@@ -87,6 +88,11 @@ def on_page_content(html, page, config, files):
     parts = _UNLINKED.split(html)
     parts[::2] = [_CODE.sub(_link, part) for part in parts[::2]]
     return "".join(parts)
+
+
+def on_post_build(config):
+    if found := links.broken(Path(config.site_dir).resolve()):
+        raise PluginError("Broken links:\n" + "\n".join(found))
 
 
 def _link(match):

@@ -97,18 +97,23 @@ def _run(command: list[str], source: bytes) -> Outcome:
     return Outcome(output.read_text(), picture.read_bytes() if picture.exists() else None, "")
 
 
+@functools.cache
+def _run_example(path: Path) -> Outcome:
+    return _run([str(path.relative_to(ROOT))], path.read_bytes())
+
+
 def _fenced(text: str, language: str) -> str:
     return f"```{language}\n{text.rstrip()}\n```"
 
 
-def _output(outcome: Outcome, command: str) -> str:
+def _output(outcome: Outcome, command: str, where: str = "") -> str:
     if outcome.missing:
         return (
             f'!!! note "Not run"\n    The program needs the package `{outcome.missing}`, which was '
             "not installed when this page was built."
         )
     return (
-        f'<div class="jaxmg-output" markdown>\n\n'
+        f'{where}<div class="jaxmg-output" markdown>\n\n'
         f"{_fenced(f'$ {command}{chr(10)}{outcome.output}', 'text')}\n\n</div>"
     )
 
@@ -117,7 +122,7 @@ def pages() -> dict[str, str | bytes]:
     """Return the files of all examples: pages and pictures."""
     programs = [read(path) for path in PROGRAMS]
     with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(lambda p: _run([str(p.relative_to(ROOT))], p.read_bytes()), PROGRAMS))
+        runs = list(pool.map(_run_example, PROGRAMS))
     found = {}
     for path, program, outcome in zip(PROGRAMS, programs, runs, strict=True):
         name = path.relative_to(ROOT)
@@ -127,8 +132,12 @@ def pages() -> dict[str, str | bytes]:
             parts.append(f"![Picture drawn by the program]({path.stem}.png){{ .jaxmg-picture }}")
         parts += [
             "## Output",
-            f"On four virtual CPU devices, with JAX {jax.__version__}, when this page was built:",
-            _output(outcome, f"python {name}"),
+            _output(
+                outcome,
+                f"python {name}",
+                f"On four virtual CPU devices, with JAX {jax.__version__}, when this page was "
+                "built:\n\n",
+            ),
             "## Program",
             f"`{name}`",
             _fenced(program.code, "python"),
@@ -139,9 +148,13 @@ def pages() -> dict[str, str | bytes]:
 
 def table() -> str:
     """Return the list of all examples."""
-    lines = ["| example | program |", "|---|---|"]
+    lines = ["| example | program | |", "|---|---|---|"]
     for path in PROGRAMS:
-        lines.append(f"| [{read(path).title}](examples/{path.stem}.md) | `examples/{path.name}` |")
+        link = f"[{read(path).title}](examples/{path.stem}.md)"
+        picture = ""
+        if _run_example(path).picture:
+            picture = f"![](examples/{path.stem}.png){{ .jaxmg-picture width=150 }}"
+        lines.append(f"| {link} | `{path.name}` | {picture} |")
     return "\n".join(lines)
 
 

@@ -132,6 +132,17 @@ def test_every_measured_time_is_in_the_tables():
             assert f"| {record['seconds']:.3g} |" in text
 
 
+def test_every_public_name_has_an_entry_in_the_reference():
+    pages = "".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
+    entries = set(re.findall(r"^::: ([\w.]+)$|\{ #([\w.]+) \}$", pages, re.MULTILINE))
+    entries = {name for pair in entries for name in pair}
+    modules = {"linalg", "utils"}
+    expected = {f"jaxmg.{name}" for name in jaxmg.__all__ if name not in modules}
+    expected |= {f"jaxmg.linalg.{name}" for name in jaxmg.linalg.__all__}
+    expected -= {"jaxmg.Plan"}  # jaxmg.plan.Plan
+    assert not expected - entries
+
+
 def test_links_of_the_readme_exist():
     for name in re.findall(r"\]\(([^)#:]+)[^):]*\)", (ROOT / "README.md").read_text()):
         assert (ROOT / name).exists(), name
