@@ -27,7 +27,10 @@ def main():
     parser.add_argument("--policy", help="such as 2_28: fail if the libraries need a newer glibc")
     parser.add_argument("--libraries", nargs="*", default=["host"])
     options = parser.parse_args()
-    (wheel,) = options.folder.glob("*.whl")
+    wheels = [*options.folder.glob("*.whl")]
+    if len(wheels) != 1:
+        sys.exit(f"{options.folder} must hold one wheel, and has {len(wheels)}")
+    (wheel,) = wheels
     problems = [*missing(wheel, options.libraries), *too_large(wheel)]
     if problems:
         sys.exit("\n".join(problems))

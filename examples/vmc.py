@@ -111,8 +111,8 @@ if path := os.environ.get("JAXMG_EXAMPLE_PICTURE"):
     from matplotlib import pyplot as plt
 
     plt.figure(figsize=(6, 4), layout="constrained")
-    for name, means in history.items():
-        plt.plot(means, label=name)
+    for (name, means), style in zip(history.items(), ("-", ":"), strict=True):
+        plt.plot(means, style, linewidth=2, label=name)
     plt.axhline(exact, color="black", linestyle="--", label="exact")
     plt.xlabel("step")
     plt.ylabel("energy, mean of the samples")
