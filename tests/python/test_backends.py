@@ -116,7 +116,7 @@ def test_timeout_of_a_call(monkeypatch):
         (
             "tile",
             3,
-            r"options .* \('backend', 'one_rank_up_to', 'timeout_seconds'\), got 'tile'",
+            r"options .* \('backend', 'log', .*, 'timeout_seconds'\), got 'tile'",
         ),
     ],
 )

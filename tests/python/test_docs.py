@@ -42,7 +42,6 @@ def with_blocks(*languages):
 def test_code_runs(page):
     """Blocks run in the order of the page. Blocks with the class "gpu" need GPUs."""
     names = {"__name__": "__main__"}
-    backend = jaxmg.config.backend
     exec(setup_code(page.stem, page.read_text()), names)
     try:
         for line, attributes, text in blocks(page, "python"):
@@ -55,7 +54,7 @@ def test_code_runs(page):
                 warnings.simplefilter("ignore", jaxmg.JaxMgWarning)
                 exec(compiled, names)
     finally:
-        jaxmg.config.update("backend", backend)
+        jaxmg.config.update("backend", None)
 
 
 @with_blocks("sh")

@@ -41,7 +41,7 @@ def test_memory_does_not_grow_with_the_number_of_calls(how):
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
     }
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, "1000", "4000", how],
+        [sys.executable, "-c", PROGRAM, "500", "1500", how],
         env=environment,
         capture_output=True,
         text=True,
@@ -49,4 +49,5 @@ def test_memory_does_not_grow_with_the_number_of_calls(how):
     )
     assert result.returncode == 0, result.stderr
     grown = int(result.stdout)
-    assert grown < 16 * 2**20, f"4,000 calls added {grown / 2**20:.0f} MiB"
+    # A leak of a small node on each device and call adds 30 MiB.
+    assert grown < 8 * 2**20, f"1,500 calls added {grown / 2**20:.0f} MiB"

@@ -427,7 +427,7 @@ def test_batches(make_mesh, axis_type):
         (lambda f: f.solve(B, trans=3), ValueError, "trans must be one of.*got 3"),
         (lambda f: f.solve(B.astype("float16")), TypeError, "b must have one of the dtypes"),
         (lambda f: linalg.lu_solve((A, A), B), TypeError, "factor must be an LUFactor.*got tuple"),
-        (lambda f: linalg.solve_triangular(f, B), TypeError, "got an LUFactor: use lu_solve"),
+        (lambda f: linalg.solve_triangular(f, B), TypeError, "got LUFactor: use its method solve"),
         (lambda f: linalg.solve_triangular(A, B, 3), ValueError, "trans must be one of.*got 3"),
         (lambda f: linalg.solve_triangular(A[:3], B), ValueError, "a must be a square matrix"),
         (lambda f: linalg.lu_factor(A[:3]), ValueError, r"square matrix, got shape \(3, 16\)"),
