@@ -349,8 +349,8 @@ double GridCost::gesv(std::int64_t order, std::int64_t nrhs) const {
   return transposition(n) + search + 2 * potrf(order) + static_cast<double>(nrhs) * potrs(order, 1);
 }
 
-// Not measured. Every column of a panel has its norm summed down a column of the grid, and its products with the others
-// again: two steps of a chain. A is sent to the grid and back.
+// Not measured on several GPUs. Every column of a panel has its norm summed down a column of the grid, and its products
+// with the others again: two steps of a chain. A is sent to the grid and back.
 double GridCost::geqrf(std::int64_t rows, std::int64_t columns) const {
   const double m = static_cast<double>(rows), n = static_cast<double>(columns), k = std::min(m, n);
   const double depth = std::min(grid_block, k), area = m * k - k * k / 2;

@@ -243,6 +243,8 @@ def test_results_that_may_be_wrong(installed):
     installed("cusolvermp")
     with pytest.warns(jaxmg.JaxMgWarning, match="wrong eigenvectors"):
         assert backends.choose("syevd", request(), "cusolvermp").name == "cusolvermp"
+    with pytest.warns(jaxmg.JaxMgWarning, match="not unitary"):
+        assert backends.choose("polar", request(), "cusolvermp").name == "cusolvermp"
     assert backends.choose("potrs", request(), "cusolvermp") == Choice("cusolvermp", "requested")
 
 

@@ -237,7 +237,9 @@ _VENDORS = {
         lambda request: None,
         {
             "syevd": "cuSOLVERMp 0.9.1 is reported to return wrong eigenvectors, with info = 0, "
-            "for clustered eigenvalues and for matrices that are not of full rank"
+            "for clustered eigenvalues and for matrices that are not of full rank",
+            "polar": "cuSOLVERMp 0.9.1 returns a factor U that is not unitary, with info = 0, for "
+            "matrices that are singular up to rounding errors",
         },
     ),
 }
