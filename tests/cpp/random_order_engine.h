@@ -433,6 +433,12 @@ class RandomOrderEngine {
         [=](HostEngine& host) { host.gemm(lane, opa, opb, alpha, a, b, c); });
   }
   template <class T>
+  void product(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
+    if (c.empty()) return;
+    put(lane, "product", {Region::of(a), Region::of(b)}, {Region::of(c)},
+        [=](HostEngine& host) { host.product(lane, opa, opb, alpha, a, b, c); });
+  }
+  template <class T>
   void copy(Lane lane, MatrixView<T> from, MatrixView<T> to) {
     put(lane, "copy", {Region::of(from)}, {Region::of(to)}, [=](HostEngine& host) { host.copy(lane, from, to); });
   }
