@@ -564,10 +564,20 @@ class RandomOrderEngine {
 
   // Panel QR and scaling.
   template <class T>
+  std::int64_t geqrt_columns(std::int64_t rows) const {
+    return HostPanelQrOps().geqrt_columns<T>(rows);
+  }
+  template <class T>
   void geqrt(Lane lane, MatrixView<T> a, MatrixView<T> t, T* scratch) {
     put(lane, "geqrt", {Region::of(a)},
         {Region::of(a), Region::of(t), Region::of(MatrixView<T>{scratch, geqrt_scratch(a.columns), 1, 1})},
         [=](HostEngine& host) { host.geqrt(lane, a, t, scratch); });
+  }
+  template <class T>
+  void two_sided(Lane lane, MatrixView<T> v, MatrixView<T> t, MatrixView<T> w, T* scratch) {
+    put(lane, "two_sided", {Region::of(v), Region::of(t), Region::of(w)},
+        {Region::of(w), Region::of(MatrixView<T>{scratch, two_sided_scratch(w.columns), 1, 1})},
+        [=](HostEngine& host) { host.two_sided(lane, v, t, w, scratch); });
   }
   template <class T>
   void unit_lower(Lane lane, MatrixView<T> a) {
