@@ -70,7 +70,7 @@ class CudaPanelQrOps {
     q.n = checked_int(w.columns, "n");
     const Multiprocessors device;
     const auto bytes = [&](int rows) { return static_cast<std::int64_t>(sizeof(T)) * two_sided_shared(q.n, rows); };
-    q.rows = 32;
+    q.rows = 8;
     if (q.n > two_sided_columns || bytes(q.rows) > device.shared_bytes) {
       throw Error(ErrorCode::internal, "a two-sided update of " + std::to_string(q.n) + " columns is too wide");
     }
@@ -136,9 +136,9 @@ class CudaPanelQrOps {
       const Multiprocessors multiprocessors;
       device = multiprocessors.id;
       const std::int64_t most = multiprocessors.count;
-      // The kernel's own arrays are three numbers a column, and four a column for CholeskyQR.
+      // The kernel's own arrays are three numbers a column, and five a column for CholeskyQR.
       const std::int64_t budget =
-          multiprocessors.shared_bytes - scalar_bytes * (3 * qr_columns + 4 * gram_columns<scalar_bytes>);
+          multiprocessors.shared_bytes - scalar_bytes * (3 * qr_columns + 5 * gram_columns<scalar_bytes>);
       most_shared_bytes = budget;
       const std::int64_t beside = gram ? gram_shared<scalar_bytes>(q.n) : 0;
       // Numbers of a block with this many rows, and the rows for which there is room.
