@@ -50,8 +50,9 @@ concept BlasOps =
                            Side side, Uplo uplo, Diag diag, const std::vector<MatrixView<T>>& terms) {
       // Solves op(A) X = B (left) or X op(A) = B (right) for triangular A, in place of B.
       e.trsm(lane, side, uplo, op, diag, a, x);
-      // C = C + alpha op(A) op(B).
+      // C = C + alpha op(A) op(B);  C = alpha op(A) op(B).
       e.gemm(lane, op, op, alpha, a, b, x);
+      e.product(lane, op, op, alpha, a, b, x);
       // B = A;  B = A^H;  A = 0;  X = X - sum of terms.
       e.copy(lane, a, b);
       e.conj_transpose(lane, a, b);

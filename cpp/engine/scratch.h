@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "core/arena.h"
+#include "core/ceil_div.h"
 #include "core/scalar.h"
 #include "engine/engine.h"
 
@@ -25,9 +26,24 @@ inline constexpr std::int64_t cublas_workspace_bytes = std::int64_t{1} << 20;
 // them.
 inline constexpr std::int64_t packed_bytes = std::int64_t{32} << 20;
 
-// The largest number of thread blocks of geqrt. Each publishes a sum for each column, for two steps.
+// Engines' geqrt factor at least as many columns at a time.
+inline constexpr std::int64_t least_geqrt_columns = 32;
+
+// The largest number of thread blocks of geqrt. Each publishes a sum for each column, for two steps, or of narrow
+// panels its part of a Gram matrix in 8 x 8 tiles.
 inline constexpr std::int64_t geqrt_blocks = 160;
-inline std::int64_t geqrt_scratch(std::int64_t columns) { return 2 * columns * (geqrt_blocks + 1) + 16; }
+inline std::int64_t geqrt_scratch(std::int64_t columns) {
+  const std::int64_t by_columns = 2 * columns * (geqrt_blocks + 1) + 16;
+  if (columns > 64) return by_columns;
+  const std::int64_t eighths = ceil_div(columns, 8), width = ceil_div(columns, 32) * 32;
+  return by_columns + (geqrt_blocks + 1) * (32 * eighths * (eighths + 1) + 32) + width * (width + 1);
+}
+
+// Workspace of two_sided. Each thread block publishes its part of V^H Z in 8 x 8 tiles.
+inline std::int64_t two_sided_scratch(std::int64_t columns) {
+  const std::int64_t width = ceil_div(columns, 8) * 8;
+  return (geqrt_blocks + 1) * width * width + 16;
+}
 
 // Workspace of getrf for a view of at most m rows and n columns. cuSOLVER's takes m n / 256 + 8 n bytes and a little,
 // at most 45 KiB, for every scalar type (measured with cusolverDn*getrf_bufferSize of CUDA 13.0 on H100, m = 1 ...

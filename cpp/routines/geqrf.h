@@ -33,9 +33,8 @@ struct QrFactors : OfScalars {
 
 namespace routines {
 
-// Columns that the engine's geqrt factors at once. On GPUs a panel of 65536 rows (f64) then fits into the shared memory
-// of half of the multiprocessors.
-inline constexpr std::int64_t geqrt_leaf = 32;
+// Columns that the engine's geqrt factors at once, at most.
+inline constexpr std::int64_t geqrt_leaf = 64;
 
 // Stage: workspace of the algorithm, the norm of A on each rank, and what A is multiplied by.
 template <class T>

@@ -49,7 +49,9 @@ bool leaves_to_library(const SyevdProblem& q, bool solo) {
 SyevdBlocking preferred_blocking(const SyevdProblem& q, std::int64_t b) {
   SyevdBlocking blocking{};
   blocking.b = b;
-  blocking.delay = 1;
+  // Two panels at a time halve the passes over A, but only every other panel is then factored beside an update. One
+  // H100 (f64) reduces n = 8192 in 56 ms with and without delay, and n = 16384 in 295 instead of 330 ms.
+  blocking.delay = q.platform == Platform::cuda && q.n * q.shard() >= std::int64_t{1} << 27 ? 2 : 1;
   const std::int64_t depth = q.platform == Platform::cpu ? 128 : q.n > 8192 ? 512 : 256;
   blocking.depth = std::max(b, depth / b * b);
   blocking.columns = std::max<std::int64_t>(1, q.share_of_vectors());

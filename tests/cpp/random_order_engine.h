@@ -434,6 +434,12 @@ class RandomOrderEngine {
         [=](HostEngine& host) { host.gemm(lane, opa, opb, alpha, a, b, c); });
   }
   template <class T>
+  void product(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
+    if (c.empty()) return;
+    put(lane, "product", {Region::of(a), Region::of(b)}, {Region::of(c)},
+        [=](HostEngine& host) { host.product(lane, opa, opb, alpha, a, b, c); });
+  }
+  template <class T>
   void copy(Lane lane, MatrixView<T> from, MatrixView<T> to) {
     put(lane, "copy", {Region::of(from)}, {Region::of(to)}, [=](HostEngine& host) { host.copy(lane, from, to); });
   }
@@ -559,10 +565,20 @@ class RandomOrderEngine {
 
   // Panel QR and scaling.
   template <class T>
+  std::int64_t geqrt_columns(std::int64_t rows) const {
+    return HostPanelQrOps().geqrt_columns<T>(rows);
+  }
+  template <class T>
   void geqrt(Lane lane, MatrixView<T> a, MatrixView<T> t, T* scratch) {
     put(lane, "geqrt", {Region::of(a)},
         {Region::of(a), Region::of(t), Region::of(MatrixView<T>{scratch, geqrt_scratch(a.columns), 1, 1})},
         [=](HostEngine& host) { host.geqrt(lane, a, t, scratch); });
+  }
+  template <class T>
+  void two_sided(Lane lane, MatrixView<T> v, MatrixView<T> t, MatrixView<T> w, T* scratch) {
+    put(lane, "two_sided", {Region::of(v), Region::of(t), Region::of(w)},
+        {Region::of(w), Region::of(MatrixView<T>{scratch, two_sided_scratch(w.columns), 1, 1})},
+        [=](HostEngine& host) { host.two_sided(lane, v, t, w, scratch); });
   }
   template <class T>
   void unit_lower(Lane lane, MatrixView<T> a) {

@@ -95,8 +95,7 @@ class BandBackTransformation {
     e_.zero(Lane::panel, merged);
     const auto products = w_.products.block(0, 0, all.columns, all.columns);
     if (last - first > 1) {
-      e_.zero(Lane::panel, products);
-      e_.gemm(Lane::panel, Op::conj_transpose, Op::none, T(1), all, all, products);
+      e_.product(Lane::panel, Op::conj_transpose, Op::none, T(1), all, all, products);
     }
     for (std::int64_t p = first; p < last; ++p) {
       const std::int64_t before = (p - first) * b_, own = columns(p, p + 1);
@@ -104,10 +103,9 @@ class BandBackTransformation {
       e_.copy(Lane::panel, factors_.block(0, p * b_, own, own), t2);
       if (p == first) continue;
       const auto column = w_.column.block(0, 0, before, own);
-      e_.zero(Lane::panel, column);
-      e_.gemm(Lane::panel, Op::none, Op::none, T(1), products.block(0, before, before, own), t2, column);
-      e_.gemm(Lane::panel, Op::none, Op::none, T(-1), merged.block(0, 0, before, before), column,
-              merged.block(0, before, before, own));
+      e_.product(Lane::panel, Op::none, Op::none, T(1), products.block(0, before, before, own), t2, column);
+      e_.product(Lane::panel, Op::none, Op::none, T(-1), merged.block(0, 0, before, before), column,
+                 merged.block(0, before, before, own));
     }
   }
 
@@ -117,10 +115,8 @@ class BandBackTransformation {
     const auto all = v(i, first, last);
     const auto z = z_.block(row_of(first), 0, all.rows, z_.columns);
     const auto vz = w_.vz.block(0, 0, all.columns, z.columns), tvz = w_.tvz.block(0, 0, all.columns, z.columns);
-    e_.zero(Lane::bulk, vz);
-    e_.gemm(Lane::bulk, Op::conj_transpose, Op::none, T(1), all, z, vz);
-    e_.zero(Lane::bulk, tvz);
-    e_.gemm(Lane::bulk, Op::none, Op::none, T(1), t(i, first, last), vz, tvz);
+    e_.product(Lane::bulk, Op::conj_transpose, Op::none, T(1), all, z, vz);
+    e_.product(Lane::bulk, Op::none, Op::none, T(1), t(i, first, last), vz, tvz);
     e_.gemm(Lane::bulk, Op::none, Op::none, T(-1), all, tvz, z);
     applied_[i] = e_.record(Lane::bulk);
   }

@@ -4,8 +4,8 @@
 // A panel is b columns. The reduction annihilates their elements more than b rows below the diagonal:
 //
 //   A21 = V R                  a QR factorisation on one rank, H = I - V T V^H
-//   Y   = A22 V T              every rank computes the rows with the indices of its own columns, and broadcasts them
-//   W   = Y - 1/2 V (V T)^H Y
+//   Z   = A22 V                every rank computes the rows with the indices of its own columns, and broadcasts them
+//   W   = Z T - 1/2 V T^H (V^H Z) T
 //   A22 = H^H A22 H = A22 - V W^H - W V^H        every rank updates its own columns
 //
 // Both triangles are stored. This doubles the arithmetic, but makes all of it plain matrix products: a rank's share of
@@ -14,7 +14,7 @@
 //
 // The update of A22 may wait for `delay` panels and is then a product of depth 2 b delay. Until then pending updates
 // are applied on the fly wherever A is read: with A22 = A - L R^H, L = [V W ...], R = [W V ...], a panel subtracts L
-// R^H from its columns, and Y is (A V - R (L^H V)) T, as A is Hermitian. The columns of the next panel are updated
+// R^H from its columns, and Z is A V - R (L^H V), as A is Hermitian. The columns of the next panel are updated
 // first, and that panel is factored while the bulk of the update runs.
 //
 // A keeps R and V in place, as LAPACK does: column j holds the band in rows j ... j + b and below them a column of V
@@ -26,6 +26,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "algorithms/qr/geqrf_panel.h"
 #include "comm/block.h"
 #include "core/arena.h"
 #include "core/matrix_view.h"
@@ -42,22 +43,21 @@ inline std::int64_t band_panels(std::int64_t n, std::int64_t b) { return n - 2 >
 
 template <class T>
 struct BandReductionWorkspace {
-  MatrixView<T> panel;     // gathered, factored, and broadcast
-  T* scratch;              // of geqrt
+  MatrixView<T> panel;  // gathered, factored, and broadcast, where it does not lie in one tile
+  GeqrfPanelWorkspace<T> qr;
   MatrixView<T> own_y;     // own rows of A22 V, in the order of the shard
-  MatrixView<T> products;  // L^H V, or V^H Y
-  MatrixView<T> small;     // T^H V^H Y
+  MatrixView<T> products;  // L^H V
+  T* two_sided;            // the engine's scratch
   // Double-buffered over groups of panels: all rows of L = [V W ...], and own rows of R = [W V ...] in the shard's
   // order.
   std::vector<MatrixView<T>> left, right;
 
-  BandReductionWorkspace(Arena& arena, const TileColumns& layout, std::int64_t b, std::int64_t delay) {
+  BandReductionWorkspace(Arena& arena, const TileColumns& layout, std::int64_t b, std::int64_t delay)
+      : panel(arena.matrix<T>(layout.order(), b)), qr(arena, b, b) {
     const std::int64_t n = layout.order(), depth = 2 * b * delay;
-    panel = arena.matrix<T>(n, b);
-    scratch = arena.take<T>(geqrt_scratch(b));
     own_y = arena.matrix<T>(layout.shard(), b);
     products = arena.matrix<T>(depth, b);
-    small = arena.matrix<T>(b, b);
+    two_sided = arena.take<T>(two_sided_scratch(b));
     for (int slot = 0; slot < 2; ++slot) {
       left.push_back(arena.matrix<T>(n, depth));
       right.push_back(arena.matrix<T>(layout.shard(), depth));
@@ -143,9 +143,44 @@ class BandReduction {
     bulk_pending_ = true;
   }
 
+  // Factors a panel on its owner, and broadcasts V and T. On return L holds V.
+  void factor(const Panel& p) {
+    std::vector<MatrixView<T>> pieces;
+    int owner = -1;
+    layout_.pieces(p.column, p.row, [&](std::int64_t t, std::int64_t column, std::int64_t width) {
+      if (pieces.empty()) owner = layout_.owner(t);
+      pieces.push_back(in_place(t, column, width, p.row));
+    });
+    if (pieces.size() == 1) {
+      factor_in_place(p, owner, pieces.front());
+    } else {
+      gather_and_factor(p);
+    }
+    const auto v = first(left(p), p, p.row, n_);
+    e_.unit_lower(Lane::panel, v);
+  }
+
+  void factor_on(int owner, const Panel& p, MatrixView<T> panel) {
+    if (e_.rank() != owner) return;
+    if (panel.rows < panel.columns) {
+      e_.geqrt(Lane::panel, panel, factor_of(p), w_.qr.scratch);
+    } else {
+      GeqrfPanel<T, E>(e_, Lane::panel, panel, factor_of(p), w_.qr).run();
+    }
+  }
+
+  // A panel that lies in one tile.
+  void factor_in_place(const Panel& p, int owner, MatrixView<T> panel) {
+    factor_on(owner, p, panel);
+    std::vector<Block> blocks{
+        make_block(owner, all_ranks, panel.block(0, 0, panel.rows, p.rank), first(left(p), p, p.row, n_))};
+    if (e_.size() > 1) blocks.push_back(make_block(owner, all_ranks, factor_of(p), factor_of(p)));
+    e_.exchange(Lane::panel, blocks);
+  }
+
   // Gathers the panel on the owner of its first column, which factors it; broadcasts R and V, and copies them back in
   // place.
-  void factor(const Panel& p) {
+  void gather_and_factor(const Panel& p) {
     const auto panel = w_.panel.block(p.row, 0, n_ - p.row, b_);
     std::vector<Block> gather, write_back;
     int master = -1;
@@ -157,71 +192,55 @@ class BandReduction {
       if (a_.owns(t)) write_back.push_back(make_block(e_.rank(), e_.rank(), here, there));
     });
     e_.exchange(Lane::panel, gather);
-    if (e_.rank() == master) e_.geqrt(Lane::panel, panel, factor_of(p), w_.scratch);
+    factor_on(master, p, panel);
     if (e_.size() > 1) {
       e_.exchange(Lane::panel, {make_block(master, all_ranks, panel, panel),
                                 make_block(master, all_ranks, factor_of(p), factor_of(p))});
     }
-    const auto v = first(left(p), p, p.row, n_);
-    write_back.push_back(make_block(e_.rank(), e_.rank(), panel.block(0, 0, panel.rows, p.rank), v));
+    write_back.push_back(
+        make_block(e_.rank(), e_.rank(), panel.block(0, 0, panel.rows, p.rank), first(left(p), p, p.row, n_)));
     e_.copy_all(Lane::panel, write_back);
-    e_.unit_lower(Lane::panel, v);
-    std::vector<Block> own_rows;
-    layout_.pieces(p.row, n_, [&](std::int64_t t, std::int64_t column, std::int64_t width) {
-      if (!a_.owns(t)) return;
-      const std::int64_t local = layout_.local_column(t, column);
-      own_rows.push_back(make_block(e_.rank(), e_.rank(), first(left(p), p, column, column + width),
-                                    second(right(p), p, local, local + width)));
-    });
-    e_.copy_all(Lane::panel, own_rows);
   }
 
-  // Computes W, and stores it in L and R.
+  // Computes W, and stores it in L, and own rows of W and V in R.
   void multiply(const Panel& p) {
     const auto v = first(left(p), p, p.row, n_), w = second(left(p), p, p.row, n_);
-    const auto factor = factor_of(p);
     // L^H V of the earlier panels of the group, whose updates are pending.
     const auto pending = w_.products.block(0, 0, p.offset, p.rank);
     if (p.offset > 0) {
-      e_.zero(Lane::panel, pending);
-      e_.gemm(Lane::panel, Op::conj_transpose, Op::none, T(1), left(p).block(p.row, 0, n_ - p.row, p.offset), v,
-              pending);
+      e_.product(Lane::panel, Op::conj_transpose, Op::none, T(1), left(p).block(p.row, 0, n_ - p.row, p.offset), v,
+                 pending);
     }
     if (bulk_pending_) {
       e_.wait(Lane::panel, bulk_updated_);
       bulk_pending_ = false;
     }
     for (const Span& own : layout_.spans_of_columns(e_.rank(), p.row, n_)) {
-      const auto av = w_.own_y.block(own.begin, 0, own.width, p.rank);
-      const auto y = first(right(p), p, own.begin, own.begin + own.width);
-      e_.zero(Lane::panel, av);
-      e_.gemm(Lane::panel, Op::conj_transpose, Op::none, T(1), a_.span(own, p.row, n_), v, av);
+      const auto av = own_rows(p, own.begin, own.width);
+      e_.product(Lane::panel, Op::conj_transpose, Op::none, T(1), a_.span(own, p.row, n_), v, av);
       if (p.offset > 0) {
         e_.gemm(Lane::panel, Op::none, Op::none, T(-1), right(p).block(own.begin, 0, own.width, p.offset), pending, av);
       }
-      e_.zero(Lane::panel, y);
-      e_.gemm(Lane::panel, Op::none, Op::none, T(1), av, factor, y);
     }
-    // W is Y first, on all ranks.
-    std::vector<Block> broadcast;
+    std::vector<Block> broadcast, own;
     layout_.pieces(p.row, n_, [&](std::int64_t t, std::int64_t row, std::int64_t count) {
-      const std::int64_t local = layout_.local_column(t, row);
-      broadcast.push_back(make_block(layout_.owner(t), all_ranks, first(right(p), p, local, local + count),
-                                     second(left(p), p, row, row + count)));
+      const std::int64_t local = layout_.local_column(t, row), end = row + count;
+      broadcast.push_back(
+          make_block(layout_.owner(t), all_ranks, own_rows(p, local, count), second(left(p), p, row, end)));
+      if (!a_.owns(t)) return;
+      own.push_back(
+          make_block(e_.rank(), e_.rank(), second(left(p), p, row, end), first(right(p), p, local, local + count)));
+      own.push_back(
+          make_block(e_.rank(), e_.rank(), first(left(p), p, row, end), second(right(p), p, local, local + count)));
     });
-    e_.exchange(Lane::panel, broadcast);
-    // W = Y - 1/2 V S,  S = T^H (V^H Y).
-    const auto vy = w_.products.block(0, 0, p.rank, p.rank), s = w_.small.block(0, 0, p.rank, p.rank);
-    e_.zero(Lane::panel, vy);
-    e_.gemm(Lane::panel, Op::conj_transpose, Op::none, T(1), v, w, vy);
-    e_.zero(Lane::panel, s);
-    e_.gemm(Lane::panel, Op::conj_transpose, Op::none, T(1), factor, vy, s);
-    e_.gemm(Lane::panel, Op::none, Op::none, T(-0.5), v, s, w);
-    for (const Span& own : layout_.spans_of_columns(e_.rank(), p.row, n_)) {
-      const std::int64_t end = own.begin + own.width;
-      e_.gemm(Lane::panel, Op::none, Op::none, T(-0.5), second(right(p), p, own.begin, end), s,
-              first(right(p), p, own.begin, end));
-    }
+    if (e_.size() > 1) e_.exchange(Lane::panel, broadcast);
+    e_.two_sided(Lane::panel, v, factor_of(p), w, w_.two_sided);
+    e_.copy_all(Lane::panel, own);
+  }
+  // Own rows of A22 V: in their place in L if one rank has all rows.
+  MatrixView<T> own_rows(const Panel& p, std::int64_t begin, std::int64_t count) const {
+    if (e_.size() == 1) return second(left(p), p, begin, begin + count);
+    return w_.own_y.block(begin, 0, count, p.rank);
   }
 
   // Gathers the band. Its columns are contiguous in columns of A; with a leading dimension longer by one they form

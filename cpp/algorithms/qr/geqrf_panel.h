@@ -21,15 +21,15 @@ namespace jaxmg {
 
 template <class T>
 struct GeqrfPanelWorkspace {
-  std::int64_t leaf;         // columns that the engine's geqrt factors at once
+  std::int64_t leaf;         // columns that the engine's geqrt factors at once, at most
   T* scratch;                // geqrt's
-  MatrixView<T> top;         // the square top of V, with its unit diagonal
+  MatrixView<T> top;         // the square top of V of all columns, with its unit diagonal and zeros above it
   MatrixView<T> products;    // V^H A, or V1^H V2
   MatrixView<T> multiplied;  // the same times T^H or T2
 
   GeqrfPanelWorkspace(Arena& arena, std::int64_t columns, std::int64_t leaf_columns)
       : leaf(std::min(leaf_columns, columns)), scratch(arena.take<T>(geqrt_scratch(leaf))) {
-    if (leaf == columns) return;
+    if (columns <= std::min(leaf, least_geqrt_columns)) return;
     top = arena.matrix<T>(columns, columns);
     products = arena.matrix<T>(columns, columns);
     multiplied = arena.matrix<T>(columns, columns);
@@ -45,19 +45,31 @@ class GeqrfPanel {
       : e_(engine), lane_(lane), a_(a), t_(t), w_(workspace) {}
 
   void run() {
-    e_.zero(lane_, t_);
+    if (a_.columns > leaf_at(0)) {
+      e_.zero(lane_, t_);
+      e_.zero(lane_, w_.top.block(0, 0, a_.columns, a_.columns));
+    }
     factor(0, a_.columns);
   }
 
  private:
+  // Columns to factor at once from row `begin` on: more where fewer rows are left.
+  std::int64_t leaf_at(std::int64_t begin) const {
+    return std::min(w_.leaf, e_.template geqrt_columns<T>(a_.rows - begin));
+  }
+
   void factor(std::int64_t begin, std::int64_t end) {
-    const std::int64_t width = end - begin;
-    if (width <= w_.leaf) {
+    const std::int64_t width = end - begin, leaf = leaf_at(begin);
+    if (width <= leaf) {
       e_.geqrt(lane_, a_.block(begin, begin, a_.rows - begin, width), t_.block(begin, begin, width, width), w_.scratch);
+      if (width == a_.columns) return;
+      const auto top = w_.top.block(begin, begin, a_.columns - begin, width);
+      e_.copy(lane_, a_.block(begin, begin, top.rows, width), top);
+      e_.unit_lower(lane_, top);
       return;
     }
     // Whole leaves to the left.
-    const std::int64_t left = ceil_div(width, 2 * w_.leaf) * w_.leaf, middle = begin + left;
+    const std::int64_t left = ceil_div(width, 2 * leaf) * leaf, middle = begin + left;
     factor(begin, middle);
     update(begin, middle, end);
     factor(middle, end);
@@ -69,10 +81,10 @@ class GeqrfPanel {
     const std::int64_t left = middle - begin, right = end - middle, below = a_.rows - middle;
     const auto top = unit_top(begin, middle), rest = a_.block(middle, begin, below, left);
     const auto a_top = a_.block(begin, middle, left, right), a_rest = a_.block(middle, middle, below, right);
-    const auto products = zeros(w_.products, left, right), multiplied = zeros(w_.multiplied, left, right);
-    e_.gemm(lane_, Op::conj_transpose, Op::none, T(1), top, a_top, products);
+    const auto products = w_.products.block(0, 0, left, right), multiplied = w_.multiplied.block(0, 0, left, right);
+    e_.product(lane_, Op::conj_transpose, Op::none, T(1), top, a_top, products);
     e_.gemm(lane_, Op::conj_transpose, Op::none, T(1), rest, a_rest, products);
-    e_.gemm(lane_, Op::conj_transpose, Op::none, T(1), t_.block(begin, begin, left, left), products, multiplied);
+    e_.product(lane_, Op::conj_transpose, Op::none, T(1), t_.block(begin, begin, left, left), products, multiplied);
     e_.gemm(lane_, Op::none, Op::none, T(-1), top, multiplied, a_top);
     e_.gemm(lane_, Op::none, Op::none, T(-1), rest, multiplied, a_rest);
   }
@@ -81,27 +93,18 @@ class GeqrfPanel {
   void merge(std::int64_t begin, std::int64_t middle, std::int64_t end) {
     const std::int64_t left = middle - begin, right = end - middle, below = a_.rows - end;
     const auto top = unit_top(middle, end);
-    const auto products = zeros(w_.products, left, right), multiplied = zeros(w_.multiplied, left, right);
-    e_.gemm(lane_, Op::conj_transpose, Op::none, T(1), a_.block(middle, begin, right, left), top, products);
+    const auto products = w_.products.block(0, 0, left, right), multiplied = w_.multiplied.block(0, 0, left, right);
+    e_.product(lane_, Op::conj_transpose, Op::none, T(1), a_.block(middle, begin, right, left), top, products);
     e_.gemm(lane_, Op::conj_transpose, Op::none, T(1), a_.block(end, begin, below, left),
             a_.block(end, middle, below, right), products);
-    e_.gemm(lane_, Op::none, Op::none, T(1), products, t_.block(middle, middle, right, right), multiplied);
-    e_.gemm(lane_, Op::none, Op::none, T(-1), t_.block(begin, begin, left, left), multiplied,
-            t_.block(begin, middle, left, right));
+    e_.product(lane_, Op::none, Op::none, T(1), products, t_.block(middle, middle, right, right), multiplied);
+    e_.product(lane_, Op::none, Op::none, T(-1), t_.block(begin, begin, left, left), multiplied,
+               t_.block(begin, middle, left, right));
   }
 
   // The square top of V of columns [begin, end), which A shares with R.
-  MatrixView<T> unit_top(std::int64_t begin, std::int64_t end) {
-    const auto top = w_.top.block(0, 0, end - begin, end - begin);
-    e_.copy(lane_, a_.block(begin, begin, end - begin, end - begin), top);
-    e_.unit_lower(lane_, top);
-    return top;
-  }
-
-  MatrixView<T> zeros(MatrixView<T> m, std::int64_t rows, std::int64_t columns) {
-    const auto view = m.block(0, 0, rows, columns);
-    e_.zero(lane_, view);
-    return view;
+  MatrixView<T> unit_top(std::int64_t begin, std::int64_t end) const {
+    return w_.top.block(begin, begin, end - begin, end - begin);
   }
 
   E& e_;

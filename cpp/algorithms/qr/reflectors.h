@@ -98,12 +98,15 @@ class ReflectorTiles {
              MatrixView<T> b) const {
     const std::int64_t count = width(t);
     if (b.empty() || count == 0) return;
-    e_.zero(lane, products.plain);
     h.v.pieces(0, b.rows, 0, count, [&](std::int64_t row, MatrixView<T> v) {
-      e_.gemm(lane, Op::conj_transpose, Op::none, T(1), v, b.block(row, 0, v.rows, b.columns), products.plain);
+      const auto rows = b.block(row, 0, v.rows, b.columns);
+      if (row == 0) {
+        e_.product(lane, Op::conj_transpose, Op::none, T(1), v, rows, products.plain);
+      } else {
+        e_.gemm(lane, Op::conj_transpose, Op::none, T(1), v, rows, products.plain);
+      }
     });
-    e_.zero(lane, products.multiplied);
-    e_.gemm(lane, op, Op::none, T(1), h.t.block(0, 0, count, count), products.plain, products.multiplied);
+    e_.product(lane, op, Op::none, T(1), h.t.block(0, 0, count, count), products.plain, products.multiplied);
     h.v.pieces(0, b.rows, 0, count, [&](std::int64_t row, MatrixView<T> v) {
       e_.gemm(lane, Op::none, Op::none, T(-1), v, products.multiplied, b.block(row, 0, v.rows, b.columns));
     });

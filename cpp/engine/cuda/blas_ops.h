@@ -54,18 +54,16 @@ class CudaBlasOps {
 
   template <class T>
   void gemm(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
-    const std::int64_t depth = opa == Op::none ? a.columns : a.rows;
-    if (c.empty() || depth == 0) return;
-    const T one = 1;
-    cublasHandle_t blas = lanes_.blas(lane);
-    if (c.columns == 1 && opb == Op::none) {
-      JAXMG_CHECK(cuda::gemv(blas, opa, checked_int(a.rows, "m"), checked_int(a.columns, "n"), &alpha, a.data,
-                             leading(a), b.data, &one, c.data));
-      return;
+    if (depth(opa, a) > 0) update(lane, opa, opb, alpha, a, b, T(1), c);
+  }
+
+  template <class T>
+  void product(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
+    if (depth(opa, a) > 0) {
+      update(lane, opa, opb, alpha, a, b, T(0), c);
+    } else {
+      zero(lane, c);
     }
-    JAXMG_CHECK(cuda::gemm(blas, opa, opb, checked_int(c.rows, "m"), checked_int(c.columns, "n"),
-                           checked_int(depth, "k"), &alpha, a.data, leading(a), b.data, leading(b), &one, c.data,
-                           leading(c)));
   }
 
   template <class T>
@@ -174,6 +172,26 @@ class CudaBlasOps {
     solve_unit_lower(lane, l.block(0, 0, upper, upper), above);
     gemm(lane, Op::none, Op::none, T(-1), l.block(upper, 0, lower, upper), above, below);
     solve_unit_lower(lane, l.block(upper, upper, lower, lower), below);
+  }
+
+  template <class T>
+  static std::int64_t depth(Op opa, MatrixView<T> a) {
+    return opa == Op::none ? a.columns : a.rows;
+  }
+
+  // C = beta C + alpha op(A) op(B).
+  template <class T>
+  void update(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> c) {
+    if (c.empty()) return;
+    cublasHandle_t blas = lanes_.blas(lane);
+    if (c.columns == 1 && opb == Op::none) {
+      JAXMG_CHECK(cuda::gemv(blas, opa, checked_int(a.rows, "m"), checked_int(a.columns, "n"), &alpha, a.data,
+                             leading(a), b.data, &beta, c.data));
+      return;
+    }
+    JAXMG_CHECK(cuda::gemm(blas, opa, opb, checked_int(c.rows, "m"), checked_int(c.columns, "n"),
+                           checked_int(depth(opa, a), "k"), &alpha, a.data, leading(a), b.data, leading(b), &beta,
+                           c.data, leading(c)));
   }
 
   template <class T>

@@ -1,5 +1,5 @@
-// QR factorisation of a tall panel by Householder reflectors, in one cooperative launch. Every thread block keeps some
-// rows, in shared memory where they fit.
+// QR factorisation of a tall panel in one cooperative launch: by CholeskyQR (cholesky_qr_kernel.h) and, where that
+// fails or the panel does not fit, by Householder reflectors, column by column.
 //
 // Each reflector takes one barrier of all blocks. For column c with pivot alpha and x below it, the sums over all rows
 // below the pivot of x^H A give the norm of x (column c), the projections of the columns after c on the reflector, and
@@ -11,43 +11,13 @@
 // For the kernel compiler only.
 #pragma once
 
+#include "cholesky_qr_kernel.h"
 #include "device_scalar.h"
 #include "engine/scaling.h"
 #include "kernel_abi.h"
+#include "panel_rows.h"
 
 namespace jaxmg {
-
-// Barrier of all blocks of the grid, which must run at once: waits until each has arrived `round` times. Their earlier
-// writes are visible afterwards.
-__device__ inline void grid_barrier(unsigned* arrived, unsigned round) {
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    __threadfence();
-    atomicAdd(arrived, 1u);
-    while (*static_cast<volatile unsigned*>(arrived) < round * gridDim.x) {
-    }
-    __threadfence();
-  }
-  __syncthreads();
-}
-
-// The rows of a panel that a thread block works on. Functions take it by value, which keeps its members in registers.
-template <class T>
-struct PanelRows {
-  const PanelQr& q;
-  int warp, lane, warps, blocks;
-  int first, rows;  // in the panel; every block has at least one row
-  int reflectors;
-  T *v, *x;   // in shared memory: the reflector, and the next column below its pivot
-  T* global;  // these rows in the panel, and their working copy
-  T* a;
-  long long ld;
-
-  // Sums of all blocks for column c, followed by the pivot's row; double-buffered over columns.
-  __device__ __forceinline__ T* partial(int c) const {
-    return static_cast<T*>(q.scratch) + (c & 1) * q.n * (blocks + 1);
-  }
-};
 
 // A reflector H = I - tau (1, scale x) (1, scale x)^H with H^H (alpha, x) = (beta, 0).
 template <class T>
@@ -55,22 +25,6 @@ struct PanelReflector {
   T tau, scale;
   DeviceReal<T> beta;
 };
-
-template <class T>
-__device__ __forceinline__ void load_rows(PanelRows<T> p) {
-  for (int j = p.warp; j < p.q.n; j += p.warps) {
-    for (int i = p.lane; i < p.rows; i += 32) p.a[i + j * p.ld] = p.global[i + j * p.q.ld];
-  }
-  __syncthreads();
-}
-
-template <class T>
-__device__ __forceinline__ void store_rows(PanelRows<T> p) {
-  __syncthreads();
-  for (int j = p.warp; j < p.q.n; j += p.warps) {
-    for (int i = p.lane; i < p.rows; i += 32) p.global[i + j * p.q.ld] = p.a[i + j * p.ld];
-  }
-}
 
 // Publishes the pivot's row of column c, if this block owns it.
 template <class T>
@@ -186,32 +140,15 @@ __device__ __forceinline__ void apply_to_others(PanelRows<T> p, int c, const T* 
   }
 }
 
+// Column by column.
 template <class T>
-__device__ void geqrt(const PanelQr& q) {
-  extern __shared__ __align__(16) unsigned char dynamic[];
+__device__ __noinline__ void reflect_columns(PanelRows<T> p) {
   __shared__ T sums[qr_columns], row[qr_columns], w[qr_columns];
-  const int first = static_cast<int>(blockIdx.x) * q.rows;
-  T* const v = reinterpret_cast<T*>(dynamic);
-  T* const x = v + q.rows;
-  T* const global = static_cast<T*>(q.a) + first;
-  const PanelRows<T> p{q,
-                       static_cast<int>(threadIdx.x) / 32,
-                       static_cast<int>(threadIdx.x) % 32,
-                       static_cast<int>(blockDim.x) / 32,
-                       static_cast<int>(gridDim.x),
-                       first,
-                       min(q.rows, q.m - first),
-                       min(q.m, q.n),
-                       v,
-                       x,
-                       global,
-                       q.in_shared ? x + q.rows : global,
-                       q.in_shared ? q.rows : q.ld};
-  if (q.in_shared) load_rows(p);
+  const PanelQr& q = p.q;
   start_sums(p);
   for (int c = 0; c < p.reflectors; ++c) {
     publish_row(p, c);
-    grid_barrier(q.arrived, c + 1);
+    p.barrier();
     gather_sums(p, c, sums, row);
     const PanelReflector<T> h = make_panel_reflector(row[c], real_part(sums[c]));
     for (int j = threadIdx.x; j < q.n; j += blockDim.x) {
@@ -224,6 +161,40 @@ __device__ void geqrt(const PanelQr& q) {
     apply_to_next(p, c, h, w);
     apply_to_others(p, c, w);
   }
+}
+
+template <class T>
+__device__ void geqrt(const PanelQr& q) {
+  extern __shared__ __align__(16) unsigned char dynamic[];
+  const int first = static_cast<int>(blockIdx.x) * q.rows;
+  T* const v = reinterpret_cast<T*>(dynamic);
+  T* const x = v + q.rows;
+  T* const global = static_cast<T*>(q.a) + first;
+  unsigned rounds = 0;
+  const PanelRows<T> p{q,
+                       static_cast<int>(threadIdx.x) / 32,
+                       static_cast<int>(threadIdx.x) % 32,
+                       static_cast<int>(blockDim.x) / 32,
+                       static_cast<int>(gridDim.x),
+                       first,
+                       min(q.rows, q.m - first),
+                       min(q.m, q.n),
+                       v,
+                       x,
+                       global,
+                       q.in_shared ? x + q.rows : global,
+                       q.in_shared ? panel_pitch(q.rows) : q.ld,
+                       &rounds};
+  bool low = q.in_shared && load_rows(p);
+  bool done = false;
+  if (q.passes > 0) {
+    done = cholesky_qr(p, 2 * q.rows + q.n * panel_pitch(q.rows), low);
+    if (!done) {
+      p.barrier();  // all blocks have read what is shared
+      load_rows(p);
+    }
+  }
+  if (!done) reflect_columns(p);
   if (q.in_shared) store_rows(p);
 }
 

@@ -51,14 +51,39 @@ struct PanelQr {
   long long ld;
   void* t;  // min(m, n) by min(m, n)
   long long ldt;
-  void* scratch;      // 2 n (blocks + 1) numbers
+  void* scratch;      // geqrt_scratch(n) numbers
   unsigned* arrived;  // zero
   int m, n;
-  int rows;       // of a thread block
+  int rows;       // of a thread block, a multiple of 32
   int in_shared;  // whether the rows are kept in shared memory
+  int passes;     // of CholeskyQR, at most, before reflectors are formed column by column
 };
 
 constexpr int qr_columns = 128;  // at most
+constexpr int qr_threads = 512;  // of a block
+
+// W of a two-sided update by the thread blocks of a cooperative launch, see two_sided_kernel.h.
+struct TwoSided {
+  const void* v;  // m by n
+  long long ldv;
+  const void* t;  // n by n
+  long long ldt;
+  void* w;  // m by n: A V on entry
+  long long ldw;
+  void* scratch;      // two_sided_scratch(n) numbers
+  unsigned* arrived;  // zero
+  int m, n;
+  int rows;  // of a chunk, a multiple of 8
+};
+
+constexpr int two_sided_columns = 64;  // at most
+// Distance of the columns of a panel's rows in shared memory.
+JAXMG_PORTABLE constexpr int panel_pitch(int rows) { return rows + 4; }
+// Numbers in shared memory: a chunk of V and Z, and two matrices of order n, or sums of each thread.
+JAXMG_PORTABLE constexpr int two_sided_shared(int n, int rows) {
+  const int width = (n + 7) / 8 * 8, square = width * panel_pitch(width);
+  return 2 * n * panel_pitch(rows) + square + (square > qr_threads ? square : qr_threads);
+}
 
 // A panel to factor by the thread blocks of a cooperative launch, see getrf_kernel.h: a thread for each row.
 struct PanelLu {
@@ -93,6 +118,24 @@ constexpr int unit_lower_batch = 2;    // columns of B of a warp
 template <int scalar_bytes>
 constexpr int cholesky_width = scalar_bytes == 16 ? 16 : 32;
 constexpr int cholesky_columns_of_warp = 4;
+
+// CholeskyQR of a panel, see cholesky_qr_kernel.h: n columns as whole tiles, and the distance of the columns of its
+// triangular matrices, and of the panel's columns, in shared memory.
+template <int scalar_bytes>
+constexpr int gram_columns = scalar_bytes == 16 ? 32 : 64;  // at most
+template <int scalar_bytes>
+JAXMG_PORTABLE constexpr int gram_width(int n) {
+  constexpr int tile = cholesky_width<scalar_bytes>;
+  return (n + tile - 1) / tile * tile;
+}
+JAXMG_PORTABLE constexpr int gram_pitch(int width) { return width + 2; }
+// Numbers in shared memory beside the panel: two triangles, and a tile or a warp's share of sums for each warp.
+template <int scalar_bytes>
+JAXMG_PORTABLE constexpr int gram_shared(int n) {
+  constexpr int tile = cholesky_width<scalar_bytes>;
+  const int width = gram_width<scalar_bytes>(n);
+  return 2 * width * gram_pitch(width) + (tile * tile > qr_threads ? tile * tile : qr_threads);
+}
 // Threads of a block that form sums: all of them in a factorisation. In a solve, there is one more warp.
 template <int scalar_bytes>
 constexpr int cholesky_threads = 32 * cholesky_width<scalar_bytes> / cholesky_columns_of_warp;

@@ -14,6 +14,7 @@
 #include "interchanges.h"
 #include "kernel_abi.h"
 #include "potrf_kernel.h"
+#include "two_sided_kernel.h"
 #include "unit_lower_kernel.h"
 
 namespace jaxmg {

@@ -1,6 +1,12 @@
 // Kernels of all scalar types, included by kernels.cu once for each with Scalar, its Real and JAXMG_NAME.
 
-extern "C" __global__ void __launch_bounds__(512, 1) JAXMG_NAME(geqrt)(PanelQr q) { geqrt<Scalar>(q); }
+extern "C" __global__ void __launch_bounds__(qr_threads, 1) JAXMG_NAME(geqrt)(const __grid_constant__ PanelQr q) {
+  geqrt<Scalar>(q);
+}
+
+extern "C" __global__ void __launch_bounds__(qr_threads, 1) JAXMG_NAME(two_sided)(const __grid_constant__ TwoSided q) {
+  form_two_sided<Scalar>(q);
+}
 
 extern "C" __global__ void __launch_bounds__(unit_lower_order) JAXMG_NAME(solve_unit_lower)(UnitLowerSolve solve) {
   solve_unit_lower<Scalar>(solve);

@@ -34,14 +34,13 @@ class HostBlasOps {
   }
 
   template <class T>
-  void gemm(Lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
-    const std::int64_t depth = opa == Op::none ? a.columns : a.rows;
-    if (c.empty() || depth == 0) return;
-    const int m = checked_int(c.rows, "m"), n = checked_int(c.columns, "n"), k = checked_int(depth, "k");
-    const int lda = leading_dimension(a), ldb = leading_dimension(b), ldc = leading_dimension(c);
-    const T one = 1;
-    Blas<T>::instance().gemm(letter(opa), letter(opb), &m, &n, &k, &alpha, a.data, &lda, b.data, &ldb, &one, c.data,
-                             &ldc);
+  void gemm(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
+    update(lane, opa, opb, alpha, a, b, T(1), c);
+  }
+
+  template <class T>
+  void product(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
+    update(lane, opa, opb, alpha, a, b, T(0), c);
   }
 
   template <class T>
@@ -105,6 +104,17 @@ class HostBlasOps {
   }
 
  private:
+  // C = beta C + alpha op(A) op(B).
+  template <class T>
+  static void update(Lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> c) {
+    if (c.empty()) return;
+    const int m = checked_int(c.rows, "m"), n = checked_int(c.columns, "n");
+    const int k = checked_int(opa == Op::none ? a.columns : a.rows, "k");
+    const int lda = leading_dimension(a), ldb = leading_dimension(b), ldc = leading_dimension(c);
+    Blas<T>::instance().gemm(letter(opa), letter(opb), &m, &n, &k, &alpha, a.data, &lda, b.data, &ldb, &beta, c.data,
+                             &ldc);
+  }
+
   // Visits all elements (i, j), square by square: a transposition that walks whole columns misses the cache at every
   // element of a row.
   static void by_squares(std::int64_t rows, std::int64_t columns, auto&& visit) {
