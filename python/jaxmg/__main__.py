@@ -62,6 +62,7 @@ def _add_plan(commands) -> None:
     command.add_argument(
         "--vectors", type=int, help="eigenvectors, for syevd, or singular vectors, for gesvd (all)"
     )
+    command.add_argument("--refine", help="precision of the factor, for potrs and gesv (off)")
     command.set_defaults(run=_plan)
 
 
@@ -76,6 +77,7 @@ def _plan(options) -> int:
             vectors=options.vectors,
             hosts=options.hosts,
             platform=options.platform,
+            refine=options.refine,
         )
     except (TypeError, ValueError) as error:
         print(error, file=sys.stderr)
