@@ -130,7 +130,9 @@ Planned<typename R::Plan> plan_block_columns(const typename R::Problem& q) {
     plan.distributed_rhs = distributes(q);
     made.rhs_bytes = columns_of_rank(q, plan.distributed_rhs) * q.rows() * size_of(q.type);
   }
-  plan.slots = on_gpus && (q.ranks > 1 || !factors) ? 3 : 1;
+  bool by_blocks = q.ranks > 1 || !factors;
+  if constexpr (requires { q.by_blocks(); }) by_blocks |= q.by_blocks();
+  plan.slots = on_gpus && by_blocks ? 3 : 1;
   std::int64_t depth = preferred_depth(q.n);
   if constexpr (requires { R::preferred_depth(q.n); }) depth = R::preferred_depth(q.n);
   plan.depth = on_gpus ? std::max(plan.tile, depth / plan.tile * plan.tile) : plan.tile;

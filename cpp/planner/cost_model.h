@@ -11,6 +11,7 @@
 
 #include <cstdint>
 
+#include "core/arithmetic.h"
 #include "core/scalar.h"
 #include "engine/scratch.h"
 
@@ -70,7 +71,7 @@ class ColumnsCost : public CostModel {
   double deal(double bytes) const;
   // Sending shards of `bytes` to one rank, or parts of that size from one rank to all.
   double collect(double bytes) const { return spread(bytes, 1) + exchange(); }
-  double potrf(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
+  double potrf(std::int64_t n, std::int64_t tile, std::int64_t depth, Arithmetic arithmetic = Arithmetic::full) const;
   double potrs(std::int64_t n, std::int64_t nrhs, std::int64_t tile, std::int64_t depth, bool distributed) const;
   double potri(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
   // Products with a Hermitian matrix, whose triangle each of them reads twice, and their sum over the ranks.

@@ -94,6 +94,7 @@ def _add_plan(commands) -> None:
     command.add_argument(
         "--vectors", type=int, help="eigenvectors, for syevd, or singular vectors, for gesvd (all)"
     )
+    command.add_argument("--refine", help="precision of the factor, for potrs and gesv (off)")
     command.set_defaults(run=_plan)
 
 
@@ -108,6 +109,7 @@ def _plan(options) -> int:
             vectors=options.vectors,
             hosts=options.hosts,
             platform=options.platform,
+            refine=options.refine,
         )
     except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(str(error)) from None

@@ -90,7 +90,7 @@ class Config:
         Largest N of a matrix that one device solves for all devices of a call;
         ``JAXMG_ONE_RANK_UP_TO``. None, the default, selects the measured order of each routine
         (see `jaxmg.plan`); 0 makes all devices work.
-    refine : {"off", "auto", "float32"}
+    refine : {"off", "auto", "float32", "tf32", "fp16x2"}
         Precision of the factor in `jaxmg.linalg.solve` without ``refine=``, where it supports the
         matrix; ``JAXMG_REFINE``, "off" by default.
     timeout_seconds : float

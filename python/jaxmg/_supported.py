@@ -7,4 +7,4 @@ PLATFORMS = ("cpu", "gpu")
 # Each backend with the vendor's libraries that its first use loads, by their cuda-pathfinder names.
 BACKENDS = {"tiled": (), "cusolvermg": ("cusolverMg",), "cusolvermp": ("cusolverMp",)}
 # Precisions of a factor that is refined to the accuracy of the matrix.
-REFINEMENTS = ("float32",)
+REFINEMENTS = ("float32", "tf32", "fp16x2")

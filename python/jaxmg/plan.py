@@ -158,7 +158,8 @@ def plan(
     room for the whole matrix. A `tile` narrower than the rows of a device, a `workspace_limit`
     without that room, or ``one_rank_up_to=0`` in `jaxmg.config` makes all devices work.
 
-    With `refine`, for "potrs" and "gesv" only, the time assumes 5 iterations and no fall-back.
+    With `refine`, for "potrs" and "gesv" only, the time assumes a condition of
+    at most 1e6 (1e4 for "tf32"): few iterations, and no fall-back.
     ``jaxmg.config.refine`` has no effect here.
 
     With "cusolvermp", the workspace queries of the library run on the GPUs: with several processes,
@@ -205,16 +206,17 @@ def plan(
     if asked != "off":
         reason = f"refine={asked!r} supports only the routines {tuple(_REFINED)}, got {routine!r}"
         if routine in _REFINED:
-            reason = refinement.why_not(asked, _REFINED[routine], dtype)
+            reason = refinement.why_not(asked, _REFINED[routine], dtype, platform)
         if reason is not None:
             raise ValueError(reason)
 
-        def plan_for(step, n, count, dtype):
+        def plan_for(step, n, count, dtype, **arguments):
             sizes = dict(n=n, count=count, dtype=np.dtype(dtype))
             backend = backends.of_step(chosen.name, step) if step in ("posv", "gesv") else "tiled"
-            return backends.plan_step(step, replace(request, **sizes), backend=backend, **limits)
+            options = limits | arguments
+            return backends.plan_step(step, replace(request, **sizes), backend=backend, **options)
 
-        sizes = _REFINED[routine] == "pos", n, nrhs, dtype
+        sizes = _REFINED[routine] == "pos", n, nrhs, dtype, platform
         if asked == "auto":
             expected = refinement.expected_seconds(*sizes, plan_for)
             refined = refinement.fastest(expected, sum(step.seconds for step in steps))
@@ -238,7 +240,7 @@ def plan(
             else max(step.workspace_bytes for step in steps)
         ),
         seconds=(
-            refinement.seconds(steps)
+            refinement.seconds(refined, steps)
             if refined is not None
             else sum(step.seconds for step in steps)
         ),

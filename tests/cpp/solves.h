@@ -95,10 +95,11 @@ struct Factorization {
 
 // A = L L^H and, along with it, L Y = B, all ranks holding all of B.
 template <class T, class Ranks>
-Factorization<T> factor(Ranks& ranks, const Matrix<T>& a, const Shape& shape, const Matrix<T>& b = {}) {
+Factorization<T> factor(Ranks& ranks, const Matrix<T>& a, const Shape& shape, const Matrix<T>& b = {},
+                        Arithmetic arithmetic = Arithmetic::full) {
   const TileColumns layout = shape.layout();
   Arena measure;
-  PotrfWorkspace<T>(measure, layout, shape.depth, shape.slots, b.columns());
+  PotrfWorkspace<T>(measure, layout, shape.depth, shape.slots, b.columns(), arithmetic);
   auto shards = ranks.template matrix<T>(shape.n, layout.shard());
   auto y = ranks.template matrix<T>(b.rows(), b.columns());
   auto infos = ranks.template matrix<std::int32_t>(1, 1);
@@ -111,7 +112,7 @@ Factorization<T> factor(Ranks& ranks, const Matrix<T>& a, const Shape& shape, co
     engine.set_info(Lane::panel, info, no_failure);
     engine.join();
     Arena arena = arena_over(workspace.view(rank));
-    PotrfWorkspace<T> w(arena, layout, shape.depth, shape.slots, b.columns());
+    PotrfWorkspace<T> w(arena, layout, shape.depth, shape.slots, b.columns(), arithmetic);
     Potrf<T, typename Ranks::Engine>(engine, layout, shape.depth, shards.view(rank), y.view(rank), w, info).run();
   });
   std::int32_t first = no_failure;

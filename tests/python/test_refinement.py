@@ -74,9 +74,9 @@ def test_backward_error_is_that_of_full_precision(on_mesh, condition, assume_a):
     assert (backward_errors(a, x, b) <= 4 * np.maximum(backward_errors(a, full, b), 1)).all()
 
 
-@both
 @pytest.mark.parametrize(
-    ("ranks", "n", "dtype"), [(1, 33, "complex128"), (4, 24, "complex128"), (8, 5, "float64")]
+    ("ranks", "n", "dtype", "assume_a"),
+    [(1, 33, "complex128", "pos"), (4, 24, "complex128", "gen"), (8, 5, "float64", "pos")],
 )
 def test_ranks_and_dtypes(make_mesh, ranks, n, dtype, assume_a):
     mesh = make_mesh(ranks)
@@ -154,6 +154,61 @@ def test_infinite_matrix(on_mesh, assume_a):
     assert_falls_back(*on_mesh(a, gaussian((N, COUNT))), assume_a, {-2, -3})
 
 
+# --- other precisions -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "refine"), [("complex64", "tf32"), ("float32", "fp16x2")])
+def test_precisions_of_tensor_cores(make_mesh, dtype, refine):
+    mesh = make_mesh(2)
+    a, b = with_condition(40, 100, "pos", dtype).astype(dtype), gaussian((40,), dtype)
+    options = dict(refine=refine)
+    x, info, iterations = refined(put(a, mesh, "x", None), put(b, mesh), **options)
+    assert x.dtype == dtype and info == 0 and iterations > 0
+    unit = np.finfo(dtype).eps * 2**52
+    assert (backward_errors(a, x, b) <= 8 * unit).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("refine", "dtype", "condition", "most"),
+    [
+        ("fp16x2", "float64", 1e6, 10),
+        ("tf32", "float64", 1e3, 12),
+        ("tf32", "complex128", 1e3, 12),
+        ("float32", "float64", 1e6, 10),
+        ("fp16x2", "float32", 1e3, 5),
+        ("tf32", "complex64", 1e2, 12),
+        ("fp16x2", "float64", 1e14, -1),
+        ("tf32", "float64", 1e14, -1),
+    ],
+)
+def test_tensor_cores(make_mesh, ranks, refine, dtype, condition, most):
+    """By all GPUs, and by one for all."""
+    mesh, n = make_mesh(ranks), 1500
+    a, b = with_condition(n, condition, "pos", dtype).astype(dtype), gaussian((n, 2), dtype)
+    on_mesh = put(a, mesh, "x", None), put(b, mesh)
+    x, info, iterations = refined(*on_mesh, refine=refine)
+    assert info == 0
+    if most < 0:
+        assert (iterations < 0).all()
+        assert_same(x, linalg.solve(*on_mesh, assume_a="pos"))
+    else:
+        assert (0 < iterations).all() and (iterations <= most).all()
+        assert (backward_errors(a, x, b) <= 8 * np.finfo(dtype).eps * 2**52).all()
+    with config.using(one_rank_up_to=10**4):
+        assert_same(np.sign(refined(*on_mesh, refine=refine)[2]), np.sign(iterations))
+
+
+@pytest.mark.gpu
+def test_unsupported_on_gpus(make_mesh):
+    a, b = put(np.eye(4), make_mesh(1)), np.ones(4)
+    with pytest.raises(ValueError, match="requires assume_a='pos' on GPUs"):
+        refined(a, b, "gen", refine="tf32")
+    with pytest.raises(ValueError, match="requires a real matrix on GPUs"):
+        refined(a + 0j, b, refine="fp16x2")
+
+
 # --- options ----------------------------------------------------------------------------------
 
 
@@ -191,9 +246,12 @@ def test_plan():
     assert plan.seconds < full.seconds and plan.shard_bytes == full.shard_bytes
     assert plan.workspace_bytes >= full.shard_bytes / 2
     auto = jaxmg.plan("potrs", shape, "float64", ranks, platform="cpu", refine="auto")
-    assert auto == plan and "refined from float32" in str(auto)
+    assert auto.seconds == plan.seconds and "refined from" in str(auto)
     assert jaxmg.plan("gesv", (9, 9), "float64", 1, platform="cpu", refine="auto").refine == "off"
     assert jaxmg.plan("gesv", shape, "float32", 1, platform="cpu", refine="auto").refine == "off"
+    sizes = "potrs", (131072, 131072), "float64", ranks
+    fast = jaxmg.plan(*sizes, platform="gpu", refine="fp16x2")
+    assert fast.seconds < jaxmg.plan(*sizes, platform="gpu").seconds
     with pytest.raises(ValueError, match="supports only the routines"):
         jaxmg.plan("syevd", shape, "float64", ranks, refine="float32")
 
@@ -269,7 +327,7 @@ def test_kept_factor(make_mesh, assume_a):
     assert factor.dtype == np.complex128 and factor.data.dtype == np.complex64
     assert factor.status == 0 and factor.precision == "float32"
     b_on = put(b, mesh)
-    for trans, of_a in ((0, a), ("T", a.T), ("C", a.conj().T)):
+    for trans, of_a in (("T", a.T),) if assume_a == "pos" else ((0, a), ("C", a.conj().T)):
         x, info, iterations = factor.solve(b_on, trans=trans, return_info=True)
         assert info == 0 and iterations.shape == (2,) and (iterations > 0).all()
         assert (backward_errors(of_a, x, b) <= 8).all()

@@ -16,6 +16,13 @@
 // Updates follow the same order: the next block column, part by part; the block column after it (lane `ahead`); all
 // others (lane `bulk`).
 //
+// In float32, the products of these updates may use tensor cores. With two FP16 numbers for each element, L21 = H + M,
+//
+//   L21 L21^T = H H^T + [H M] [M H]^T
+//
+// up to M M^T, which is below the rounding errors: two GEMMs on parts that are formed once for each panel. Near and mid
+// rows are updated before their panel is complete, in float32 itself.
+//
 // Right-hand sides may be solved along: with Y1 = L11^-1 B1 and B2 = B2 - L21 Y1 the factorisation leaves Y = L^-1 B.
 //
 // Only the lower triangle is read. On return tile columns hold L from their diagonal downwards; elements above the
@@ -30,6 +37,7 @@
 
 #include "algorithms/panel.h"
 #include "core/arena.h"
+#include "core/arithmetic.h"
 #include "core/matrix_view.h"
 #include "engine/cholesky_ops.h"
 #include "engine/engine.h"
@@ -39,6 +47,22 @@
 
 namespace jaxmg {
 
+// Products with two FP16 numbers for each element of their operands; see Potrf.
+template <class E, class T>
+concept SplitProductOps = requires(E& e, Lane lane, MatrixView<T> a, MatrixView<Half> parts, T alpha) {
+  // Parts become [H M], or [H M H] if they have three times the columns of A.
+  e.split(lane, a, parts);
+  // C = C + alpha A B^T, for the parts [H M] of A and [H M H] of B.
+  e.split_product(lane, alpha, parts, parts, a);
+};
+
+// Products that round operands to TF32.
+template <class E, class T>
+concept RoundedProductOps = requires(E& e, Lane lane, MatrixView<T> a, T alpha, Op op) {
+  // C = C + alpha op(A) op(B).
+  e.rounded_product(lane, op, op, alpha, a, a, a);
+};
+
 // Block columns use `slots` sets of buffers in rotation; `nrhs` right-hand sides are solved along.
 template <class T>
 struct PotrfWorkspace {
@@ -47,16 +71,23 @@ struct PotrfWorkspace {
   std::vector<MatrixView<T>> own_rows;   // this rank's rows of L21, packed
   std::vector<Panel<T>> panels;          // all rows of L21
   MatrixView<T> own_rhs;                 // this rank's rows of the right-hand sides, packed
+  Arithmetic arithmetic;
+  std::vector<MatrixView<Half>> own_parts;  // [H M H] of own_rows
+  std::vector<Panel<Half>> parts;           // [H M] of the panels
 
-  PotrfWorkspace(Arena& arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots,
-                 std::int64_t nrhs = 0) {
+  PotrfWorkspace(Arena& arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots, std::int64_t nrhs = 0,
+                 Arithmetic products = Arithmetic::full)
+      : arithmetic(products) {
     failed = arena.take<std::int32_t>(slots);
-    if (layout.ranks() == 1) return;
+    if (layout.ranks() == 1 && arithmetic == Arithmetic::full) return;
     if (nrhs > 0) own_rhs = arena.matrix<T>(layout.shard(), nrhs);
     for (std::int64_t i = 0; i < slots; ++i) {
       diagonals.push_back(arena.matrix<T>(depth, depth));
       own_rows.push_back(arena.matrix<T>(layout.shard(), depth));
       panels.emplace_back(arena, layout.order(), depth);
+      if (arithmetic != Arithmetic::fp16x2) continue;
+      own_parts.push_back(arena.matrix<Half>(layout.shard(), 3 * depth));
+      parts.emplace_back(arena, layout.order(), 2 * depth);
     }
   }
 };
@@ -175,13 +206,54 @@ class Potrf {
   // A22 = A22 - L21 L21^H in rows [begin, end) of own tiles of block column `target`, from the diagonal down.
   void update(Lane lane, std::size_t o, std::size_t target, std::int64_t begin, std::int64_t end) {
     const std::int64_t depth = columns_[o].width();
+    if constexpr (SplitProductOps<E, T>) {
+      if (w_.arithmetic == Arithmetic::fp16x2 && target > o + 1) return update_by_parts(lane, o, target, begin, end);
+    }
     each_own(target, [&](std::int64_t t) {
       const auto right = w_.own_rows[slot(o)].block(layout_.packed_offset(t), 0, layout_.width(t), depth);
-      w_.panels[slot(o)].pieces(
-          std::max(begin, layout_.begin(t)), end, 0, depth, [&](std::int64_t row, MatrixView<T> left) {
-            e_.gemm(lane, Op::none, Op::conj_transpose, T(-1), left, right, a_.tile(t, row, row + left.rows));
-          });
+      w_.panels[slot(o)].pieces(std::max(begin, layout_.begin(t)), end, 0, depth,
+                                [&](std::int64_t row, MatrixView<T> left) {
+                                  const auto tile = a_.tile(t, row, row + left.rows);
+                                  if constexpr (RoundedProductOps<E, T>) {
+                                    if (w_.arithmetic == Arithmetic::tf32) {
+                                      e_.rounded_product(lane, Op::none, Op::conj_transpose, T(-1), left, right, tile);
+                                      return;
+                                    }
+                                  }
+                                  e_.gemm(lane, Op::none, Op::conj_transpose, T(-1), left, right, tile);
+                                });
     });
+  }
+
+  void update_by_parts(Lane lane, std::size_t o, std::size_t target, std::int64_t begin, std::int64_t end)
+    requires SplitProductOps<E, T>
+  {
+    const std::int64_t depth = columns_[o].width();
+    each_own(target, [&](std::int64_t t) {
+      const auto right = w_.own_parts[slot(o)].block(layout_.packed_offset(t), 0, layout_.width(t), 3 * depth);
+      w_.parts[slot(o)].pieces(std::max(begin, layout_.begin(t)), end, 0, 2 * depth,
+                               [&](std::int64_t row, MatrixView<Half> left) {
+                                 e_.split_product(lane, T(-1), left, right, a_.tile(t, row, row + left.rows));
+                               });
+    });
+  }
+
+  // Forms the parts of L21 in the rows from the block column after the next on, if the arithmetic has parts.
+  bool split_panel(Lane lane, std::size_t o) {
+    if constexpr (SplitProductOps<E, T>) {
+      if (w_.arithmetic != Arithmetic::fp16x2) return false;
+      const std::int64_t depth = columns_[o].width(), begin = first_row(o + 2);
+      w_.panels[slot(o)].pieces(begin, layout_.order(), 0, depth, [&](std::int64_t row, MatrixView<T> from) {
+        w_.parts[slot(o)].pieces(row, row + from.rows, 0, 2 * depth,
+                                 [&](std::int64_t, MatrixView<Half> to) { e_.split(lane, from, to); });
+      });
+      const std::int64_t done = layout_.packed_before(e_.rank(), first_tile(o + 2));
+      const std::int64_t left = layout_.packed_total(e_.rank()) - done;
+      e_.split(lane, w_.own_rows[slot(o)].block(done, 0, left, depth),
+               w_.own_parts[slot(o)].block(done, 0, left, 3 * depth));
+      return true;
+    }
+    return false;
   }
 
   void solve_near(std::size_t o) {
@@ -229,11 +301,13 @@ class Potrf {
 
   void update_others(std::size_t o) {
     e_.wait(Lane::ahead, steps_[o].all_rows_ready);
+    const bool split = split_panel(Lane::ahead, o);
+    const Event split_ready = split ? e_.record(Lane::ahead) : steps_[o].all_rows_ready;
     if (o > 0) e_.wait(Lane::ahead, steps_[o - 1].bulk_front_updated);
     update(Lane::ahead, o, o + 2, first_row(o + 2), layout_.order());
     steps_[o].ahead_updated = e_.record(Lane::ahead);
 
-    e_.wait(Lane::bulk, steps_[o].all_rows_ready);
+    e_.wait(Lane::bulk, split_ready);
     update(Lane::bulk, o, o + 3, first_row(o + 3), layout_.order());
     steps_[o].bulk_front_updated = e_.record(Lane::bulk);
     for (std::size_t target = o + 4; target < columns_.size(); ++target) {
@@ -285,7 +359,7 @@ template <class T, class E>
   requires BlasOps<E, T> && ExchangeOps<E> && CholeskyOps<E, T>
 void Potrf<T, E>::run() {
   [[maybe_unused]] const typename E::Range range("potrf");
-  if (e_.size() == 1) {
+  if (e_.size() == 1 && w_.panels.empty()) {
     const auto a = a_.columns.block(0, 0, layout_.order(), layout_.order());
     e_.potrf(Lane::panel, a, w_.failed);
     e_.check_factor(Lane::panel, a, w_.failed, 0, info_);

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/arithmetic.h"
 #include "core/ceil_div.h"
 #include "core/error.h"
 #include "core/matrix_view.h"
@@ -64,6 +65,32 @@ class CudaBlasOps {
     } else {
       zero(lane, c);
     }
+  }
+
+  template <class T>
+    requires(sizeof(Real<T>) == 4)
+  void rounded_product(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
+    const std::int64_t depth = opa == Op::none ? a.columns : a.rows;
+    if (c.empty() || depth == 0) return;
+    const T one = 1;
+    constexpr cudaDataType type = data_type(ScalarTraits<T>::type);
+    JAXMG_CHECK(cublasGemmEx(lanes_.blas(lane), operation(opa), operation(opb), checked_int(c.rows, "m"),
+                             checked_int(c.columns, "n"), checked_int(depth, "k"), &alpha, a.data, type, leading(a),
+                             b.data, type, leading(b), &one, c.data, type, leading(c), CUBLAS_COMPUTE_32F_FAST_TF32,
+                             CUBLAS_GEMM_DEFAULT));
+  }
+
+  void split(Lane lane, MatrixView<float> from, MatrixView<Half> parts) {
+    if (from.empty()) return;
+    launch(kernel<"split">(), grid_for(from.rows * from.columns, 256), lanes_.stream(lane), from.data, from.ld,
+           from.rows, from.columns, parts.data, parts.ld, checked_int(parts.columns / from.columns, "parts"));
+  }
+
+  void split_product(Lane lane, float alpha, MatrixView<Half> a, MatrixView<Half> b, MatrixView<float> c) {
+    const std::int64_t depth = a.columns / 2;
+    if (c.empty() || depth == 0) return;
+    half_product(lane, alpha, a.block(0, 0, a.rows, depth), b.block(0, 0, b.rows, depth), c);
+    half_product(lane, alpha, a, b.block(0, depth, b.rows, 2 * depth), c);
   }
 
   template <class T>
@@ -149,6 +176,15 @@ class CudaBlasOps {
   // Columns of B for which solve_unit_lower() is used. cuBLAS's trsm takes 73, 154 and 329 us for triangles of order
   // 256, 512 and 1024 and few columns (H100, f64): the time of many columns.
   static constexpr int narrow = 4096;
+
+  // C = C + alpha A B^T in tensor cores, which add in float32.
+  void half_product(Lane lane, float alpha, MatrixView<Half> a, MatrixView<Half> b, MatrixView<float> c) {
+    const float one = 1;
+    JAXMG_CHECK(cublasGemmEx(lanes_.blas(lane), CUBLAS_OP_N, CUBLAS_OP_T, checked_int(c.rows, "m"),
+                             checked_int(c.columns, "n"), checked_int(a.columns, "k"), &alpha, a.data, CUDA_R_16F,
+                             leading(a), b.data, CUDA_R_16F, leading(b), &one, c.data, CUDA_R_32F, leading(c),
+                             CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+  }
 
   // X = L^-1 X for a unit lower triangle L, by recursion: the upper half, update of the lower half, the lower half.
   template <class T>

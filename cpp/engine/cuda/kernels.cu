@@ -91,6 +91,25 @@ extern "C" __global__ void __launch_bounds__(interchange_chunk)
   move_rows<int, 1>(true, moves, count, 1, [&](int i, int) -> int& { return places[i]; });
 }
 
+// Parts [H M], or [H M H], of a matrix: every element becomes the sum of two FP16 numbers.
+extern "C" __global__ void jaxmg_split(const float* from, long long ld, long long rows, long long columns,
+                                       unsigned short* parts, long long to_ld, int count) {
+  const long long total = rows * columns, step = static_cast<long long>(gridDim.x) * blockDim.x;
+  for (long long i = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x; i < total; i += step) {
+    const long long column = i / rows, row = i - column * rows;
+    const float value = from[row + column * ld];
+    unsigned short high, low;
+    float rounded;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(high) : "f"(value));
+    asm("cvt.f32.f16 %0, %1;" : "=f"(rounded) : "h"(high));
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(low) : "f"(value - rounded));
+    unsigned short* const to = parts + row + column * to_ld;
+    to[0] = high;
+    to[columns * to_ld] = low;
+    if (count == 3) to[2 * columns * to_ld] = high;
+  }
+}
+
 namespace f32 {
 using Scalar = float;
 using Real = float;

@@ -8,9 +8,10 @@ from jaxmg._programs.call import Call
 from jaxmg._programs.refinement import of_lower_precision
 from jaxmg._supported import REFINEMENTS
 
+_OF_TENSOR_CORES = ("fp16x2", "tf32")
 _REFINED = ("pos", "gen", "sym", "her")
-# Iterations for a matrix of condition up to 1e6 with a factor in float32.
-_TYPICAL = 5
+# Iterations for a matrix of condition up to 1e6; in TF32, up to 1e4.
+_TYPICAL = {"float32": 5, "tf32": 12, "fp16x2": 5}
 # "auto" requires a refined solve to be expected to take less than this fraction of the full one.
 _MARGIN = 0.8
 
@@ -21,10 +22,10 @@ def chosen(asked: str | None, assume_a: str, a, nrhs: int, call: Call) -> Precis
     `asked` is the caller's argument. Raises ValueError if it does not support the call.
     """
     name = config.refine if asked is None else check_refinement(asked)
-    supported = why_not(name, assume_a, a.dtype) is None
-    if asked is not None and not supported:
-        raise ValueError(why_not(name, assume_a, a.dtype))
-    if name == "off" or not supported or a.size == 0 or nrhs == 0:
+    reason = why_not(name, assume_a, a.dtype, call.ranks.platform)
+    if asked is not None and reason is not None:
+        raise ValueError(reason)
+    if name == "off" or reason is not None or a.size == 0 or nrhs == 0:
         return None
     if name == "auto":
         return _fastest(assume_a == "pos", a.shape[-1], nrhs, a.dtype, call)
@@ -33,7 +34,7 @@ def chosen(asked: str | None, assume_a: str, a, nrhs: int, call: Call) -> Precis
 
 def of_factor(asked: str, assume_a: str, a, call: Call) -> Precision:
     """Return the precision of a factor to keep; "auto" stands for the fastest of `REFINEMENTS`."""
-    reason = why_not(check_refinement(asked), assume_a, a.dtype)
+    reason = why_not(check_refinement(asked), assume_a, a.dtype, call.ranks.platform)
     if reason is not None:
         raise ValueError(reason)
     if asked != "auto":
@@ -44,7 +45,7 @@ def of_factor(asked: str, assume_a: str, a, call: Call) -> Precision:
     return Precision(min(expected, key=expected.get))
 
 
-def why_not(name: str, assume_a: str, dtype) -> str | None:
+def why_not(name: str, assume_a: str, dtype, platform: str) -> str | None:
     """Return why a refinement does not support a call, or None."""
     if name == "off":
         return None
@@ -52,6 +53,11 @@ def why_not(name: str, assume_a: str, dtype) -> str | None:
         return f"refine={name!r} supports only assume_a in {_REFINED}, got {assume_a!r}"
     if name == "float32" and np.finfo(dtype).dtype != np.float64:
         return f"refine='float32' requires a matrix of float64 or complex128, got {dtype}"
+    if name in _OF_TENSOR_CORES and platform == "gpu":
+        if assume_a != "pos":
+            return f"refine={name!r} requires assume_a='pos' on GPUs, got {assume_a!r}"
+        if name == "fp16x2" and np.issubdtype(dtype, np.complexfloating):
+            return f"refine='fp16x2' requires a real matrix on GPUs, got {dtype}; use 'tf32'"
     return None
 
 
@@ -67,38 +73,43 @@ def fastest(expected: dict[str, float], full: float) -> Precision | None:
 
 
 def _expected(positive: bool, n: int, nrhs: int, dtype, call: Call) -> dict[str, float]:
-    return expected_seconds(positive, n, nrhs, dtype, of_lower_precision(call).plan)
+    plan = of_lower_precision(call).plan
+    return expected_seconds(positive, n, nrhs, dtype, call.ranks.platform, plan)
 
 
-def expected_seconds(positive: bool, n: int, nrhs: int, dtype, plan) -> dict[str, float]:
+def expected_seconds(
+    positive: bool, n: int, nrhs: int, dtype, platform: str, plan
+) -> dict[str, float]:
     """Return the expected time of each refinement that supports a matrix."""
+    sizes = positive, n, nrhs, dtype, platform, plan
     return {
-        name: seconds(steps(Precision(name), positive, n, nrhs, dtype, plan))
+        name: seconds(Precision(name), steps(Precision(name), *sizes))
         for name in REFINEMENTS
-        if why_not(name, "pos", dtype) is None
+        if why_not(name, "pos" if positive else "gen", dtype, platform) is None
     }
 
 
-def steps(precision: Precision, positive: bool, n: int, nrhs: int, dtype, plan):
+def steps(precision: Precision, positive: bool, n: int, nrhs: int, dtype, platform: str, plan):
     """Return the plans of a refined solve: factor, solve with it, product with A, full solve.
 
     ``plan(routine, n, count, dtype)`` plans a routine.
     """
     factor, solve, full = ("potrf", "potrs", "posv") if positive else ("getrf", "getrs", "gesv")
     low = precision.dtype_for(dtype)
+    arithmetic = precision.arithmetic_on(platform) if positive else 0
     return (
-        plan(factor, n, 1, low),
+        plan(factor, n, 1, low, **(dict(arithmetic=arithmetic) if arithmetic else {})),
         plan(solve, n, nrhs, low),
         plan("hemm", n, nrhs, dtype),
         plan(full, n, nrhs, dtype),
     )
 
 
-def seconds(made) -> float:
+def seconds(precision: Precision, made) -> float:
     """Return the expected time of a refined solve from its steps."""
     factor, solve, product, _ = (step.seconds for step in made)
     # The conversion reads A as one product does, and the last residual is a product, too.
-    return factor + 2 * product + _TYPICAL * (solve + product)
+    return factor + 2 * product + _TYPICAL[precision.name] * (solve + product)
 
 
 def workspace_bytes(made) -> int:

@@ -76,15 +76,20 @@ def _nothing_solved(ranks: Ranks, a, b):
     return b, jnp.zeros((), np.int32), programs.pad_rows_to(a, ranks.padded_rows(a.shape[1]))
 
 
-def potrf(a, *, call: Call):
-    """Factor A, an (N, N) matrix or row blocks; return (factor, info)."""
+def potrf(a, *, call: Call, arithmetic: int = 0):
+    """Factor A, an (N, N) matrix or row blocks; return (factor, info).
+
+    `arithmetic` is that of the products in float32 or complex64, as the native code numbers it.
+    """
     ranks, n = call.ranks, a.shape[1]
     if a.size == 0:
         specs = ranks.rows, PartitionSpec()
         data, info = programs.auto(lambda a: (a, jnp.zeros((), np.int32)), ranks, specs)(a)
         return Dealt(data, call.tile or 0), info
-    data, info = _potrf(a, call)
-    return Dealt(data, call.plan("potrf", n, 1, a.dtype).tile), info
+    # A vendor's routine has no such argument.
+    options = dict(arithmetic=arithmetic) if arithmetic else {}
+    data, info = _potrf(a, call, **options)
+    return Dealt(data, call.plan("potrf", n, 1, a.dtype, **options).tile), info
 
 
 def potrf_shifted(a, first, *, growth: float, max_tries: int, call: Call):
@@ -120,12 +125,12 @@ def potrf_shifted(a, first, *, growth: float, max_tries: int, call: Call):
     return Dealt(data, call.plan("potrf", n, 1, a.dtype).tile), info, shift
 
 
-def _potrf(a, call: Call):
-    """Factor A; return (data of the factor, info)."""
+def _potrf(a, call: Call, **options):
+    """Factor A; return (data of the factor, info). `options` are arguments of the routine."""
     n, dtype = a.shape[1], a.dtype  # the rule of a program must not refer to its operands
 
     def factor_on(call):
-        ranks, plan = call.ranks, call.plan("potrf", n, 1, dtype)
+        ranks, plan = call.ranks, call.plan("potrf", n, 1, dtype, **options)
 
         def factored(a):
             data, info = programs.over_ranks(
@@ -138,7 +143,7 @@ def _potrf(a, call: Call):
 
         return factored
 
-    run = batchable(factor_on, call, call.solved_by_one("potrf", n, 1, dtype))
+    run = batchable(factor_on, call, call.solved_by_one("potrf", n, 1, dtype, **options))
     specs = call.ranks.rows, PartitionSpec()
     return programs.auto(run, call.ranks, specs)(a)
 

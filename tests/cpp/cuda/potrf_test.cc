@@ -16,6 +16,34 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Nccl, Potrf, ThroughNccl);
 
 namespace {
 
+// ||A - L L^H|| / ||A|| of a factor whose products use an arithmetic, for block columns that tiles fill or not.
+template <class T>
+double error_with(Arithmetic arithmetic, const Shape& shape) {
+  const Matrix<T> a = positive_definite<T>(shape.n, 1);
+  PeerRanks ranks(shape.ranks);
+  const auto result = factor(ranks, a, shape, {}, arithmetic);
+  EXPECT_EQ(result.info, 0);
+  return factor_error(a, result.l) * n_eps<T>(shape.n);
+}
+
+// Rounding the operands of the products causes errors of 2 u |L| |L^H|, whose norm is at most 2 u sqrt(n) ||A||. The
+// errors of float32 are clearly smaller: tensor cores have been used.
+TEST(TensorCores, ErrorsAreThoseOfTheArithmetic) {
+  for (const int count : {1, 2, 3, 4}) {
+    if (!PeerRanks::available(count)) continue;
+    for (const Shape& shape :
+         {Shape{700, count, 32, 96, 2}, Shape{512, count, 64, 64, 1}, Shape{333, count, 40, 80, 3}}) {
+      SCOPED_TRACE(shape);
+      const double root = std::sqrt(static_cast<double>(shape.n));
+      const double tf32 = error_with<float>(Arithmetic::tf32, shape);
+      EXPECT_LE(tf32, 2 * 0x1p-11 * root);
+      EXPECT_GE(tf32, 4 * error_with<float>(Arithmetic::full, shape));
+      EXPECT_LE(error_with<std::complex<float>>(Arithmetic::tf32, shape), 4 * 0x1p-11 * root);
+      EXPECT_LE(error_with<float>(Arithmetic::fp16x2, shape), 2 * 0x1p-22 * root);
+    }
+  }
+}
+
 // Operations of the engine on one GPU.
 template <class S>
 class DiagonalBlock : public ::testing::Test {
