@@ -45,13 +45,20 @@ bool leaves_to_library(const SyevdProblem& q, bool solo) {
   return (q.ranks == 1 || solo) && q.tile == 0 && q.n <= most.of(q.type);
 }
 
+// The number of panels whose updates are applied together. Deeper products pass over A less often, but only the first
+// panel after them is then factored beside an update. One H100 (f64) reduces n = 8192 in 55 and 54 ms with delays 1 and
+// 2, n = 16384 in 330, 294, 276 and 272 ms with delays 1 to 4, and n = 32768 in 2.32 and 1.83 s with delays 1 and 2.
+std::int64_t choose_delay(const SyevdProblem& q) {
+  if (q.platform == Platform::cpu) return 1;
+  const std::int64_t elements = q.n * q.shard();
+  return elements >= std::int64_t{1} << 28 ? 4 : elements >= std::int64_t{1} << 27 ? 2 : 1;
+}
+
 // The fastest blocking within the workspace limit.
 SyevdBlocking preferred_blocking(const SyevdProblem& q, std::int64_t b) {
   SyevdBlocking blocking{};
   blocking.b = b;
-  // Two panels at a time halve the passes over A, but only every other panel is then factored beside an update. One
-  // H100 (f64) reduces n = 8192 in 56 ms with and without delay, and n = 16384 in 295 instead of 330 ms.
-  blocking.delay = q.platform == Platform::cuda && q.n * q.shard() >= std::int64_t{1} << 27 ? 2 : 1;
+  blocking.delay = choose_delay(q);
   const std::int64_t depth = q.platform == Platform::cpu ? 128 : q.n > 8192 ? 512 : 256;
   blocking.depth = std::max(b, depth / b * b);
   blocking.columns = std::max<std::int64_t>(1, q.share_of_vectors());
@@ -96,6 +103,8 @@ bool shrink(const SyevdProblem& q, SyevdBlocking& blocking) {
     blocking.columns = (blocking.columns + 1) / 2;
   } else if (blocking.diamonds > least) {
     blocking.diamonds = least;
+  } else if (blocking.delay > 1) {
+    blocking.delay /= 2;
   } else if (blocking.secular > 1) {
     blocking.secular = (blocking.secular + 1) / 2;
   } else {
