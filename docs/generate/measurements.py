@@ -14,6 +14,8 @@ SHOWN = ("4 x NVIDIA H200", "Cholesky solve", "float64")
 
 # A solver of the benchmarks -> its name on the pages.
 _NAMES = {
+    "jaxmg cusolvermg": "cuSOLVERMg as backend",
+    "jaxmg cusolvermp": "cuSOLVERMp as backend",
     "jax cho_solve": "jax.scipy.linalg.cho_solve",
     "jax inv": "jax.numpy.linalg.inv",
     "jax eigh": "jax.numpy.linalg.eigh",
