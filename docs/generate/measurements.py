@@ -14,6 +14,8 @@ SHOWN = ("4 x NVIDIA H200", "Cholesky solve", "float64")
 
 # A solver of the benchmarks -> its name on the pages.
 _NAMES = {
+    "jaxmg cusolvermg": "cuSOLVERMg as backend",
+    "jaxmg cusolvermp": "cuSOLVERMp as backend",
     "jax cho_solve": "jax.scipy.linalg.cho_solve",
     "jax inv": "jax.numpy.linalg.inv",
     "jax eigh": "jax.numpy.linalg.eigh",
@@ -90,18 +92,23 @@ def shown() -> tuple[list[Run], dict[str, list[dict]]]:
     return chosen, {name: found for name, found in series.items() if len(found) > 1}
 
 
+def by_order(found: list[dict]) -> dict[int, float]:
+    """Return the seconds of one solver by N; of several runs, the newest counts."""
+    # shown() has the newest run first, and sorting by N keeps that order.
+    return {record["job"]["n"]: record["seconds"] for record in reversed(found)}
+
+
 def times() -> str:
     """Return the plot of time against N on four GPUs, beside other solvers."""
     chosen, series = shown()
     with plots.settings("times"):
         figure, axes = plots.pyplot.subplots(figsize=(6.0, 3.7))
         for name, found in series.items():
-            # A solver may be measured twice at one N, in two runs: the newest counts.
-            seconds = {r["job"]["n"]: r["seconds"] for r in found}
+            seconds = by_order(found)
             ours = name.startswith("jaxmg")
             axes.plot(
-                list(seconds),
-                list(seconds.values()),
+                sorted(seconds),
+                [seconds[n] for n in sorted(seconds)],
                 marker="o",
                 markersize=6 if ours else 4,
                 linewidth=2.6 if ours else 1.3,
@@ -132,7 +139,7 @@ def card() -> str:
     lines = ["| seconds, N = | " + " | ".join(str(n) for n in orders) + " |"]
     lines.append("|---|" + "---|" * len(orders))
     for name, found in series.items():
-        seconds = {r["job"]["n"]: r["seconds"] for r in found}
+        seconds = by_order(found)
         cells = (f"{seconds[n]:.3g}" if n in seconds else "" for n in orders)
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
