@@ -37,7 +37,7 @@ SOURCES = CMakeLists.txt pyproject.toml $(shell find cmake cpp python -type f -n
         lint types wheel sdist check-wheel aarch64 clean build-tools test-tools lint-tools
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/installed  ## Build, install into .venv, and solve a kernel system on the devices found
 	$(RUN) examples/demo.py
