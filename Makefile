@@ -37,7 +37,7 @@ SOURCES = CMakeLists.txt pyproject.toml $(shell find cmake cpp python -type f -n
         lint types wheel sdist check-wheel aarch64 clean build-tools test-tools lint-tools
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/installed  ## Build, install into .venv, and solve a kernel system on the devices found
 	$(RUN) examples/demo.py
@@ -203,15 +203,14 @@ test-cuda-builds: test-tools
 	  echo "== The CUDA $$major library: $$SECONDS s since the first one began"; \
 	done
 
-# Small tests: emulated, they run about ten times slower.
-AARCH64_TESTS := arena_test block_columns_test block_cyclic_test column_moves_test tile_columns_test redistribution_test \
-                 cost_model_test plan_test rendezvous_test trsm_test
+# Small tests: emulated, they are many times slower. The last one, of which one case runs, calls BLAS.
+AARCH64_TESTS := arena_test block_columns_test tile_columns_test trsm_test
 
 aarch64: $(VENV_TOOLS)/cmake  ## Cross-compile for aarch64: the host library and tests that qemu runs; the CUDA 13 library with nvcc
 	@sh cmake/require_tools.sh aarch64
 	@cmake --preset aarch64 --log-level=WARNING
 	@cmake --build --preset aarch64 --target jaxmg_host $(AARCH64_TESTS)
-	@ctest --preset aarch64 -R "^($$(tr ' ' '|' <<< "$(strip $(AARCH64_TESTS))"))$$"
+	@GTEST_FILTER='-*/0.*:*/2.*:*/3.*:*Unit*:Trtrs.*' ctest --preset aarch64 -R "^($$(tr ' ' '|' <<< "$(strip $(AARCH64_TESTS))"))$$"
 	@if compgen -G '/usr/local/cuda-13*/bin/nvcc' >/dev/null; then \
 	  cmake --preset aarch64-cuda13 --log-level=STATUS | grep -E 'CUDA|Libraries'; cmake --build --preset aarch64-cuda13; \
 	  file -L build/aarch64-cuda13/libjaxmg_cuda13.so 2>/dev/null || ls -l build/aarch64-cuda13/libjaxmg_cuda13.so; \
