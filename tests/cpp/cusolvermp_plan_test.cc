@@ -53,7 +53,9 @@ void expect_plans() {
         constexpr double copies = std::same_as<R, Gesvd> || std::same_as<R, Polar> ? 3.5
                                   : std::same_as<R, Syevd>                         ? 2.5
                                                                                    : 1.5;
-        if (n >= 50000 && tile == 0) EXPECT_LE(made.workspace_bytes, copies * static_cast<double>(made.shard_bytes));
+        if (n >= 50000 && tile == 0) {
+          EXPECT_LE(made.workspace_bytes, copies * static_cast<double>(made.shard_bytes));
+        }
       }
     }
   }

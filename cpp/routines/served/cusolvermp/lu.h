@@ -2,8 +2,10 @@
 // therefore factors A, while our own routines factor A^T in place; their factors are not interchangeable.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
+#include "layout/block_cyclic.h"
 #include "routines/gesv.h"
 #include "routines/served/cusolvermp/system.h"
 #include "routines/served/rows_of_matrix.h"
@@ -42,10 +44,25 @@ struct Served<CusolverMp, routines::Gesv> : CusolverMpRoutine<routines::Gesv, Sy
     engine.conjugate(Lane::panel, x);
     w.fetch(engine, x, plan.distributed_rhs);
     const std::int32_t found = call_solver<T>(engine, q, w);
-    engine.set_info(Lane::panel, w.common.info + engine.rank(), found > 0 ? found : no_failure);
+    std::int32_t* own_info = w.common.info + engine.rank();
+    engine.set_info(Lane::panel, own_info, found > 0 ? found : no_failure);
+    check_pivots(engine, w.a, own_info);
     w.put_back(engine, x, plan.distributed_rhs);
     engine.conjugate(Lane::panel, x);
     w.conclude(engine, x, info.data);
+  }
+
+ private:
+  // cuSOLVERMp 0.9.1 does not tell of pivots that are zero.
+  template <class T, class E>
+  static void check_pivots(E& engine, const BlockCyclicMatrix<T>& a, std::int32_t* info) {
+    const CyclicBlocks &rows = a.layout.rows, &columns = a.layout.columns;
+    for (std::int64_t i = 0; i < rows.n; i += rows.block) {
+      if (a.layout.grid().rank(rows.owner(i), columns.owner(i)) != engine.rank()) continue;
+      const std::int64_t size = std::min(rows.block, rows.n - i);
+      const auto diagonal = a.part(engine.rank()).block(rows.local(i), columns.local(i), size, size);
+      engine.check_pivots(Lane::panel, diagonal, i, info);
+    }
   }
 };
 
