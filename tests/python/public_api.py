@@ -11,6 +11,7 @@ from jaxmg.linalg import (
     EighResult,
     LUFactor,
     QRFactor,
+    RefinedFactor,
     SlogdetResult,
     cho_factor,
     cho_factor_shifted,
@@ -33,6 +34,7 @@ def functions(a: Any, b: Any) -> None:
     assert_type(factor.axes, tuple[str, ...])
     assert_type(cho_factor_shifted(a)[0], CholeskyFactor)
     assert_type(lu_factor(a), LUFactor)
+    assert_type(lu_factor(a, refine="float32"), LUFactor | RefinedFactor)
     assert_type(qr_factor(a), QRFactor)
     assert_type(slogdet(a), SlogdetResult)
     x, info = solve(a, b, assume_a="pos", return_info=True)

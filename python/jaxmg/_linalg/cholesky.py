@@ -1,5 +1,7 @@
 """Solves, factors, inverses and determinants of Hermitian positive definite matrices."""
 
+from typing import overload
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,10 @@ from jaxmg._programs.call import Call
 from jaxmg._rules import cholesky as rules
 
 
+@overload
+def cho_factor(a, *, refine: None = None, **options) -> CholeskyFactor: ...
+@overload
+def cho_factor(a, *, refine: str, **options) -> CholeskyFactor | RefinedFactor: ...
 @takes("tile", "backend", "donate", "refine", "workspace_limit")
 def cho_factor(a, *, options: Options) -> CholeskyFactor | RefinedFactor:
     """Factor a Hermitian positive definite matrix into a reusable Cholesky factor.

@@ -2,7 +2,7 @@
 
 import functools
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, overload
 
 import jax
 
@@ -110,6 +110,10 @@ class LUFactor(Factor):
         return self.slogdet(**options.named("backend", "workspace_limit")).logabsdet
 
 
+@overload
+def lu_factor(a, *, refine: None = None, **options) -> LUFactor: ...
+@overload
+def lu_factor(a, *, refine: str, **options) -> LUFactor | RefinedFactor: ...
 @takes("tile", "backend", "donate", "refine", "workspace_limit")
 def lu_factor(a, *, options: Options) -> LUFactor | RefinedFactor:
     """Factor a square matrix by LU with partial pivoting into a reusable factor.
