@@ -202,29 +202,16 @@ def plan(
         first = "geqrf" if routine == "gesvd" and nrhs == 0 else "orgqr"
         of_qr = replace(request, count=1, rows=sizes[0])
         steps += backends.plan_steps(chosen.name, first, of_qr, **limits)
-    refined, asked = None, check_refinement(options.refine or "off")
-    if asked != "off":
-        reason = f"refine={asked!r} supports only the routines {tuple(_REFINED)}, got {routine!r}"
-        if routine in _REFINED:
-            reason = refinement.why_not(asked, _REFINED[routine], dtype, platform)
-        if reason is not None:
-            raise ValueError(reason)
-
-        def plan_for(step, n, count, dtype, **arguments):
-            sizes = dict(n=n, count=count, dtype=np.dtype(dtype))
-            backend = backends.of_step(chosen.name, step) if step in ("posv", "gesv") else "tiled"
-            options = limits | arguments
-            return backends.plan_step(step, replace(request, **sizes), backend=backend, **options)
-
-        sizes = _REFINED[routine] == "pos", n, nrhs, dtype, platform
-        if asked == "auto":
-            expected = refinement.expected_seconds(*sizes, plan_for)
-            refined = refinement.fastest(expected, sum(step.seconds for step in steps))
-        else:
-            refined = Precision(asked)
-    if refined is not None:
-        steps = refinement.steps(refined, *sizes, plan_for)
-    of_matrix = steps[-1:] if refined is not None else steps
+    refined = _precision(routine, request, chosen.name, steps, limits, options.refine or "off")
+    if refined is None:
+        of_matrix = steps
+        workspace = max(step.workspace_bytes for step in steps)
+        seconds = sum(step.seconds for step in steps)
+    else:
+        steps = refinement.steps(refined, *_of_refined(routine, request, chosen.name, limits))
+        of_matrix = steps[-1:]
+        workspace = refinement.workspace_bytes(steps)
+        seconds = refinement.seconds(refined, steps)
     return Plan(
         routine=routine,
         shape=(m, n),
@@ -234,21 +221,42 @@ def plan(
         tile=steps[0].tile,
         shard_bytes=max(step.shard_bytes for step in of_matrix),
         rhs_bytes=max(step.rhs_bytes for step in of_matrix),
-        workspace_bytes=(
-            refinement.workspace_bytes(steps)
-            if refined is not None
-            else max(step.workspace_bytes for step in steps)
-        ),
-        seconds=(
-            refinement.seconds(refined, steps)
-            if refined is not None
-            else sum(step.seconds for step in steps)
-        ),
+        workspace_bytes=workspace,
+        seconds=seconds,
         backend=chosen.name,
         reason=chosen.reason,
         ranks_at_work=min(step.ranks_at_work for step in steps),
         refine="off" if refined is None else refined.name,
     )
+
+
+def _precision(routine, request, backend, steps, limits, asked) -> Precision | None:
+    """Return the precision of the factor if the solution is refined, or None."""
+    if check_refinement(asked) == "off":
+        return None
+    if routine not in _REFINED:
+        raise ValueError(
+            f"refine={asked!r} supports only the routines {tuple(_REFINED)}, got {routine!r}"
+        )
+    reason = refinement.why_not(asked, _REFINED[routine], request.dtype, request.platform)
+    if reason is not None:
+        raise ValueError(reason)
+    if asked != "auto":
+        return Precision(asked)
+    expected = refinement.expected_seconds(*_of_refined(routine, request, backend, limits))
+    return refinement.fastest(expected, sum(step.seconds for step in steps))
+
+
+def _of_refined(routine, request, backend, limits) -> tuple:
+    """Return the arguments of `refinement.steps` after the precision."""
+
+    def plan_for(step, n, count, dtype, **arguments):
+        of_step = replace(request, n=n, count=count, dtype=np.dtype(dtype))
+        by = backends.of_step(backend, step) if step in ("posv", "gesv") else "tiled"
+        return backends.plan_step(step, of_step, backend=by, **limits, **arguments)
+
+    positive = _REFINED[routine] == "pos"
+    return positive, request.n, request.count, request.dtype, request.platform, plan_for
 
 
 def _number_of_vectors(vectors, n: int) -> int:
