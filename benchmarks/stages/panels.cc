@@ -96,22 +96,31 @@ class Engine : public cuda::CudaBlasOps, public cuda::CudaPanelQrOps {
   explicit Engine(const cuda::Lanes& lanes) : CudaBlasOps(lanes), CudaPanelQrOps(lanes) {}
 };
 
+// Microseconds and, if asked for, errors of a panel factored by columns, and by CholeskyQR.
+template <class T>
+struct Compared {
+  double us[2];
+  Errors<T> found[2];
+
+  Compared(Bench& bench, Engine& engine, const Matrix<T>& a, bool with_errors) {
+    const OnDevice<T> given(a);
+    const std::int64_t n = a.columns();
+    OnDevice<T> panel(a.rows(), n), t(n, n), scratch(geqrt_scratch(n), 1);
+    for (const int method : {0, 1}) {
+      us[method] = bench.measure([&] { panel.copy(given, bench.stream); },
+                                 [&] { engine.geqrt(lane, panel.view, t.view, scratch.view.data, 8 * method); });
+      if (with_errors) found[method] = errors(a, panel.download(), t.download());
+    }
+  }
+};
+
 template <class T>
 void panel_times(Bench& bench, Engine& engine, const char* type) {
   std::printf("\npanel %s           us, by columns  CholeskyQR   orth., by columns  CholeskyQR    res.  CholeskyQR\n",
               type);
   for (const std::int64_t n : {32, 64}) {
     for (const std::int64_t m : {64, 512, 1024, 2048, 4096, 8128, 16320, 32704, 65472}) {
-      const auto a = random_matrix<T>(m, n, 1);
-      const OnDevice<T> given(a);
-      OnDevice<T> panel(m, n), t(n, n), scratch(geqrt_scratch(n), 1);
-      double us[2];
-      Errors<T> found[2];
-      for (const int method : {0, 1}) {
-        us[method] = bench.measure([&] { panel.copy(given, bench.stream); },
-                                   [&] { engine.geqrt(lane, panel.view, t.view, scratch.view.data, 8 * method); });
-        if (m <= 4096) found[method] = errors(a, panel.download(), t.download());
-      }
+      const auto [us, found] = Compared<T>(bench, engine, random_matrix<T>(m, n, 1), m <= 4096);
       std::printf("%7d x %d %16.0f %11.0f", static_cast<int>(m), static_cast<int>(n), us[0], us[1]);
       if (m <= 4096) {
         std::printf(" %20.1f %11.1f %7.1f %11.1f", found[0].orthogonality, found[1].orthogonality, found[0].residual,
@@ -153,15 +162,7 @@ void hard_panels(Bench& bench, Engine& engine, const char* type) {
         if (std::strcmp(name, "half the columns twice") == 0) {
           for (std::int64_t j = n / 2; j < n; ++j) std::copy_n(&a(0, j - n / 2), m, &a(0, j));
         }
-        const OnDevice<T> given(a);
-        OnDevice<T> panel(m, n), t(n, n), scratch(geqrt_scratch(n), 1);
-        double us[2];
-        Errors<T> found[2];
-        for (const int method : {0, 1}) {
-          us[method] = bench.measure([&] { panel.copy(given, bench.stream); },
-                                     [&] { engine.geqrt(lane, panel.view, t.view, scratch.view.data, 8 * method); });
-          found[method] = errors(a, panel.download(), t.download());
-        }
+        const auto [us, found] = Compared<T>(bench, engine, a, true);
         std::printf("%5d x %d %-22s %6.0f %11.0f %20.1f %11.1f %7.1f %11.1f %7.3f\n", static_cast<int>(m),
                     static_cast<int>(n), name, us[0], us[1], found[0].orthogonality, found[1].orthogonality,
                     found[0].residual, found[1].residual, found[1].largest);
