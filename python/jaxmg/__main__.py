@@ -152,14 +152,7 @@ def _add_bench(commands) -> None:
         metavar="SECONDS",
         help="no measurement begins later (default: %(default)s)",
     )
-    command.add_argument(
-        "--png",
-        type=Path,
-        nargs="?",
-        const=Path("jaxmg-bench.png"),
-        metavar="FILE",
-        help="draw the rates, and GEMM's, into FILE (default: %(const)s)",
-    )
+    _add_png(command, "jaxmg-bench.png", "draw the rates, and GEMM's, into FILE")
     command.set_defaults(run=bench.run)
 
 
@@ -180,15 +173,19 @@ def _add_layout(commands) -> None:
     command.add_argument("--dtype", choices=_DTYPES, default="float64", help="default: %(default)s")
     command.add_argument("--tile", type=_count, help="columns of a tile (default: the planner's)")
     command.add_argument("--platform", choices=("cpu", "gpu"), help="default: JAX's own")
+    _add_png(command, "jaxmg-layout.png", "draw it into FILE")
+    command.set_defaults(run=layout.run)
+
+
+def _add_png(command, default: str, what: str) -> None:
     command.add_argument(
         "--png",
         type=Path,
         nargs="?",
-        const=Path("jaxmg-layout.png"),
+        const=Path(default),
         metavar="FILE",
-        help="draw it into FILE (default: %(const)s)",
+        help=f"{what} (default: %(const)s)",
     )
-    command.set_defaults(run=layout.run)
 
 
 def _seconds(text: str) -> float:
