@@ -96,9 +96,8 @@ def steps(precision: Precision, positive: bool, n: int, nrhs: int, dtype, platfo
     """
     factor, solve, full = ("potrf", "potrs", "posv") if positive else ("getrf", "getrs", "gesv")
     low = precision.dtype_for(dtype)
-    arithmetic = precision.arithmetic_on(platform) if positive else 0
     return (
-        plan(factor, n, 1, low, **(dict(arithmetic=arithmetic) if arithmetic else {})),
+        plan(factor, n, 1, low, **precision.factor_options(positive, platform)),
         plan(solve, n, nrhs, low),
         plan("hemm", n, nrhs, dtype),
         plan(full, n, nrhs, dtype),

@@ -19,9 +19,13 @@ class Precision:
         """Return the dtype of the factor of a matrix of `dtype`."""
         return np.dtype(_SINGLE.get(str(np.dtype(dtype)), dtype))
 
-    def arithmetic_on(self, platform: str) -> int:
-        """Return the arithmetic of products on a platform; CPUs have float32's only."""
-        return _ARITHMETIC[self.name][1] if platform == "gpu" else 0
+    def factor_options(self, positive: bool, platform: str) -> dict[str, int]:
+        """Return further arguments of the factorisation: the arithmetic of products on GPUs.
+
+        CPUs, and LU, have float32's only.
+        """
+        arithmetic = _ARITHMETIC[self.name][1] if positive and platform == "gpu" else 0
+        return {"arithmetic": arithmetic} if arithmetic else {}
 
     def shifts(self, n: int) -> tuple[float, ...]:
         """Return relative shifts of the diagonal to factor a positive definite matrix with.

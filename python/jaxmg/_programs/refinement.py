@@ -84,8 +84,7 @@ def factor(a, *, positive: bool, precision: Precision, call: Call) -> LowFactor:
         return lambda a: factored(row_blocks.from_matrix(a, call=call), precision, call)
 
     inner = of_lower_precision(call)
-    arithmetic = precision.arithmetic_on(ranks.platform) if positive else 0
-    options = dict(arithmetic=arithmetic) if arithmetic else {}
+    options = precision.factor_options(positive, ranks.platform)
     run = batchable(factor_on, inner, inner.solved_by_one(routine, n, 1, low, **options))
     specs = (ranks.rows, REPLICATED, _VECTOR, _SCALAR, *(() if positive else (_VECTOR,)))
     data, exponents, norms, status, *pivots = programs.auto(run, ranks, specs)(a)
@@ -137,7 +136,7 @@ def _factored_positive(a, precision: Precision, call: Call):
     Return (data, exponents, norms, status).
     """
     n, low = a.shape[1], precision.dtype_for(a.dtype)
-    arithmetic = precision.arithmetic_on(call.ranks.platform)
+    options = precision.factor_options(True, call.ranks.platform)
     diagonal = row_blocks.diagonal(a, call=call).real
     valid = jnp.all(jnp.isfinite(diagonal) & (diagonal > 0))
     # a_ii = f 2^e, hence a_ii 2^(2 k) is in [1/2, 2) for k = -floor(e / 2).
@@ -149,7 +148,7 @@ def _factored_positive(a, precision: Precision, call: Call):
         tries, _, _, _ = state
         scaled = row_products.scaled_copy(a, scales, scales, low, shifts[tries], call=call)
         norm = row_products.hermitian_norm(scaled, call=call).astype(diagonal.dtype)
-        dealt, info = cholesky.potrf(scaled, call=call, arithmetic=arithmetic)
+        dealt, info = cholesky.potrf(scaled, call=call, **options)
         return tries + 1, dealt.data, info, norm
 
     # The scaled elements of a positive definite matrix are below 2.
