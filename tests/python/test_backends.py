@@ -15,7 +15,7 @@ from jaxmg._native import ffi, plans
 from jaxmg._planning import backends
 from jaxmg._planning.backends import Choice, Request
 from systems import (
-    DTYPES,
+    RANKS_AND_DTYPES,
     ROWS,
     assert_eigen,
     assert_eigenvalues,
@@ -340,7 +340,7 @@ def test_cusolvermg_has_a_model():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("ranks", "dtype"), RANKS_AND_DTYPES)
 def test_cholesky_of_a_vendor(make_mesh, ranks, vendor, dtype):
     """Sizes that are multiples of the tile or not, few and many right-hand sides."""
     mesh = make_mesh(ranks)
@@ -360,7 +360,7 @@ def test_cholesky_of_a_vendor(make_mesh, ranks, vendor, dtype):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("ranks", "dtype"), RANKS_AND_DTYPES)
 def test_lu_of_a_vendor(make_mesh, ranks, vendor, dtype):
     mesh = make_mesh(ranks)
     for n, nrhs, tile in ((600, 1, None), (777, 3, 50), (512, 130, 64)):
@@ -373,7 +373,7 @@ def test_lu_of_a_vendor(make_mesh, ranks, vendor, dtype):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("ranks", "dtype"), RANKS_AND_DTYPES)
 @pytest.mark.filterwarnings("ignore:.*wrong eigenvectors")
 def test_eigenvalues_of_a_vendor(make_mesh, ranks, vendor, dtype):
     mesh = make_mesh(ranks)

@@ -14,7 +14,7 @@ from jaxmg._mesh.ranks import block_spec
 from jaxmg._native import cuda, plans
 from jaxmg._planning import backends, cusolvermp
 from systems import (
-    DTYPES,
+    RANKS_AND_DTYPES,
     assert_eigen,
     assert_eigenvalues,
     assert_factor,
@@ -215,7 +215,7 @@ def library():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("ranks", "dtype"), RANKS_AND_DTYPES)
 def test_solves(library, make_mesh, ranks, dtype):
     mesh = make_mesh(ranks)
     for n, nrhs in ((1, 1), (50, 1), (1000, 3), (1537, 260)):
@@ -238,7 +238,7 @@ def test_solves_in_blocks_of_a_two_dimensional_mesh(library, make_mesh, shape):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("ranks", "dtype"), RANKS_AND_DTYPES)
 def test_factors_serve_our_own_routines(library, make_mesh, ranks, dtype):
     mesh = make_mesh(ranks)
     a, b = positive_definite(600, dtype), gaussian((600, 2), dtype)
@@ -272,7 +272,7 @@ def test_derivatives(library, make_mesh, ranks):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("ranks", "dtype"), RANKS_AND_DTYPES)
 def test_eigenproblems(library, make_mesh, ranks, dtype):
     mesh = make_mesh(ranks)
     for n in (70, 513):
@@ -287,13 +287,14 @@ def test_eigenproblems(library, make_mesh, ranks, dtype):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(
-    ("shape", "dtype"),
+    ("ranks", "shape", "dtype"),
     [
-        ((1, 1), "float64"),
-        ((300, 300), "complex128"),
-        ((300, 300), "float32"),
-        ((700, 130), "float64"),
-        ((130, 500), "complex64"),
+        (1, (300, 300), "float32"),
+        (2, (1, 1), "float64"),
+        (2, (300, 300), "complex128"),
+        (3, (700, 130), "float64"),
+        (4, (130, 500), "complex64"),
+        (8, (700, 130), "complex128"),
     ],
 )
 def test_decompositions(library, make_mesh, ranks, shape, dtype):

@@ -10,7 +10,7 @@ from jax.errors import JaxRuntimeError
 from jax.sharding import Mesh
 from jaxmg import linalg
 from systems import (
-    DTYPES,
+    RANKS_AND_DTYPES,
     assert_eigen,
     assert_eigenvalues,
     assert_factor,
@@ -29,7 +29,7 @@ def solve(a, b, **options):
     return linalg.solve(a, b, assume_a="pos", **options)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("ranks", "dtype"), RANKS_AND_DTYPES)
 def test_sizes_of_several_tiles(make_mesh, ranks, dtype):
     mesh = make_mesh(ranks)
     for n, nrhs in ((1000, 1), (1537, 7), (2048, 260)):
@@ -46,7 +46,7 @@ def test_agrees_with_the_cpu(make_mesh, ranks):
     np.testing.assert_allclose(x, np.asarray(expected), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("ranks", "dtype"), RANKS_AND_DTYPES)
 def test_factors_of_several_tiles(make_mesh, ranks, dtype):
     mesh = make_mesh(ranks)
 
@@ -67,7 +67,7 @@ def test_factors_of_several_tiles(make_mesh, ranks, dtype):
         assert_solves(triangle.conj().T, unwhitened, b)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("ranks", "dtype"), RANKS_AND_DTYPES)
 def test_general_systems_of_several_tiles(make_mesh, ranks, dtype):
     mesh = make_mesh(ranks)
 
@@ -91,7 +91,7 @@ def test_general_systems_of_several_tiles(make_mesh, ranks, dtype):
         assert (pivots != np.arange(n)).any()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("ranks", "dtype"), RANKS_AND_DTYPES)
 def test_qr_of_several_tiles(make_mesh, ranks, dtype):
     mesh = make_mesh(ranks)
     run = jax.jit(lambda a, b: (*linalg.qr(a), linalg.qr(a, mode="r"), linalg.lstsq(a, b).x))
@@ -187,7 +187,7 @@ def test_an_unknown_transport(make_mesh, monkeypatch):
         jax.block_until_ready(solve(a, b))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("ranks", "dtype"), RANKS_AND_DTYPES)
 def test_eigenproblems_of_several_panels(make_mesh, ranks, dtype):
     mesh = make_mesh(ranks)
     for n in (70, 513):
