@@ -117,7 +117,7 @@ class Report:
         has_vectors = any(record.orthogonality is not None for record in calls)
         columns = ["N", "dtype", *(["nrhs"] if self._rhs else []), "solver", "devices", "seconds"]
         columns += [self.unit, "of GEMM", "residual", *(["orthogonality"] if has_vectors else [])]
-        columns += ["first call, s", "peak GiB", "planned GiB", "note"]
+        columns += ["planned, s", "first call, s", "peak GiB", "planned GiB", "note"]
         lines = [_row(columns), _row(["---"] * len(columns))]
         for record in sorted(calls, key=self._table_order):
             job, fraction, rate = record.job, self.fraction(record), self.flops_per_second(record)
@@ -129,6 +129,7 @@ class Report:
                 _number(fraction and 100 * fraction, "{:.0f} %"),
                 _number(record.residual, "{:.1e}"),
                 *([_number(record.orthogonality, "{:.1e}")] if has_vectors else []),
+                _number(record.details.get("planned_seconds"), "{:.4f}"),
                 _number(record.first_call, "{:.2f}"),
                 _number(record.peak_bytes and record.peak_bytes / _GIB, "{:.4g}"),
                 _number(record.planned_bytes and record.planned_bytes / _GIB, "{:.4g}"),

@@ -198,8 +198,8 @@ def _table(run: Run) -> str:
     unit, scale = run.unit
     platform = run.head["platform"]
     lines = [
-        f"| N | type | solver | seconds | {unit} | of GEMM | residual |",
-        "|---|---|---|---|---|---|---|",
+        f"| N | type | solver | seconds | planned | {unit} | of GEMM | residual |",
+        "|---|---|---|---|---|---|---|---|",
     ]
 
     def order(record):
@@ -208,12 +208,13 @@ def _table(run: Run) -> str:
 
     for record in sorted(run.times, key=order):
         job = record["job"]
-        fraction = record["gemm_fraction"]
+        fraction, planned = record["gemm_fraction"], record["details"].get("planned_seconds")
         ours = "**" if record["system"] == "jaxmg" else ""
         rhs = f", {job['nrhs']} right-hand sides" if (job.get("nrhs") or 1) != 1 else ""
         lines.append(
             f"| {job['n']} | {job['dtype']} | {ours}{_series(record, platform)}{ours}{rhs} "
-            f"| {record['seconds']:.3g} | {record['gflops'] / scale:.3g} "
+            f"| {record['seconds']:.3g} | {'' if planned is None else format(planned, '.3g')} "
+            f"| {record['gflops'] / scale:.3g} "
             f"| {'' if fraction is None else f'{100 * fraction:.0f} %'} "
             f"| {'' if record['residual'] is None else format(record['residual'], '.1e')} |"
         )
