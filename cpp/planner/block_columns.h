@@ -113,6 +113,7 @@ Planned<typename R::Plan> plan_one_rank(const typename R::Problem& q) {
 //   static std::int64_t preferred_depth(n)    instead of the depth above
 //   static constexpr auto one_rank = &OneRankOrders::posv;    one rank solves matrices up to these orders
 //   static constexpr bool uses_up_a = true;   the matrix is undefined afterwards, one rank need not send it back
+//   static constexpr bool reads_lower = true;  only the lower triangle of the matrix is read
 template <class R>
 Planned<typename R::Plan> plan_block_columns(const typename R::Problem& q) {
   q.check();
