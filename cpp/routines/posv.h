@@ -18,6 +18,7 @@ struct Posv : OnBlockColumns<Posv> {
   static constexpr auto name = "posv";
   static constexpr auto one_rank = &OneRankOrders::posv;
   static constexpr bool uses_up_a = true;
+  static constexpr bool reads_lower = true;
   static constexpr bool factors = true;
   using Problem = SystemProblem;
   using Plan = SystemPlan;

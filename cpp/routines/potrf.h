@@ -41,6 +41,7 @@ struct Potrf : OnBlockColumns<Potrf> {
   static constexpr auto name = "potrf";
   static constexpr auto one_rank = &OneRankOrders::posv;
   static constexpr bool factors = true;
+  static constexpr bool reads_lower = true;
   using Problem = PotrfProblem;
   using Plan = BlockColumnPlan;
   using Buffers = Signature<InOut<Shard>, Out<Info>>;

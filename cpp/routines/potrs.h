@@ -16,6 +16,7 @@ namespace routines {
 struct Potrs : OnBlockColumns<Potrs> {
   static constexpr auto name = "potrs";
   static constexpr auto one_rank = &OneRankOrders::posv;
+  static constexpr bool reads_lower = true;
   struct Problem : SystemProblem {
     Sweeps sweeps = Sweeps::both;
 

@@ -26,7 +26,7 @@ namespace jaxmg::cuda {
 
 class CudaBandOps {
  public:
-  explicit CudaBandOps(const Lanes& lanes) : lanes_(lanes) {}
+  explicit CudaBandOps(Lanes& lanes) : lanes_(lanes) {}
 
   // Half-bandwidths for which kernels exist.
   template <class T>
@@ -125,7 +125,7 @@ class CudaBandOps {
     return blocks * multiprocessors;
   }
 
-  const Lanes& lanes_;
+  Lanes& lanes_;
 };
 
 }  // namespace jaxmg::cuda

@@ -34,7 +34,7 @@ int leading(MatrixView<T> a) {
 
 class CudaBlasOps {
  public:
-  explicit CudaBlasOps(const Lanes& lanes) : lanes_(lanes) {}
+  explicit CudaBlasOps(Lanes& lanes) : lanes_(lanes) {}
 
   template <class T>
   void trsm(Lane lane, Side side, Uplo uplo, Op op, Diag diag, MatrixView<T> a, MatrixView<T> x) {
@@ -235,7 +235,7 @@ class CudaBlasOps {
     return static_cast<std::size_t>(elements) * sizeof(T);
   }
 
-  const Lanes& lanes_;
+  Lanes& lanes_;
 };
 
 }  // namespace jaxmg::cuda

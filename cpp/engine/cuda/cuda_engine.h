@@ -73,17 +73,12 @@ class CudaEngine : public CudaBlasOps,
         size_(team.ranks()),
         stream_(stream),
         fault_(rank) {
-    for (std::size_t i = 0; i < lane_count; ++i) {
-      JAXMG_CHECK(cublasSetWorkspace(lanes_.blas(static_cast<Lane>(i)), scratch.blas[i],
-                                     static_cast<std::size_t>(cublas_workspace_bytes)));
-    }
     transport_.begin(call);
-    lanes_.recycle_events();
-    lanes_.fork_from(stream);
+    lanes_.begin(stream, scratch.blas, static_cast<std::size_t>(cublas_workspace_bytes));
   }
 
   void finish() {
-    lanes_.join_into(stream_);
+    lanes_.end(stream_);
     transport_.complete(stream_);
   }
 
