@@ -76,7 +76,7 @@ class ColumnsCost : public CostModel {
   double potri(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
   // Products with a Hermitian matrix, whose triangle each of them reads twice, and their sum over the ranks.
   double hemm(std::int64_t n, std::int64_t nrhs, std::int64_t tile) const;
-  double getrf(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
+  double getrf(std::int64_t n, std::int64_t tile, std::int64_t depth, Arithmetic arithmetic = Arithmetic::full) const;
   double getri(std::int64_t n, std::int64_t tile) const;
   double geqrf(std::int64_t m, std::int64_t n, std::int64_t tile) const;
   double orgqr(std::int64_t m, std::int64_t n, std::int64_t tile) const;

@@ -238,7 +238,7 @@ def _precision(routine, request, backend, steps, limits, asked) -> Precision | N
         raise ValueError(
             f"refine={asked!r} supports only the routines {tuple(_REFINED)}, got {routine!r}"
         )
-    reason = refinement.why_not(asked, _REFINED[routine], request.dtype, request.platform)
+    reason = refinement.why_not(asked, _REFINED[routine], request.dtype)
     if reason is not None:
         raise ValueError(reason)
     if asked != "auto":

@@ -28,10 +28,12 @@
 #include <vector>
 
 #include "comm/block.h"
+#include "core/arithmetic.h"
 #include "engine/engine.h"
 #include "engine/host/host_engine.h"
 #include "happens_before.h"
 #include "host_memory.h"
+#include "low_precision.h"
 #include "ranks.h"
 
 namespace jaxmg::testing {
@@ -494,6 +496,34 @@ class RandomOrderEngine {
           const std::int32_t first = *std::min_element(infos, infos + ranks);
           host.conclude(lane, &first, x, status);
         });
+  }
+
+  // Products of lower precision.
+  template <class T>
+    requires(sizeof(Real<T>) == 4)
+  void rounded_product(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
+    if (c.empty() || a.empty()) return;
+    if (opa != Op::none) throw std::invalid_argument("only products with A itself are emulated");
+    put(lane, "rounded_product", {Region::of(a), Region::of(b)}, {Region::of(c)},
+        [=](HostEngine&) { testing::rounded_product(opb, alpha, a, b, c); });
+  }
+  template <class T>
+    requires(sizeof(Real<T>) == 4)
+  void split_left(Lane lane, MatrixView<T> a, MatrixView<Half> parts) {
+    put(lane, "split_left", {Region::of(a)}, {Region::of(parts)}, [=](HostEngine&) { testing::split_left(a, parts); });
+  }
+  template <class T>
+    requires(sizeof(Real<T>) == 4)
+  void split_right(Lane lane, Op op, MatrixView<T> b, MatrixView<Half> parts) {
+    put(lane, "split_right", {Region::of(b)}, {Region::of(parts)},
+        [=](HostEngine&) { testing::split_right(op, b, parts); });
+  }
+  template <class T>
+    requires(sizeof(Real<T>) == 4)
+  void split_product(Lane lane, Op op, float alpha, MatrixView<Half> left, MatrixView<Half> right, MatrixView<T> c) {
+    if (c.empty() || left.empty()) return;
+    put(lane, "split_product", {Region::of(left), Region::of(right)}, {Region::of(c)},
+        [=](HostEngine&) { testing::split_product(op, alpha, left, right, c); });
   }
 
   // LU.

@@ -8,7 +8,6 @@ from jaxmg._programs.call import Call
 from jaxmg._programs.refinement import of_lower_precision
 from jaxmg._supported import REFINEMENTS
 
-_OF_TENSOR_CORES = ("fp16x2", "tf32")
 _REFINED = ("pos", "gen", "sym", "her")
 # Iterations for a matrix of condition up to 1e6; in TF32, up to 1e4.
 _TYPICAL = {"float32": 5, "tf32": 12, "fp16x2": 5}
@@ -22,7 +21,7 @@ def chosen(asked: str | None, assume_a: str, a, nrhs: int, call: Call) -> Precis
     `asked` is the caller's argument. Raises ValueError if it does not support the call.
     """
     name = config.refine if asked is None else check_refinement(asked)
-    reason = why_not(name, assume_a, a.dtype, call.ranks.platform)
+    reason = why_not(name, assume_a, a.dtype)
     if asked is not None and reason is not None:
         raise ValueError(reason)
     if name == "off" or reason is not None or a.size == 0 or nrhs == 0:
@@ -34,7 +33,7 @@ def chosen(asked: str | None, assume_a: str, a, nrhs: int, call: Call) -> Precis
 
 def of_factor(asked: str, assume_a: str, a, call: Call) -> Precision:
     """Return the precision of a factor to keep; "auto" stands for the fastest of `REFINEMENTS`."""
-    reason = why_not(check_refinement(asked), assume_a, a.dtype, call.ranks.platform)
+    reason = why_not(check_refinement(asked), assume_a, a.dtype)
     if reason is not None:
         raise ValueError(reason)
     if asked != "auto":
@@ -45,7 +44,7 @@ def of_factor(asked: str, assume_a: str, a, call: Call) -> Precision:
     return Precision(min(expected, key=expected.get))
 
 
-def why_not(name: str, assume_a: str, dtype, platform: str) -> str | None:
+def why_not(name: str, assume_a: str, dtype) -> str | None:
     """Return why a refinement does not support a call, or None."""
     if name == "off":
         return None
@@ -53,11 +52,6 @@ def why_not(name: str, assume_a: str, dtype, platform: str) -> str | None:
         return f"refine={name!r} supports only assume_a in {_REFINED}, got {assume_a!r}"
     if name == "float32" and np.finfo(dtype).dtype != np.float64:
         return f"refine='float32' requires a matrix of float64 or complex128, got {dtype}"
-    if name in _OF_TENSOR_CORES and platform == "gpu":
-        if assume_a != "pos":
-            return f"refine={name!r} requires assume_a='pos' on GPUs, got {assume_a!r}"
-        if name == "fp16x2" and np.issubdtype(dtype, np.complexfloating):
-            return f"refine='fp16x2' requires a real matrix on GPUs, got {dtype}; use 'tf32'"
     return None
 
 
@@ -85,7 +79,7 @@ def expected_seconds(
     return {
         name: seconds(Precision(name), steps(Precision(name), *sizes))
         for name in REFINEMENTS
-        if why_not(name, "pos" if positive else "gen", dtype, platform) is None
+        if why_not(name, "pos" if positive else "gen", dtype) is None
     }
 
 
@@ -97,7 +91,7 @@ def steps(precision: Precision, positive: bool, n: int, nrhs: int, dtype, platfo
     factor, solve, full = ("potrf", "potrs", "posv") if positive else ("getrf", "getrs", "gesv")
     low = precision.dtype_for(dtype)
     return (
-        plan(factor, n, 1, low, **precision.factor_options(positive, platform)),
+        plan(factor, n, 1, low, **precision.factor_options(platform)),
         plan(solve, n, nrhs, low),
         plan("hemm", n, nrhs, dtype),
         plan(full, n, nrhs, dtype),

@@ -84,7 +84,7 @@ def factor(a, *, positive: bool, precision: Precision, call: Call) -> LowFactor:
         return lambda a: factored(row_blocks.from_matrix(a, call=call), precision, call)
 
     inner = of_lower_precision(call)
-    options = precision.factor_options(positive, ranks.platform)
+    options = precision.factor_options(ranks.platform)
     run = batchable(factor_on, inner, inner.solved_by_one(routine, n, 1, low, **options))
     specs = (ranks.rows, REPLICATED, _VECTOR, _SCALAR, *(() if positive else (_VECTOR,)))
     data, exponents, norms, status, *pivots = programs.auto(run, ranks, specs)(a)
@@ -136,7 +136,7 @@ def _factored_positive(a, precision: Precision, call: Call):
     Return (data, exponents, norms, status).
     """
     n, low = a.shape[1], precision.dtype_for(a.dtype)
-    options = precision.factor_options(True, call.ranks.platform)
+    options = precision.factor_options(call.ranks.platform)
     diagonal = row_blocks.diagonal(a, call=call).real
     valid = jnp.all(jnp.isfinite(diagonal) & (diagonal > 0))
     # a_ii = f 2^e, hence a_ii 2^(2 k) is in [1/2, 2) for k = -floor(e / 2).
@@ -173,7 +173,9 @@ def _factored_general(a, precision: Precision, call: Call):
     norms = row_products.norms(a, left, right, call=call)
     valid = jnp.all(norms <= n)  # No scaled element exceeds 1.
     scaled = row_products.scaled_copy(a, left, right, low, call=call)
-    factors, info = lu.getrf(scaled, call=call)
+    options = precision.factor_options(call.ranks.platform)
+    factors, info = lu.getrf(scaled, call=call, **options)
+    # Two FP16 numbers overflow at 65504, far above the elements of U without growth.
     info = jnp.where(jnp.all(jnp.isfinite(lu.diagonal(factors, call=call))), info, 1)
     return factors.data, jnp.stack([r, c]), norms, _status(valid, info), factors.pivots
 
