@@ -9,6 +9,7 @@
 #include "core/arena.h"
 #include "core/ceil_div.h"
 #include "core/scalar.h"
+#include "engine/diamonds.h"
 #include "engine/engine.h"
 
 namespace jaxmg {
@@ -43,6 +44,16 @@ inline std::int64_t geqrt_scratch(std::int64_t columns) {
 inline std::int64_t two_sided_scratch(std::int64_t columns) {
   const std::int64_t width = ceil_div(columns, 8) * 8;
   return (geqrt_blocks + 1) * width * width + 16;
+}
+
+// Workspace of apply_waves. A diamond consists of block reflectors of 16 sweeps in compact WY form: V is a
+// parallelogram of b + 16 rows, stored with its zeros and a distance of b + 18 between columns, and T three tiles of 8
+// x 8. Each 16 columns of Z count their finished steps for each group of sweeps, beside the number of tasks drawn.
+inline std::int64_t block_reflector_numbers(std::int64_t bandwidth) {
+  return ceil_div(bandwidth, 16) * (16 * (bandwidth + 18) + 192);
+}
+inline std::int64_t wave_progress(const DiamondGrid& grid, std::int64_t columns) {
+  return 1 + ceil_div(columns, 128) * 8 * grid.groups();
 }
 
 // Workspace of getrf for a view of at most m rows and n columns. cuSOLVER's takes m n / 256 + 8 n bytes and a little,

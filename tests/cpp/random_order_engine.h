@@ -716,6 +716,17 @@ class RandomOrderEngine {
         [=](HostEngine& host) { host.merge_corners(lane, parts, q, y); });
   }
   template <class T>
+  void apply_waves(Lane lane, const Reflectors<T>& reflectors, std::int64_t begin, std::int64_t end, T* blocks,
+                   std::int32_t* progress, MatrixView<T> z) {
+    if (begin >= end || z.empty()) return;
+    const DiamondGrid grid = reflectors.grid();
+    const std::int64_t from = grid.before(begin), to = grid.before(end);
+    put(lane, "apply_waves", {Region::of(reflectors.blocks(from, to))},
+        {Region::of(z), numbers(blocks, (to - from) * block_reflector_numbers(reflectors.b)),
+         entries(progress, wave_progress(grid, z.columns))},
+        [=](HostEngine& host) { host.apply_waves(lane, reflectors, begin, end, blocks, progress, z); });
+  }
+  template <class T>
   void scale_rows(Lane lane, MatrixView<T> factors, MatrixView<T> a) {
     put(lane, "scale_rows", {Region::of(factors)}, {Region::of(a)},
         [=](HostEngine& host) { host.scale_rows(lane, factors, a); });

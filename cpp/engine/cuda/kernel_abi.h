@@ -195,4 +195,31 @@ struct DiamondBatch {
 };
 static_assert(sizeof(DiamondBatch) <= 4096, "kernel arguments are limited to 4 KiB");
 
+// The diamonds of waves [begin, end) to apply to Z, see waves_kernel.h.
+struct WaveRange {
+  const void* reflectors;  // blocks from number `skipped` on
+  void* blocks;            // block reflectors of the diamonds of these waves, the first of which has number `first`
+  void* z;
+  long long ldz;
+  int* progress;  // zero: the number of tasks drawn, then the finished steps of each warp of each slab and group
+  long long skipped, first;
+  int n, columns;
+  int begin, end;
+  int first_group, last_group;  // with diamonds in these waves
+  int depth, width;             // groups, and slabs, that are processed together
+  int aligned;                  // whether columns of Z begin at multiples of 16 bytes
+};
+
+constexpr int wy_sweeps = 16;       // of a block reflector in compact WY form
+constexpr int waves_columns = 128;  // of a slab of Z, 16 for each warp
+constexpr int waves_threads = 2 * waves_columns;
+// Of a block reflector: the distance of columns of V, which avoids bank conflicts, and the numbers of V and T.
+JAXMG_PORTABLE constexpr int wy_pitch(int b) { return b + wy_sweeps + 2; }
+JAXMG_PORTABLE constexpr int wy_numbers(int b) { return wy_sweeps * wy_pitch(b) + 192; }
+// Distance of a slab's columns in shared memory, which avoids bank conflicts where whole columns are copied (`bulk`).
+JAXMG_PORTABLE constexpr int waves_pitch(int b, bool bulk) { return bulk ? b + 8 : b; }
+// Shared memory: rows of a slab, the block reflectors of two steps, and barriers.
+JAXMG_PORTABLE constexpr int waves_shared_bytes(int b, bool bulk) {
+  return 8 * (waves_columns * waves_pitch(b, bulk) + 2 * (b / wy_sweeps) * wy_numbers(b)) + 256;
+}
 }  // namespace jaxmg

@@ -16,6 +16,7 @@
 #include "potrf_kernel.h"
 #include "two_sided_kernel.h"
 #include "unit_lower_kernel.h"
+#include "waves_kernel.h"
 
 namespace jaxmg {
 
@@ -141,6 +142,23 @@ extern "C" __global__ void jaxmg_split_right(const float* b, long long ld, long 
       }
     }
   }
+}
+
+extern "C" __global__ void __launch_bounds__(waves_threads, 1)
+    jaxmg_apply_waves_32(const __grid_constant__ WaveRange range) {
+  apply_waves<32>(range);
+}
+extern "C" __global__ void __launch_bounds__(waves_threads, 1)
+    jaxmg_apply_waves_64(const __grid_constant__ WaveRange range) {
+  apply_waves<64>(range);
+}
+extern "C" __global__ void __launch_bounds__(wy_sweeps* wy_sweeps)
+    jaxmg_form_blocks_32(const __grid_constant__ WaveRange range) {
+  form_blocks<32>(range);
+}
+extern "C" __global__ void __launch_bounds__(wy_sweeps* wy_sweeps)
+    jaxmg_form_blocks_64(const __grid_constant__ WaveRange range) {
+  form_blocks<64>(range);
 }
 
 namespace f32 {
