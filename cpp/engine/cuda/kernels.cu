@@ -14,6 +14,7 @@
 #include "interchanges.h"
 #include "kernel_abi.h"
 #include "potrf_kernel.h"
+#include "sweep_kernel.h"
 #include "two_sided_kernel.h"
 #include "unit_lower_kernel.h"
 
@@ -113,14 +114,17 @@ extern "C" __global__ void jaxmg_split(const float* from, long long ld, long lon
 namespace f32 {
 using Scalar = float;
 using Real = float;
+#define JAXMG_SWEEP_MANY
 #define JAXMG_NAME(kernel) jaxmg_##kernel##_f32
 #include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "real_kernels.h"
 #include "scalar_kernels.h"
 #include "svd_kernels.h"
+#include "sweep_kernels.h"
 #include "tridiagonal_kernels.h"
 #undef JAXMG_NAME
+#undef JAXMG_SWEEP_MANY
 }  // namespace f32
 
 namespace f64 {
@@ -132,6 +136,7 @@ using Real = double;
 #include "real_kernels.h"
 #include "scalar_kernels.h"
 #include "svd_kernels.h"
+#include "sweep_kernels.h"
 #include "tridiagonal_kernels.h"
 #undef JAXMG_NAME
 }  // namespace f64
@@ -143,6 +148,7 @@ using Real = float;
 #include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "scalar_kernels.h"
+#include "sweep_kernels.h"
 #undef JAXMG_NAME
 }  // namespace c64
 
@@ -154,6 +160,7 @@ using Real = double;
 #include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "scalar_kernels.h"
+#include "sweep_kernels.h"
 #undef JAXMG_NAME
 #undef JAXMG_ONE_BANDWIDTH
 }  // namespace c128
