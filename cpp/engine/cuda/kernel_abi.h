@@ -166,6 +166,42 @@ struct RightSolve {
   int rows, n;
 };
 
+// A triangular solve by the thread blocks of a cooperative launch on each rank, see sweep_kernel.h. The columns of the
+// factor are dealt as in layout/tile_columns.h, and tiles are cut into units of the chain.
+constexpr int sweep_ranks = 16;     // at most
+constexpr int sweep_threads = 256;  // of a block
+constexpr int sweep_piece = 32;     // unknowns that a warp solves for
+template <int scalar_bytes>
+constexpr int sweep_unit_columns = scalar_bytes == 16 ? 128 : 256;  // at most
+constexpr int sweep_many = 8;  // right-hand sides at once; most kernels have only one
+
+struct TriangularSweep {
+  const void* a;  // own columns
+  long long ld;
+  void* x;  // n by `columns`: B, then X
+  long long ldx;
+  void* solved;  // n by the right-hand sides at once: X as it becomes known. All bits are set.
+  void* sums;    // `shard` by the right-hand sides at once, for each rank: updates of own unknowns. All bits are set.
+  long long offset[sweep_ranks];  // bytes from an own address to that of another rank
+  const int* stop;                // nonzero: give up; may be null
+  long long limit;                // nanoseconds without progress after which the kernel fails
+  int n, shard, tile;
+  int full, tiles;         // full tiles of a shard, and all of its tiles
+  int parts, unit, units;  // units of a tile, the columns of one, and the number of all
+  int ranks, rank, columns;
+  int ascending, conjugated, unit_diagonal;
+};
+
+// Shared memory: a triangle for each warp and the unknowns of a unit, or sums of each warp.
+template <int scalar_bytes>
+JAXMG_PORTABLE constexpr int sweep_triangle_bytes() {
+  return sweep_unit_columns<scalar_bytes> * (sweep_piece + 1) * scalar_bytes;
+}
+template <int scalar_bytes>
+JAXMG_PORTABLE constexpr int sweep_shared_bytes() {
+  return sweep_triangle_bytes<scalar_bytes>() + sweep_unit_columns<scalar_bytes> * sweep_many * scalar_bytes;
+}
+
 // A band to reduce by the thread blocks of a cooperative launch, see chase_kernel.h.
 struct Chase {
   void* band;        // 2b by n + 3b, zero from column n on

@@ -14,6 +14,7 @@
 #include "interchanges.h"
 #include "kernel_abi.h"
 #include "potrf_kernel.h"
+#include "sweep_kernel.h"
 #include "two_sided_kernel.h"
 #include "unit_lower_kernel.h"
 #include "waves_kernel.h"
@@ -164,14 +165,17 @@ extern "C" __global__ void __launch_bounds__(wy_sweeps* wy_sweeps)
 namespace f32 {
 using Scalar = float;
 using Real = float;
+#define JAXMG_SWEEP_MANY
 #define JAXMG_NAME(kernel) jaxmg_##kernel##_f32
 #include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "real_kernels.h"
 #include "scalar_kernels.h"
 #include "svd_kernels.h"
+#include "sweep_kernels.h"
 #include "tridiagonal_kernels.h"
 #undef JAXMG_NAME
+#undef JAXMG_SWEEP_MANY
 }  // namespace f32
 
 namespace f64 {
@@ -183,6 +187,7 @@ using Real = double;
 #include "real_kernels.h"
 #include "scalar_kernels.h"
 #include "svd_kernels.h"
+#include "sweep_kernels.h"
 #include "tridiagonal_kernels.h"
 #undef JAXMG_NAME
 }  // namespace f64
@@ -194,6 +199,7 @@ using Real = float;
 #include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "scalar_kernels.h"
+#include "sweep_kernels.h"
 #undef JAXMG_NAME
 }  // namespace c64
 
@@ -205,6 +211,7 @@ using Real = double;
 #include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "scalar_kernels.h"
+#include "sweep_kernels.h"
 #undef JAXMG_NAME
 #undef JAXMG_ONE_BANDWIDTH
 }  // namespace c128
