@@ -4,8 +4,10 @@
 #include <cmath>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "core/error.h"
+#include "engine/sweep_ops.h"
 #include "layout/block_columns.h"
 
 namespace jaxmg {
@@ -26,6 +28,7 @@ Machine h200(ScalarType type) {
   m.search_seconds = 2.3e-6;
   m.reflect_seconds = 4e-6;
   m.step_seconds = 65e-6;
+  m.unknown_seconds = 65e-9;  // four H100
   m.several_seconds = 0.4e-6;
   m.panel_seconds = 0.6e-3;
   m.sweep_seconds = 1e-7;
@@ -65,6 +68,7 @@ double speedup(Arithmetic arithmetic) {
 
 CostModel::CostModel(Platform platform, ScalarType type, std::int64_t ranks, const Network& network)
     : machine_(platform == Platform::cuda ? h200(type) : x86(type, static_cast<double>(ranks))),
+      type_(type),
       ranks_(static_cast<double>(ranks)),
       per_host_(std::ceil(ranks_ / static_cast<double>(network.hosts))),
       size_(static_cast<double>(size_of(type))),
@@ -126,6 +130,23 @@ double ColumnsCost::potrs(std::int64_t order, std::int64_t nrhs, std::int64_t ti
   const double solve = columns > 1 ? width * machine_.several_seconds : 0;
   const double send = ranks_ > 1 ? step() + spread(elements(width * columns), 1) : 0;
   return std::max(products, pass(elements(n * n / ranks_)) + 2 * n / width * (solve + send));
+}
+
+// The same with a kept factor: few right-hand sides by one kernel on each GPU. (Times of solves along with a
+// factorisation were measured without it.)
+double ColumnsCost::sweeps(std::int64_t order, std::int64_t nrhs, std::int64_t tile, std::int64_t pivot,
+                           bool distributed) const {
+  const double n = static_cast<double>(order);
+  const auto [most, batch] =
+      dispatch(type_, []<class T>() { return std::pair{most_sweep_columns<T>, sweep_batch<T>}; });
+  if (machine_.unknown_seconds > 0 && ranks_ > 1 && !several_hosts() && nrhs <= most) {
+    // Several right-hand sides at once take 2.3 times as long.
+    const bool several = nrhs > 1 && batch > 1;
+    const double chain = n * machine_.unknown_seconds * (several ? 2.3 : 1);
+    const auto sweeps = static_cast<double>(several ? 2 : 2 * nrhs);
+    return sweeps * std::max(chain, elements(n * n / 2 / ranks_) / machine_.memory_bytes);
+  }
+  return potrs(order, nrhs, tile, pivot, distributed);
 }
 
 double ColumnsCost::hemm(std::int64_t order, std::int64_t nrhs, std::int64_t tile) const {

@@ -27,7 +27,7 @@ struct Posv : OnBlockColumns<Posv> {
   using Workspace = Staged<FactorWithRightHandSides<T>, SweepsWorkspace<T>, Dealing<T>>;
 
   static double seconds(const ColumnsCost& cost, const Problem& q, const Plan& plan) {
-    return Potrf::seconds(cost, q, plan) + Potrs::seconds(cost, q, plan);
+    return Potrf::seconds(cost, q, plan) + cost.potrs(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs);
   }
 
   template <class T, class E>

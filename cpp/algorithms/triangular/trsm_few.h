@@ -1,10 +1,10 @@
 // Solves op(F) X = B with a triangle of a factor in tile columns, for few right-hand sides.
 //
 // Every rank holds all of B, and the factor is not moved. An engine may solve the whole system in one operation
-// (engine/sweep_ops.h). Otherwise, the critical path has one step per tile: its owner solves
-// with the diagonal tile, and each rank adds the updates of later tiles by its own part of the factor. Without a
-// transpose (by columns) partial sums are gathered on the owner of the next tile. With a transpose (by dot products
-// with columns) the solved tile of X is broadcast.
+// (engine/sweep_ops.h). Otherwise, the critical path has one step per tile: its owner solves with the diagonal tile,
+// and each rank adds the updates of later tiles by its own part of the factor. Without a transpose (by columns) partial
+// sums are gathered on the owner of the next tile. With a transpose (by dot products with columns) the solved tile of X
+// is broadcast.
 #pragma once
 
 #include <algorithm>
