@@ -233,24 +233,3 @@ def test_the_gpus_of_a_process_meet_without_a_collective(make_mesh, ranks):
     for _ in range(20):  # Calls of one kind are told apart by their order.
         for x, b in zip(program(a, rights), rights, strict=True):
             assert_solves(a, x, b)
-
-
-def test_programs_of_several_threads_do_not_meet_each_other(make_mesh, ranks):
-    mesh = make_mesh(ranks)
-    a = put(positive_definite(64), mesh, "x", None)
-    rights = [gaussian((64, 1), seed=seed) for seed in range(4)]
-    program = jax.jit(solve)
-    results = [[] for _ in rights]
-
-    def work(number):
-        for _ in range(50):
-            results[number].append(program(a, rights[number]))
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(rights))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for of_thread, b in zip(results, rights, strict=True):
-        for x in of_thread:
-            assert_solves(a, x, b)
