@@ -51,11 +51,13 @@ struct Gesvd {
     }
   };
   struct Plan : BlockColumnPlan {
-    SyevdBlocking blocking{};  // of the eigensolver; `solo`: one rank works alone; `library`: by LAPACK's gesdd
+    SyevdBlocking blocking{};        // of the eigensolver; `solo`: one rank works alone; `library`: by LAPACK's gesdd
+    bool values_by_vectors = false;  // workspace for the fastest way to singular values alone
 
     void fields(auto&& visit) {
       BlockColumnPlan::fields(visit);
       blocking.fields(visit);
+      visit("values_by_vectors", values_by_vectors);
     }
     bool solo() const { return blocking.solo; }
   };
@@ -94,7 +96,7 @@ struct Gesvd {
       if (plan.blocking.library) {
         library.emplace(arena, q.n, q.vectors > 0);
       } else {
-        gesvd.emplace(arena, layout, plan.depth, plan.slots, plan.blocking, q.vectors > 0);
+        gesvd.emplace(arena, layout, plan.depth, plan.slots, plan.blocking, q.vectors > 0, plan.values_by_vectors);
       }
       if (!plan.blocking.solo) memory.stage<Dealing<T>>(q, plan);
     }

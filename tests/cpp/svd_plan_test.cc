@@ -94,6 +94,21 @@ TEST(SvdPlan, OneCpuLeavesAllToLapack) {
   EXPECT_FALSE(Gesvd::plan(request<Gesvd>(Platform::cuda, 100, 1)).plan.blocking.library);
 }
 
+// Eigenvectors for singular values alone are the first thing that a limit saves.
+TEST(SvdPlan, ValuesHaveRoomForVectorsUnlessLimited) {
+  auto q = request<Gesvd>(Platform::cuda, 8192, 1);
+  const auto made = Gesvd::plan(q);
+  EXPECT_TRUE(made.plan.values_by_vectors);
+  q.workspace_limit = made.workspace_bytes - 1;
+  const auto limited = Gesvd::plan(q);
+  EXPECT_FALSE(limited.plan.values_by_vectors);
+  EXPECT_EQ(limited.plan.depth, made.plan.depth);
+  EXPECT_LE(limited.workspace_bytes, q.workspace_limit);
+  q.workspace_limit = 0;
+  q.type = ScalarType::f32;  // the condition is not measured
+  EXPECT_FALSE(Gesvd::plan(q).plan.values_by_vectors);
+}
+
 TEST(SvdPlan, AllVectorsOrNone) {
   auto q = request<Gesvd>(Platform::cpu, 100, 2);
   q.vectors = 3;
