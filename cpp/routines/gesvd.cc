@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 
 #include "planner/cost_model.h"
 #include "planner/one_rank.h"
@@ -33,13 +34,13 @@ Planned<Gesvd::Plan> preferred_plan(const Gesvd::Problem& q, bool by_vectors) {
   made.plan.tile = eigen.tile;
   made.plan.blocking = eigen.blocking;
   made.plan.blocking.library = (q.ranks == 1 || eigen.blocking.solo) && q.tile == 0 &&
-                               q.n <= one_rank_orders(q.platform).library_gesvd.of(q.type);
+                               std::max(q.m, q.n) <= one_rank_orders(q.platform).library_gesvd.of(q.type);
   made.plan.values_by_vectors = by_vectors && !made.plan.blocking.library;
   SquareProblem at_work = q;
   if (eigen.blocking.solo) at_work.ranks = 1;
   choose_block_columns(at_work, made.plan);
   made.shard_bytes = q.shard_bytes();
-  made.rhs_bytes = q.vectors == 0 ? 0 : 2 * q.shard_bytes();
+  made.rhs_bytes = q.vectors == 0 ? 0 : q.shard_bytes() + q.SquareProblem::shard_bytes();
   made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
   return made;
 }
@@ -74,12 +75,16 @@ Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
     made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
   }
   check_limit(q, made);
+  require(
+      q.m <= q.n || made.plan.blocking.library,
+      "LAPACK decomposes " + std::to_string(q.m) + " x " + std::to_string(q.n) +
+          " matrices only on a CPU, without a tile size, and within its limits on sizes and the limit on workspace");
   const auto& blocking = made.plan.blocking;
   const auto moved = static_cast<double>(made.shard_bytes + made.rhs_bytes);
   const ColumnsCost all(q.platform, q.type, q.ranks, q.network), one(q.platform, q.type, 1, {});
   const ColumnsCost& cost = blocking.solo ? one : all;
   if (blocking.library) {
-    made.seconds = cost.gesdd(q.n, q.vectors);
+    made.seconds = cost.gesdd(q.n, q.vectors) * static_cast<double>(std::max(q.m, q.n)) / static_cast<double>(q.n);
   } else {
     made.seconds = cost.polar(q.n, made.plan.tile, made.plan.depth) +
                    cost.syevd(q.n, q.vectors, blocking.b, !blocking.solo && blocking.kept < blocking.b);
