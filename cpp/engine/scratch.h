@@ -2,6 +2,7 @@
 // code.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -96,7 +97,8 @@ inline std::int64_t heevd_bytes(Platform platform, ScalarType type, std::int64_t
   });
 }
 
-// Workspace of LAPACK's gesdd for a square matrix, as its documentation has it, with room for blocked code.
+// Workspace of LAPACK's gesdd for a matrix of n rows and at least as many columns, or its adjoint, as its documentation
+// has it, with room for blocked code.
 template <class T>
 struct LapackGesddWorkspace {
   std::int64_t elements, reals, integers;
@@ -104,13 +106,13 @@ struct LapackGesddWorkspace {
   Real<T>* rwork;
   int* iwork;
 
-  LapackGesddWorkspace(Arena& arena, std::int64_t n, bool vectors)
+  LapackGesddWorkspace(Arena& arena, std::int64_t n, std::int64_t columns, bool vectors)
       : elements((!vectors        ? 0
                   : is_complex<T> ? n * n
                                   : 4 * n * n) +
-                 140 * n + 1),
+                 70 * (n + columns) + 1),
         reals(!is_complex<T> ? 0
-              : vectors      ? 5 * n * n + 7 * n
+              : vectors      ? std::max(5 * n * n + 7 * n, 2 * n * (n + columns) + n)
                              : 7 * n),
         integers(8 * n),
         work(arena.take<T>(elements)),

@@ -194,10 +194,13 @@ def gesvd(a, *, vectors: bool, call: plans.CallPlan, ranks: Ranks):
     """Decompose A = U diag(s) V^H; return (overwritten rows of this rank, s, [U^H, V^H], info).
 
     `a` is as for `getrf`. s is in descending order, the same on every rank. U^H and V^H are this
-    rank's rows, with zeros in padding rows.
+    rank's rows, with zeros in padding rows. If the plan has ``as_columns``, on one rank, U
+    takes the place of U^H and `a` may have more rows than columns.
     """
-    s = jax.ShapeDtypeStruct((a.shape[1],), np.finfo(a.dtype).dtype)
-    results = (s, *(jax.ShapeDtypeStruct(a.shape, a.dtype),) * (2 if vectors else 0), _INFO)
+    rows, n = a.shape
+    s = jax.ShapeDtypeStruct((n,), np.finfo(a.dtype).dtype)
+    found = (a.shape, (min(rows, n), n)) if vectors else ()
+    results = (s, *(jax.ShapeDtypeStruct(shape, a.dtype) for shape in found), _INFO)
     return _call("gesvd", (a,), results, call=call, ranks=ranks)
 
 
