@@ -82,7 +82,17 @@ class HostRanks {
  public:
   using Engine = HostEngine;
   static constexpr int most = 8;
-  static bool available(int) { return true; }
+
+  // Sanitizers are slow, and look for faults of memory and threads, which need no more numbers of ranks than these.
+  static bool available([[maybe_unused]] int ranks) {
+#if defined(__SANITIZE_THREAD__)
+    return ranks == 2 || ranks == 3;
+#elif defined(JAXMG_FEW_SCALARS)
+    return ranks == 1 || ranks == 3 || ranks == 4;
+#else
+    return true;
+#endif
+  }
 
   explicit HostRanks(int ranks) : size_(ranks), memory_(ranks) {}
 
