@@ -138,7 +138,7 @@ $(VENV)/tests: $(VENV)/installed
 $(VENVS_JAX)/%/tests: dist/wheel
 	@echo "Installing into $(VENVS_JAX)/$*"
 	@$(PYTHON) -m venv $(VENVS_JAX)/$*
-	@$(VENVS_JAX)/$*/bin/pip install -q "$$(ls dist/*.whl)[test]" jax==$* jaxlib==$*
+	@$(VENVS_JAX)/$*/bin/pip install -q "$$(ls dist/*.whl)" 'pytest>=7' pytest-timeout flatbuffers jax==$* jaxlib==$*
 	@$(VENVS_JAX)/$*/bin/pip install -q --force-reinstall --no-deps dist/*.whl
 	@touch $@
 
@@ -191,15 +191,22 @@ OLDEST_JAX := $(firstword $(subst :, ,$(firstword $(JAX_RELEASES))))
 test-newest-jax-%: $(VENV)/tests
 	$(call pytest,$(NO_OPTIMISATION) $(RUN),$(TESTS_$*))
 
-test-jax-%: $(VENVS_JAX)/%/tests
-	$(call pytest,$(if $(filter-out $(OLDEST_JAX),$*),$(NO_OPTIMISATION)) $(VENVS_JAX)/$*/bin/python,-m "not numerics" $(JAX_TESTS:%=tests/python/test_%.py))
+# Half of the cases of each test on the oldest release, and a quarter on the others, in turn: consecutive minor versions
+# have different quarters.
+MINOR_JAX = $(word 2,$(subst ., ,$*))
 
+test-jax-%: $(VENVS_JAX)/%/tests
+	$(call pytest,$(if $(filter-out $(OLDEST_JAX),$*),$(NO_OPTIMISATION)) $(VENVS_JAX)/$*/bin/python,-m "not numerics" --share $(MINOR_JAX)/$(if $(filter-out $(OLDEST_JAX),$*),4,2) $(JAX_TESTS:%=tests/python/test_%.py))
+
+# They only have to compile and link: without optimisation, for one architecture, apart from the builds of their presets.
 test-cuda-builds: test-tools
 	@echo "== The CUDA libraries build, with the headers of one release each, and link the right ones"
 	@for major in 13 12; do \
-	  cmake --preset cuda$$major -DJAXMG_CUDA_ARCHITECTURES=90 --log-level=STATUS | grep -E 'CUDA|Libraries'; \
-	  cmake --build --preset cuda$$major --target jaxmg_cuda$$major; \
-	  ctest --test-dir build/cuda$$major -L build --no-tests=error --output-on-failure; \
+	  build=build/test-cuda$$major; \
+	  cmake --preset cuda$$major -B $$build -DCMAKE_BUILD_TYPE=None -DJAXMG_CUDA_ARCHITECTURES=90 --log-level=STATUS \
+	    | grep -E 'CUDA|Libraries'; \
+	  cmake --build $$build --target jaxmg_cuda$$major; \
+	  ctest --test-dir $$build -L build --no-tests=error --output-on-failure; \
 	  echo "== The CUDA $$major library: $$SECONDS s since the first one began"; \
 	done
 

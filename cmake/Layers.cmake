@@ -23,9 +23,11 @@ target_compile_options(
 target_link_libraries(jaxmg_options INTERFACE Threads::Threads)
 if(JAXMG_SANITIZE)
   target_compile_definitions(jaxmg_options INTERFACE JAXMG_FEW_SCALARS)
+  # Reports have the lines of the libraries' frames, and only the names of functions of test programs.
+  set(program $<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>)
   target_compile_options(
     jaxmg_options INTERFACE -fsanitize=${JAXMG_SANITIZE} -fno-sanitize-recover=all
-                            -fno-omit-frame-pointer -g1)
+                            -fno-omit-frame-pointer $<$<NOT:${program}>:-g1>)
   target_link_options(jaxmg_options INTERFACE -fsanitize=${JAXMG_SANITIZE})
   if(JAXMG_SANITIZE MATCHES "thread")
     # GCC warns that ThreadSanitizer does not support std::atomic_thread_fence.

@@ -1,36 +1,24 @@
 """Pages of the programs in examples/: introduction, code, output, and a picture if there is one.
 
 The introduction is the program's docstring, whose first line is the title. Programs run on four
-virtual CPU devices. A program that JAXMG_EXAMPLE_PICTURE tells a path may save a PNG there. Outputs
-are kept in build/examples and made anew if the program or the package changes.
+virtual CPU devices.
 """
 
 import ast
 import functools
-import hashlib
-import os
 import re
 import shlex
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jaxmg
+import outcomes
 from mkdocs.exceptions import PluginError
+from outcomes import Outcome
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted((ROOT / "examples").glob("*.py"))
-CACHE = ROOT / "build" / "examples"
-TIME_LIMIT = 300  # seconds
-
-
-class Outcome(NamedTuple):
-    output: str
-    picture: bytes | None
-    missing: str  # the package without which the program does not run here
 
 
 class Program(NamedTuple):
@@ -54,52 +42,8 @@ def read(path: Path) -> Program:
 
 
 @functools.cache
-def _package() -> bytes:
-    """Return a digest of the package and its library."""
-    digest = hashlib.sha256(jax.__version__.encode())
-    package = Path(jaxmg.__file__).parent
-    library = Path(os.environ.get("JAXMG_LIBRARY_DIR", package / "lib")) / "libjaxmg_host.so"
-    for path in (*sorted(package.rglob("*.py")), library):
-        digest.update(path.read_bytes())
-    return digest.digest()
-
-
-def _run(command: list[str], source: bytes) -> Outcome:
-    key = hashlib.sha256(_package() + source + "\0".join(command).encode()).hexdigest()[:20]
-    CACHE.mkdir(parents=True, exist_ok=True)
-    output, picture = CACHE / f"{key}.txt", CACHE / f"{key}.png"
-    if not output.exists():
-        environment = {
-            **os.environ,
-            "JAX_PLATFORMS": "cpu",
-            "JAX_NUM_CPU_DEVICES": "4",
-            "JAXMG_EXAMPLE_PICTURE": str(picture),
-            "MPLBACKEND": "Agg",
-        }
-        environment.pop("XLA_FLAGS", None)
-        done = subprocess.run(
-            [sys.executable, *command],
-            env=environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=TIME_LIMIT,
-            check=False,
-        )
-        last = (done.stderr.strip().splitlines() or [""])[-1]
-        if done.returncode and last.startswith("ModuleNotFoundError"):
-            return Outcome("", None, last.split("'")[1].split(".")[0])
-        if done.returncode:
-            raise PluginError(f"{shlex.join(command)} failed:\n{done.stdout}{done.stderr}")
-        lines = done.stdout.splitlines(keepends=True)
-        # A library of JAX reports its connections.
-        output.write_text("".join(line for line in lines if not line.startswith("[Gloo]")))
-    return Outcome(output.read_text(), picture.read_bytes() if picture.exists() else None, "")
-
-
-@functools.cache
 def _run_example(path: Path) -> Outcome:
-    return _run([str(path.relative_to(ROOT))], path.read_bytes())
+    return outcomes.run(str(path.relative_to(ROOT)))
 
 
 def _fenced(text: str, language: str) -> str:
@@ -167,5 +111,4 @@ def file(name: str) -> str:
 
 def output(*command: str) -> str:
     """Return the output of a program, for a page."""
-    source = b"".join((ROOT / part).read_bytes() for part in command if part.endswith(".py"))
-    return _output(_run(list(command), source), shlex.join(("python", *command)))
+    return _output(outcomes.run(*command), shlex.join(("python", *command)))

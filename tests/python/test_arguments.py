@@ -14,6 +14,7 @@ A = positive_definite(8)
 B = np.ones(8)
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize(
     "call", [lambda a, b: linalg.solve(a, b, assume_a="pos"), linalg.solve, potrs]
 )
@@ -74,6 +75,7 @@ def test_number_of_in_specs(make_mesh):
         cyclic_1d(A, 2, mesh, (ROWS, P()))
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("spec", [P(None, "x"), P(), P(None, None), P("x", None, None)])
 @pytest.mark.parametrize("call", [lambda *args: potrs(A, B, *args), lambda *a: cyclic_1d(A, *a)])
 def test_spec_must_be_row_sharded(make_mesh, call, spec):

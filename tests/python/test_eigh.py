@@ -290,6 +290,7 @@ def test_the_interval_is_open_below_and_closed_above(on_mesh):
     assert count == 4
 
 
+@pytest.mark.all_cases
 @pytest.mark.parametrize("bounds", [(-np.inf, 0.3), (0.3, np.inf), (-np.inf, np.inf)])
 @pytest.mark.parametrize("size", [None, 5, 30])
 def test_infinite_bounds(on_mesh, bounds, size):
