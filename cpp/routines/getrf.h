@@ -46,6 +46,11 @@ struct Getrf : OnBlockColumns<Getrf> {
   using Workspace = Staged<FactorLu<T>, Dealing<T>>;
 
   static std::int64_t preferred_depth(std::int64_t n) { return preferred_lu_depth(n); }
+  // Panels have parts of the same size. With two FP16 numbers, n = 65536 on four H100 takes 0.72 s with block columns
+  // of depth 1024, and 0.68 s with 2048, which do not fit into half a shard.
+  static std::int64_t most_workspace(const LowPrecisionProblem& q) {
+    return q.by_blocks() ? q.shard_bytes() : q.shard_bytes() / 2;
+  }
   static double seconds(const ColumnsCost& cost, const LowPrecisionProblem& q, const Plan& plan) {
     return cost.deal(static_cast<double>(q.shard_bytes())) +
            cost.getrf(q.n, plan.tile, lu_depth(q, plan), q.arithmetic);

@@ -31,7 +31,7 @@ inline Half to_half(float x) {
   if (size >= 0x477ff000) return static_cast<Half>(sign | 0x7c00);  // 65520
   // Subnormal numbers are multiples of 2^-24.
   if (size < 0x38800000) return static_cast<Half>(sign | static_cast<std::uint32_t>(std::rint(std::fabs(x) * 0x1p24F)));
-  return static_cast<Half>(sign | ((size + 0xfff + (size >> 13 & 1)) >> 13) - (112 << 10));
+  return static_cast<Half>(sign | (((size + 0xfff + (size >> 13 & 1)) >> 13) - (112 << 10)));
 }
 
 inline float from_half(Half x) {

@@ -110,6 +110,17 @@ TEST(LuPlan, PanelsOfLargeMatricesUpdateTogether) {
   }
 }
 
+// With parts in FP16, panels of that depth need more than half a shard.
+TEST(LuPlan, FactorsOfLowerPrecisionMayUseAWholeShard) {
+  auto q = request<Getrf>(Platform::cuda, 65536, 1, 4);
+  q.type = ScalarType::f32;
+  q.arithmetic = Arithmetic::fp16x2;
+  const auto made = Getrf::plan(q);
+  EXPECT_EQ(routines::lu_depth(q, made.plan), 2048);
+  EXPECT_GT(made.workspace_bytes, q.shard_bytes() / 2);
+  EXPECT_LE(made.workspace_bytes, q.shard_bytes());
+}
+
 TEST(LuPlan, LargerProblemsTakeLonger) {
   for (const Platform platform : {Platform::cpu, Platform::cuda}) {
     for (const std::int64_t ranks : {1, 4}) {

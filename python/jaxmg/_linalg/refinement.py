@@ -9,8 +9,10 @@ from jaxmg._programs.refinement import of_lower_precision
 from jaxmg._supported import REFINEMENTS
 
 _REFINED = ("pos", "gen", "sym", "her")
-# Iterations for a matrix of condition up to 1e6; in TF32, up to 1e4.
+# Iterations for a positive definite matrix of condition up to 1e6 (in TF32, up to 1e4), and for a
+# general one. A large random matrix takes 9 with two FP16 numbers, and does not converge in TF32.
 _TYPICAL = {"float32": 5, "tf32": 12, "fp16x2": 5}
+_TYPICAL_OF_GENERAL = {"float32": 8, "tf32": 20, "fp16x2": 8}
 # "auto" requires a refined solve to be expected to take less than this fraction of the full one.
 _MARGIN = 0.8
 
@@ -74,12 +76,13 @@ def _expected(positive: bool, n: int, nrhs: int, dtype, call: Call) -> dict[str,
 def expected_seconds(
     positive: bool, n: int, nrhs: int, dtype, platform: str, plan
 ) -> dict[str, float]:
-    """Return the expected time of each refinement that supports a matrix."""
+    """Return the expected time of each refinement that suits a matrix."""
     sizes = positive, n, nrhs, dtype, platform, plan
     return {
-        name: seconds(Precision(name), steps(Precision(name), *sizes))
+        name: seconds(Precision(name), positive, steps(Precision(name), *sizes))
         for name in REFINEMENTS
         if why_not(name, "pos" if positive else "gen", dtype) is None
+        and (positive or name != "tf32")
     }
 
 
@@ -98,11 +101,12 @@ def steps(precision: Precision, positive: bool, n: int, nrhs: int, dtype, platfo
     )
 
 
-def seconds(precision: Precision, made) -> float:
+def seconds(precision: Precision, positive: bool, made) -> float:
     """Return the expected time of a refined solve from its steps."""
     factor, solve, product, _ = (step.seconds for step in made)
+    iterations = (_TYPICAL if positive else _TYPICAL_OF_GENERAL)[precision.name]
     # The conversion reads A as one product does, and the last residual is a product, too.
-    return factor + 2 * product + _TYPICAL[precision.name] * (solve + product)
+    return factor + 2 * product + iterations * (solve + product)
 
 
 def workspace_bytes(made) -> int:
