@@ -6,9 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
-#include "comm/block.h"
 #include "core/ceil_div.h"
 #include "core/error.h"
 #include "core/matrix_view.h"
