@@ -148,12 +148,13 @@ test: test-cpp test-sanitizers test-python test-cuda-builds  ## All tests that n
 
 # Each step prints the seconds that it took. ($$SECONDS starts at 0 in every line of a recipe.)
 
-# $(call preset,NAME): configure, build and run the C++ tests of one preset. Tests of planning run with sanitizers alone.
+# $(call preset,NAME): configure, build and run the C++ tests of one preset; tests of planning with sanitizers alone, where
+# they have no label.
 define preset
 	@echo "== C++ tests: $(1)"
 	@cmake --preset $(1) --log-level=WARNING
 	@cmake --build --preset $(1) --target jaxmg_tests; echo "== C++ tests: $(1) built in $$SECONDS s"
-	@ctest --preset $(1) -LE 'gpu|planning' -j 2; echo "== C++ tests: $(1) run in $$SECONDS s"
+	@ctest --test-dir build/$(1) -LE 'gpu|planning' --output-on-failure --no-tests=error -j 2; echo "== C++ tests: $(1) run in $$SECONDS s"
 endef
 
 test-cpp: test-tools

@@ -50,6 +50,7 @@ def run(*command: str) -> Outcome:
             **os.environ,
             "JAX_PLATFORMS": "cpu",
             "JAX_NUM_CPU_DEVICES": "4",
+            "JAXMG_ONE_RANK_UP_TO": "0",  # all devices work, however small the matrices
             "JAXMG_EXAMPLE_PICTURE": str(picture),
             "MPLBACKEND": "Agg",
         }
