@@ -233,3 +233,20 @@ def test_the_gpus_of_a_process_meet_without_a_collective(make_mesh, ranks):
     for _ in range(20):  # Calls of one kind are told apart by their order.
         for x, b in zip(program(a, rights), rights, strict=True):
             assert_solves(a, x, b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_batch_is_solved_at_once(make_mesh, ranks, dtype):
+    mesh, size = make_mesh(ranks), 9 * ranks - 1
+    a = np.stack([positive_definite(64, dtype, seed) for seed in range(size)])
+    b = gaussian((size, 64, 2), dtype)
+    run = jax.jit(jax.vmap(lambda a, b: solve(a, b, return_info=True)))
+    with jaxmg.config.using(one_rank_up_to=64):
+        x, info = run(put(a, mesh, "x", None, None), b)
+        for of_one in zip(a, x, b, strict=True):
+            assert_solves(*of_one)
+        np.testing.assert_array_equal(info, 0)
+        a[3, 5, 5] = -1
+        x, info = run(put(a, mesh, "x", None, None), b)
+    np.testing.assert_array_equal(info, np.where(np.arange(size) == 3, 6, 0))
+    assert np.isnan(x[3]).all() and np.isfinite(np.delete(x, 3, axis=0)).all()

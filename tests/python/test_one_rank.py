@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from jaxmg import linalg
 from jaxmg._planning import backends
+from jaxmg._programs import batching, cholesky
 from systems import gaussian, positive_definite, put
 
 SIZE = 6
@@ -136,6 +137,92 @@ def test_a_batch_is_divided_among_the_devices(make_mesh):
 
     assert rolls() == 0
     assert rolls(one_rank_up_to=0) > 0
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Solve batches at once on CPUs, too; yields the numbers of matrices that were solved so."""
+    solved = []
+
+    def counted(a, rhs):
+        results, fine = solve_at_once(a, rhs)
+        jax.debug.callback(lambda fine: solved.append(a.shape[0] if fine else 0), fine)
+        return results, fine
+
+    solve_at_once = cholesky._solve_at_once
+    monkeypatch.setattr(cholesky, "_solves_at_once", lambda *_: True)
+    monkeypatch.setattr(cholesky, "_solve_at_once", counted)
+    return solved
+
+
+def lower_unread(a):
+    """Return matrices whose lower triangles are NaN, which the solve does not read."""
+    return np.triu(a) + np.tril(np.full(a.shape, np.nan), -1)
+
+
+@pytest.mark.parametrize("axis_type", ["Explicit", "Auto", None])
+@pytest.mark.parametrize("size, numbers", [(35, [9, 9, 9, 9]), (64, [16, 16, 16, 16])])
+def test_a_batch_is_solved_at_once(make_mesh, at_once, axis_type, size, numbers):
+    a = np.stack([positive_definite(8, "complex128", seed) for seed in range(size)])
+    b = gaussian((size, 8, 2), "complex128")
+    given = lower_unread(a)
+    if axis_type is not None:
+        given = put(given, make_mesh(4, axis_type=axis_type), None, "x", None)
+    x = jax.block_until_ready(jax.jit(jax.vmap(solve))(given, b))
+    jax.effects_barrier()
+    np.testing.assert_allclose(x, np.linalg.solve(a, b), **CLOSE)
+    assert at_once == ([size] if axis_type is None else numbers)
+
+
+def test_few_matrices_are_not_solved_at_once(make_mesh, at_once):
+    a = np.stack([positive_definite(8, seed=seed) for seed in range(28)])
+    x = jax.vmap(solve)(put(a, make_mesh(4), None, "x", None), np.ones((28, 8)))
+    jax.effects_barrier()
+    np.testing.assert_allclose(x, np.linalg.solve(a, np.ones((28, 8, 1)))[..., 0], **CLOSE)
+    assert at_once == []
+
+
+def test_large_batches_are_solved_in_parts(at_once, monkeypatch):
+    monkeypatch.setattr(batching, "_BYTES_AT_ONCE", 4 * 8 * 8 * 8)
+    a = np.stack([positive_definite(8, seed=seed) for seed in range(10)])
+    x = jax.vmap(lambda a: solve(a, np.ones(8)))(a)
+    jax.effects_barrier()
+    np.testing.assert_allclose(x, np.linalg.solve(a, np.ones((10, 8, 1)))[..., 0], **CLOSE)
+    assert sorted(at_once) == [2, 4, 4]
+
+
+def test_info_of_a_batch_solved_at_once(make_mesh, at_once):
+    # An order of its own: JAX keeps the traces of other tests, with their counters.
+    a = np.stack([positive_definite(12, seed=seed) for seed in range(40)])
+    a[7, 3, 3] = -1
+
+    def with_info(a):
+        return linalg.solve(a, np.ones(12), assume_a="pos", return_info=True)
+
+    x, info = jax.vmap(with_info)(put(lower_unread(a), make_mesh(4), None, "x", None))
+    jax.effects_barrier()
+    fine = np.arange(40) != 7
+    np.testing.assert_array_equal(info, np.where(fine, 0, 4))
+    assert np.isnan(x[7]).all()
+    np.testing.assert_allclose(
+        x[fine], np.linalg.solve(a[fine], np.ones((39, 12, 1)))[..., 0], **CLOSE
+    )
+    assert sorted(at_once) == [0, 10, 10, 10]
+
+
+def test_derivatives_and_batches_of_batches_at_once(make_mesh, at_once):
+    a = np.stack([positive_definite(8, seed=seed) for seed in range(32)])
+    b = gaussian((32, 8))
+
+    def total(function):
+        return lambda a, b: jax.vmap(function)(a, b).sum()
+
+    found = jax.grad(total(solve), (0, 1))(put(a, make_mesh(4), None, "x", None), b)
+    expected = jax.grad(total(jnp.linalg.solve), (0, 1))(a, b)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, **CLOSE)
+    x = jax.vmap(jax.vmap(solve))(a.reshape(2, 16, 8, 8), b.reshape(2, 16, 8))
+    np.testing.assert_allclose(x.reshape(32, 8), np.linalg.solve(a, b[..., None])[..., 0], **CLOSE)
 
 
 def test_plan_says_how_many_devices_work():

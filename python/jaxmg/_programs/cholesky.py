@@ -62,13 +62,35 @@ def posv(a, b, *, call: Call, x_spec=None):
 
     sizes = n, b.size // n, a.dtype
     by_one = call.solved_by_one("posv", *sizes, grid_rows=placement.grid_rows)
-    run = batchable(solver, call, by_one, merged=1, shared=(True, False, True))
+    at_once = _solve_at_once if _solves_at_once(ranks, n, call.backend) else None
+    run = batchable(solver, call, by_one, merged=1, shared=(True, False, True), at_once=at_once)
 
     def all_ranks(a, b):
         rest, x, info = run(a, as_rows(b))
         return as_columns(x, b.ndim), info, rest
 
     return programs.auto(all_ranks, ranks, specs)(a, b)
+
+
+# Larger matrices of a batch are faster one after another.
+_MOST_AT_ONCE = 1024
+
+
+def _solves_at_once(ranks: Ranks, n: int, backend: str) -> bool:
+    return ranks.platform == "gpu" and n <= _MOST_AT_ONCE and backend == "tiled"
+
+
+def _solve_at_once(a, rhs):
+    """Solve a batch as `ffi.posv` does by JAX's batched routines; return also whether all are fine.
+
+    Those do not report which leading minor is not positive definite, but return NaN.
+    """
+    factor = lax.linalg.cholesky(a.swapaxes(-1, -2).conj(), symmetrize_input=False)
+    right = dict(left_side=False, lower=True)
+    y = lax.linalg.triangular_solve(factor, rhs, transpose_a=True, conjugate_a=True, **right)
+    x = lax.linalg.triangular_solve(factor, y, **right)
+    fine = jnp.isfinite(jnp.diagonal(factor, axis1=-2, axis2=-1)).all()
+    return (factor, x, jnp.zeros(a.shape[0], np.int32)), fine
 
 
 def _nothing_solved(ranks: Ranks, a, b):
