@@ -242,9 +242,17 @@ double ColumnsCost::orgqr(std::int64_t rows, std::int64_t columns, std::int64_t 
 
 // Two Gram matrices of own rows and the products with the inverses of their factors, each of which passes over the
 // rows; an all-gather of each Gram matrix; and two Cholesky factorisations and a QR factorisation of order n on every
-// rank.
-double ColumnsCost::tsqr(std::int64_t rows, std::int64_t columns, bool vectors) const {
+// rank. Of least squares, which pass over the rows for each product, the lower triangle of one Gram matrix, where its
+// factor suffices.
+double ColumnsCost::tsqr(std::int64_t rows, std::int64_t columns, bool vectors, bool least_squares) const {
   const double m = static_cast<double>(rows), n = static_cast<double>(columns), share = std::ceil(m / ranks_);
+  if (least_squares) {
+    constexpr double passes = 12;
+    const double gram = fma_ * 1.25 * share * n * n / rate(n);
+    const double replicated = fma_ * 4 * n * n * n / rate(n) + n * machine_.potrf_seconds;
+    const double gather = ranks_ > 1 ? spread(elements(n * n), 1) + exchange() : 0;
+    return std::max(gram, pass(elements(share * n))) + passes * pass(elements(share * n)) / 2 + replicated + gather;
+  }
   const double products = fma_ * 2 * share * n * n * (vectors ? 3 : 2.5) / rate(n);
   const double replicated =
       fma_ * 8 * n * n * n / rate(n) + n * (2 * machine_.potrf_seconds + machine_.reflect_seconds);

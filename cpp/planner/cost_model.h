@@ -83,7 +83,7 @@ class ColumnsCost : public CostModel {
   double getri(std::int64_t n, std::int64_t tile) const;
   double geqrf(std::int64_t m, std::int64_t n, std::int64_t tile) const;
   double orgqr(std::int64_t m, std::int64_t n, std::int64_t tile) const;
-  double tsqr(std::int64_t m, std::int64_t n, bool vectors) const;
+  double tsqr(std::int64_t m, std::int64_t n, bool vectors, bool least_squares = false) const;
   double ormqr(std::int64_t m, std::int64_t n, std::int64_t nrhs, std::int64_t tile, bool distributed) const;
   // The polar decomposition of a square matrix of moderate condition, with its Hermitian factor.
   double polar(std::int64_t n, std::int64_t tile, std::int64_t depth) const;

@@ -1,7 +1,8 @@
 // tsqr: QR factorisation of a tall matrix, whose rows stay where they are.
 //
-// Q replaces A; without `vectors` A is overwritten. R is replicated. `info` is the number, from 1, of the first zero on
-// the diagonal of R, or 0, the same on every rank.
+// Q replaces A; without `vectors` A is overwritten. With `least_squares`, A may stay as it is, if R suffices for the
+// seminormal equations: `kept` is then 1, otherwise 0. R is replicated. `info` is the number, from 1, of the first zero
+// on the diagonal of R, or 0, the same on every rank.
 #pragma once
 
 #include <algorithm>
@@ -19,10 +20,12 @@ struct Tsqr {
   static constexpr bool data_decides = true;  // whether Gram matrices suffice
   struct Problem : RectangularProblem {
     bool vectors = true;
+    bool least_squares = false;
 
     void fields(auto&& visit) {
       RectangularProblem::fields(visit);
       visit("vectors", vectors);
+      visit("least_squares", least_squares);
     }
     void check() const {
       RectangularProblem::check();
@@ -45,7 +48,11 @@ struct Tsqr {
     static constexpr auto name = "r";
     static Shape shape(const Problem& q, const Plan&) { return {q.n, q.n}; }
   };
-  using Buffers = Signature<InOut<Rows>, Out<R>, Out<Info>>;
+  struct Kept : OfIntegers {
+    static constexpr auto name = "kept";
+    static Shape shape(const Problem& q, const Plan&) { return q.least_squares ? Shape{1} : Shape{}; }
+  };
+  using Buffers = Signature<InOut<Rows>, Out<R>, Out<Kept>, Out<Info>>;
 
   // Stage: workspace of the algorithm.
   template <class T>
@@ -64,15 +71,20 @@ struct Tsqr {
     made.shard_bytes = q.shard_bytes();
     made.workspace_bytes = workspace_bytes<Tsqr>(q, made.plan);
     check_limit(q, made);
-    made.seconds = ColumnsCost(q.platform, q.type, q.ranks, q.network).tsqr(q.m, q.n, q.vectors);
+    made.seconds = ColumnsCost(q.platform, q.type, q.ranks, q.network).tsqr(q.m, q.n, q.vectors, q.least_squares);
     return made;
   }
 
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan&, Workspace<T>& w, MatrixView<T> a, MatrixView<T> r,
-                  MatrixView<std::int32_t> info) {
+                  MatrixView<std::int32_t> kept, MatrixView<std::int32_t> info) {
     begin_status(engine, w);
-    jaxmg::Tsqr<T, E>(engine, q.rows_of_ranks(), q.vectors, a, r, w).run();
+    jaxmg::Tsqr<T, E> tsqr(engine, q.rows_of_ranks(), q.vectors, a, r, w);
+    if (q.least_squares) {
+      engine.set_info(Lane::panel, kept.data, tsqr.run_for_least_squares() ? 1 : 0);
+    } else {
+      tsqr.run();
+    }
     engine.check_pivots(Lane::panel, r, 0, w.StagedWorkspace::info + engine.rank());
     conclude(engine, MatrixView<T>{}, info.data, w);
     engine.join();

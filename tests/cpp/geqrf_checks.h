@@ -369,10 +369,75 @@ TYPED_TEST_P(Geqrf, HardTallMatricesAreFactoredByRows) {
   }
 }
 
+// ||R^-H A^H A R^-1 - I||: what a step of the seminormal equations multiplies errors by, at most.
+template <class T>
+double contraction(const Matrix<T>& a, const Matrix<T>& r) {
+  auto x = widened(a);
+  const auto upper = widened(r);
+  const std::int64_t m = a.rows(), n = a.columns();
+  for (std::int64_t j = 0; j < n; ++j) {
+    for (std::int64_t i = 0; i < m; ++i) {
+      for (std::int64_t k = 0; k < j; ++k) x(i, j) -= x(i, k) * upper(k, j);
+      x(i, j) /= upper(j, j);
+    }
+  }
+  double sum = 0;
+  for (std::int64_t j = 0; j < n; ++j) {
+    for (std::int64_t k = 0; k < n; ++k) {
+      Wide<T> product = j == k ? -1.0 : 0.0;
+      for (std::int64_t i = 0; i < m; ++i) product += conjugate(x(i, j)) * x(i, k);
+      sum += std::norm(product);
+    }
+  }
+  return std::sqrt(sum);
+}
+
+// Well-conditioned matrices stay as they are, also where they are scaled on the way; others get Q and R.
+TYPED_TEST_P(Geqrf, LeastSquaresKeepTheMatrixWhereAGramMatrixSuffices) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  using R = Real<T>;
+  for (const int ranks : {1, 2, 3, 4, 8}) {
+    if (!Ranks::available(ranks)) continue;
+    SCOPED_TRACE(::testing::Message() << ranks << " ranks");
+    for (const auto& [m, n] : tall_sizes()) {
+      if (m <= 2 * n) continue;
+      for (const int exponent : {0, std::numeric_limits<R>::max_exponent - 8}) {
+        SCOPED_TRACE(::testing::Message() << m << " x " << n << ", 2^" << exponent);
+        const auto a = random_matrix<T>(m, n, 12), large = scaled(a, std::ldexp(R(1), exponent));
+        const auto found = tsqr(Ranks(ranks), large, 4, 20, true, true);
+        for (const int kept : found.kept) EXPECT_TRUE(kept);
+        EXPECT_EQ(found.q, large);
+        EXPECT_LE(contraction(a, scaled(found.r[0], std::ldexp(R(1), -exponent))), 0.25);
+      }
+    }
+  }
+  int kept = 0, factored = 0;
+  for (const int ranks : {1, 3, 4}) {
+    if (!Ranks::available(ranks)) continue;
+    for (const auto& [name, a] : hard_for_qr<T>(90, 17)) {
+      SCOPED_TRACE(::testing::Message() << name << " on " << ranks << " ranks");
+      const auto found = tsqr(Ranks(ranks), a, 5, 20, true, true);
+      if (found.kept[0]) {
+        EXPECT_EQ(found.q, a);
+        EXPECT_LE(contraction(a, found.r[0]), 0.25);
+        ++kept;
+      } else {
+        EXPECT_LE(scaled_qr_error(a, found.q, found.r[0]), 30);
+        EXPECT_LE(orthogonality(found.q, 90), 30);
+        ++factored;
+      }
+    }
+  }
+  EXPECT_GT(kept, 0);
+  EXPECT_GT(factored, 0);
+}
+
 REGISTER_TYPED_TEST_SUITE_P(Geqrf, FactorsMultiplyToTheMatrixAndQIsOrthogonal, RAgreesWithLapack,
                             HardMatricesAreFactored, ScalingChangesOnlyR, ScalingOfTallMatricesChangesOnlyR,
                             QIsAppliedWithoutBeingFormed, SystemsWithRAreSolved, InfoIsTheFirstZeroOnTheDiagonal,
                             NanPropagates, PanelsMayBeFactoredInLeaves, HardPanelsAreFactored,
-                            TallMatricesAreFactoredByRows, HardTallMatricesAreFactoredByRows);
+                            TallMatricesAreFactoredByRows, HardTallMatricesAreFactoredByRows,
+                            LeastSquaresKeepTheMatrixWhereAGramMatrixSuffices);
 
 }  // namespace jaxmg::testing

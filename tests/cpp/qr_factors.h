@@ -180,10 +180,12 @@ struct TallQr {
   Matrix<T> q;
   std::vector<Matrix<T>> r;  // of each rank
   std::vector<std::int32_t> info;
+  std::vector<int> kept;  // of each rank: whether A is in place of Q
 };
 
 template <class T, class Ranks>
-TallQr<T> tsqr(Ranks&& ranks, const Matrix<T>& a, std::int64_t tile, std::int64_t piece, bool wants_q = true) {
+TallQr<T> tsqr(Ranks&& ranks, const Matrix<T>& a, std::int64_t tile, std::int64_t piece, bool wants_q = true,
+               bool least_squares = false) {
   using E = typename std::remove_cvref_t<Ranks>::Engine;
   const std::int64_t m = a.rows(), n = a.columns(), shard = shard_of(m, ranks.size());
   const TallRows rows{m, n, shard, ranks.size(), piece};
@@ -193,13 +195,19 @@ TallQr<T> tsqr(Ranks&& ranks, const Matrix<T>& a, std::int64_t tile, std::int64_
   auto shards = ranks.template matrix<T>(n, shard), r = ranks.template matrix<T>(n, n);
   auto workspace = ranks.template matrix<std::byte>(measure.used(), 1);
   upload(shards, in_blocks(transposed(a), blocks));
+  std::vector<int> kept(static_cast<std::size_t>(ranks.size()));
   ranks.run([&](auto& engine) {
     const int rank = engine.rank();
     Arena arena = arena_over(workspace.view(rank));
     TsqrWorkspace<T> w(arena, rows, tile, 3);
-    Tsqr<T, E>(engine, rows, wants_q, shards.view(rank), r.view(rank), w).run();
+    Tsqr<T, E> tall(engine, rows, wants_q, shards.view(rank), r.view(rank), w);
+    if (least_squares) {
+      kept[static_cast<std::size_t>(rank)] = tall.run_for_least_squares();
+    } else {
+      tall.run();
+    }
   });
-  TallQr<T> found{transposed(from_blocks(download(shards, ranks.size()), blocks)), {}, {}};
+  TallQr<T> found{transposed(from_blocks(download(shards, ranks.size()), blocks)), {}, {}, kept};
   for (const auto& turned : download(r, ranks.size())) found.r.push_back(transposed(turned));
   return found;
 }

@@ -13,6 +13,20 @@
 
 namespace jaxmg {
 
+// The scale that choose_scale computes from the norms of all ranks, in *scale and on the host.
+template <class T, class E>
+  requires BlasOps<E, Real<T>> && ExchangeOps<E> && ScalingOps<E, T>
+Real<T> find_scale(E& e, Lane lane, const std::vector<MatrixView<T>>& own, Real<T>* norms, Real<T>* scale) {
+  Real<T>* const norm = norms + e.rank();
+  e.zero(lane, MatrixView<Real<T>>{norm, 1, 1, 1});
+  for (const MatrixView<T>& part : own) e.largest(lane, part, norm);
+  share_entries(e, lane, norms);
+  e.choose_scale(lane, norms, scale, nullptr);
+  Real<T> found = 0;
+  e.fetch(lane, scale, 1, &found);
+  return found;
+}
+
 // A = scale A, for the scale that choose_scale computes from the norms of all ranks; `own` are this rank's parts of A.
 // A matrix that is not finite becomes zero, which lets every later stage terminate, and is reported in *info; if `info`
 // is null, it stays as it is.

@@ -21,17 +21,32 @@
 // to the identity. If it is not, or a matrix is not positive definite, the pieces are factored by reflectors, from
 // where the first step has left M: L M is still X^H up to rounding.
 //
+// Least squares of few right-hand sides need no Q: with an R that is close to that of A, the normal equations converge
+// to the accuracy of QR if their residual is formed with A itself (corrected seminormal equations, Bjorck, "Stability
+// analysis of the method of semi-normal equations for linear least squares problems", Linear Algebra Appl. 88/89,
+// 1987). A pass over A for each product with a vector then replaces those for a second Gram matrix and for Q. A step
+// multiplies the error by about ||E|| / lambda, where E is the error of the Gram matrix G and lambda the least
+// eigenvalue of G, both with the columns of A scaled to norm 1. Sums of 16384 rows at a time have errors like those of
+// a random walk, about 20 eps; ||E|| is about 40 sqrt(n) eps, and R of the first Gram matrix is kept where lambda >= 16
+// (n + 64) eps. Tensor cores round elements to 2^-11 of their size, and ||E|| is at most 2^-10 sqrt(n), usually far
+// smaller: the errors of many rows cancel. R of such a product is kept where lambda >= 1/16 and n <= 2^12.
+//
 // A power of two scales A before and R after, where squares of elements would over- or underflow.
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <optional>
 #include <vector>
 
+#include "algorithms/cholesky/potrf.h"
 #include "algorithms/eigen/scale_matrix.h"
 #include "algorithms/qr/geqrf.h"
 #include "algorithms/qr/orgqr.h"
+#include "algorithms/svd/extreme_values.h"
 #include "comm/block.h"
 #include "core/arena.h"
 #include "core/ceil_div.h"
@@ -41,6 +56,7 @@
 #include "engine/engine.h"
 #include "engine/panel_qr_ops.h"
 #include "engine/scaling_ops.h"
+#include "engine/svd_ops.h"
 #include "layout/tile_columns.h"
 
 namespace jaxmg {
@@ -89,7 +105,9 @@ struct TsqrWorkspace {
   std::int32_t *failed, *info;
   MatrixView<T> stack, stack_factors;
   MatrixView<T> x, factors, tops;  // own rows; T and R of the pieces, side by side
-  Arena steps;                     // of factorisations and products, one after another
+  Real<T>*squares, *below;         // of the columns of A; scratch
+  std::optional<ExtremeValuesWorkspace<T>> extremes;
+  Arena steps;  // of factorisations and products, one after another
 
   TsqrWorkspace(Arena& arena, const TallRows& rows, std::int64_t tile_columns, std::int64_t leaf_columns)
       : tile(std::min(tile_columns, rows.n)), leaf(leaf_columns) {
@@ -109,6 +127,9 @@ struct TsqrWorkspace {
     x = arena.matrix<T>(rows.shard, n);
     factors = arena.matrix<T>(tile, n * pieces);
     tops = arena.matrix<T>(n, n * pieces);
+    squares = arena.take<Real<T>>(n);
+    below = arena.take<Real<T>>(n);
+    extremes.emplace(arena, alone(n, n));
     steps = arena;
     std::int64_t most = arena.used();
     for (const std::int64_t count : {rows.stacked(), std::min(rows.piece, rows.shard)}) {
@@ -127,7 +148,7 @@ struct TsqrWorkspace {
 
 template <class T, class E>
   requires BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> &&
-           ScalingOps<E, T>
+           ScalingOps<E, T> && SvdOps<E, T>
 class Tsqr {
  public:
   // `a` (n x shard) is overwritten by Q^T if `wants_q`, else by other values; `r` (n x n) receives R^T on every rank.
@@ -143,37 +164,76 @@ class Tsqr {
 
   void run();
 
+  // The same, unless R of a Gram matrix suffices for the seminormal equations: then A stays as it was. Returns whether
+  // that is so.
+  bool run_for_least_squares();
+
  private:
   static constexpr Lane lane = Lane::panel;
 
-  // CholeskyQR2. Returns false if reflectors are needed; M and R of the first step are valid in any case.
-  bool by_gram_matrices() {
+  // A power of two times A, where squares would over- or underflow.
+  void scale_up() {
+    scale_ = find_scale<T>(e_, lane, {a_}, w_.norms, w_.scale);
+    if (scale_ != 1) e_.multiply(lane, w_.scale, a_);
+  }
+
+  // W = L L^H for the Gram matrix of A.
+  bool factor_first() {
+    sum_gram_matrices(0, false);
+    return factor_gram();
+  }
+
+  // R = L^H of the Gram matrix.
+  void keep_factor(MatrixView<T> r) {
+    e_.conj_transpose(lane, w_.gram, r);
+    e_.zero_below(lane, r);
+  }
+
+  // CholeskyQR2. Returns false if reflectors are needed; M and R of the first step are valid in any case. `definite`:
+  // whether the first Gram matrix has a factor, if it is known.
+  bool by_gram_matrices(std::optional<bool> definite) {
     e_.identity(lane, w_.first);
-    sum_gram_matrices(0);
-    if (!factor_gram()) return false;
+    if (!(definite ? *definite : factor_first())) return false;
     e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, w_.gram, a_);
-    e_.conj_transpose(lane, w_.gram, w_.first);
-    e_.zero_below(lane, w_.first);
+    keep_factor(w_.first);
 
     const std::int64_t raw = rows_.raw(e_.rank());
     const auto top = w_.stack.block(0, 0, n_, n_), rest = w_.stack.block(n_, 0, n_, n_);
     gather_top(w_.second);
     e_.conj_transpose(lane, w_.second, top);
-    sum_gram_matrices(raw);
+    sum_gram_matrices(raw, false);
     if (!is_near_identity(top) || !factor_gram()) return false;
-    e_.conj_transpose(lane, w_.gram, rest);
-    e_.zero_below(lane, rest);
+    keep_factor(rest);
     factor_stack(2 * n_);
     if (wants_q_) e_.trsm(lane, Side::left, Uplo::upper, Op::conj_transpose, Diag::non_unit, w_.second, a_);
     return true;
   }
 
-  // The sum over all ranks of M M^H, without the first `skipped` columns of own M, in the same order on every rank.
-  void sum_gram_matrices(std::int64_t skipped) {
+  // C = C - A B^H
+  void add_product(bool rounded, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
+    if constexpr (RoundedProductOps<E, T>) {
+      if (rounded) {
+        e_.rounded_product(lane, Op::none, Op::conj_transpose, T(-1), a, b, c);
+        return;
+      }
+    }
+    e_.gemm(lane, Op::none, Op::conj_transpose, T(-1), a, b, c);
+  }
+
+  // The lower triangle of the sum over all ranks of M M^H, without the first `skipped` columns of own M, in the same
+  // order on every rank. `rounded`: products of tensor cores, whose operands have 11 bits.
+  void sum_gram_matrices(std::int64_t skipped, bool rounded) {
     const auto own = w_.gathered.block(0, 0, n_, n_), part = a_.block(0, skipped, n_, a_.columns - skipped);
     const auto mine = e_.size() == 1 ? own : w_.identity;
     e_.zero(lane, mine);
-    e_.gemm(lane, Op::none, Op::conj_transpose, T(-1), part, part, mine);
+    for (std::int64_t row = 0; row < part.columns; row += gram_rows) {
+      const auto rows = part.block(0, row, n_, std::min(gram_rows, part.columns - row));
+      for (std::int64_t begin = 0; begin < n_; begin += gram_columns) {
+        const std::int64_t width = std::min(gram_columns, n_ - begin);
+        add_product(rounded, rows.block(begin, 0, n_ - begin, rows.columns), rows.block(begin, 0, width, rows.columns),
+                    mine.block(begin, begin, n_ - begin, width));
+      }
+    }
     std::vector<MatrixView<T>> terms;
     std::vector<Block> gather;
     for (int rank = 0; rank < e_.size(); ++rank) {
@@ -203,11 +263,48 @@ class Tsqr {
     e_.gemm(lane, Op::conj_transpose, Op::none, T(1), top, top, w_.second);
     e_.identity(lane, w_.identity);
     e_.subtract(lane, {w_.identity}, w_.second);
+    e_.mirror(lane, w_.second);
     e_.zero(lane, MatrixView<Real<T>>{w_.distance, 1, 1, 1});
     e_.largest(lane, w_.second, w_.distance);
     Real<T> distance = 0;
     e_.fetch(lane, of_first_rank(w_.distance), 1, &distance);
     return distance * static_cast<Real<T>>(n_) <= Real<T>(0.1);
+  }
+
+  // Squares of the norms of the columns of A, from its Gram matrix.
+  std::vector<Real<T>> squares() {
+    std::vector<Real<T>> all(static_cast<std::size_t>(n_));
+    e_.measure_columns(lane, w_.gram, w_.squares, w_.below);
+    e_.fetch(lane, w_.squares, n_, all.data());
+    return all;
+  }
+
+  // The least eigenvalue of the Gram matrix with a diagonal of 1, from its factor L; the same on every rank.
+  Real<T> least_eigenvalue(const std::vector<Real<T>>& squares) {
+    std::vector<T> norms;
+    for (const Real<T> square : squares) norms.push_back(T(std::sqrt(square)));
+    const auto diagonal = w_.second, scaled = w_.identity;
+    const MatrixView<T> column{w_.stack.data, 1, n_, 1};
+    e_.zero(lane, diagonal);
+    e_.store(lane, norms.data(), n_, column.data);
+    e_.copy(lane, column, MatrixView<T>{diagonal.data, 1, n_, diagonal.ld + 1});
+    e_.copy(lane, w_.gram, scaled);
+    e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, diagonal, scaled);
+    e_.join();
+    const auto least =
+        static_cast<Real<T>>(ExtremeValues<T, E>(alone_, w_.alone(n_, n_), *w_.extremes).smallest(scaled));
+    e_.join();
+    e_.store(lane, &least, 1, w_.distance);
+    Real<T> of_all = 0;
+    e_.fetch(lane, of_first_rank(w_.distance), 1, &of_all);
+    return of_all;
+  }
+
+  // Whether the factor of a Gram matrix, of which `least` is the least scaled eigenvalue, suffices.
+  bool suffices(Real<T> least, bool rounded) const {
+    const auto order = static_cast<Real<T>>(n_);
+    if (rounded) return least >= Real<T>(1) / 16 && n_ <= 4096;
+    return least >= 16 * (order + 64) * std::numeric_limits<Real<T>>::epsilon();
   }
 
   template <class Number>
@@ -313,6 +410,12 @@ class Tsqr {
   MatrixView<T> factors(std::int64_t i) const { return w_.factors.block(0, i * n_, w_.tile, n_); }
   MatrixView<T> tops(std::int64_t i) const { return w_.tops.block(0, i * n_, n_, n_); }
 
+  void factor_to_the_end(std::optional<bool> definite);
+  void conclude();
+
+  // Columns of a product for the lower triangle of a Gram matrix, and rows of A that it sums.
+  static constexpr std::int64_t gram_columns = 256, gram_rows = 16384;
+
   E& e_;
   E alone_;
   TallRows rows_;
@@ -321,15 +424,53 @@ class Tsqr {
   MatrixView<T> a_, r_;
   TsqrWorkspace<T>& w_;
   std::int64_t stacked_ = 0;
+  Real<T> scale_ = 1;
 };
 
 template <class T, class E>
   requires BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> &&
-           ScalingOps<E, T>
+           ScalingOps<E, T> && SvdOps<E, T>
 void Tsqr<T, E>::run() {
   e_.join();
-  scale_matrix<T>(e_, lane, {a_}, w_.norms, w_.scale, nullptr);
-  if (!by_gram_matrices()) by_reflectors();
+  scale_up();
+  factor_to_the_end(std::nullopt);
+}
+
+template <class T, class E>
+  requires BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> &&
+           ScalingOps<E, T> && SvdOps<E, T>
+bool Tsqr<T, E>::run_for_least_squares() {
+  e_.join();
+  scale_up();
+  std::optional<bool> definite;
+  for (const bool rounded : {true, false}) {
+    if (rounded && !RoundedProductOps<E, T>) continue;
+    sum_gram_matrices(0, rounded);
+    const auto norms = squares();
+    definite = factor_gram();
+    if (!*definite || !suffices(least_eigenvalue(norms), rounded)) continue;
+    e_.identity(lane, w_.first);
+    keep_factor(w_.second);
+    if (scale_ != 1) e_.divide(lane, w_.scale, a_);
+    conclude();
+    return true;
+  }
+  factor_to_the_end(definite);
+  return false;
+}
+
+template <class T, class E>
+  requires BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> &&
+           ScalingOps<E, T> && SvdOps<E, T>
+void Tsqr<T, E>::factor_to_the_end(std::optional<bool> definite) {
+  if (!by_gram_matrices(definite)) by_reflectors();
+  conclude();
+}
+
+template <class T, class E>
+  requires BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> &&
+           ScalingOps<E, T> && SvdOps<E, T>
+void Tsqr<T, E>::conclude() {
   // R^T = (R' R_1)^H, as X is conjugated.
   e_.join();
   e_.zero(lane, r_);

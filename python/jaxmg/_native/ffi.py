@@ -123,14 +123,16 @@ def geqrf(a, *, call: plans.CallPlan, ranks: Ranks):
     return _call("geqrf", (a,), (factors, _INFO), call=call, ranks=ranks)
 
 
-def tsqr(a, *, call: plans.CallPlan, ranks: Ranks):
+def tsqr(a, *, call: plans.CallPlan, ranks: Ranks, least_squares=False):
     """Factor a tall A = Q R; return (Q, R, info). Without vectors in the plan, Q is undefined.
 
     `a` is a (ceil(m / P), n) array, this rank's rows of A; rows beyond the matrix are not read, and
-    keep their values. R is replicated.
+    keep their values. R is replicated. If the plan has `least_squares`, A may be returned in place
+    of Q; a (1,) array before info is then 1, otherwise 0.
     """
     r = jax.ShapeDtypeStruct((a.shape[1], a.shape[1]), a.dtype)
-    return _call("tsqr", (a,), (r, _INFO), call=call, ranks=ranks)
+    kept = (_INFO,) if least_squares else ()
+    return _call("tsqr", (a,), (r, *kept, _INFO), call=call, ranks=ranks)
 
 
 def upper(a, *, rows: int, call: plans.CallPlan, ranks: Ranks):

@@ -46,6 +46,8 @@ STEPS = {
 # Routines of matrices of any shape; and whether "tsqr", which replaces their steps for a tall
 # matrix, forms Q.
 RECTANGULAR = {"geqrf": False, "orgqr": True, "gels": True}
+# Products with A that the seminormal equations take the place of Q with, about.
+_SEMINORMAL_PRODUCTS = 8
 # Routines of square matrices, and of the square factor R of others.
 SQUARE_FACTORS = ("gesvd", "polar")
 # "auto" requires another backend's expected time to be below this fraction of ours: models err.
@@ -156,15 +158,25 @@ def is_tall(routine: str, request: Request) -> bool:
     """Return whether a matrix is expected to be factored faster by its rows, by "tsqr"."""
     if request.rows < 2 * request.n:
         return False
-    tall = plan_step("tsqr", request, vectors=int(RECTANGULAR[routine])).seconds
+    tall = plan_step("tsqr", request, **_tall(routine, request)).seconds
     return tall < sum(plan_step(step, request).seconds for step in STEPS[routine])
+
+
+def without_q(routine: str, request: Request) -> bool:
+    """Return whether few enough right-hand sides are solved for to do without Q."""
+    return routine == "gels" and request.count * _SEMINORMAL_PRODUCTS <= request.n
+
+
+def _tall(routine: str, request: Request) -> dict[str, int]:
+    few = without_q(routine, request)
+    return dict(vectors=int(RECTANGULAR[routine]), least_squares=int(few))
 
 
 def plan_steps(name: str, routine: str, request: Request, *, tile=0, workspace_limit=0):
     """Return the native plan of each step of a call; the first step determines the tile size."""
     if name == "tiled" and routine in RECTANGULAR and is_tall(routine, request):
         options = dict(tile=tile, workspace_limit=workspace_limit)
-        return [plan_step("tsqr", request, vectors=int(RECTANGULAR[routine]), **options)]
+        return [plan_step("tsqr", request, **_tall(routine, request), **options)]
     made = []
     for step in STEPS[routine]:
         options = dict(tile=tile, workspace_limit=workspace_limit, backend=of_step(name, step))

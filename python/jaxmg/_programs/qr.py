@@ -44,10 +44,13 @@ def geqrf(turned, *, call: Call):
     return DealtQR(data, factors, n, plan.tile), info
 
 
-def is_tall(routine: str, shape, dtype, *, call: Call) -> bool:
-    """Return whether to factor a matrix by its rows, by `tsqr`, in a call of `routine`."""
+def is_tall(routine: str, shape, dtype, *, call: Call, count=1) -> bool:
+    """Return whether to factor a matrix by its rows, by `tsqr`, in a call of `routine`.
+
+    `count` is the number of right-hand sides of "gels".
+    """
     m, n = shape
-    request = backends.Request.on(call.ranks, n, 1, dtype, m)
+    request = backends.Request.on(call.ranks, n, count, dtype, m)
     return call.backend == "tiled" and backends.is_tall(routine, request)
 
 
@@ -71,6 +74,33 @@ def tsqr(a, *, call: Call, vectors=True):
     return programs.auto(
         batchable_on_all(factored), ranks, (ranks.rows, REPLICATED, PartitionSpec())
     )(a)
+
+
+def without_q(shape, dtype, *, call: Call, count: int) -> bool:
+    """Return whether a tall matrix is factored by `tsqr_for_least_squares`."""
+    m, n = shape
+    return backends.without_q("gels", backends.Request.on(call.ranks, n, count, dtype, m))
+
+
+def tsqr_for_least_squares(a, *, call: Call):
+    """Factor a tall matrix for the solution of least squares; return (Q, R, kept, info).
+
+    If R suffices for the seminormal equations, A is returned in place of Q, and `kept` is 1.
+    """
+    ranks, (m, n) = call.ranks, a.shape
+    plan = call.plan("tsqr", n, 1, a.dtype, rows=m, vectors=1, least_squares=1)
+
+    def factored(a):
+        q, r, kept, info = programs.over_ranks(
+            functools.partial(ffi.tsqr, call=plan, ranks=ranks, least_squares=True),
+            ranks,
+            (ranks.rows,),
+            (ranks.rows, REPLICATED, _VECTOR, _VECTOR),
+        )(_padded(a, call))
+        return q, r, kept[0], info[0]
+
+    specs = ranks.rows, REPLICATED, PartitionSpec(), PartitionSpec()
+    return programs.auto(batchable_on_all(factored), ranks, specs)(a)
 
 
 def by_lapack(shape, dtype, *, call: Call, vectors=True) -> bool:

@@ -5,9 +5,11 @@ derivatives of any order, and all of these reuse the factor.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
@@ -162,7 +164,8 @@ def augmented(call: Call, a, w, v, *, adjoint: bool):
             return r + matmul(a, x, adjoint=True), matmul(a, r)
         return r + matmul(a, x), matmul(a, r, adjoint=True)
 
-    solve, info = _solver(call, lax.stop_gradient(a), adjoint)
+    few = max(1, math.prod(w.shape[1:]))
+    solve, info = _solver(call, lax.stop_gradient(a), adjoint, few)
 
     def transposed(right):
         return jax.tree.map(jnp.conj, solve(*jax.tree.map(jnp.conj, right)))
@@ -185,15 +188,22 @@ def _both_used(r, x):
     return r + nothing(x), x + nothing(r)
 
 
-def _solver(call: Call, a, adjoint: bool):
-    """Factor M; return (the solution of the augmented system as a function of (w, v), info)."""
+def _solver(call: Call, a, adjoint: bool, few: int):
+    """Factor M; return (the solution of the augmented system as a function of (w, v), info).
+
+    `few` is the number of right-hand sides.
+    """
     tall = a.shape[::-1] if adjoint else a.shape
-    if qr.is_tall("gels", tall, a.dtype, call=call):
+    if qr.is_tall("gels", tall, a.dtype, call=call, count=few):
         m = programs.auto(lambda a: a.conj().T, call.ranks, None)(a) if adjoint else a
-        q, r, info = qr.tsqr(m, call=call)
-        run = functools.partial(_solve_explicitly, m.shape[0])
+        if qr.without_q(tall, a.dtype, call=call, count=few):
+            *factor, info = qr.tsqr_for_least_squares(m, call=call)
+        else:
+            q, r, info = qr.tsqr(m, call=call)
+            factor = q, r, None
+        run = functools.partial(_solve_tall, m.shape[0])
         spec = PartitionSpec()
-        return functools.partial(programs.auto(run, call.ranks, (spec, spec)), q, r), info
+        return functools.partial(programs.auto(run, call.ranks, (spec, spec)), *factor), info
 
     # The rows of A are the columns of its adjoint, conjugated.
     of, info = qr.geqrf(a.conj() if adjoint else qr.turned(a, call=call), call=call)
@@ -214,17 +224,61 @@ def _split(of_w, first):
     return jnp.concatenate([first, of_w[n:]]), of_w[:n] - first
 
 
-def _solve_explicitly(rows: int, q, r, w, v):
-    """Solve the augmented system with the first columns of Q and R."""
-    product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
-    columns = [b if b.ndim == 2 else b[:, None] for b in (w, v)]
-    q = q[:rows]
-    first = lax.linalg.triangular_solve(
-        r, columns[1], left_side=True, transpose_a=True, conjugate_a=True
+_MOST_STEPS = 20
+
+
+def _solve_tall(rows: int, q, r, kept, w, v):
+    """Solve the augmented system with R and the first columns of Q, or, where `kept`, with A."""
+    operands = q[:rows], r, *(b if b.ndim == 2 else b[:, None] for b in (w, v))
+    if kept is None:
+        solution = _solve_explicitly(*operands)
+    else:
+        solution = lax.cond(kept > 0, _solve_seminormal, _solve_explicitly, *operands)
+    return tuple(x.reshape(b.shape) for x, b in zip(solution, (w, v), strict=True))
+
+
+def _solve_explicitly(q, r, w, v):
+    rest = _product(q.conj().T, w) - _divide(r, v, adjoint=True)
+    return w - _product(q, rest), _divide(r, rest)
+
+
+def _solve_seminormal(m, r, w, v):
+    """Solve r + M x = w, M^H r = v by corrections of x from R^H R dx = M^H r - v.
+
+    They shrink by a factor until rounding errors in M^H r stop them, which have the size of those
+    of QR.
+    """
+    eps = np.finfo(r.dtype).eps
+
+    def improves(state):
+        _, _, size, before, first, step = state
+        shrinks = jnp.where(size <= before / 2, size / before, 0)  # 0 also of NaN
+        next_size = jnp.where(step < 2, size, size * shrinks)
+        return (step < _MOST_STEPS) & ((step == 0) | jnp.any(next_size > eps * first))
+
+    def correct(state):
+        x, rest, before, _, first, step = state
+        y = _divide(r, _product(m.conj().T, rest) - v, adjoint=True)
+        x = x + _divide(r, y)
+        size = jnp.sqrt(jnp.sum(y.real**2 + y.imag**2, axis=0))
+        first = jnp.where(step == 0, size, first)
+        return x, w - _product(m, x), size, before, first, step + 1
+
+    sizes = jnp.full(v.shape[1:], jnp.inf, r.real.dtype)
+    start = jnp.zeros_like(v), w, sizes, sizes, sizes, jnp.zeros((), np.int32)
+    x, rest, *_ = lax.while_loop(improves, correct, start)
+    return rest, x
+
+
+def _divide(r, b, *, adjoint=False):
+    return lax.linalg.triangular_solve(
+        r, b, left_side=True, transpose_a=adjoint, conjugate_a=adjoint
     )
-    rest = product(q.conj().T, columns[0]) - first
-    x = lax.linalg.triangular_solve(r, rest, left_side=True)
-    return (columns[0] - product(q, rest)).reshape(w.shape), x.reshape(v.shape)
+
+
+def _product(a, b):
+    # GPUs would round float32 operands to TF32.
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
 def _matmul(call: Call, a, x, *, adjoint=False):
