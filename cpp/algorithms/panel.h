@@ -8,8 +8,11 @@
 #include <cstdint>
 
 #include "core/arena.h"
+#include "core/arithmetic.h"
 #include "core/matrix_view.h"
 #include "core/row_chunks.h"
+#include "engine/engine.h"
+#include "engine/low_precision_ops.h"
 
 namespace jaxmg {
 
@@ -38,5 +41,18 @@ class Panel {
  private:
   RowChunks<T> chunks_;
 };
+
+// Forms the parts, as left operands, of rows [begin, end) and the first `depth` columns of a panel.
+template <class T, class E>
+  requires SplitProductOps<E, T>
+void split_rows(E& engine, Lane lane, const Panel<T>& panel, std::int64_t begin, std::int64_t end, std::int64_t depth,
+                const Panel<Half>& parts) {
+  constexpr std::int64_t reals = reals_of<T>;
+  parts.pieces(reals * begin, reals * end, 0, 2 * reals * depth, [&](std::int64_t row, MatrixView<Half> to) {
+    // Rows of a chunk of parts lie in one chunk of the panel.
+    panel.pieces(row / reals, (row + to.rows) / reals, 0, depth,
+                 [&](std::int64_t, MatrixView<T> from) { engine.split_left(lane, from, to); });
+  });
+}
 
 }  // namespace jaxmg

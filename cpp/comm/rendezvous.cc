@@ -19,7 +19,7 @@ namespace {
 class Registry {
  public:
   std::shared_ptr<Rendezvous> join(const CallKey& key, int rank, const std::vector<int>& members, MemoryRegions buffers,
-                                   std::chrono::milliseconds timeout) {
+                                   std::chrono::milliseconds timeout, std::uint32_t device) {
     std::lock_guard lock(mutex_);
     auto found = std::find_if(open_.begin(), open_.end(),
                               [&](const Open& open) { return open.key == key && !open.rendezvous->has_joined(rank); });
@@ -28,7 +28,7 @@ class Registry {
       found = open_.insert(open_.end(), {key, std::make_shared<Rendezvous>(members, timeout, use_counts_.next(key))});
     }
     std::shared_ptr<Rendezvous> rendezvous = found->rendezvous;
-    if (rendezvous->join(rank, std::move(buffers))) open_.erase(found);
+    if (rendezvous->join(rank, std::move(buffers), device)) open_.erase(found);
     return rendezvous;
   }
   std::size_t open() {
@@ -87,12 +87,31 @@ std::size_t open_rendezvous() { return registry().open(); }
 Rendezvous::Rendezvous(std::vector<int> members, std::chrono::milliseconds timeout, std::uint64_t repetition)
     : members_(std::move(members)), timeout_(timeout), repetition_(repetition), entries_(members_.size()) {}
 
-bool Rendezvous::join(int rank, MemoryRegions buffers) {
+bool Rendezvous::join(int rank, MemoryRegions buffers, std::uint32_t device) {
   std::lock_guard lock(mutex_);
   Entry& own = entry(rank);
+  own.device = device;
   own.buffers = std::move(buffers);
   own.joined = true;
+  ++own.steps;
+  if (!all_have_joined()) return false;
+  changed_.notify_all();
+  return true;
+}
+
+bool Rendezvous::all_have_joined() const {
   return std::all_of(entries_.begin(), entries_.end(), [](const Entry& s) { return s.joined; });
+}
+
+void Rendezvous::await_members(int rank, std::chrono::microseconds spin) {
+  std::unique_lock lock(mutex_);
+  const auto end = std::chrono::steady_clock::now() + spin;
+  while (!all_have_joined() && failure_.empty() && std::chrono::steady_clock::now() < end) {
+    lock.unlock();
+    std::this_thread::yield();
+    lock.lock();
+  }
+  await(lock, rank, false);
 }
 
 bool Rendezvous::has_joined(int rank) {
@@ -110,10 +129,10 @@ bool Rendezvous::is_abandoned() {
 }
 
 Participant::Participant(const CallKey& key, int rank, const std::vector<int>& members, MemoryRegions buffers,
-                         std::chrono::milliseconds timeout)
-    : rendezvous_(registry().join(key, rank, members, std::move(buffers), timeout)), rank_(rank) {
+                         std::chrono::milliseconds timeout, std::uint32_t device, std::chrono::microseconds spin)
+    : rendezvous_(registry().join(key, rank, members, std::move(buffers), timeout, device)), rank_(rank) {
   try {
-    rendezvous_->step(rank);
+    rendezvous_->await_members(rank, spin);
   } catch (...) {
     rendezvous_->leave(rank);
     throw;
@@ -130,7 +149,12 @@ Rendezvous::Entry& Rendezvous::entry(int rank) {
 
 void Rendezvous::step(int rank, bool unlimited) {
   std::unique_lock lock(mutex_);
-  const std::uint64_t mine = ++entry(rank).steps;
+  ++entry(rank).steps;
+  await(lock, rank, unlimited);
+}
+
+void Rendezvous::await(std::unique_lock<std::mutex>& lock, int rank, bool unlimited) {
+  const std::uint64_t mine = entry(rank).steps;
   const auto missing = [&] {
     std::vector<int> late;
     for (std::size_t i = 0; i < entries_.size(); ++i) {

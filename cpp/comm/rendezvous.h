@@ -22,8 +22,9 @@ namespace jaxmg {
 
 struct CallKey {
   std::uint64_t process = 0;   // of rank 0
-  std::uint64_t roll = 0;      // rank 0's number of the roll call
+  std::uint64_t roll = 0;      // rank 0's number of the roll call; 0 without one
   std::int64_t call_site = 0;  // hash of the call; equal calls may share a roll call
+  std::int64_t run = 0;        // without a roll call, XLA's number of the execution of the program
 
   auto operator<=>(const CallKey&) const = default;
 };
@@ -41,8 +42,8 @@ class Rendezvous {
  public:
   Rendezvous(std::vector<int> members, std::chrono::milliseconds timeout, std::uint64_t repetition);
 
-  // Registers `rank` with its buffers; returns whether all members have joined.
-  bool join(int rank, MemoryRegions buffers);
+  // Registers `rank` with its buffers and its device, its first step; returns whether all members have joined.
+  bool join(int rank, MemoryRegions buffers, std::uint32_t device);
   bool has_joined(int rank);
   // Whether the call has failed and every member that joined has left.
   bool is_abandoned();
@@ -52,12 +53,17 @@ class Rendezvous {
 
   struct Entry {
     MemoryRegions buffers;
+    std::uint32_t device = 0;
     std::uint64_t steps = 0;
     bool joined = false;
     bool left = false;
   };
   Entry& entry(int rank);
   void step(int rank, bool unlimited = false);
+  // Returns once every member has made as many steps as `rank`; joining is the first.
+  void await(std::unique_lock<std::mutex>& lock, int rank, bool unlimited);
+  void await_members(int rank, std::chrono::microseconds spin);
+  bool all_have_joined() const;
   void fail(const std::string& why) noexcept;
   // Throws if a member has failed. If `late`, fails the call with a time-out that names rank `other` of `ranks`.
   void check(bool late, int other, int ranks);
@@ -80,9 +86,11 @@ class Rendezvous {
 class Participant {
  public:
   // Returns once all of `members` (the ranks in this process) have joined. The n-th join of a rank under the
-  // same key meets the n-th join of the others.
+  // same key meets the n-th join of the others. They usually join within microseconds: a rank spins for `spin` before
+  // it sleeps, since waking takes longer.
   Participant(const CallKey& key, int rank, const std::vector<int>& members, MemoryRegions buffers,
-              std::chrono::milliseconds timeout);
+              std::chrono::milliseconds timeout, std::uint32_t device = 0,
+              std::chrono::microseconds spin = std::chrono::microseconds(0));
   ~Participant() { rendezvous_->leave(rank_); }
   Participant(const Participant&) = delete;
   Participant& operator=(const Participant&) = delete;
@@ -93,6 +101,7 @@ class Participant {
   std::uint64_t repetition() const { return rendezvous_->repetition_; }
   const std::vector<int>& members() const { return rendezvous_->members_; }
   const MemoryRegions& buffers(int rank) const { return rendezvous_->entry(rank).buffers; }
+  std::uint32_t device(int rank) const { return rendezvous_->entry(rank).device; }
 
   // Returns once every member has passed as many barriers as this rank.
   void barrier() { rendezvous_->step(rank_); }

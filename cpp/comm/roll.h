@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 namespace jaxmg {
@@ -25,6 +26,7 @@ class Roll {
   Roll(const void* words, std::int64_t ranks) : entries_(static_cast<std::size_t>(ranks)) {
     std::memcpy(entries_.data(), words, entries_.size() * sizeof(RollEntry));
   }
+  explicit Roll(std::vector<RollEntry> entries) : entries_(std::move(entries)) {}
 
   int ranks() const { return static_cast<int>(entries_.size()); }
   const RollEntry& entry(int rank) const { return entries_[static_cast<std::size_t>(rank)]; }

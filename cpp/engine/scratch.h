@@ -2,6 +2,7 @@
 // code.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include "core/arena.h"
 #include "core/ceil_div.h"
 #include "core/scalar.h"
+#include "engine/diamonds.h"
 #include "engine/engine.h"
 
 namespace jaxmg {
@@ -43,6 +45,16 @@ inline std::int64_t geqrt_scratch(std::int64_t columns) {
 inline std::int64_t two_sided_scratch(std::int64_t columns) {
   const std::int64_t width = ceil_div(columns, 8) * 8;
   return (geqrt_blocks + 1) * width * width + 16;
+}
+
+// Workspace of apply_waves. A diamond consists of block reflectors of 16 sweeps in compact WY form: V is a
+// parallelogram of b + 16 rows, stored with its zeros and a distance of b + 18 between columns, and T three tiles of 8
+// x 8. Each 16 columns of Z count their finished steps for each group of sweeps, beside the number of tasks drawn.
+inline std::int64_t block_reflector_numbers(std::int64_t bandwidth) {
+  return ceil_div(bandwidth, 16) * (16 * (bandwidth + 18) + 192);
+}
+inline std::int64_t wave_progress(const DiamondGrid& grid, std::int64_t columns) {
+  return 1 + ceil_div(columns, 128) * 8 * grid.groups();
 }
 
 // Workspace of getrf for a view of at most m rows and n columns. cuSOLVER's takes m n / 256 + 8 n bytes and a little,
@@ -85,7 +97,8 @@ inline std::int64_t heevd_bytes(Platform platform, ScalarType type, std::int64_t
   });
 }
 
-// Workspace of LAPACK's gesdd for a square matrix, as its documentation has it, with room for blocked code.
+// Workspace of LAPACK's gesdd for a matrix of n rows and at least as many columns, or its adjoint, as its documentation
+// has it, with room for blocked code.
 template <class T>
 struct LapackGesddWorkspace {
   std::int64_t elements, reals, integers;
@@ -93,13 +106,13 @@ struct LapackGesddWorkspace {
   Real<T>* rwork;
   int* iwork;
 
-  LapackGesddWorkspace(Arena& arena, std::int64_t n, bool vectors)
+  LapackGesddWorkspace(Arena& arena, std::int64_t n, std::int64_t columns, bool vectors)
       : elements((!vectors        ? 0
                   : is_complex<T> ? n * n
                                   : 4 * n * n) +
-                 140 * n + 1),
+                 70 * (n + columns) + 1),
         reals(!is_complex<T> ? 0
-              : vectors      ? 5 * n * n + 7 * n
+              : vectors      ? std::max(5 * n * n + 7 * n, 2 * n * (n + columns) + n)
                              : 7 * n),
         integers(8 * n),
         work(arena.take<T>(elements)),

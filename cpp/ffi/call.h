@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -85,9 +86,10 @@ inline Buffer buffer_of(xffi::AnyBuffer buffer) {
           {shape.begin(), shape.end()}};
 }
 
-// One rank's call, as passed by XLA. The last operand is the roll, the last result the workspace.
+// One rank's call, as passed by XLA. The last result is the workspace. With several ranks, the last operand is the roll
+// or, where they meet without one, the rank.
 struct CallFrame : PlannedCall {
-  Buffer roll;
+  Buffer roll;  // or the rank; empty if there is one rank
   xffi::Dictionary attributes;
 
   CallFrame(xffi::RemainingArgs all_operands, xffi::RemainingRets all_results, xffi::Dictionary call_attributes)
@@ -99,21 +101,36 @@ struct CallFrame : PlannedCall {
       results.push_back(buffer_of(**all_results.get<xffi::AnyBuffer>(i)));
     }
     const auto encoded = attributes.get<xffi::Span<const std::int64_t>>("plan");
-    if (operands.empty() || results.empty() || !encoded.has_value()) {
+    ranks_ = attribute(attributes, "ranks");
+    if ((ranks_ > 1 && operands.empty()) || results.empty() || !encoded.has_value()) {
       throw Error(ErrorCode::internal, "the call has no roll, no workspace or no plan");
     }
     plan = {encoded->begin(), encoded->size()};
-    roll = operands.back();
-    operands.pop_back();
+    if (ranks_ > 1) {
+      roll = operands.back();
+      operands.pop_back();
+    }
     workspace = results.back();
     results.pop_back();
   }
 
-  // The participants of the call. `words` are the words of the roll, on the host.
-  Membership members(const void* words, std::int32_t device) const {
-    return {Roll(words, roll.shape[0]), static_cast<std::uint32_t>(device), attribute(attributes, "call_site"),
-            std::chrono::milliseconds(attribute(attributes, "timeout_ms"))};
+  // The participants of the call. `words` are the contents of `roll`, on the host. `run` is XLA's number of the
+  // execution, used if the ranks meet without a roll.
+  Membership members(const void* words, std::int32_t device, std::int64_t run = 0) const {
+    const auto own = static_cast<std::uint32_t>(device);
+    const std::int64_t call_site = attribute(attributes, "call_site");
+    const std::chrono::milliseconds timeout(attribute(attributes, "timeout_ms"));
+    if (ranks_ <= 1) return Membership::alone(own, call_site, timeout);
+    if (roll.type == ElementType::i32) {
+      std::int32_t rank = 0;
+      std::memcpy(&rank, words, sizeof(rank));
+      return Membership::of_run(run, checked_int(ranks_, "ranks"), rank, own, call_site, timeout);
+    }
+    return {Roll(words, roll.shape[0]), own, call_site, timeout};
   }
+
+ private:
+  std::int64_t ranks_ = 1;
 };
 
 }  // namespace jaxmg

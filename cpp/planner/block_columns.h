@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/ceil_div.h"
+#include "engine/scratch.h"
 #include "planner/one_rank.h"
 #include "planner/plan.h"
 #include "planner/problem.h"
@@ -111,8 +112,10 @@ Planned<typename R::Plan> plan_one_rank(const typename R::Problem& q) {
 // A routine R may have
 //   static constexpr bool factors = true;     diagonal blocks are factored, by the vendor's potrf
 //   static std::int64_t preferred_depth(n)    instead of the depth above
+//   static std::int64_t most_workspace(q)     bytes, if the caller sets no limit; otherwise half a shard
 //   static constexpr auto one_rank = &OneRankOrders::posv;    one rank solves matrices up to these orders
 //   static constexpr bool uses_up_a = true;   the matrix is undefined afterwards, one rank need not send it back
+//   static constexpr bool reads_lower = true;  only the lower triangle of the matrix is read
 template <class R>
 Planned<typename R::Plan> plan_block_columns(const typename R::Problem& q) {
   q.check();
@@ -140,9 +143,13 @@ Planned<typename R::Plan> plan_block_columns(const typename R::Problem& q) {
     if (factors) plan.largest_potrf = q.ranks == 1 ? q.n : plan.depth;
     return made.workspace_bytes = workspace_bytes<R>(q, plan);
   };
-  // Small matrices may exceed half a shard.
-  const std::int64_t limit =
-      q.workspace_limit > 0 ? q.workspace_limit : std::max(made.shard_bytes / 2, std::int64_t{256} << 20);
+  std::int64_t most = made.shard_bytes / 2;
+  if constexpr (requires { R::most_workspace(q); }) most = R::most_workspace(q);
+  // Small matrices may exceed that. What the engine needs between processes comes on top: the blocking does not depend
+  // on the number of processes.
+  most = std::max(most, std::int64_t{256} << 20) + engine_scratch_bytes(q.platform, 0, q.processes) -
+         engine_scratch_bytes(q.platform, 0, 1);
+  const std::int64_t limit = q.workspace_limit > 0 ? q.workspace_limit : most;
   while (measure() > limit && plan.depth > plan.tile) {
     plan.depth = std::max(plan.tile, plan.depth / 2 / plan.tile * plan.tile);
   }

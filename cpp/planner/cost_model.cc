@@ -4,8 +4,10 @@
 #include <cmath>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "core/error.h"
+#include "engine/sweep_ops.h"
 #include "layout/block_columns.h"
 
 namespace jaxmg {
@@ -26,6 +28,7 @@ Machine h200(ScalarType type) {
   m.search_seconds = 2.3e-6;
   m.reflect_seconds = 4e-6;
   m.step_seconds = 65e-6;
+  m.unknown_seconds = 65e-9;  // four H100
   m.several_seconds = 0.4e-6;
   m.panel_seconds = 0.6e-3;
   m.sweep_seconds = 1e-7;
@@ -55,10 +58,17 @@ constexpr double message_seconds = 1e-6;
 // Columns of a block of a grid.
 constexpr double grid_block = 1024;
 
+// Tensor cores multiply this many times faster. On one H100, Cholesky factorisations of order 16384, 32768 and 49152
+// take 0.029, 0.141 and 0.388 s with TF32, and 0.035, 0.166 and 0.464 s with two FP16 numbers.
+double speedup(Arithmetic arithmetic) {
+  return arithmetic == Arithmetic::tf32 ? 2.4 : arithmetic == Arithmetic::fp16x2 ? 1.95 : 1;
+}
+
 }  // namespace
 
 CostModel::CostModel(Platform platform, ScalarType type, std::int64_t ranks, const Network& network)
     : machine_(platform == Platform::cuda ? h200(type) : x86(type, static_cast<double>(ranks))),
+      type_(type),
       ranks_(static_cast<double>(ranks)),
       per_host_(std::ceil(ranks_ / static_cast<double>(network.hosts))),
       size_(static_cast<double>(size_of(type))),
@@ -93,9 +103,6 @@ double ColumnsCost::deal(double bytes) const { return ranks_ > 1 ? spread(bytes,
 // Each pivot takes the longest of its updates, of what is sent for them, and of its part of the chain.
 double ColumnsCost::potrf(std::int64_t order, std::int64_t tile, std::int64_t pivot, Arithmetic arithmetic) const {
   const double n = static_cast<double>(order), width = static_cast<double>(tile);
-  // Tensor cores multiply this many times faster. On one H100, matrices of order 16384, 32768 and 49152 take 0.029,
-  // 0.141 and 0.388 s with TF32, and 0.035, 0.166 and 0.464 s with two FP16 numbers.
-  const double faster = arithmetic == Arithmetic::tf32 ? 2.4 : arithmetic == Arithmetic::fp16x2 ? 1.95 : 1;
   if (ranks_ == 1 && arithmetic == Arithmetic::full)
     return fma_ * n * n * n / 3 / machine_.flops + n * machine_.potrf_seconds;
   const double depth = static_cast<double>(std::min(pivot, order)), owners = std::max(1.0, depth / width);
@@ -108,7 +115,8 @@ double ColumnsCost::potrf(std::int64_t order, std::int64_t tile, std::int64_t pi
     const double left = n - done, after = std::max(0.0, left - depth);
     // Some rank has half a tile column more than its share.
     const double products = fma_ * ((left * left * left - after * after * after) / 3 / ranks_ + left * width * depth);
-    seconds += std::max({products / faster / rate(depth), spread(elements(after * depth), ranks_) + exchange(), chain});
+    seconds += std::max(
+        {products / speedup(arithmetic) / rate(depth), spread(elements(after * depth), ranks_) + exchange(), chain});
   }
   return seconds;
 }
@@ -122,6 +130,23 @@ double ColumnsCost::potrs(std::int64_t order, std::int64_t nrhs, std::int64_t ti
   const double solve = columns > 1 ? width * machine_.several_seconds : 0;
   const double send = ranks_ > 1 ? step() + spread(elements(width * columns), 1) : 0;
   return std::max(products, pass(elements(n * n / ranks_)) + 2 * n / width * (solve + send));
+}
+
+// The same with a kept factor: few right-hand sides by one kernel on each GPU. (Times of solves along with a
+// factorisation were measured without it.)
+double ColumnsCost::sweeps(std::int64_t order, std::int64_t nrhs, std::int64_t tile, std::int64_t pivot,
+                           bool distributed) const {
+  const double n = static_cast<double>(order);
+  const auto [most, batch] =
+      dispatch(type_, []<class T>() { return std::pair{most_sweep_columns<T>, sweep_batch<T>}; });
+  if (machine_.unknown_seconds > 0 && ranks_ > 1 && !several_hosts() && nrhs <= most) {
+    // Several right-hand sides at once take 2.3 times as long.
+    const bool several = nrhs > 1 && batch > 1;
+    const double chain = n * machine_.unknown_seconds * (several ? 2.3 : 1);
+    const auto sweeps = static_cast<double>(several ? 2 : 2 * nrhs);
+    return sweeps * std::max(chain, elements(n * n / 2 / ranks_) / machine_.memory_bytes);
+  }
+  return potrs(order, nrhs, tile, pivot, distributed);
 }
 
 double ColumnsCost::hemm(std::int64_t order, std::int64_t nrhs, std::int64_t tile) const {
@@ -150,23 +175,26 @@ double ColumnsCost::potri(std::int64_t order, std::int64_t tile, std::int64_t pi
 //
 // One rank leaves the matrix to cuSOLVER, whose columns of 1024, 4096, 16384 and 65536 rows take 2.3, 3.3, 4.4 and 6.7
 // us: about the fourth root.
-double ColumnsCost::getrf(std::int64_t order, std::int64_t tile, std::int64_t depth) const {
+double ColumnsCost::getrf(std::int64_t order, std::int64_t tile, std::int64_t depth, Arithmetic arithmetic) const {
   const double n = static_cast<double>(order), width = static_cast<double>(std::min(tile, order));
-  if (ranks_ == 1) {
+  // Single panels have no parts in FP16.
+  const double faster = speedup(arithmetic), faster_alone = arithmetic == Arithmetic::fp16x2 ? 1 : faster;
+  if (ranks_ == 1 && arithmetic == Arithmetic::full) {
     return fma_ * 2 * n * n * n / 3 / machine_.flops + n * machine_.search_seconds * std::sqrt(std::sqrt(n / 1024));
   }
   const auto panel = [&](double rows) { return machine_.search_seconds + 7 * pass(elements(rows)); };
   double seconds = 0;
   for (double done = 0; done < n; done += width) {
     const double left = n - done, after = std::max(0.0, left - width);
-    const double next = fma_ * 2 * left * width * width / rate(width);
+    const double next = fma_ * 2 * left * width * width / faster_alone / rate(width);
     const double chain = width * panel(left) + spread(elements(left * width), 1) + exchange() + 2 * next;
     // Block columns become narrower towards the end, see block_columns(). Their panels update most columns together,
     // and half of each other's columns alone. Of the panel, too; some rank has half a tile column more than its share.
     double together = std::max(static_cast<double>(depth), width);
     while (together > std::max<double>(width, shallow) && together * 16 > left) together /= 2;
     const double alone = (1 + (together / width - 1) / 2 / ranks_) * left * width * width;
-    const double products = fma_ * 2 * (after * after * width / ranks_ / rate(together) + alone / rate(width));
+    const double products =
+        fma_ * 2 * (after * after * width / ranks_ / faster / rate(together) + alone / faster_alone / rate(width));
     // A chain beside products is slower, and so are they: of 16384, 32768 and 65536 columns 0.079, 0.25 and 1.24 s were
     // measured on four H200.
     seconds += std::max(products, chain) + std::min(products, chain) / 4;

@@ -37,7 +37,8 @@ struct Machine {
   double reflect_seconds;  // a column of a panel of few rows, to find its reflector and apply it
   double search_seconds;   // a column of a panel of few rows, to find its pivot and eliminate it
   double step_seconds;     // a step of the chain of a solve with one right-hand side
-  double several_seconds;  // a column of such a step, more with several right-hand sides
+  double unknown_seconds;  // an unknown of the chain of a solve by one kernel on each GPU
+  double several_seconds;  // a column of a step of a solve, more with several right-hand sides
   double panel_seconds;    // a panel of the reduction to a band
   double sweep_seconds;    // a column of the band, for each of its diagonals: the chain of bulge chasing
   double chase_seconds;    // an element of the matrix, for each diagonal of the band: its work
@@ -58,6 +59,7 @@ class CostModel {
   double transposition(double n) const;
 
   Machine machine_;
+  ScalarType type_;
   double ranks_, per_host_;
   double size_, fma_;  // bytes of a scalar; its operations in an fma, as a multiple of a real one's
   double link_bytes_, network_bytes_, network_seconds_;
@@ -73,10 +75,11 @@ class ColumnsCost : public CostModel {
   double collect(double bytes) const { return spread(bytes, 1) + exchange(); }
   double potrf(std::int64_t n, std::int64_t tile, std::int64_t depth, Arithmetic arithmetic = Arithmetic::full) const;
   double potrs(std::int64_t n, std::int64_t nrhs, std::int64_t tile, std::int64_t depth, bool distributed) const;
+  double sweeps(std::int64_t n, std::int64_t nrhs, std::int64_t tile, std::int64_t depth, bool distributed) const;
   double potri(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
   // Products with a Hermitian matrix, whose triangle each of them reads twice, and their sum over the ranks.
   double hemm(std::int64_t n, std::int64_t nrhs, std::int64_t tile) const;
-  double getrf(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
+  double getrf(std::int64_t n, std::int64_t tile, std::int64_t depth, Arithmetic arithmetic = Arithmetic::full) const;
   double getri(std::int64_t n, std::int64_t tile) const;
   double geqrf(std::int64_t m, std::int64_t n, std::int64_t tile) const;
   double orgqr(std::int64_t m, std::int64_t n, std::int64_t tile) const;

@@ -18,7 +18,7 @@ struct Gesv : OnBlockColumns<Gesv> {
   using Workspace = Staged<FactorLu<T>, LuSolveWorkspace<T>, Dealing<T>>;
 
   static double seconds(const ColumnsCost& cost, const Problem& q, const Plan& plan) {
-    return Getrf::seconds(cost, q, plan) + Getrs::seconds(cost, q, plan);
+    return Getrf::seconds(cost, q, plan) + cost.potrs(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs);
   }
 
   template <class T, class E>

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 
 #include "planner/cost_model.h"
 #include "planner/one_rank.h"
@@ -13,26 +14,33 @@ namespace {
 
 // The eigenproblem, with a workspace of at most `limit` bytes (0: any). One rank solves it for all if one rank does all
 // of the decomposition.
-SyevdProblem eigenproblem(const Gesvd::Problem& q, std::int64_t limit) {
+SyevdProblem eigenproblem(const Gesvd::Problem& q, std::int64_t vectors, std::int64_t limit) {
   SyevdProblem of_h;
   static_cast<SquareProblem&>(of_h) = q;
-  of_h.vectors = q.vectors;
+  of_h.vectors = vectors;
   of_h.workspace_limit = limit;
   if (of_h.one_rank_up_to < 0) of_h.one_rank_up_to = one_rank_orders(q.platform).gesvd.of(q.type);
   return of_h;
 }
 
-Planned<Gesvd::Plan> preferred_plan(const Gesvd::Problem& q, const Syevd::Plan& eigen) {
+// Singular values alone have eigenvectors where the condition is measured (algorithms/svd/gesvd.h).
+bool values_by_vectors(const Gesvd::Problem& q) {
+  return q.vectors == 0 && (q.type == ScalarType::f64 || q.type == ScalarType::c128);
+}
+
+Planned<Gesvd::Plan> preferred_plan(const Gesvd::Problem& q, bool by_vectors) {
+  const Syevd::Plan eigen = Syevd::plan(eigenproblem(q, by_vectors ? q.n : q.vectors, 0)).plan;
   Planned<Gesvd::Plan> made;
   made.plan.tile = eigen.tile;
   made.plan.blocking = eigen.blocking;
   made.plan.blocking.library = (q.ranks == 1 || eigen.blocking.solo) && q.tile == 0 &&
-                               q.n <= one_rank_orders(q.platform).library_gesvd.of(q.type);
+                               std::max(q.m, q.n) <= one_rank_orders(q.platform).library_gesvd.of(q.type);
+  made.plan.values_by_vectors = by_vectors && !made.plan.blocking.library;
   SquareProblem at_work = q;
   if (eigen.blocking.solo) at_work.ranks = 1;
   choose_block_columns(at_work, made.plan);
   made.shard_bytes = q.shard_bytes();
-  made.rhs_bytes = q.vectors == 0 ? 0 : 2 * q.shard_bytes();
+  made.rhs_bytes = q.vectors == 0 ? 0 : q.shard_bytes() + q.SquareProblem::shard_bytes();
   made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
   return made;
 }
@@ -44,11 +52,12 @@ Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
   const auto too_large = [&](const Planned<Plan>& made) {
     return q.workspace_limit > 0 && made.workspace_bytes > q.workspace_limit;
   };
-  auto made = preferred_plan(q, Syevd::plan(eigenproblem(q, 0)).plan);
+  auto made = preferred_plan(q, values_by_vectors(q));
+  if (made.plan.values_by_vectors && too_large(made)) made = preferred_plan(q, false);
   if (made.plan.blocking.solo && too_large(made)) {
     Problem distributed = q;
     distributed.tile = std::max<std::int64_t>(1, std::min<std::int64_t>(q.shard(), 64));
-    made = preferred_plan(q, Syevd::plan(eigenproblem(distributed, 0)).plan);
+    made = preferred_plan(distributed, false);
   }
   if (made.plan.blocking.library && too_large(made)) {
     made.plan.blocking.library = false;
@@ -59,19 +68,23 @@ Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
   // Two or three matrices stay beside the eigensolver's workspace.
   const std::int64_t matrices = (q.vectors == 0 ? 3 : 2) * q.shard_bytes();
   if (too_large(made) && q.workspace_limit > matrices) {
-    SyevdProblem of_h = eigenproblem(q, q.workspace_limit - matrices);
+    SyevdProblem of_h = eigenproblem(q, q.vectors, q.workspace_limit - matrices);
     of_h.tile = made.plan.tile;
     made.plan.blocking = Syevd::plan(of_h).plan.blocking;
     made.plan.blocking.library = false;
     made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
   }
   check_limit(q, made);
+  require(
+      q.m <= q.n || made.plan.blocking.library,
+      "LAPACK decomposes " + std::to_string(q.m) + " x " + std::to_string(q.n) +
+          " matrices only on a CPU, without a tile size, and within its limits on sizes and the limit on workspace");
   const auto& blocking = made.plan.blocking;
   const auto moved = static_cast<double>(made.shard_bytes + made.rhs_bytes);
   const ColumnsCost all(q.platform, q.type, q.ranks, q.network), one(q.platform, q.type, 1, {});
   const ColumnsCost& cost = blocking.solo ? one : all;
   if (blocking.library) {
-    made.seconds = cost.gesdd(q.n, q.vectors);
+    made.seconds = cost.gesdd(q.n, q.vectors) * static_cast<double>(std::max(q.m, q.n)) / static_cast<double>(q.n);
   } else {
     made.seconds = cost.polar(q.n, made.plan.tile, made.plan.depth) +
                    cost.syevd(q.n, q.vectors, blocking.b, !blocking.solo && blocking.kept < blocking.b);

@@ -1,4 +1,5 @@
-// gesvd: A = U diag(s) V^H for a square matrix, all singular values, with all singular vectors or none.
+// gesvd: A = U diag(s) V^H for a square matrix, all singular values, with all singular vectors or none. One CPU also
+// decomposes matrices with more rows than columns: A is m x n, U as well.
 //
 // The shards are columns of M = A^T = conj(V) diag(s) U^T. Columns of its left singular vectors are the rows of V^H,
 // columns of its right ones the rows of U^H.
@@ -35,12 +36,14 @@ struct Gesvd {
   static constexpr bool data_decides = true;  // steps of the iteration, deflation in merges
   struct Problem : SquareProblem {
     std::int64_t vectors = 0;  // n or 0
+    std::int64_t m = 0;        // rows, if more than n; 0: n
     bool as_columns = false;   // each rank receives columns of U; otherwise rows of U^H
     static constexpr const char* counted = "vectors";
 
     void fields(auto&& visit) {
       SquareProblem::fields(visit);
       visit(counted, vectors);
+      visit("m", m);
       visit("as_columns", as_columns);
     }
 
@@ -48,16 +51,28 @@ struct Gesvd {
       SquareProblem::check();
       require(vectors == 0 || vectors == n, "the number of singular vectors must be 0 or n = " + std::to_string(n) +
                                                 ", got " + std::to_string(vectors));
+      require(m == 0 || m >= n,
+              "gesvd requires at least as many rows as columns, got " + std::to_string(m) + " x " + std::to_string(n));
+      require(m <= n || (ranks == 1 && as_columns), "gesvd decomposes matrices that are not square on one device only");
     }
+    // Rows of A on each rank.
+    std::int64_t rows_of_rank() const { return m > n ? m : shard(); }
+    std::int64_t shard_bytes() const { return rows_of_rank() * n * size_of(type); }
   };
   struct Plan : BlockColumnPlan {
-    SyevdBlocking blocking{};  // of the eigensolver; `solo`: one rank works alone; `library`: by LAPACK's gesdd
+    SyevdBlocking blocking{};        // of the eigensolver; `solo`: one rank works alone; `library`: by LAPACK's gesdd
+    bool values_by_vectors = false;  // workspace for the fastest way to singular values alone
 
     void fields(auto&& visit) {
       BlockColumnPlan::fields(visit);
       blocking.fields(visit);
+      visit("values_by_vectors", values_by_vectors);
     }
     bool solo() const { return blocking.solo; }
+  };
+  struct Rows : OfScalars {
+    static constexpr auto name = "a";
+    static Shape shape(const Problem& q, const auto&) { return {q.rows_of_rank(), q.n}; }
   };
   struct Values : OfReals {
     static constexpr auto name = "s";
@@ -66,14 +81,14 @@ struct Gesvd {
   struct Left : OfScalars {
     static constexpr auto name = "u";
     static Shape shape(const Problem& q, const auto&) {
-      return q.vectors == 0 ? Shape{} : q.as_columns ? Shape{q.n, q.shard()} : Shape{q.shard(), q.n};
+      return q.vectors == 0 ? Shape{} : q.as_columns ? Shape{std::max(q.m, q.n), q.shard()} : Shape{q.shard(), q.n};
     }
   };
   struct Right : OfScalars {
     static constexpr auto name = "vh";
     static Shape shape(const Problem& q, const auto&) { return q.vectors == 0 ? Shape{} : Shape{q.shard(), q.n}; }
   };
-  using Buffers = Signature<InOut<Shard>, Out<Values>, Out<Left>, Out<Right>, Out<Info>>;
+  using Buffers = Signature<InOut<Rows>, Out<Values>, Out<Left>, Out<Right>, Out<Info>>;
 
   template <class T>
   struct Workspace {
@@ -92,9 +107,9 @@ struct Gesvd {
           memory(arena),
           turned(memory.stage<AdjointOfShard<T>>(q, plan)) {
       if (plan.blocking.library) {
-        library.emplace(arena, q.n, q.vectors > 0);
+        library.emplace(arena, q.n, std::max(q.m, q.n), q.vectors > 0);
       } else {
-        gesvd.emplace(arena, layout, plan.depth, plan.slots, plan.blocking, q.vectors > 0);
+        gesvd.emplace(arena, layout, plan.depth, plan.slots, plan.blocking, q.vectors > 0, plan.values_by_vectors);
       }
       if (!plan.blocking.solo) memory.stage<Dealing<T>>(q, plan);
     }
@@ -112,12 +127,18 @@ struct Gesvd {
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
                   MatrixView<Real<T>> s, MatrixView<T> u, MatrixView<T> vh, MatrixView<std::int32_t> info) {
+    if constexpr (GesddOps<E, T>) {
+      if (w.library && !plan.blocking.solo) {
+        gesdd(engine, lane, a, s.data, vh, u, q.as_columns, info.data, *w.library);
+        return;
+      }
+    }
     // Columns, also where the result is rows.
     const MatrixView<T> right = q.vectors == 0 ? MatrixView<T>{} : MatrixView<T>{u.data, q.n, q.shard(), q.n};
     const auto solve = [&](E& on, MatrixView<T> matrix, MatrixView<T> first, MatrixView<T> second) {
       if constexpr (GesddOps<E, T>) {
         if (w.library) {
-          gesdd(on, lane, matrix, s.data, first, second, info.data, *w.library);
+          gesdd(on, lane, matrix, s.data, first, second, false, info.data, *w.library);
           return;
         }
       }

@@ -42,7 +42,7 @@ struct Getrs : OnBlockColumns<Getrs> {
   using Workspace = Staged<LuSolveWorkspace<T>>;
 
   static double seconds(const ColumnsCost& cost, const SystemProblem& q, const Plan& plan) {
-    return cost.potrs(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs);
+    return cost.sweeps(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs);
   }
 
   template <class T, class E>

@@ -10,6 +10,7 @@ namespace jaxmg::routines {
 struct Lower : OnBlockColumns<Lower> {
   static constexpr auto name = "lower";
   static constexpr auto one_rank = &OneRankOrders::posv;
+  static constexpr bool reads_lower = true;
   using Problem = SquareProblem;
   using Plan = BlockColumnPlan;
   using Buffers = Signature<InOut<Shard>>;

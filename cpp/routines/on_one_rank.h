@@ -1,7 +1,8 @@
 // Execution of a planned routine on its views: by all ranks, or by rank 0 alone for all of them (planner/one_rank.h).
 //
-// The ranks then send their columns of the matrix, and of distributed right-hand sides, to rank 0. It runs the routine
-// on an engine of its own, and sends back what the routine wrote: columns of the matrix and of the right-hand sides to
+// The ranks then send their columns of the matrix, and of distributed right-hand sides, to rank 0; of a matrix of which
+// the routine reads only the lower triangle, from the first row on that they have a part of. Rank 0 runs the routine on
+// an engine of its own, and sends back what the routine wrote: columns of the matrix and of the right-hand sides to
 // their ranks, everything else to all. Only one rank computes, since results of several might differ in the last bit.
 #pragma once
 
@@ -41,10 +42,13 @@ class OneRankMoves {
     }
   }
 
+  // With `lower`, only the rows that contain the lower triangle of a matrix.
   template <class Parameter, class Element>
-  void to_one(MatrixView<Element> own, std::vector<Block>& blocks) const {
+  void to_one(MatrixView<Element> own, bool lower, std::vector<Block>& blocks) const {
     each_part<Parameter>(own, [&](int rank, MatrixView<Element> part, MatrixView<Element> of_all) {
-      blocks.push_back(make_block(rank, 0, part, of_all));
+      const std::int64_t first = lower && in_shards<Parameter> ? rank * own.columns : 0, count = part.rows - first;
+      blocks.push_back(
+          make_block(rank, 0, part.block(first, 0, count, part.columns), of_all.block(first, 0, count, part.columns)));
     });
   }
 
@@ -93,6 +97,7 @@ template <class T, class R, class... Parameters, class E, class... Views>
 void run_on_one_rank(Signature<Parameters...>, E& engine, const typename R::Problem& q, const typename R::Plan& plan,
                      Arena workspace, const Views&... views) {
   constexpr bool uses_up_a = requires { R::uses_up_a; };
+  constexpr bool lower = requires { R::reads_lower; };
   const Collected<T> all(workspace, q, plan);
   const typename R::Problem single = alone(q);
   const typename R::Plan own_plan = alone(plan);
@@ -100,7 +105,7 @@ void run_on_one_rank(Signature<Parameters...>, E& engine, const typename R::Prob
   const OneRankMoves<T, typename R::Problem, typename R::Plan> moves(q, plan, all);
   std::vector<Block> to_one, to_all;
   const auto add = [&]<class P>(P, const auto& view) {
-    if (P::use != Use::out) moves.template to_one<P>(view, to_one);
+    if (P::use != Use::out) moves.template to_one<P>(view, lower, to_one);
     if (P::use != Use::in && !(uses_up_a && std::derived_from<P, Shard>)) moves.template to_all<P>(view, to_all);
   };
   (add(Parameters{}, views), ...);

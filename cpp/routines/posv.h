@@ -18,6 +18,7 @@ struct Posv : OnBlockColumns<Posv> {
   static constexpr auto name = "posv";
   static constexpr auto one_rank = &OneRankOrders::posv;
   static constexpr bool uses_up_a = true;
+  static constexpr bool reads_lower = true;
   static constexpr bool factors = true;
   using Problem = SystemProblem;
   using Plan = SystemPlan;
@@ -26,7 +27,7 @@ struct Posv : OnBlockColumns<Posv> {
   using Workspace = Staged<FactorWithRightHandSides<T>, SweepsWorkspace<T>, Dealing<T>>;
 
   static double seconds(const ColumnsCost& cost, const Problem& q, const Plan& plan) {
-    return Potrf::seconds(cost, q, plan) + Potrs::seconds(cost, q, plan);
+    return Potrf::seconds(cost, q, plan) + cost.potrs(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs);
   }
 
   template <class T, class E>

@@ -5,35 +5,14 @@
 #pragma once
 
 #include "algorithms/cholesky/potrf.h"
+#include "routines/low_precision.h"
 #include "routines/record.h"
 
 namespace jaxmg::routines {
 
-struct PotrfProblem : SquareProblem {
-  Arithmetic arithmetic = Arithmetic::full;  // on GPUs, of float32 or complex64
-
-  PotrfProblem() = default;
-  PotrfProblem(const SquareProblem& q) : SquareProblem(q) {}  // problems of other backends add fields to this base
-
-  void fields(auto&& visit) {
-    SquareProblem::fields(visit);
-    visit("arithmetic", arithmetic);
-  }
-
-  void check() const {
-    SquareProblem::check();
-    require(arithmetic == Arithmetic::full ||
-                (platform == Platform::cuda &&
-                 (type == ScalarType::f32 || (type == ScalarType::c64 && arithmetic == Arithmetic::tf32))),
-            "the type of the matrix, or the platform, does not have this arithmetic");
-  }
-  // Whether block columns are factored one after another even on one rank: the vendor's potrf has no such arithmetic.
-  bool by_blocks() const { return arithmetic != Arithmetic::full; }
-};
-
 template <class T>
 struct PotrfStage : PotrfWorkspace<T> {
-  PotrfStage(Arena& arena, const PotrfProblem& q, const BlockColumnPlan& plan)
+  PotrfStage(Arena& arena, const LowPrecisionProblem& q, const BlockColumnPlan& plan)
       : PotrfWorkspace<T>(arena, q.layout(plan.tile), plan.depth, plan.slots, 0, q.arithmetic) {}
 };
 
@@ -41,13 +20,14 @@ struct Potrf : OnBlockColumns<Potrf> {
   static constexpr auto name = "potrf";
   static constexpr auto one_rank = &OneRankOrders::posv;
   static constexpr bool factors = true;
-  using Problem = PotrfProblem;
+  static constexpr bool reads_lower = true;
+  using Problem = LowPrecisionProblem;
   using Plan = BlockColumnPlan;
   using Buffers = Signature<InOut<Shard>, Out<Info>>;
   template <class T>
   using Workspace = Staged<PotrfStage<T>, Dealing<T>>;
 
-  static double seconds(const ColumnsCost& cost, const PotrfProblem& q, const Plan& plan) {
+  static double seconds(const ColumnsCost& cost, const LowPrecisionProblem& q, const Plan& plan) {
     return cost.deal(static_cast<double>(q.shard_bytes())) + cost.potrf(q.n, plan.tile, plan.depth, q.arithmetic);
   }
   static double seconds(const ColumnsCost& cost, const SquareProblem& q, const Plan& plan) {
@@ -55,7 +35,7 @@ struct Potrf : OnBlockColumns<Potrf> {
   }
 
   template <class T, class E>
-  static void run(E& engine, const PotrfProblem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
+  static void run(E& engine, const LowPrecisionProblem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
                   MatrixView<std::int32_t> info) {
     deal_and_factor<T>(engine, q, plan, w, a, {});
     conclude(engine, a, info.data, w);

@@ -12,6 +12,7 @@ namespace jaxmg::routines {
 struct Potri : OnBlockColumns<Potri> {
   static constexpr auto name = "potri";
   static constexpr auto one_rank = &OneRankOrders::posv;
+  static constexpr bool reads_lower = true;
   using Problem = SquareProblem;
   using Plan = BlockColumnPlan;
   using Buffers = Signature<InOut<Shard>>;

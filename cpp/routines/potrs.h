@@ -16,6 +16,7 @@ namespace routines {
 struct Potrs : OnBlockColumns<Potrs> {
   static constexpr auto name = "potrs";
   static constexpr auto one_rank = &OneRankOrders::posv;
+  static constexpr bool reads_lower = true;
   struct Problem : SystemProblem {
     Sweeps sweeps = Sweeps::both;
 
@@ -30,7 +31,7 @@ struct Potrs : OnBlockColumns<Potrs> {
   using Workspace = Staged<SweepsWorkspace<T>>;
 
   static double seconds(const ColumnsCost& cost, const SystemProblem& q, const Plan& plan) {
-    return cost.potrs(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs);
+    return cost.sweeps(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs);
   }
 
   template <class T, class E>

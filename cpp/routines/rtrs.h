@@ -46,7 +46,7 @@ struct Rtrs : OnBlockColumns<Rtrs> {
 
   static std::int64_t preferred_depth(std::int64_t) { return 1; }
   static double seconds(const ColumnsCost& cost, const RectangularSystemProblem& q, const Plan& plan) {
-    return cost.potrs(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs) / 2;
+    return cost.sweeps(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs) / 2;
   }
 
   template <class T, class E>

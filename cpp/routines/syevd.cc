@@ -63,7 +63,9 @@ SyevdBlocking preferred_blocking(const SyevdProblem& q, std::int64_t b) {
   blocking.depth = std::max(b, depth / b * b);
   blocking.columns = std::max<std::int64_t>(1, q.share_of_vectors());
   const std::int64_t least = BackTransformationWorkspace<double>::least_diamonds(q.n, b);
-  blocking.diamonds = std::max(4 * least, q.share_of_vectors() * q.n / 2 / (4 * b * b));
+  blocking.in_place = q.platform == Platform::cuda && q.type == ScalarType::f64;
+  // Without a second copy of the eigenvectors, there is room for twice as many.
+  blocking.diamonds = std::max(4 * least, q.share_of_vectors() * q.n / (blocking.in_place ? 1 : 2) / (4 * b * b));
   // S has n rows: half a shard of it.
   blocking.secular = std::min(default_secular_columns(q.n), std::max<std::int64_t>(256, q.shard() / 2));
   // All reflectors are P / 2 shards of the matrix. Beside it, the eigenvectors and 1.5 shards for the way back, four
@@ -99,7 +101,7 @@ bool shrink(const SyevdProblem& q, SyevdBlocking& blocking) {
     blocking.secular /= 2;
   } else if (blocking.depth > 2 * blocking.b) {
     blocking.depth = std::max<std::int64_t>(2, blocking.depth / blocking.b / 2) * blocking.b;
-  } else if (blocking.columns > 256) {
+  } else if (blocking.columns > 256 && !blocking.in_place) {
     blocking.columns = (blocking.columns + 1) / 2;
   } else if (blocking.diamonds > least) {
     blocking.diamonds = least;

@@ -36,7 +36,7 @@ struct Trtrs : OnBlockColumns<Trtrs> {
 
   static double seconds(const ColumnsCost& cost, const SystemProblem& q, const Plan& plan) {
     return cost.deal(static_cast<double>(q.shard_bytes())) +
-           cost.potrs(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs) / 2;
+           cost.sweeps(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs) / 2;
   }
 
   template <class T, class E>

@@ -158,8 +158,8 @@ def plan(
     room for the whole matrix. A `tile` narrower than the rows of a device, a `workspace_limit`
     without that room, or ``one_rank_up_to=0`` in `jaxmg.config` makes all devices work.
 
-    With `refine`, for "potrs" and "gesv" only, the time assumes a condition of
-    at most 1e6 (1e4 for "tf32"): few iterations, and no fall-back.
+    With `refine`, for "potrs" and "gesv" only, the time assumes a condition of at most 1e6 (1e4 for
+    "tf32"): few iterations, and no fall-back.
     ``jaxmg.config.refine`` has no effect here.
 
     With "cusolvermp", the workspace queries of the library run on the GPUs: with several processes,
@@ -208,10 +208,11 @@ def plan(
         workspace = max(step.workspace_bytes for step in steps)
         seconds = sum(step.seconds for step in steps)
     else:
-        steps = refinement.steps(refined, *_of_refined(routine, request, chosen.name, limits))
+        positive, *sizes = _of_refined(routine, request, chosen.name, limits)
+        steps = refinement.steps(refined, positive, *sizes)
         of_matrix = steps[-1:]
         workspace = refinement.workspace_bytes(steps)
-        seconds = refinement.seconds(refined, steps)
+        seconds = refinement.seconds(refined, positive, steps)
     return Plan(
         routine=routine,
         shape=(m, n),
@@ -238,7 +239,7 @@ def _precision(routine, request, backend, steps, limits, asked) -> Precision | N
         raise ValueError(
             f"refine={asked!r} supports only the routines {tuple(_REFINED)}, got {routine!r}"
         )
-    reason = refinement.why_not(asked, _REFINED[routine], request.dtype, request.platform)
+    reason = refinement.why_not(asked, _REFINED[routine], request.dtype)
     if reason is not None:
         raise ValueError(reason)
     if asked != "auto":

@@ -34,11 +34,12 @@ struct BandShape {
   int levels = 0;             // merge levels of diamonds
   bool shared = false;        // whether each rank keeps a share of the reflectors
   bool vectors = true;        // whether Q2 is computed
+  bool in_place = false;      // whether waves are applied in place
 
   friend std::ostream& operator<<(std::ostream& out, const BandShape& s) {
     return out << "n = " << s.n << ", b = " << s.b << " on " << s.ranks << " ranks, " << s.columns << " columns and "
                << s.diamonds << " more diamonds at a time, merged " << s.levels << " times"
-               << (s.shared ? ", reflectors shared" : "");
+               << (s.shared ? ", reflectors shared" : "") << (s.in_place ? ", in place" : "");
   }
 };
 
@@ -62,7 +63,9 @@ Tridiagonalization<T> tridiagonalize(Ranks& ranks, const Matrix<T>& a, const Ban
   const auto reserve = [&](Arena& arena) {
     const std::int64_t kept = !shape.vectors ? 0 : shape.shared ? Reflectors<T>::share(b, shape.ranks) : b;
     return std::tuple(Reflectors<T>(arena, n, b, kept), BulgeChasingWorkspace<T>(arena, n, b),
-                      BackTransformationWorkspace<T>(arena, n, b, columns, room, shape.levels, kept < b));
+                      shape.in_place
+                          ? BackTransformationWorkspace<T>::for_waves(arena, n, b, shard, shape.diamonds, kept < b)
+                          : BackTransformationWorkspace<T>(arena, n, b, columns, room, shape.levels, kept < b));
   };
   Arena measure;
   reserve(measure);
@@ -288,6 +291,40 @@ TYPED_TEST_P(BulgeChasing, MergedDiamondsGiveTheSameResult) {
   }
 }
 
+// All waves at once, as few as possible, and in between; on GPUs with columns for several thread blocks, and odd
+// orders, at which columns of Z are not aligned. Columns do not depend on each other: the division of work does not
+// matter.
+TYPED_TEST_P(BulgeChasing, WavesAreAppliedInPlace) {
+  using T = typename TypeParam::Scalar;
+  if constexpr (TypeParam::Ranks::Engine::template applies_waves<T>) {
+    for (const std::int64_t b : this->all_bandwidths()) {
+      const bool kernel = this->all_bandwidths().front() > 1;
+      if (b == 1 || (!kernel && b > 4)) continue;
+      std::vector<std::int64_t> orders{b + 2, 3 * b + 1};
+      if (kernel) orders.insert(orders.end(), {2 * b, 4 * b + 3, 9 * b + 6});
+      for (const std::int64_t n : orders) {
+        const auto a = banded(random_hermitian<T>(n, 11), b);
+        BandShape shape{n, b};
+        shape.in_place = true;
+        const auto expected = this->reduce(a, shape);
+        EXPECT_LE(reduction_error(a, expected), 5) << shape;
+        EXPECT_LE(orthogonality_error(expected), 5) << shape;
+        for (const auto& [ranks, shared, diamonds] :
+             {std::tuple(1, false, 3), {2, true, 0}, {3, true, 1000}, {4, false, 1}}) {
+          if (!TypeParam::Ranks::available(ranks)) continue;
+          shape.ranks = ranks;
+          shape.shared = shared;
+          shape.diamonds = diamonds;
+          SCOPED_TRACE(shape);
+          EXPECT_EQ(this->reduce(a, shape), expected);
+        }
+      }
+    }
+  } else {
+    GTEST_SKIP() << "not an operation of this engine";
+  }
+}
+
 TYPED_TEST_P(BulgeChasing, IsDeterministic) {
   using T = typename TypeParam::Scalar;
   for (const std::int64_t b : this->all_bandwidths()) {
@@ -417,8 +454,8 @@ TYPED_TEST_P(BulgeChasing, NanPropagates) {
 
 REGISTER_TYPED_TEST_SUITE_P(BulgeChasing, BandBecomesTridiagonal, BandOfSomeHundreds,
                             ResultDoesNotDependOnTheDivisionOfWork, SharedReflectorsGiveTheSameResult,
-                            MergedDiamondsGiveTheSameResult, IsDeterministic, EigenvaluesAloneNeedNoReflectors,
-                            TridiagonalMatrixIsUnchanged, ZeroStaysZero, HardMatrices, NearOverflowAndUnderflow,
-                            GradedWithinColumns, NanPropagates);
+                            MergedDiamondsGiveTheSameResult, WavesAreAppliedInPlace, IsDeterministic,
+                            EigenvaluesAloneNeedNoReflectors, TridiagonalMatrixIsUnchanged, ZeroStaysZero, HardMatrices,
+                            NearOverflowAndUnderflow, GradedWithinColumns, NanPropagates);
 
 }  // namespace jaxmg::testing

@@ -123,13 +123,18 @@ TEST(Reflectors, PartsOfMergedDiamondsAreAllDiamonds) {
   }
 }
 
+BandShape in_place(BandShape shape) {
+  shape.in_place = true;
+  return shape;
+}
+
 // Lanes are ordered: in any order of execution, shared reflectors arrive before they are used.
 template <class T>
 void expect_way_back_in_any_order() {
   for (const int ranks : {2, 3, 4}) {
     for (std::uint64_t seed = 0; seed < 2; ++seed) {
       for (BandShape shape : {BandShape{23, 3, ranks, 2}, BandShape{18, 2, ranks, 0, 1, 1}, BandShape{5, 2, ranks},
-                              BandShape{26, 4, ranks, 5, 0, 2}}) {
+                              BandShape{26, 4, ranks, 5, 0, 2}, in_place({23, 3, ranks}), in_place({26, 4, ranks})}) {
         shape.shared = true;
         SCOPED_TRACE(::testing::Message() << shape << ", seed " << seed);
         const auto a = banded(random_hermitian<T>(shape.n, 1), shape.b);

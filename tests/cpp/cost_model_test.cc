@@ -45,7 +45,8 @@ double grid(std::int64_t n, std::int64_t count, std::int64_t ranks, const Networ
 
 Network on_hosts(std::int64_t hosts) { return {hosts, 0, 0, 0}; }
 
-// Medians of benchmarks/results, 2026-11-22 (four H200, NVLink) and 2026-11-24 (one).
+// Medians of benchmarks/results, 2026-11-22 (four H200, NVLink) and 2026-11-24 (one). Potrs on two and four H100:
+// benchmarks/stages/sweeps.cc, 2026-11-27.
 TEST(CostModel, MatchesMeasuredTimesOfThisLibrary) {
   struct Measured {
     double (*model)(std::int64_t, std::int64_t, std::int64_t, const Network&, ScalarType);
@@ -64,6 +65,9 @@ TEST(CostModel, MatchesMeasuredTimesOfThisLibrary) {
                                      {columns<Posv>, 16384, 1, 1, 0.0388},
                                      {columns<Posv>, 32768, 1, 1, 0.2369},
                                      {columns<Potrs>, 32768, 1, 1, 0.0065},
+                                     {columns<Potrs>, 32768, 1, 2, 0.0043},
+                                     {columns<Potrs>, 65536, 1, 4, 0.0087},
+                                     {columns<Potrs>, 32768, 8, 2, 0.0100, ScalarType::f32},
                                      {columns<Potrs>, 32768, 16, 1, 0.0331},
                                      {columns<Potrs>, 32768, 2048, 1, 0.0958},
                                      {columns<Syevd>, 8192, 8192, 1, 0.2364},

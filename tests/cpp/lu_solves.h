@@ -56,10 +56,11 @@ inline std::vector<std::int32_t> same_on_all(const std::vector<Matrix<std::int32
 
 // Panels are factored in pieces of at most `leaf` columns.
 template <class T, class Ranks>
-LuFactorization<T> factor_lu(Ranks& ranks, const Matrix<T>& m, const Shape& shape, std::int64_t leaf) {
+LuFactorization<T> factor_lu(Ranks& ranks, const Matrix<T>& m, const Shape& shape, std::int64_t leaf,
+                             Arithmetic arithmetic = Arithmetic::full) {
   const TileColumns layout = shape.layout();
   Arena measure;
-  GetrfWorkspace<T>(measure, layout, leaf, shape.depth, shape.slots);
+  GetrfWorkspace<T>(measure, layout, leaf, shape.depth, shape.slots, arithmetic);
   auto shards = ranks.template matrix<T>(shape.n, layout.shard());
   auto pivots = ranks.template matrix<std::int32_t>(shape.n, 1);
   auto infos = ranks.template matrix<std::int32_t>(1, 1);
@@ -71,7 +72,7 @@ LuFactorization<T> factor_lu(Ranks& ranks, const Matrix<T>& m, const Shape& shap
     engine.set_info(Lane::panel, info, no_failure);
     engine.join();
     Arena arena = arena_over(workspace.view(rank));
-    GetrfWorkspace<T> w(arena, layout, leaf, shape.depth, shape.slots);
+    GetrfWorkspace<T> w(arena, layout, leaf, shape.depth, shape.slots, arithmetic);
     Getrf<T, typename Ranks::Engine>(engine, layout, shards.view(rank), pivots.view(rank).data, w, info).run();
   });
   std::int32_t first = no_failure;

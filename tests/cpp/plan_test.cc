@@ -165,6 +165,11 @@ TEST(Plan, RoutinesOnFactorsNeedExactlyTheWorkspaceOfThePlan) {
   }
 }
 
+// Bytes that the engine needs in addition if there are several processes.
+std::int64_t bytes_between(std::int64_t processes) {
+  return engine_scratch_bytes(Platform::cuda, 0, processes) - engine_scratch_bytes(Platform::cuda, 0, 1);
+}
+
 TEST(Plan, WorkspaceIsBelowHalfTheShard) {
   for (const ScalarType type : {ScalarType::f32, ScalarType::f64, ScalarType::c64, ScalarType::c128}) {
     for (const std::int64_t n : {16384, 20000, 32768, 49152, 65535, 65536}) {
@@ -174,9 +179,25 @@ TEST(Plan, WorkspaceIsBelowHalfTheShard) {
         q.type = type;
         q.processes = processes;
         const Made plan = Posv::plan(q);
-        EXPECT_LE(2 * plan.workspace_bytes, plan.shard_bytes)
+        EXPECT_LE(2 * (plan.workspace_bytes - bytes_between(processes)), plan.shard_bytes)
             << "n = " << n << ", type " << static_cast<int>(type) << ", " << processes << " processes";
       }
+    }
+  }
+}
+
+TEST(Plan, SeveralProcessesHaveTheBlockingOfOne) {
+  for (const ScalarType type : {ScalarType::f32, ScalarType::f64, ScalarType::c64, ScalarType::c128}) {
+    for (const std::int64_t n : {4096, 16384, 20000, 32768, 65536}) {
+      SystemProblem q = request(Platform::cuda, n, 1, 4);
+      q.type = type;
+      const Made one = Posv::plan(q);
+      q.processes = 4;
+      const Made several = Posv::plan(q);
+      EXPECT_EQ(several.plan.tile, one.plan.tile) << n;
+      EXPECT_EQ(several.plan.depth, one.plan.depth) << n;
+      EXPECT_EQ(several.plan.slots, one.plan.slots) << n;
+      EXPECT_EQ(several.workspace_bytes, one.workspace_bytes + bytes_between(4)) << n;
     }
   }
 }

@@ -28,10 +28,12 @@
 #include <vector>
 
 #include "comm/block.h"
+#include "core/arithmetic.h"
 #include "engine/engine.h"
 #include "engine/host/host_engine.h"
 #include "happens_before.h"
 #include "host_memory.h"
+#include "low_precision.h"
 #include "ranks.h"
 
 namespace jaxmg::testing {
@@ -496,6 +498,34 @@ class RandomOrderEngine {
         });
   }
 
+  // Products of lower precision.
+  template <class T>
+    requires(sizeof(Real<T>) == 4)
+  void rounded_product(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
+    if (c.empty() || a.empty()) return;
+    if (opa != Op::none) throw std::invalid_argument("only products with A itself are emulated");
+    put(lane, "rounded_product", {Region::of(a), Region::of(b)}, {Region::of(c)},
+        [=](HostEngine&) { testing::rounded_product(opb, alpha, a, b, c); });
+  }
+  template <class T>
+    requires(sizeof(Real<T>) == 4)
+  void split_left(Lane lane, MatrixView<T> a, MatrixView<Half> parts) {
+    put(lane, "split_left", {Region::of(a)}, {Region::of(parts)}, [=](HostEngine&) { testing::split_left(a, parts); });
+  }
+  template <class T>
+    requires(sizeof(Real<T>) == 4)
+  void split_right(Lane lane, Op op, MatrixView<T> b, MatrixView<Half> parts) {
+    put(lane, "split_right", {Region::of(b)}, {Region::of(parts)},
+        [=](HostEngine&) { testing::split_right(op, b, parts); });
+  }
+  template <class T>
+    requires(sizeof(Real<T>) == 4)
+  void split_product(Lane lane, Op op, float alpha, MatrixView<Half> left, MatrixView<Half> right, MatrixView<T> c) {
+    if (c.empty() || left.empty()) return;
+    put(lane, "split_product", {Region::of(left), Region::of(right)}, {Region::of(c)},
+        [=](HostEngine&) { testing::split_product(op, alpha, left, right, c); });
+  }
+
   // LU.
   template <class T>
   void getrf(Lane lane, MatrixView<T> a, std::int64_t row, std::int32_t* pivots, std::byte* scratch) {
@@ -684,6 +714,17 @@ class RandomOrderEngine {
     for (Region& region : of_batch(y, q.count)) writes.push_back(std::move(region));
     put(lane, "merge_corners", of_batch(parts, 4 * q.count), std::move(writes),
         [=](HostEngine& host) { host.merge_corners(lane, parts, q, y); });
+  }
+  template <class T>
+  void apply_waves(Lane lane, const Reflectors<T>& reflectors, std::int64_t begin, std::int64_t end, T* blocks,
+                   std::int32_t* progress, MatrixView<T> z) {
+    if (begin >= end || z.empty()) return;
+    const DiamondGrid grid = reflectors.grid();
+    const std::int64_t from = grid.before(begin), to = grid.before(end);
+    put(lane, "apply_waves", {Region::of(reflectors.blocks(from, to))},
+        {Region::of(z), numbers(blocks, (to - from) * block_reflector_numbers(reflectors.b)),
+         entries(progress, wave_progress(grid, z.columns))},
+        [=](HostEngine& host) { host.apply_waves(lane, reflectors, begin, end, blocks, progress, z); });
   }
   template <class T>
   void scale_rows(Lane lane, MatrixView<T> factors, MatrixView<T> a) {

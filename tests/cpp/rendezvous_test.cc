@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "comm/membership.h"
 #include "comm/recent_use_counts.h"
+#include "comm/roll.h"
 #include "core/error.h"
 #include "gtest/gtest.h"
 #include "ranks.h"
@@ -55,6 +57,35 @@ TEST(Rendezvous, RanksSeeEachOthersBuffers) {
                 reinterpret_cast<std::byte*>(buffers[static_cast<std::size_t>(other)].data()));
     }
   }));
+}
+
+// The spin time has no influence on who meets whom.
+TEST(Rendezvous, RanksOfAnExecutionLearnEachOthersDevices) {
+  for (const auto spin : {std::chrono::microseconds(0), std::chrono::microseconds(100)}) {
+    const std::int64_t run = static_cast<std::int64_t>(fresh_call());
+    expect_nothing_thrown(on_threads(4, [&](int rank) {
+      for (int repetition = 0; repetition < 20; ++repetition) {
+        if (rank == repetition % 4) std::this_thread::sleep_for(std::chrono::microseconds(200));
+        const auto device = static_cast<std::uint32_t>(7 - rank);
+        const Membership members = Membership::of_run(run, 4, rank, device, 1, test_timeout);
+        EXPECT_TRUE(members.without_roll());
+        EXPECT_FALSE(members.spans());
+        const Participant participant(members.key, members.rank, members.local_ranks, {}, members.timeout, device,
+                                      spin);
+        const Roll roll = roll_of(members, participant);
+        for (int r = 0; r < 4; ++r) EXPECT_EQ(roll.rank_of(process_nonce(), 7 - static_cast<std::uint32_t>(r)), r);
+      }
+    }));
+  }
+  EXPECT_THROW(Membership::of_run(1, 4, 4, 0, 1, test_timeout), Error);
+  EXPECT_THROW(Membership::of_run(1, 4, -1, 0, 1, test_timeout), Error);
+}
+
+TEST(Rendezvous, ASingleRankMeetsNobody) {
+  const Membership first = Membership::alone(3, 1, test_timeout), second = Membership::alone(3, 1, test_timeout);
+  EXPECT_NE(first.key, second.key);
+  const Participant participant(first.key, first.rank, first.local_ranks, {}, first.timeout, 3);
+  EXPECT_EQ(roll_of(first, participant).rank_of(process_nonce(), 3), 0);
 }
 
 // A process may have only some of the ranks.

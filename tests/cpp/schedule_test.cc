@@ -1,5 +1,6 @@
 // Schedules of algorithms: in any order that a device may choose, the result is bitwise the host engine's, and no two
 // accesses to the same memory race.
+#include <cmath>
 #include <complex>
 #include <cstdint>
 #include <memory>
@@ -136,6 +137,34 @@ void expect_getrf_in_any_order() {
 
 TEST(Schedule, GetrfReal) { expect_getrf_in_any_order<double>(); }
 TEST(Schedule, GetrfComplex) { expect_getrf_in_any_order<std::complex<float>>(); }
+
+// The errors are bounded as in tests/cpp/cuda/getrf_test.cc and potrf_test.cc, for real and for complex numbers.
+template <class T>
+void expect_factors_of_lower_precision_in_any_order() {
+  for_orders([](const Shape& shape, std::uint64_t seed) {
+    const auto a = kernel<T>(shape.n, 10, 1);
+    const auto m = random_matrix<T>(shape.n, shape.n, 12);
+    for (const Arithmetic arithmetic : {Arithmetic::tf32, Arithmetic::fp16x2}) {
+      SCOPED_TRACE(arithmetic == Arithmetic::tf32 ? "TF32" : "two FP16 numbers");
+      const double u = arithmetic == Arithmetic::tf32 ? 0x1p-11 : 0x1p-22;
+      const double root = static_cast<double>(reals_of<T>) * std::sqrt(static_cast<double>(shape.n));
+      RandomOrderRanks first(shape.ranks, seed), second(shape.ranks, seed + 1000);
+      const auto l = factor(first, a, shape, {}, arithmetic).l;
+      EXPECT_EQ(factor(second, a, shape, {}, arithmetic).l, l);
+      EXPECT_LE(factor_error(a, l) * n_eps<T>(shape.n), 2 * u * root);
+      RandomOrderRanks third(shape.ranks, seed), fourth(shape.ranks, seed + 1000);
+      const auto found = factor_lu(third, m, shape, 2, arithmetic), again = factor_lu(fourth, m, shape, 2, arithmetic);
+      EXPECT_EQ(found.lu, again.lu);
+      EXPECT_EQ(found.pivots, again.pivots);
+      EXPECT_LE(lu_error(m, found) * n_eps<T>(shape.n), 2 * u * root);
+    }
+  });
+}
+
+TEST(Schedule, FactorsOfLowerPrecisionReal) { expect_factors_of_lower_precision_in_any_order<float>(); }
+TEST(Schedule, FactorsOfLowerPrecisionComplex) {
+  expect_factors_of_lower_precision_in_any_order<std::complex<float>>();
+}
 
 TEST(Schedule, Getrs) {
   for_orders([](const Shape& shape, std::uint64_t seed) {

@@ -28,6 +28,7 @@ CallOf<routines::Gesvd, T> gesvd_call(std::int64_t n, int ranks, std::int64_t ti
   call.plan.slots = 2;
   call.plan.largest_potrf = ranks == 1 ? n : call.plan.depth;
   call.plan.blocking = eigen_shape(n, ranks, tile, b, 1).blocking;
+  call.plan.values_by_vectors = !vectors;
   return call;
 }
 

@@ -106,6 +106,25 @@ TYPED_TEST_P(SvdTest, DecomposesHardMatrices) {
   }
 }
 
+// Conditions between n and 10 n, where singular values alone take their own way, also with clusters at either end.
+TYPED_TEST_P(SvdTest, DecomposesMatricesOfMiddlingCondition) {
+  using T = typename TypeParam::Scalar;
+  const std::int64_t n = 40;
+  for (const int ranks : {1, 2, 3, 4}) {
+    if (!TypeParam::Ranks::available(ranks)) continue;
+    const double condition = (1.5 + 2 * ranks) * static_cast<double>(n);
+    for (const int kind : {0, 1, 2}) {
+      SCOPED_TRACE(::testing::Message() << "condition " << condition << ", kind " << kind << " on " << ranks);
+      std::vector<double> s;
+      for (std::int64_t i = 0; i < n; ++i) {
+        const double share = static_cast<double>(i) / static_cast<double>(n - 1);
+        s.push_back(kind == 0 ? std::pow(condition, -share) : (kind == 1 ? i < n - 1 : i == 0) ? 1 : 1 / condition);
+      }
+      this->check(with_singular_values<T>(s, 11), ranks);
+    }
+  }
+}
+
 // With powers of two, singular values are those of the matrix in the middle of the range, up to rounding of the least
 // ones.
 TYPED_TEST_P(SvdTest, ScalesMatricesThatWouldOverOrUnderflow) {
@@ -175,7 +194,7 @@ TYPED_TEST_P(SvdTest, OtherFormsHoldTheSameResults) {
 }
 
 REGISTER_TYPED_TEST_SUITE_P(SvdTest, DecomposesMatricesOfAllShapes, DecomposesHardMatrices,
-                            ScalesMatricesThatWouldOverOrUnderflow, NonFiniteElementsGiveNan,
-                            OtherFormsHoldTheSameResults);
+                            DecomposesMatricesOfMiddlingCondition, ScalesMatricesThatWouldOverOrUnderflow,
+                            NonFiniteElementsGiveNan, OtherFormsHoldTheSameResults);
 
 }  // namespace jaxmg::testing

@@ -94,6 +94,44 @@ TEST(SvdPlan, OneCpuLeavesAllToLapack) {
   EXPECT_FALSE(Gesvd::plan(request<Gesvd>(Platform::cuda, 100, 1)).plan.blocking.library);
 }
 
+// One CPU also leaves matrices with more rows than columns to LAPACK; nothing else decomposes them.
+TEST(SvdPlan, OneCpuDecomposesTallMatrices) {
+  auto q = request<Gesvd>(Platform::cpu, 100, 1);
+  q.m = 130;
+  q.as_columns = true;
+  for (const std::int64_t vectors : {0, 100}) {
+    q.vectors = vectors;
+    const auto made = Gesvd::plan(q);
+    EXPECT_TRUE(made.plan.blocking.library);
+    EXPECT_EQ(made.shard_bytes, 8 * 100 * 130);
+  }
+  const auto expect_refused = [&](auto change) {
+    auto refused = q;
+    change(refused);
+    EXPECT_THROW(Gesvd::plan(refused), Error);
+  };
+  expect_refused([](auto& p) { p.platform = Platform::cuda; });
+  expect_refused([](auto& p) { p.ranks = 2; });
+  expect_refused([](auto& p) { p.m = 99; });
+  expect_refused([](auto& p) { p.tile = 10; });
+  expect_refused([](auto& p) { p.m = 30000; });
+}
+
+// Eigenvectors for singular values alone are the first thing that a limit saves.
+TEST(SvdPlan, ValuesHaveRoomForVectorsUnlessLimited) {
+  auto q = request<Gesvd>(Platform::cuda, 8192, 1);
+  const auto made = Gesvd::plan(q);
+  EXPECT_TRUE(made.plan.values_by_vectors);
+  q.workspace_limit = made.workspace_bytes - 1;
+  const auto limited = Gesvd::plan(q);
+  EXPECT_FALSE(limited.plan.values_by_vectors);
+  EXPECT_EQ(limited.plan.depth, made.plan.depth);
+  EXPECT_LE(limited.workspace_bytes, q.workspace_limit);
+  q.workspace_limit = 0;
+  q.type = ScalarType::f32;  // the condition is not measured
+  EXPECT_FALSE(Gesvd::plan(q).plan.values_by_vectors);
+}
+
 TEST(SvdPlan, AllVectorsOrNone) {
   auto q = request<Gesvd>(Platform::cpu, 100, 2);
   q.vectors = 3;

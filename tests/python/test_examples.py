@@ -68,6 +68,7 @@ PROGRAMS = {
     "quench.py": ((), r"fidelity with the exact state at t = 1.0: (0.99|1.0)"),
     "gp_elevation.py": (("matplotlib",), r"error at 200 other places"),
     "tinygp_solver.py": (("tinygp",), r"as tinygp's own solver"),
+    "gpjax_posterior.py": (("gpjax",), r"as GPJax's own posterior"),
     "spectral_embedding.py": ((), r"kernel PCA: two components"),
     "bayesian_regression.py": ((), r"noise 0.2\d\d"),
     "muon.py": ((), r"ratio of the losses at the end: 0"),

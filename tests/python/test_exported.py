@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import jaxmg
 import numpy as np
 import pytest
 from jax.experimental import serialize_executable
@@ -126,6 +127,27 @@ def test_calls_that_differ_in_attributes_have_their_own_rolls(a):
         assert_solves(a, x, b)
         assert_solves(triangle, forward, b)
         assert_solves(triangle.T, backward, b)
+
+
+def test_a_single_device_needs_no_roll():
+    a, b = positive_definite(8), gaussian((8, 2))
+    calls, results = compiled_and_run(lambda a, b: linalg.solve(a, b, assume_a="pos"), a, b)
+    assert calls == {"posv": 1}
+    for x in results:
+        assert_solves(a, x, b)
+
+
+def test_devices_that_share_a_batch_need_no_roll(make_mesh):
+    mesh = make_mesh(4)
+    a = put(np.stack([positive_definite(8, seed=seed) for seed in range(8)]), mesh, None, *ROWS)
+    b = np.ones((8, 2))
+    with set_mesh(mesh), jaxmg.config.using(one_rank_up_to=8):
+        solve = jax.vmap(lambda a: linalg.solve(a, b, assume_a="pos"))
+        calls, results = compiled_and_run(solve, a)
+    assert calls == {"posv": 1}
+    for x in results:
+        for i in range(8):
+            assert_solves(a[i], x[i], b)
 
 
 def test_calls_that_are_the_same_may_be_one(a):

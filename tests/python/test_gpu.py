@@ -221,3 +221,15 @@ def test_peak_memory_of_eigenvectors_agrees_with_the_plan(make_mesh):
         kept = 0 if donate else plan.shard_bytes
         assert peak > before
         assert peak == pytest.approx(kept + plan.total_bytes, rel=0.01)
+
+
+def test_the_gpus_of_a_process_meet_without_a_collective(make_mesh, ranks):
+    mesh = make_mesh(ranks)
+    a = put(positive_definite(64), mesh, "x", None)
+    rights = [gaussian((64, 2), seed=seed) for seed in range(3)]
+    program = jax.jit(lambda a, rights: [solve(a, b) for b in rights])
+    text = program.lower(a, rights).compile().as_text()
+    assert "all-gather" not in text and "jaxmg_roll_call" not in text
+    for _ in range(20):  # Calls of one kind are told apart by their order.
+        for x, b in zip(program(a, rights), rights, strict=True):
+            assert_solves(a, x, b)

@@ -174,3 +174,51 @@ def test_vendors_do_not_serve_small_matrices_by_default(monkeypatch, routine):
         rows = n if routine in backends.RECTANGULAR else 0
         request = backends.Request(n, count, np.dtype("float64"), 4, "gpu", 1, 1, rows)
         assert backends.choose(routine, request).name == "tiled"
+
+
+# LAPACK decomposes these on one CPU: with a tile size, our own algorithms do.
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+@pytest.mark.parametrize("shape", [(9, 7), (7, 9), (8, 8), (30, 5)])
+def test_one_cpu_decomposes_matrices_of_any_shape(shape, dtype):
+    m, n = shape
+    a, eps = gaussian(shape, dtype), np.finfo(dtype).eps
+    close = {"rtol": 0, "atol": 30 * max(shape) * eps * np.linalg.norm(a)}
+    u, s, vh = jax.jit(linalg.svd)(a)
+    np.testing.assert_allclose((u * s) @ vh, a, **close)
+    np.testing.assert_allclose(u.conj().T @ u, np.eye(min(shape)), **close)
+    np.testing.assert_allclose(linalg.svdvals(a), s, **close)
+    np.testing.assert_allclose(linalg.svd(a, tile=3)[1], s, **close)
+    q, r = linalg.qr(a)
+    np.testing.assert_allclose(q @ r, a, **close)
+    for other in (linalg.qr(a, mode="r"), linalg.qr(a, mode="r", tile=3)):
+        np.testing.assert_allclose(other, r, **close)
+    for side in ("right", "left"):
+        unitary, h = linalg.polar(a, side)
+        np.testing.assert_allclose(unitary @ h if side == "right" else h @ unitary, a, **close)
+        np.testing.assert_allclose(h, h.conj().T, **close if m != n else {"rtol": 0})
+
+
+def test_one_cpu_reports_failure_and_neither_over_nor_underflows():
+    a = np.ones((6, 5))
+    a[2, 3] = np.nan
+    *factors, info = linalg.svd(a, return_info=True)
+    assert info == -4 and all(np.isnan(x).all() for x in factors)
+    assert np.isnan(linalg.svdvals(a)).all()
+    for scale in (1e-300, 1e300):
+        q, r = linalg.qr(gaussian((9, 5), "float64") * scale)
+        np.testing.assert_allclose(q @ (r / scale), gaussian((9, 5), "float64"), rtol=1e-12)
+        s = linalg.svdvals(gaussian((9, 5), "float64") * scale) / scale
+        np.testing.assert_allclose(s, linalg.svdvals(gaussian((9, 5), "float64")), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (5, 5)])
+def test_derivatives_of_the_polar_decomposition_on_one_cpu(shape):
+    a, tangent = gaussian(shape, "float64"), gaussian(shape, "float64", 1)
+
+    def of(t):
+        unitary, h = linalg.polar(a + t * tangent)
+        return jnp.concatenate([unitary, h])
+
+    step = 1e-6
+    _, derivative = jax.jvp(of, (0.0,), (1.0,))
+    np.testing.assert_allclose(derivative, (of(step) - of(-step)) / (2 * step), atol=1e-7)

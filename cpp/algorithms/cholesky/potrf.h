@@ -16,12 +16,12 @@
 // Updates follow the same order: the next block column, part by part; the block column after it (lane `ahead`); all
 // others (lane `bulk`).
 //
-// In float32, the products of these updates may use tensor cores. With two FP16 numbers for each element, L21 = H + M,
+// In float32 and complex64, the products of these updates may use tensor cores (engine/low_precision_ops.h). With two
+// FP16 numbers for each element, L21 = H + M / 2^11, these are two GEMMs on parts that are formed once for each panel,
 //
-//   L21 L21^T = H H^T + [H M] [M H]^T
+//   L21 L21^H = H H^H + [H M] [M H]^H / 2^11
 //
-// up to M M^T, which is below the rounding errors: two GEMMs on parts that are formed once for each panel. Near and mid
-// rows are updated before their panel is complete, in float32 itself.
+// The next block column is updated before its panel is complete, in float32 itself.
 //
 // Right-hand sides may be solved along: with Y1 = L11^-1 B1 and B2 = B2 - L21 Y1 the factorisation leaves Y = L^-1 B.
 //
@@ -41,27 +41,12 @@
 #include "core/matrix_view.h"
 #include "engine/cholesky_ops.h"
 #include "engine/engine.h"
+#include "engine/low_precision_ops.h"
 #include "layout/block_columns.h"
 #include "layout/tile_columns.h"
 #include "layout/tiled_shard.h"
 
 namespace jaxmg {
-
-// Products with two FP16 numbers for each element of their operands; see Potrf.
-template <class E, class T>
-concept SplitProductOps = requires(E& e, Lane lane, MatrixView<T> a, MatrixView<Half> parts, T alpha) {
-  // Parts become [H M], or [H M H] if they have three times the columns of A.
-  e.split(lane, a, parts);
-  // C = C + alpha A B^T, for the parts [H M] of A and [H M H] of B.
-  e.split_product(lane, alpha, parts, parts, a);
-};
-
-// Products that round operands to TF32.
-template <class E, class T>
-concept RoundedProductOps = requires(E& e, Lane lane, MatrixView<T> a, T alpha, Op op) {
-  // C = C + alpha op(A) op(B).
-  e.rounded_product(lane, op, op, alpha, a, a, a);
-};
 
 // Block columns use `slots` sets of buffers in rotation; `nrhs` right-hand sides are solved along.
 template <class T>
@@ -72,8 +57,8 @@ struct PotrfWorkspace {
   std::vector<Panel<T>> panels;          // all rows of L21
   MatrixView<T> own_rhs;                 // this rank's rows of the right-hand sides, packed
   Arithmetic arithmetic;
-  std::vector<MatrixView<Half>> own_parts;  // [H M H] of own_rows
-  std::vector<Panel<Half>> parts;           // [H M] of the panels
+  std::vector<MatrixView<Half>> own_parts;  // of own_rows, as right operands
+  std::vector<Panel<Half>> parts;           // of the panels, as left operands
 
   PotrfWorkspace(Arena& arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots, std::int64_t nrhs = 0,
                  Arithmetic products = Arithmetic::full)
@@ -86,8 +71,8 @@ struct PotrfWorkspace {
       own_rows.push_back(arena.matrix<T>(layout.shard(), depth));
       panels.emplace_back(arena, layout.order(), depth);
       if (arithmetic != Arithmetic::fp16x2) continue;
-      own_parts.push_back(arena.matrix<Half>(layout.shard(), 3 * depth));
-      parts.emplace_back(arena, layout.order(), 2 * depth);
+      own_parts.push_back(arena.matrix<Half>(layout.shard(), 3 * reals_of<T> * depth));
+      parts.emplace_back(arena, reals_of<T> * layout.order(), 2 * reals_of<T> * depth);
     }
   }
 };
@@ -228,12 +213,14 @@ class Potrf {
   void update_by_parts(Lane lane, std::size_t o, std::size_t target, std::int64_t begin, std::int64_t end)
     requires SplitProductOps<E, T>
   {
-    const std::int64_t depth = columns_[o].width();
+    constexpr std::int64_t reals = reals_of<T>;
+    const std::int64_t depth = reals * columns_[o].width();
     each_own(target, [&](std::int64_t t) {
       const auto right = w_.own_parts[slot(o)].block(layout_.packed_offset(t), 0, layout_.width(t), 3 * depth);
-      w_.parts[slot(o)].pieces(std::max(begin, layout_.begin(t)), end, 0, 2 * depth,
+      w_.parts[slot(o)].pieces(reals * std::max(begin, layout_.begin(t)), reals * end, 0, 2 * depth,
                                [&](std::int64_t row, MatrixView<Half> left) {
-                                 e_.split_product(lane, T(-1), left, right, a_.tile(t, row, row + left.rows));
+                                 const auto tile = a_.tile(t, row / reals, (row + left.rows) / reals);
+                                 e_.split_product(lane, Op::conj_transpose, Real<T>(-1), left, right, tile);
                                });
     });
   }
@@ -242,15 +229,12 @@ class Potrf {
   bool split_panel(Lane lane, std::size_t o) {
     if constexpr (SplitProductOps<E, T>) {
       if (w_.arithmetic != Arithmetic::fp16x2) return false;
-      const std::int64_t depth = columns_[o].width(), begin = first_row(o + 2);
-      w_.panels[slot(o)].pieces(begin, layout_.order(), 0, depth, [&](std::int64_t row, MatrixView<T> from) {
-        w_.parts[slot(o)].pieces(row, row + from.rows, 0, 2 * depth,
-                                 [&](std::int64_t, MatrixView<Half> to) { e_.split(lane, from, to); });
-      });
+      const std::int64_t depth = columns_[o].width();
+      split_rows(e_, lane, w_.panels[slot(o)], first_row(o + 2), layout_.order(), depth, w_.parts[slot(o)]);
       const std::int64_t done = layout_.packed_before(e_.rank(), first_tile(o + 2));
       const std::int64_t left = layout_.packed_total(e_.rank()) - done;
-      e_.split(lane, w_.own_rows[slot(o)].block(done, 0, left, depth),
-               w_.own_parts[slot(o)].block(done, 0, left, 3 * depth));
+      e_.split_right(lane, Op::conj_transpose, w_.own_rows[slot(o)].block(done, 0, left, depth),
+                     w_.own_parts[slot(o)].block(done, 0, left, 3 * reals_of<T> * depth));
       return true;
     }
     return false;

@@ -9,6 +9,9 @@
 // wave are applied by one batch of products (compare Auckenthaler et al., Parallel solution of partial symmetric
 // eigenvalue problems from electronic structure calculations, Parallel Computing 37, 2011, who apply them one by one).
 // A diamond takes as many operations as its b vectors in their compact WY form, but in one product instead of two.
+//
+// An engine that keeps strips of Z on the chip does better: apply_waves (engine/band_ops.h) applies many waves in
+// place, in fewer operations.
 #pragma once
 
 #include <algorithm>
@@ -28,6 +31,7 @@
 #include "engine/diamonds.h"
 #include "engine/engine.h"
 #include "engine/reflectors.h"
+#include "engine/scratch.h"
 
 namespace jaxmg {
 
@@ -40,10 +44,10 @@ inline int merge_levels(std::int64_t columns, std::int64_t b) {
   return levels;
 }
 
-// Workspace for eigenvectors transformed `columns` at a time. Each round forms the diamonds again, as many at a time as
-// fit into the space of `room` diamonds of order 2b, at least least_diamonds(n, b). If that space holds merged diamonds
-// and their parts, they are merged up to `most_levels` times. Shared reflectors arrive in windows for the same number
-// of diamonds.
+// Workspace for eigenvectors transformed `columns` at a time, or in place. Each round forms the diamonds again, as many
+// at a time as fit into the space of `room` diamonds of order 2b, at least least_diamonds(n, b). If that space holds
+// merged diamonds and their parts, they are merged up to `most_levels` times. Shared reflectors arrive in windows for
+// the same number of diamonds. In place, the same space holds block reflectors, and the windows.
 template <class T>
 struct BackTransformationWorkspace {
   // Strips begin at row 1. GEMMs are fast if they begin at a multiple of this many elements.
@@ -57,6 +61,9 @@ struct BackTransformationWorkspace {
   T* halves = nullptr;  // intermediate products
   std::int64_t window_blocks = 0;
   std::array<T*, 2> windows{};  // of shared reflectors
+  bool in_place = false;
+  T* blocks = nullptr;               // scratch of apply_waves
+  std::int32_t* progress = nullptr;  // the same
 
   BackTransformationWorkspace(Arena& arena, std::int64_t n, std::int64_t b, std::int64_t columns, std::int64_t room,
                               int most_levels, bool shared)
@@ -85,8 +92,30 @@ struct BackTransformationWorkspace {
                               bool shared)
       : BackTransformationWorkspace(arena, n, b, columns, room, merge_levels(columns, b), shared) {}
 
+  // For at most `columns` eigenvectors, in place.
+  static BackTransformationWorkspace for_waves(Arena& arena, std::int64_t n, std::int64_t b, std::int64_t columns,
+                                               std::int64_t room, bool shared) {
+    return {arena, n, b, columns, room, shared, InPlace{}};
+  }
+
   // The number of diamonds of a given width in the longest wave, which must fit.
   static std::int64_t least_diamonds(std::int64_t n, std::int64_t width) { return n / (2 * width) + 1; }
+
+ private:
+  struct InPlace {};
+  BackTransformationWorkspace(Arena& arena, std::int64_t n, std::int64_t b, std::int64_t columns, std::int64_t room,
+                              bool shared, InPlace)
+      : diamonds(nullptr), in_place(true) {
+    const DiamondGrid grid{n, b};
+    const std::int64_t each = block_reflector_numbers(b) + (shared ? 2 * b * b : 0);
+    const std::int64_t all = b < 2 ? 0 : grid.diamonds();
+    at_once = std::min(std::max(least_diamonds(n, b), room * 4 * b * b / each), all);
+    blocks = arena.take<T>(at_once * block_reflector_numbers(b));
+    progress = arena.take<std::int32_t>(wave_progress(grid, columns));
+    if (!shared) return;
+    window_blocks = at_once;
+    for (T*& window : windows) window = arena.take<T>(window_blocks * b * b);
+  }
 };
 
 template <class T, class E>
@@ -106,8 +135,10 @@ class BackTransformation {
   using Event = typename E::Event;
   static constexpr Lane sending = Lane::panel;  // more urgent than the products, which wait for it
 
-  // Chunk: waves whose diamonds are formed together, from blocks [from, to) in the order of the small waves.
+  // Chunk: waves [begin, end) whose diamonds are formed together, from blocks [from, to) in the order of the small
+  // waves.
   struct Chunk {
+    std::int64_t begin, end;
     std::vector<Wave> waves;
     std::int64_t diamonds;
     std::int64_t from, to;
@@ -127,6 +158,8 @@ class BackTransformation {
         chunk.diamonds += chunk.waves.back().count;
       }
       if (w == first) throw Error(ErrorCode::internal, "the workspace is too small for the diamonds of one wave");
+      chunk.begin = first;
+      chunk.end = w;
       chunk.from = small.before(std::max<std::int64_t>(0, middle(first) - merged + 1));
       chunk.to = small.before(std::min(small.waves(), middle(w - 1) + merged));
       if (!q2_.whole() && chunk.to - chunk.from > w_.window_blocks) {
@@ -186,6 +219,22 @@ class BackTransformation {
       e_.copy(lane_, moved.block(row, 0, rows, z.columns), below.block(row, 0, rows, z.columns));
     }
     e_.copy(lane_, other, z);
+  }
+
+  // Z = Q2 Z without another copy of Z.
+  void transform_in_place(MatrixView<T> z) {
+    for (const Chunk& chunk : chunks_) {
+      const std::size_t slot = received_ % w_.windows.size();
+      if (!q2_.whole()) e_.wait(lane_, arrived_[slot]);
+      if (!z.empty()) {
+        const Reflectors<T> reflectors = q2_.whole() ? q2_ : window_of(chunk, slot);
+        e_.apply_waves(lane_, reflectors, chunk.begin, chunk.end, w_.blocks, w_.progress, z);
+      }
+      if (q2_.whole()) continue;
+      formed_[slot] = e_.record(lane_);
+      ++received_;
+      send();
+    }
   }
 
   // Multiplies the strips from `row` on by one diamond each; the matrix may end inside the last strip.
@@ -264,7 +313,8 @@ template <class T, class E>
 void BackTransformation<T, E>::run(MatrixView<T> z, std::int64_t share) {
   if constexpr (is_complex<T>) e_.scale_rows(lane_, q2_.all_phases(), z);
   if (chunks_.empty()) return;
-  const std::int64_t most = w_.other.columns, rounds = ((q2_.whole() ? z.columns : share) + most - 1) / most;
+  const std::int64_t most = w_.in_place ? std::max<std::int64_t>(1, share) : w_.other.columns,
+                     rounds = ((q2_.whole() ? z.columns : share) + most - 1) / most;
   if (!q2_.whole()) {
     to_send_ = static_cast<std::size_t>(rounds) * chunks_.size();
     e_.wait(sending, e_.record(lane_));
@@ -272,7 +322,12 @@ void BackTransformation<T, E>::run(MatrixView<T> z, std::int64_t share) {
   }
   for (std::int64_t round = 0; round < rounds; ++round) {
     const std::int64_t first = std::min(z.columns, round * most);
-    transform(z.block(0, first, z.rows, std::min(most, z.columns - first)));
+    const auto columns = z.block(0, first, z.rows, std::min(most, z.columns - first));
+    if (w_.in_place) {
+      transform_in_place(columns);
+    } else {
+      transform(columns);
+    }
   }
 }
 

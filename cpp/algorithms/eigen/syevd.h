@@ -49,6 +49,7 @@ struct SyevdBlocking {
   std::int64_t diamonds;  // diamonds of Q2 formed at once
   std::int64_t secular;   // columns of S formed at once by the last merge
   std::int64_t kept;      // sweeps of every b whose reflectors a rank keeps: all b, or Reflectors::share
+  bool in_place = false;  // Q2 is applied by apply_waves
   bool solo = false;      // one rank gathers the matrix and works alone (routines/syevd.h)
   bool library = false;   // one rank leaves the problem to LAPACK or cuSOLVERDn (heevd.h)
 
@@ -60,6 +61,7 @@ struct SyevdBlocking {
     visit("diamonds", diamonds);
     visit("secular", secular);
     visit("kept", kept);
+    visit("in_place", in_place);
     visit("solo", solo);
     visit("library", library);
   }
@@ -135,8 +137,11 @@ struct SyevdWorkspace {
     });
     if (vectors) {
       merging = stages.stage<DivideAndConquerWorkspace<R>>(n, layout.shard(), blocking.secular, lends(layout, share));
-      second_back =
-          stages.stage<BackTransformationWorkspace<T>>(n, b, blocking.columns, blocking.diamonds, !q2.whole());
+      stages.carve_stage([&](Arena& pieces) {
+        using Workspace = BackTransformationWorkspace<T>;
+        second_back = blocking.in_place ? Workspace::for_waves(pieces, n, b, share, blocking.diamonds, !q2.whole())
+                                        : Workspace(pieces, n, b, blocking.columns, blocking.diamonds, !q2.whole());
+      });
       first_back = stages.stage<BandBackTransformationWorkspace<T>>(layout, b, blocking.depth, share);
     } else {
       bisection = stages.stage<BisectionWorkspace<R>>(n);

@@ -21,6 +21,10 @@
 // first one by the whole block column (`ahead`); all others (`bulk`), beginning with the tile columns that the other
 // lanes update by the next block column.
 //
+// In float32 and complex64, the products may use tensor cores (engine/low_precision_ops.h). In TF32, these are all
+// updates, and the solves for U12 of a block column, by its panels. With two FP16 numbers for each element, it is the
+// update of most of the matrix, from parts of L and U12 that are formed once for each block column.
+//
 // Interchanges also concern the columns of L to the left. They are put off to the end, where one scatter of each
 // column makes all interchanges after its own.
 //
@@ -38,8 +42,10 @@
 #include "algorithms/panel.h"
 #include "algorithms/slot_ring.h"
 #include "core/arena.h"
+#include "core/arithmetic.h"
 #include "core/matrix_view.h"
 #include "engine/engine.h"
+#include "engine/low_precision_ops.h"
 #include "engine/lu_ops.h"
 #include "engine/scratch.h"
 #include "layout/block_columns.h"
@@ -58,13 +64,18 @@ struct GetrfWorkspace {
   std::vector<Panel<T>> panels;  // L of a block column, from its diagonal down
   MatrixView<T> unpermuted;      // a tile column of L
   MatrixView<T> solved;          // U12 in own columns
+  Arithmetic arithmetic;
+  std::vector<Panel<Half>> parts;  // of the panels, as left operands
+  MatrixView<Half> solved_parts;   // of U12, as right operands
 
   // Block columns have up to `depth` columns, and their panels use `slots` buffers in rotation.
   GetrfWorkspace(Arena& arena, const TileColumns& layout, std::int64_t leaf_columns, std::int64_t depth,
-                 std::int64_t slots)
-      : leaf(layout.ranks() == 1 ? layout.order() : std::min(leaf_columns, layout.tile())) {
+                 std::int64_t slots, Arithmetic products = Arithmetic::full)
+      : arithmetic(products) {
+    const bool whole = layout.ranks() == 1 && arithmetic == Arithmetic::full;  // by the engine's getrf
+    leaf = whole ? layout.order() : std::min(leaf_columns, layout.tile());
     scratch = arena.take<std::byte>(getrf_scratch_bytes(layout.order(), leaf));
-    if (layout.ranks() == 1) return;
+    if (whole) return;
     const std::int64_t tile = std::min(layout.tile(), layout.shard());
     moves = arena.take<RowMoves>(layout.order());
     places = arena.take<std::int32_t>(layout.order());
@@ -72,6 +83,12 @@ struct GetrfWorkspace {
     std::int64_t widest = 0;
     for (const BlockColumn& column : columns) widest = std::max(widest, column.width());
     solved = arena.matrix<T>(widest, layout.shard());
+    if (arithmetic == Arithmetic::fp16x2) {
+      solved_parts = arena.matrix<Half>(3 * reals_of<T> * widest, layout.shard());
+      for (std::int64_t i = 0; i < slots; ++i) {
+        parts.emplace_back(arena, reals_of<T> * layout.order(), 2 * reals_of<T> * widest);
+      }
+    }
     Arena same = arena;  // L is permuted when no panel is used any more
     unpermuted = same.matrix<T>(layout.order(), tile);
     for (std::int64_t i = 0; i < slots; ++i) panels.emplace_back(arena, layout.order(), widest);
@@ -175,30 +192,101 @@ class Getrf {
 
   // Interchanges, U12 and the update of A22 in own tile columns `tiles`, by panels `by` of block column o.
   void update(Lane lane, std::size_t o, Range by, Range tiles) {
-    const std::int64_t n = layout_.order(), origin = w_.columns[o].begin;
-    const std::int64_t begin = layout_.begin(by.begin), end = layout_.end(by.end - 1), width = end - begin;
     tiles = {std::min(tiles.begin, layout_.count()), std::min(tiles.end, layout_.count())};
     const auto spans = layout_.spans(e_.rank(), tiles.begin, tiles.end);
     if (spans.empty()) return;
     for (std::int64_t t = by.begin; t < by.end; ++t) e_.wait(lane, ready_[index(t)]);
     if (by.end - by.begin > 1) e_.wait(lane, interchanged_);
+    if (has_parts(lane, o, by)) e_.wait(lane, split_);
     each_updated(tiles, [&](const auto& last) {
       if (last && last->lane != lane) e_.wait(lane, last->done);
     });
     for (const Span& own : spans) {
       for (std::int64_t t = by.begin; t < by.end; ++t) {
         const std::int64_t row = layout_.begin(t);
-        e_.interchange(lane, Interchanges::made, w_.moves + row, layout_.width(t), row, a_.span(own, row, n));
+        e_.interchange(lane, Interchanges::made, w_.moves + row, layout_.width(t), row,
+                       a_.span(own, row, layout_.order()));
       }
-      const auto u = w_.solved.block(0, own.begin, width, own.width), a12 = a_.span(own, begin, end);
-      e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::unit, triangle(o, by), a12);
-      e_.copy(lane, a12, u);  // GEMMs read a matrix of short columns faster than one of long ones
-      panel(o).pieces(end - origin, n - origin, begin - origin, width, [&](std::int64_t row, MatrixView<T> l) {
-        e_.gemm(lane, Op::none, Op::none, T(-1), l, u, a_.span(own, origin + row, origin + row + l.rows));
-      });
+      solve(lane, o, by, own);
+      multiply(lane, o, by, own);
     }
     const Event done = ring_.used(lane, o);
     each_updated(tiles, [&](auto& last) { last = Update{lane, done}; });
+  }
+
+  // U12 = L11^-1 A12 in own columns.
+  void solve(Lane lane, std::size_t o, Range by, const Span& own) {
+    const std::int64_t end = layout_.end(by.end - 1);
+    if constexpr (RoundedProductOps<E, T>) {
+      if (w_.arithmetic == Arithmetic::tf32) {
+        for (std::int64_t t = by.begin; t < by.end; ++t) {
+          const std::int64_t row = layout_.begin(t), below = layout_.end(t), origin = w_.columns[o].begin;
+          const auto u = a_.span(own, row, below);
+          e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::unit, triangle(o, {t, t + 1}), u);
+          if (below == end) break;
+          // Rows of the block column lie in the first chunk.
+          const auto l = panel(o).chunks().piece(below - origin, row - origin, layout_.width(t));
+          e_.rounded_product(lane, Op::none, Op::none, T(-1), l.block(0, 0, end - below, l.columns), u,
+                             a_.span(own, below, end));
+        }
+        return;
+      }
+    }
+    e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::unit, triangle(o, by),
+            a_.span(own, layout_.begin(by.begin), end));
+  }
+
+  // A22 = A22 - L21 U12 in own columns.
+  void multiply(Lane lane, std::size_t o, Range by, const Span& own) {
+    const std::int64_t n = layout_.order(), origin = w_.columns[o].begin;
+    const std::int64_t begin = layout_.begin(by.begin), end = layout_.end(by.end - 1), width = end - begin;
+    const auto a12 = a_.span(own, begin, end);
+    if constexpr (SplitProductOps<E, T>) {
+      if (has_parts(lane, o, by)) {
+        constexpr std::int64_t reals = reals_of<T>;
+        const auto u = w_.solved_parts.block(0, own.begin, 3 * reals * width, own.width);
+        e_.split_right(lane, Op::none, a12, u);
+        w_.parts[ring_.slot(o)].pieces(reals * (end - origin), reals * (n - origin), 0, 2 * reals * width,
+                                       [&](std::int64_t row, MatrixView<Half> l) {
+                                         const auto a22 =
+                                             a_.span(own, origin + row / reals, origin + (row + l.rows) / reals);
+                                         e_.split_product(lane, Op::none, Real<T>(-1), l, u, a22);
+                                       });
+        return;
+      }
+    }
+    const auto u = w_.solved.block(0, own.begin, width, own.width);
+    e_.copy(lane, a12, u);  // GEMMs read a matrix of short columns faster than one of long ones
+    panel(o).pieces(end - origin, n - origin, begin - origin, width, [&](std::int64_t row, MatrixView<T> l) {
+      const auto a22 = a_.span(own, origin + row, origin + row + l.rows);
+      if constexpr (RoundedProductOps<E, T>) {
+        if (w_.arithmetic == Arithmetic::tf32) {
+          e_.rounded_product(lane, Op::none, Op::none, T(-1), l, u, a22);
+          return;
+        }
+      }
+      e_.gemm(lane, Op::none, Op::none, T(-1), l, u, a22);
+    });
+  }
+
+  // Whether an update reads the parts of block column o: by all of its panels, and not of the next tile column, which
+  // does not wait for parts.
+  bool has_parts(Lane lane, std::size_t o, Range by) const {
+    const BlockColumn& column = w_.columns[o];
+    return w_.arithmetic == Arithmetic::fp16x2 && lane != Lane::panel && by.begin == column.first_tile &&
+           by.end == column.last_tile;
+  }
+
+  // Forms the parts of L21 of block column o, whose panels have been interchanged.
+  void split_panels(std::size_t o) {
+    if constexpr (SplitProductOps<E, T>) {
+      if (w_.arithmetic != Arithmetic::fp16x2) return;
+      const BlockColumn& column = w_.columns[o];
+      for (std::int64_t t = column.first_tile; t < column.last_tile; ++t) e_.wait(Lane::ahead, ready_[index(t)]);
+      split_rows(e_, Lane::ahead, panel(o), column.width(), layout_.order() - column.begin, column.width(),
+                 w_.parts[ring_.slot(o)]);
+      split_ = ring_.used(Lane::ahead, o);
+    }
   }
 
   void factor_and_update(std::size_t o) {
@@ -210,6 +298,7 @@ class Getrf {
       update(Lane::ahead, o, {t, t + 1}, {t + 2, last + 1});
     }
     if (o + 1 == w_.columns.size()) return;
+    split_panels(o);
     update(Lane::ahead, o, {first, last}, {last + 1, last + 2});
     // The tile columns that lanes `panel` and `ahead` update by the next block column come first.
     const std::int64_t front = w_.columns[o + 1].last_tile + 2;
@@ -243,6 +332,7 @@ class Getrf {
   std::vector<Event> ready_;                    // of panels: L and its planned interchanges
   std::vector<std::optional<Update>> updated_;  // of tile columns
   Event interchanged_{};                        // the last panels that were
+  Event split_{};                               // into parts, the last block column that was
 };
 
 template <class T, class E>
@@ -250,7 +340,7 @@ template <class T, class E>
 void Getrf<T, E>::run() {
   [[maybe_unused]] const typename E::Range range("getrf");
   const std::int64_t n = layout_.order();
-  if (e_.size() == 1) {
+  if (w_.columns.empty()) {
     const auto a = a_.columns.block(0, 0, n, n);
     e_.getrf(Lane::panel, a, 0, pivots_, w_.scratch);
     e_.check_pivots(Lane::panel, a, 0, info_);

@@ -51,8 +51,9 @@ class ExtremeValues {
 
   // A lower bound of ||B||_2, usually within a few per cent. `frobenius` is ||B||_F.
   double largest(MatrixView<T> b, double frobenius);
-  // An upper bound of the least eigenvalue of L L^H, usually within a few per cent. NaN if L has NaN.
-  double smallest(MatrixView<T> factor);
+  // An upper bound of the least eigenvalue of L L^H, usually within a few per cent; or a bound that is not above
+  // `enough`, as soon as a step gives one. NaN if L has NaN.
+  double smallest(MatrixView<T> factor, double enough);
 
  private:
   static constexpr Lane lane = Lane::panel;
@@ -146,16 +147,17 @@ double ExtremeValues<T, E>::largest(MatrixView<T> b, double frobenius) {
 
 template <class T, class E>
   requires BlasOps<E, T> && ExchangeOps<E> && SvdOps<E, T>
-double ExtremeValues<T, E>::smallest(MatrixView<T> factor) {
+double ExtremeValues<T, E>::smallest(MatrixView<T> factor, double enough) {
   begin();
   TrsmFew<T, E> sweeps(e_, layout_, factor, now(), w_.sweeps);
-  for (int step = 0; step < inverse_steps; ++step) {
+  for (int step = 1;; ++step) {
     e_.copy(lane, now(), before());
     e_.join();
     sweeps.solve({Uplo::lower, Op::none, Diag::non_unit});
     sweeps.solve({Uplo::lower, Op::conj_transpose, Diag::non_unit});
+    const double bound = 1 / growth();
+    if (!(bound > enough) || step == inverse_steps) return bound;
   }
-  return 1 / growth();
 }
 
 }  // namespace jaxmg

@@ -19,14 +19,16 @@
 // are the residual, which is checked. In single precision the condition cannot be measured that far, and U is computed
 // from P.
 //
-// Singular values alone are square roots of the eigenvalues of B^H B if the condition is at most n, and otherwise the
-// eigenvalues of H.
+// Singular values alone are square roots of the eigenvalues l of B^H B if the condition is at most n: their error is
+// about eps cond ||B||. Up to 10 n they are diag(L) as above, without U, where the workspace has room for V: an
+// eigenproblem with vectors takes less time than a polar decomposition. Otherwise they are the eigenvalues of H.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <optional>
@@ -64,11 +66,13 @@ struct GesvdWorkspace {
   MatrixView<T> x, w, y;
   StagedArena memory;
   PolarWorkspace<T> polar;
-  SyevdWorkspace<T> eigen;  // in the memory of polar's stages
+  // In the memory of polar's stages.
+  std::optional<SyevdWorkspace<T>> of_values, of_vectors;
 
-  // If `vectors`, the caller has memory for y.
+  // If `vectors`, the caller has memory for y. `values_by_vectors`: eigenvectors are also computed for singular values
+  // alone, where that is faster.
   GesvdWorkspace(Arena arena, const TileColumns& layout, std::int64_t depth, std::int64_t slots,
-                 const SyevdBlocking& blocking, bool vectors)
+                 const SyevdBlocking& blocking, bool vectors, bool values_by_vectors)
       : info(arena.take<std::int32_t>(layout.ranks())),
         failed(arena.take<std::int32_t>(layout.ranks())),
         status(arena.take<std::int32_t>(1)),
@@ -80,10 +84,14 @@ struct GesvdWorkspace {
         w(arena.matrix<T>(layout.order(), layout.shard())),
         y(vectors ? MatrixView<T>{} : arena.matrix<T>(layout.order(), layout.shard())),
         memory(arena),
-        polar(memory, x, w, measures, failed, layout, depth, slots),
-        eigen(arena, layout, blocking, vectors ? layout.shard() : 0) {}
+        polar(memory, x, w, measures, failed, layout, depth, slots) {
+    if (!vectors) of_values.emplace(arena, layout, blocking, 0);
+    if (vectors || values_by_vectors) of_vectors.emplace(arena, layout, blocking, layout.shard());
+  }
 
-  std::int64_t bytes() const { return std::max(memory.bytes(), eigen.bytes); }
+  std::int64_t bytes() const {
+    return std::max({memory.bytes(), of_values ? of_values->bytes : 0, of_vectors ? of_vectors->bytes : 0});
+  }
 };
 
 template <class T, class E>
@@ -120,11 +128,11 @@ class Gesvd {
   // Returns LAPACK's info.
   std::int32_t decompose();
 
-  // W = V diag(w) V^H for the Hermitian matrix in W, both triangles; w on the host.
-  std::int32_t solve_eigenproblem(std::vector<R>& w) {
+  // W = V diag(w) V^H for the Hermitian matrix in W, both triangles; w on the host, no vectors if V is empty.
+  std::int32_t solve_eigenproblem(std::vector<R>& w, MatrixView<T> v) {
     [[maybe_unused]] const typename E::Range range("eigenproblem");
-    Syevd<T, E>(e_, layout_, blocking_, w_.w, w_.eigenvalues, v_, {{0, v_.columns == 0 ? 0 : n_}, nullptr, nullptr},
-                w_.status, w_.eigen)
+    Syevd<T, E>(e_, layout_, blocking_, w_.w, w_.eigenvalues, v, {{0, v.empty() ? 0 : n_}, nullptr, nullptr}, w_.status,
+                v.empty() ? *w_.of_values : *w_.of_vectors)
         .run([](const char*) {});
     std::int32_t status = 0;
     w.resize(static_cast<std::size_t>(n_));
@@ -143,15 +151,19 @@ class Gesvd {
     polar_.mirror_lower(w_.w);
   }
 
+  // W = L and s = diag(L), for the columns X V or B V. Returns false if L is not nearly diagonal.
+  bool factor_columns(MatrixView<T> columns, std::vector<R>& s);
   // U and s from V, for singular values of X = B / alpha. Returns false if the singular values are not accurate enough.
   bool complete_vectors(double alpha, std::vector<R>& s);
+  // s of B from V in Y, with the same result.
+  bool complete_values(std::vector<R>& s);
   // Puts the singular values in descending order, and columns of U and V with them.
   void sort(std::vector<R>& s);
 
-  // The memory of X, rounded up as arenas do.
-  Arena spare() const {
+  // The memory of a matrix of the workspace, rounded up as arenas do.
+  Arena memory_of(MatrixView<T> matrix) const {
     const std::int64_t bytes = n_ * layout_.shard() * static_cast<std::int64_t>(sizeof(T));
-    return {w_.x.data, ceil_div(bytes, Arena::alignment) * Arena::alignment};
+    return {matrix.data, ceil_div(bytes, Arena::alignment) * Arena::alignment};
   }
 
   // Stores 2^exponent s.
@@ -203,15 +215,17 @@ std::int32_t Gesvd<T, E>::decompose() {
     least = polar_.least_singular_value(1 / (64 * std::sqrt(order) * eps));
     // `least` is half the estimate.
     const double condition = least ? 0.5 / *least : std::numeric_limits<double>::infinity();
-    if (condition <= (vectors ? 10 : 1) * order) {
+    if (!vectors && condition <= order) {
       negate_gram();
-      if (const std::int32_t status = solve_eigenproblem(w); status != 0) return status;
-      if (!vectors) {
-        for (R& value : w) value = static_cast<R>(alpha) * std::sqrt(std::max(-value, R(0)));
-        store_values(w, *exponent);
-        return 0;
-      }
-      if (complete_vectors(alpha, w)) {
+      if (const std::int32_t status = solve_eigenproblem(w, {}); status != 0) return status;
+      for (R& value : w) value = static_cast<R>(alpha) * std::sqrt(std::max(-value, R(0)));
+      store_values(w, *exponent);
+      return 0;
+    }
+    if (w_.of_vectors && condition <= 10 * order) {
+      negate_gram();
+      if (const std::int32_t status = solve_eigenproblem(w, vectors ? v_ : y_); status != 0) return status;
+      if (vectors ? complete_vectors(alpha, w) : complete_values(w)) {
         store_values(w, *exponent);
         return 0;
       }
@@ -224,7 +238,7 @@ std::int32_t Gesvd<T, E>::decompose() {
     return polar_not_converged(n_);
   }
   polar_.hermitian_factor(-1);
-  if (const std::int32_t status = solve_eigenproblem(w); status != 0) return status;
+  if (const std::int32_t status = solve_eigenproblem(w, v_); status != 0) return status;
   for (R& value : w) value = std::max(-value, R(0));
   if (vectors) polar_.multiply(w_.x, v_, u_);
   store_values(w, *exponent);
@@ -233,21 +247,38 @@ std::int32_t Gesvd<T, E>::decompose() {
 
 template <class T, class E>
   requires PolarOps<E, T> && EigenOps<T, E>
-bool Gesvd<T, E>::complete_vectors(double alpha, std::vector<R>& s) {
-  [[maybe_unused]] const typename E::Range range("left vectors");
-  polar_.multiply(w_.x, v_, u_);
-  redistribute(e_, layout_, u_, spare(), false);
-  polar_.gram(u_, w_.w);
+bool Gesvd<T, E>::factor_columns(MatrixView<T> columns, std::vector<R>& s) {
+  polar_.gram(columns, w_.w);
   if (!polar_.factor_in_place(w_.w)) return false;
   const auto measured = polar_.measure(w_.w);
   s = measured.diagonal;
   const auto largest = static_cast<double>(*std::max_element(s.begin(), s.end()));
   const double eps = static_cast<double>(std::numeric_limits<R>::epsilon());
-  if (!(measured.below_norm() <= 10 * static_cast<double>(n_) * eps * largest)) return false;
+  return measured.below_norm() <= 10 * static_cast<double>(n_) * eps * largest;
+}
+
+template <class T, class E>
+  requires PolarOps<E, T> && EigenOps<T, E>
+bool Gesvd<T, E>::complete_values(std::vector<R>& s) {
+  [[maybe_unused]] const typename E::Range range("norms of columns");
+  polar_.multiply(a_, y_, w_.x);
+  redistribute(e_, layout_, w_.x, memory_of(w_.w), false);
+  if (!factor_columns(w_.x, s)) return false;
+  std::sort(s.begin(), s.end(), std::greater<>());
+  return true;
+}
+
+template <class T, class E>
+  requires PolarOps<E, T> && EigenOps<T, E>
+bool Gesvd<T, E>::complete_vectors(double alpha, std::vector<R>& s) {
+  [[maybe_unused]] const typename E::Range range("left vectors");
+  polar_.multiply(w_.x, v_, u_);
+  redistribute(e_, layout_, u_, memory_of(w_.x), false);
+  if (!factor_columns(u_, s)) return false;
   polar_.adjoint(u_, w_.x);
   polar_.solve(w_.w, Op::none, w_.x);
   polar_.adjoint(w_.x, u_);
-  redistribute(e_, layout_, u_, spare(), true);
+  redistribute(e_, layout_, u_, memory_of(w_.x), true);
   for (R& value : s) value *= static_cast<R>(alpha);
   sort(s);
   return true;

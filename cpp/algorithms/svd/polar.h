@@ -317,8 +317,9 @@ template <class T, class E>
   requires PolarOps<E, T>
 std::optional<double> Polar<T, E>::least_singular_value(double c) {
   if (!factor_weighted(c)) return std::nullopt;
-  const double least = ExtremeValues<T, E>(e_, layout_, w_.extremes).smallest(y_);
-  if (!(least > 2)) return std::nullopt;
+  constexpr double visible = 2;
+  const double least = ExtremeValues<T, E>(e_, layout_, w_.extremes).smallest(y_, visible);
+  if (!(least > visible)) return std::nullopt;
   return 0.5 * std::sqrt((least - 1) / c);
 }
 

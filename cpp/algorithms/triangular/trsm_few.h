@@ -1,12 +1,14 @@
 // Solves op(F) X = B with a triangle of a factor in tile columns, for few right-hand sides.
 //
-// Every rank holds all of B, and the factor is not moved. The critical path has one step per tile: its owner solves
-// with the diagonal tile, and each rank adds the updates of later tiles by its own part of the factor. Without a
-// transpose (by columns) partial sums are gathered on the owner of the next tile. With a transpose (by dot products
-// with columns) the solved tile of X is broadcast.
+// Every rank holds all of B, and the factor is not moved. An engine may solve the whole system in one operation
+// (engine/sweep_ops.h). Otherwise, the critical path has one step per tile: its owner solves with the diagonal tile,
+// and each rank adds the updates of later tiles by its own part of the factor. Without a transpose (by columns) partial
+// sums are gathered on the owner of the next tile. With a transpose (by dot products with columns) the solved tile of X
+// is broadcast.
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -15,6 +17,7 @@
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "engine/engine.h"
+#include "engine/sweep_ops.h"
 #include "layout/tile_columns.h"
 #include "layout/tiled_shard.h"
 
@@ -24,12 +27,20 @@ template <class T>
 struct TrsmFewWorkspace {
   MatrixView<T> sums;      // by columns: updates by own columns, all rows; by dot products: of own columns
   MatrixView<T> received;  // a tile's rows of each rank's sums, side by side
+  SweepWorkspace<T> sweep;
 
-  TrsmFewWorkspace(Arena& arena, const TileColumns& layout, std::int64_t nrhs) {
-    if (layout.ranks() == 1) return;
-    const std::int64_t tile = std::min(layout.tile(), layout.order());
-    sums = arena.matrix<T>(std::max(layout.order(), layout.shard()), nrhs);
-    received = arena.matrix<T>(tile, nrhs * layout.ranks());
+  // Both ways use the same memory: which one a call takes is known when its ranks have met.
+  TrsmFewWorkspace(Arena& arena, const TileColumns& layout, std::int64_t nrhs)
+      : TrsmFewWorkspace(arena, arena, layout, nrhs) {}
+
+ private:
+  TrsmFewWorkspace(Arena& arena, Arena same, const TileColumns& layout, std::int64_t nrhs) : sweep(same, layout, nrhs) {
+    if (layout.ranks() > 1) {
+      const std::int64_t tile = std::min(layout.tile(), layout.order());
+      sums = arena.matrix<T>(std::max(layout.order(), layout.shard()), nrhs);
+      received = arena.matrix<T>(tile, nrhs * layout.ranks());
+    }
+    arena.take<std::byte>(std::max<std::int64_t>(0, same.used() - arena.used()));
   }
 };
 
@@ -164,6 +175,13 @@ class TrsmFew {
 template <class T, class E>
   requires BlasOps<E, T> && ExchangeOps<E>
 void TrsmFew<T, E>::solve(const TriangularSystem& system) {
+  if constexpr (SweepOps<E, T>) {
+    if (e_.size() > 1 && x_.columns <= most_sweep_columns<T> && e_.can_sweep()) {
+      e_.sweep(Lane::panel, layout_, {system.uplo, system.op, system.diag, a_.columns, x_}, w_.sweep);
+      e_.join();
+      return;
+    }
+  }
   if (e_.size() == 1) {
     const auto factor = a_.columns.block(0, 0, layout_.order(), layout_.order());
     e_.trsm(Lane::panel, Side::left, system.uplo, system.op, system.diag, factor, x_);

@@ -34,7 +34,7 @@ int leading(MatrixView<T> a) {
 
 class CudaBlasOps {
  public:
-  explicit CudaBlasOps(const Lanes& lanes) : lanes_(lanes) {}
+  explicit CudaBlasOps(Lanes& lanes) : lanes_(lanes) {}
 
   template <class T>
   void trsm(Lane lane, Side side, Uplo uplo, Op op, Diag diag, MatrixView<T> a, MatrixView<T> x) {
@@ -80,17 +80,35 @@ class CudaBlasOps {
                              CUBLAS_GEMM_DEFAULT));
   }
 
-  void split(Lane lane, MatrixView<float> from, MatrixView<Half> parts) {
-    if (from.empty()) return;
-    launch(kernel<"split">(), grid_for(from.rows * from.columns, 256), lanes_.stream(lane), from.data, from.ld,
-           from.rows, from.columns, parts.data, parts.ld, checked_int(parts.columns / from.columns, "parts"));
+  template <class T>
+    requires(sizeof(Real<T>) == 4)
+  void split_left(Lane lane, MatrixView<T> a, MatrixView<Half> parts) {
+    if (a.empty()) return;
+    launch(kernel<"split_left">(), grid_of_columns(a.columns, 256), lanes_.stream(lane), a.data, a.ld, a.rows,
+           a.columns, reals<T>, parts.data, parts.ld);
   }
 
-  void split_product(Lane lane, float alpha, MatrixView<Half> a, MatrixView<Half> b, MatrixView<float> c) {
-    const std::int64_t depth = a.columns / 2;
+  template <class T>
+    requires(sizeof(Real<T>) == 4)
+  void split_right(Lane lane, Op op, MatrixView<T> b, MatrixView<Half> parts) {
+    if (b.empty()) return;
+    // From a real part to its imaginary part, which is negated for B^H.
+    const std::int64_t next = op == Op::none ? b.rows : b.columns * parts.ld;
+    launch(kernel<"split_right">(), grid_of_columns(b.columns, 256), lanes_.stream(lane), b.data, b.ld, b.rows,
+           b.columns, reals<T>, op == Op::none ? 1.0F : -1.0F, parts.data, parts.ld, next);
+  }
+
+  template <class T>
+    requires(sizeof(Real<T>) == 4)
+  void split_product(Lane lane, Op op, float alpha, MatrixView<Half> left, MatrixView<Half> right, MatrixView<T> c) {
+    const std::int64_t depth = left.columns / 2;
     if (c.empty() || depth == 0) return;
-    half_product(lane, alpha, a.block(0, 0, a.rows, depth), b.block(0, 0, b.rows, depth), c);
-    half_product(lane, alpha, a, b.block(0, depth, b.rows, 2 * depth), c);
+    const MatrixView<float> sum{reinterpret_cast<float*>(c.data), reals<T> * c.rows, c.columns, reals<T> * c.ld};
+    const auto rows = [&](std::int64_t first, std::int64_t count) {
+      return op == Op::none ? right.block(first, 0, count, right.columns) : right.block(0, first, right.rows, count);
+    };
+    half_product(lane, op, alpha, left.block(0, 0, left.rows, depth), rows(0, depth), sum);
+    half_product(lane, op, alpha * 0x1p-11F, left, rows(depth, 2 * depth), sum);
   }
 
   template <class T>
@@ -177,13 +195,13 @@ class CudaBlasOps {
   // 256, 512 and 1024 and few columns (H100, f64): the time of many columns.
   static constexpr int narrow = 4096;
 
-  // C = C + alpha A B^T in tensor cores, which add in float32.
-  void half_product(Lane lane, float alpha, MatrixView<Half> a, MatrixView<Half> b, MatrixView<float> c) {
+  // C = C + alpha A B (Op::none) or alpha A B^T in tensor cores, which add in float32.
+  void half_product(Lane lane, Op op, float alpha, MatrixView<Half> a, MatrixView<Half> b, MatrixView<float> c) {
     const float one = 1;
-    JAXMG_CHECK(cublasGemmEx(lanes_.blas(lane), CUBLAS_OP_N, CUBLAS_OP_T, checked_int(c.rows, "m"),
-                             checked_int(c.columns, "n"), checked_int(a.columns, "k"), &alpha, a.data, CUDA_R_16F,
-                             leading(a), b.data, CUDA_R_16F, leading(b), &one, c.data, CUDA_R_32F, leading(c),
-                             CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+    JAXMG_CHECK(cublasGemmEx(lanes_.blas(lane), CUBLAS_OP_N, op == Op::none ? CUBLAS_OP_N : CUBLAS_OP_T,
+                             checked_int(c.rows, "m"), checked_int(c.columns, "n"), checked_int(a.columns, "k"), &alpha,
+                             a.data, CUDA_R_16F, leading(a), b.data, CUDA_R_16F, leading(b), &one, c.data, CUDA_R_32F,
+                             leading(c), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
   }
 
   // X = L^-1 X for a unit lower triangle L, by recursion: the upper half, update of the lower half, the lower half.
@@ -235,7 +253,7 @@ class CudaBlasOps {
     return static_cast<std::size_t>(elements) * sizeof(T);
   }
 
-  const Lanes& lanes_;
+  Lanes& lanes_;
 };
 
 }  // namespace jaxmg::cuda

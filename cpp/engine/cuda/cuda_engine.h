@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <typeinfo>
@@ -25,15 +26,18 @@
 #include "engine/cuda/copy_batches.h"
 #include "engine/cuda/heevd_ops.h"
 #include "engine/cuda/launch.h"
+#include "engine/cuda/launch_order.h"
 #include "engine/cuda/lu_ops.h"
 #include "engine/cuda/panel_qr_ops.h"
 #include "engine/cuda/range.h"
 #include "engine/cuda/scaling_ops.h"
 #include "engine/cuda/svd_ops.h"
+#include "engine/cuda/sweep.h"
 #include "engine/cuda/team.h"
 #include "engine/cuda/tridiagonal_ops.h"
 #include "engine/engine.h"
 #include "engine/scratch.h"
+#include "engine/sweep_ops.h"
 
 namespace jaxmg::cuda {
 
@@ -73,17 +77,12 @@ class CudaEngine : public CudaBlasOps,
         size_(team.ranks()),
         stream_(stream),
         fault_(rank) {
-    for (std::size_t i = 0; i < lane_count; ++i) {
-      JAXMG_CHECK(cublasSetWorkspace(lanes_.blas(static_cast<Lane>(i)), scratch.blas[i],
-                                     static_cast<std::size_t>(cublas_workspace_bytes)));
-    }
     transport_.begin(call);
-    lanes_.recycle_events();
-    lanes_.fork_from(stream);
+    lanes_.begin(stream, scratch.blas, static_cast<std::size_t>(cublas_workspace_bytes));
   }
 
   void finish() {
-    lanes_.join_into(stream_);
+    lanes_.end(stream_);
     transport_.complete(stream_);
   }
 
@@ -139,7 +138,7 @@ class CudaEngine : public CudaBlasOps,
     if (rank_ == 0) work();
     participant_.unlimited_barrier();
   }
-  // The symmetric address on another rank of this process for an address in the call's buffers.
+  // The symmetric address on another rank, whose buffers this rank reaches, for an address in the call's buffers.
   template <class T>
   T* address_on(int rank, T* address) const {
     const auto& own = buffers_[static_cast<std::size_t>(rank_)];
@@ -156,6 +155,47 @@ class CudaEngine : public CudaBlasOps,
       transport_.exchange(lane, lanes_.stream(lane), blocks);
     } else {
       copy_locally(lanes_.stream(lane), blocks);
+    }
+  }
+
+  // Ranks must reach each other's memory, and their kernels must run at the same time. Ranks of several processes
+  // cannot share a GPU for that, which runs one process after another.
+  bool can_sweep() const {
+    const bool several_processes = participant_.members().size() != static_cast<std::size_t>(size_);
+    return resources_.peers && resources_.transport == resources_.peers.get() && size_ <= sweep_ranks &&
+           !(several_processes && resources_.neighbours > 1);
+  }
+
+  template <class T>
+  void sweep(Lane lane, const TileColumns& layout, const SweepSystem<T>& system, const SweepWorkspace<T>& w) {
+    const cudaStream_t stream = lanes_.stream(lane);
+    const std::int64_t batch = w.solved.columns;
+    const SweepKernel kernel = load_sweep_kernel<T>(system.op, batch, resources_.neighbours);
+    TriangularSweep p = describe_sweep(layout, system, w, rank_);
+    p.limit = 2 * std::chrono::nanoseconds(timeout_).count();
+    p.stop = resources_.peers->stop();
+    for (int r = 0; r < size_; ++r) {
+      p.offset[r] =
+          reinterpret_cast<std::byte*>(address_on(r, w.solved.data)) - reinterpret_cast<std::byte*>(w.solved.data);
+    }
+    const auto bytes = static_cast<std::size_t>((w.solved.rows + w.sums.rows * layout.ranks()) * batch) * sizeof(T);
+    std::vector<Block> greetings;
+    for (int r = 0; r < size_; ++r) {
+      greetings.push_back(make_block(r, all_ranks, w.present.block(r, 0, 1, 1), w.present.block(r, 0, 1, 1)));
+    }
+    for (std::int64_t first = 0; first < system.x.columns; first += batch) {
+      const MatrixView<T> x = system.x.block(0, first, system.x.rows, std::min(batch, system.x.columns - first));
+      JAXMG_CHECK(cudaMemsetAsync(w.solved.data, 0xff, bytes, stream));
+      // The kernels of all ranks begin once the memory of each is ready. When this returns, every host has loaded its
+      // kernel, and has only the launch before it.
+      exchange(lane, greetings);
+      participant_.spin_until(
+          [&] { return LaunchOrder::instance().begin(&team_, static_cast<int>(participant_.members().size())); }, rank_,
+          size_);
+      const LaunchTurn turn(&team_);
+      LaunchOrder::instance().wait_for_earlier(resources_.device, stream);
+      launch_sweep(stream, kernel, p, x);
+      LaunchOrder::instance().launched(resources_.device, stream);
     }
   }
 

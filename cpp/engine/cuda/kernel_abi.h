@@ -166,6 +166,42 @@ struct RightSolve {
   int rows, n;
 };
 
+// A triangular solve by the thread blocks of a cooperative launch on each rank, see sweep_kernel.h. The columns of the
+// factor are dealt as in layout/tile_columns.h, and tiles are cut into units of the chain.
+constexpr int sweep_ranks = 16;     // at most
+constexpr int sweep_threads = 256;  // of a block
+constexpr int sweep_piece = 32;     // unknowns that a warp solves for
+template <int scalar_bytes>
+constexpr int sweep_unit_columns = scalar_bytes == 16 ? 128 : 256;  // at most
+constexpr int sweep_many = 8;  // right-hand sides at once; most kernels have only one
+
+struct TriangularSweep {
+  const void* a;  // own columns
+  long long ld;
+  void* x;  // n by `columns`: B, then X
+  long long ldx;
+  void* solved;  // n by the right-hand sides at once: X as it becomes known. All bits are set.
+  void* sums;    // `shard` by the right-hand sides at once, for each rank: updates of own unknowns. All bits are set.
+  long long offset[sweep_ranks];  // bytes from an own address to that of another rank
+  const int* stop;                // nonzero: give up; may be null
+  long long limit;                // nanoseconds without progress after which the kernel fails
+  int n, shard, tile;
+  int full, tiles;         // full tiles of a shard, and all of its tiles
+  int parts, unit, units;  // units of a tile, the columns of one, and the number of all
+  int ranks, rank, columns;
+  int ascending, conjugated, unit_diagonal;
+};
+
+// Shared memory: a triangle for each warp and the unknowns of a unit, or sums of each warp.
+template <int scalar_bytes>
+JAXMG_PORTABLE constexpr int sweep_triangle_bytes() {
+  return sweep_unit_columns<scalar_bytes> * (sweep_piece + 1) * scalar_bytes;
+}
+template <int scalar_bytes>
+JAXMG_PORTABLE constexpr int sweep_shared_bytes() {
+  return sweep_triangle_bytes<scalar_bytes>() + sweep_unit_columns<scalar_bytes> * sweep_many * scalar_bytes;
+}
+
 // A band to reduce by the thread blocks of a cooperative launch, see chase_kernel.h.
 struct Chase {
   void* band;        // 2b by n + 3b, zero from column n on
@@ -195,4 +231,31 @@ struct DiamondBatch {
 };
 static_assert(sizeof(DiamondBatch) <= 4096, "kernel arguments are limited to 4 KiB");
 
+// The diamonds of waves [begin, end) to apply to Z, see waves_kernel.h.
+struct WaveRange {
+  const void* reflectors;  // blocks from number `skipped` on
+  void* blocks;            // block reflectors of the diamonds of these waves, the first of which has number `first`
+  void* z;
+  long long ldz;
+  int* progress;  // zero: the number of tasks drawn, then the finished steps of each warp of each slab and group
+  long long skipped, first;
+  int n, columns;
+  int begin, end;
+  int first_group, last_group;  // with diamonds in these waves
+  int depth, width;             // groups, and slabs, that are processed together
+  int aligned;                  // whether columns of Z begin at multiples of 16 bytes
+};
+
+constexpr int wy_sweeps = 16;       // of a block reflector in compact WY form
+constexpr int waves_columns = 128;  // of a slab of Z, 16 for each warp
+constexpr int waves_threads = 2 * waves_columns;
+// Of a block reflector: the distance of columns of V, which avoids bank conflicts, and the numbers of V and T.
+JAXMG_PORTABLE constexpr int wy_pitch(int b) { return b + wy_sweeps + 2; }
+JAXMG_PORTABLE constexpr int wy_numbers(int b) { return wy_sweeps * wy_pitch(b) + 192; }
+// Distance of a slab's columns in shared memory, which avoids bank conflicts where whole columns are copied (`bulk`).
+JAXMG_PORTABLE constexpr int waves_pitch(int b, bool bulk) { return bulk ? b + 8 : b; }
+// Shared memory: rows of a slab, the block reflectors of two steps, and barriers.
+JAXMG_PORTABLE constexpr int waves_shared_bytes(int b, bool bulk) {
+  return 8 * (waves_columns * waves_pitch(b, bulk) + 2 * (b / wy_sweeps) * wy_numbers(b)) + 256;
+}
 }  // namespace jaxmg

@@ -14,8 +14,10 @@
 #include "interchanges.h"
 #include "kernel_abi.h"
 #include "potrf_kernel.h"
+#include "sweep_kernel.h"
 #include "two_sided_kernel.h"
 #include "unit_lower_kernel.h"
+#include "waves_kernel.h"
 
 namespace jaxmg {
 
@@ -91,36 +93,89 @@ extern "C" __global__ void __launch_bounds__(interchange_chunk)
   move_rows<int, 1>(true, moves, count, 1, [&](int i, int) -> int& { return places[i]; });
 }
 
-// Parts [H M], or [H M H], of a matrix: every element becomes the sum of two FP16 numbers.
-extern "C" __global__ void jaxmg_split(const float* from, long long ld, long long rows, long long columns,
-                                       unsigned short* parts, long long to_ld, int count) {
-  const long long total = rows * columns, step = static_cast<long long>(gridDim.x) * blockDim.x;
-  for (long long i = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x; i < total; i += step) {
-    const long long column = i / rows, row = i - column * rows;
-    const float value = from[row + column * ld];
-    unsigned short high, low;
-    float rounded;
-    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(high) : "f"(value));
-    asm("cvt.f32.f16 %0, %1;" : "=f"(rounded) : "h"(high));
-    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(low) : "f"(value - rounded));
-    unsigned short* const to = parts + row + column * to_ld;
-    to[0] = high;
-    to[columns * to_ld] = low;
-    if (count == 3) to[2 * columns * to_ld] = high;
+// A number as two of FP16, high + low / 2^11.
+__device__ inline void split(float value, unsigned short& high, unsigned short& low) {
+  float rounded;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(high) : "f"(value));
+  asm("cvt.f32.f16 %0, %1;" : "=f"(rounded) : "h"(high));
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(low) : "f"(2048 * (value - rounded)));
+}
+
+// Parts [H M] of A or, if it is complex (two reals), of [A, iA] with real and imaginary parts in alternate rows.
+extern "C" __global__ void jaxmg_split_left(const float* a, long long ld, long long rows, long long columns, int reals,
+                                            unsigned short* parts, long long to_ld) {
+  const long long next = columns * to_ld, part = reals * next;
+  for (long long column = blockIdx.x; column < columns; column += gridDim.x) {
+    for (long long row = threadIdx.x; row < rows; row += blockDim.x) {
+      const float* const from = a + reals * (row + column * ld);
+      unsigned short* const to = parts + reals * row + column * to_ld;
+      unsigned short high, low;
+      split(from[0], high, low);
+      to[0] = high;
+      to[part] = low;
+      if (reals == 1) continue;
+      constexpr unsigned short sign = 0x8000;
+      to[next + 1] = high;
+      to[next + 1 + part] = low;
+      split(from[1], high, low);
+      to[1] = high;
+      to[1 + part] = low;
+      to[next] = high ^ sign;
+      to[next + part] = low ^ sign;
+    }
   }
+}
+
+// Parts H, M and H of B or, if it is complex, of its real parts and, `next` elements later, of its imaginary parts
+// times `sign`.
+extern "C" __global__ void jaxmg_split_right(const float* b, long long ld, long long rows, long long columns, int reals,
+                                             float sign, unsigned short* parts, long long to_ld, long long next) {
+  const long long part = reals * next;
+  for (long long column = blockIdx.x; column < columns; column += gridDim.x) {
+    for (long long row = threadIdx.x; row < rows; row += blockDim.x) {
+      const float* const from = b + reals * (row + column * ld);
+      unsigned short* const to = parts + row + column * to_ld;
+      for (int k = 0; k < reals; ++k) {
+        unsigned short high, low;
+        split(k == 0 ? from[0] : sign * from[1], high, low);
+        to[k * next] = to[k * next + 2 * part] = high;
+        to[k * next + part] = low;
+      }
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(waves_threads, 1)
+    jaxmg_apply_waves_32(const __grid_constant__ WaveRange range) {
+  apply_waves<32>(range);
+}
+extern "C" __global__ void __launch_bounds__(waves_threads, 1)
+    jaxmg_apply_waves_64(const __grid_constant__ WaveRange range) {
+  apply_waves<64>(range);
+}
+extern "C" __global__ void __launch_bounds__(wy_sweeps* wy_sweeps)
+    jaxmg_form_blocks_32(const __grid_constant__ WaveRange range) {
+  form_blocks<32>(range);
+}
+extern "C" __global__ void __launch_bounds__(wy_sweeps* wy_sweeps)
+    jaxmg_form_blocks_64(const __grid_constant__ WaveRange range) {
+  form_blocks<64>(range);
 }
 
 namespace f32 {
 using Scalar = float;
 using Real = float;
+#define JAXMG_SWEEP_MANY
 #define JAXMG_NAME(kernel) jaxmg_##kernel##_f32
 #include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "real_kernels.h"
 #include "scalar_kernels.h"
 #include "svd_kernels.h"
+#include "sweep_kernels.h"
 #include "tridiagonal_kernels.h"
 #undef JAXMG_NAME
+#undef JAXMG_SWEEP_MANY
 }  // namespace f32
 
 namespace f64 {
@@ -132,6 +187,7 @@ using Real = double;
 #include "real_kernels.h"
 #include "scalar_kernels.h"
 #include "svd_kernels.h"
+#include "sweep_kernels.h"
 #include "tridiagonal_kernels.h"
 #undef JAXMG_NAME
 }  // namespace f64
@@ -143,6 +199,7 @@ using Real = float;
 #include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "scalar_kernels.h"
+#include "sweep_kernels.h"
 #undef JAXMG_NAME
 }  // namespace c64
 
@@ -154,6 +211,7 @@ using Real = double;
 #include "cholesky_kernels.h"
 #include "lu_kernels.h"
 #include "scalar_kernels.h"
+#include "sweep_kernels.h"
 #undef JAXMG_NAME
 #undef JAXMG_ONE_BANDWIDTH
 }  // namespace c128

@@ -30,6 +30,24 @@ Lanes::~Lanes() {
   for (cudaEvent_t event : events_) cudaEventDestroy(event);
 }
 
+cudaStream_t Lanes::stream(Lane lane) {
+  State& state = states_[index(lane)];
+  if (state.behind) wait(streams_[index(lane)], fork_);
+  state.behind = false;
+  state.used = true;
+  return streams_[index(lane)];
+}
+
+cublasHandle_t Lanes::blas(Lane lane) {
+  stream(lane);
+  State& state = states_[index(lane)];
+  if (state.blas_workspace != nullptr) {
+    JAXMG_CHECK(cublasSetWorkspace(blas_[index(lane)], state.blas_workspace, workspace_bytes_));
+    state.blas_workspace = nullptr;
+  }
+  return blas_[index(lane)];
+}
+
 cusolverDnHandle_t Lanes::solver(Lane lane) {
   JAXMG_CHECK(cusolverDnSetStream(solver_, stream(lane)));
   return solver_;
@@ -48,16 +66,35 @@ cudaEvent_t Lanes::record(cudaStream_t stream) {
 
 void Lanes::wait(cudaStream_t stream, cudaEvent_t event) { JAXMG_CHECK(cudaStreamWaitEvent(stream, event, 0)); }
 
+void Lanes::begin(cudaStream_t stream, const std::array<std::byte*, lane_count>& workspaces,
+                  std::size_t workspace_bytes) {
+  used_events_ = 0;
+  workspace_bytes_ = workspace_bytes;
+  for (std::size_t i = 0; i < states_.size(); ++i) states_[i].blas_workspace = workspaces[i];
+  fork_from(stream);
+}
+
+void Lanes::end(cudaStream_t stream) { join_into(stream); }
+
+void Lanes::join() {
+  if (std::none_of(states_.begin(), states_.end(), [](const State& state) { return state.used; })) return;
+  const cudaStream_t panel = stream(Lane::panel);
+  join_into(panel);
+  fork_from(panel);
+  states_[index(Lane::panel)] = {false, true, states_[index(Lane::panel)].blas_workspace};
+}
+
 void Lanes::fork_from(cudaStream_t stream) {
-  const cudaEvent_t reached = record(stream);
-  for (cudaStream_t lane : streams_) {
-    if (lane != stream) wait(lane, reached);
+  fork_ = record(stream);
+  for (State& state : states_) {
+    state.behind = true;
+    state.used = false;
   }
 }
 
 void Lanes::join_into(cudaStream_t stream) {
-  for (cudaStream_t lane : streams_) {
-    if (lane != stream) wait(stream, record(lane));
+  for (std::size_t i = 0; i < states_.size(); ++i) {
+    if (states_[i].used && streams_[i] != stream) wait(stream, record(streams_[i]));
   }
 }
 

@@ -1,5 +1,8 @@
 // Lanes of a rank on its GPU: streams, handles and events. They are created once and used by one call at a time; work
 // of one call may still run when the next call enqueues its own.
+//
+// Lanes that are forked or joined wait only when they are next used, and only lanes in use are waited for: asking for
+// the stream or a handle of a lane counts as use. Call for them before each piece of work, and keep none.
 #pragma once
 
 #include <cublas_v2.h>
@@ -21,32 +24,42 @@ class Lanes {
   Lanes(const Lanes&) = delete;
   Lanes& operator=(const Lanes&) = delete;
 
-  cudaStream_t stream(Lane lane) const { return streams_[index(lane)]; }
-  cublasHandle_t blas(Lane lane) const { return blas_[index(lane)]; }
+  cudaStream_t stream(Lane lane);
+  cublasHandle_t blas(Lane lane);
   // cuSOLVER bound to a lane.
   cusolverDnHandle_t solver(Lane lane);
 
   cudaEvent_t record(cudaStream_t stream);
   static void wait(cudaStream_t stream, cudaEvent_t event);
 
-  // All lanes wait for `stream`, or `stream` for all lanes, or all lanes for each other.
-  void fork_from(cudaStream_t stream);
-  void join_into(cudaStream_t stream);
-  void join() {
-    join_into(stream(Lane::panel));
-    fork_from(stream(Lane::panel));
-  }
+  // Begins a call: all lanes wait for `stream`. Events recorded before may be recorded again; waits already enqueued
+  // for them are unaffected. Each lane's BLAS has a workspace of `workspace_bytes`.
+  void begin(cudaStream_t stream, const std::array<std::byte*, lane_count>& workspaces, std::size_t workspace_bytes);
+  // Ends a call: `stream` waits for all lanes.
+  void end(cudaStream_t stream);
+  // All lanes wait for each other.
+  void join();
 
-  // Events recorded so far may be recorded again; waits already enqueued for them are unaffected.
-  void recycle_events() { used_events_ = 0; }
   // Whether all enqueued work has finished.
   bool idle() const noexcept;
 
  private:
+  // A lane since the last fork.
+  struct State {
+    bool behind = false;  // it does not wait for the fork yet
+    bool used = false;
+    std::byte* blas_workspace = nullptr;  // not yet given to BLAS; null if it has been
+  };
   static std::size_t index(Lane lane) { return static_cast<std::size_t>(lane); }
+
+  void fork_from(cudaStream_t stream);
+  void join_into(cudaStream_t stream);
 
   std::array<cudaStream_t, lane_count> streams_{};
   std::array<cublasHandle_t, lane_count> blas_{};
+  std::array<State, lane_count> states_{};
+  cudaEvent_t fork_ = nullptr;
+  std::size_t workspace_bytes_ = 0;
   cusolverDnHandle_t solver_{};
   std::vector<cudaEvent_t> events_;
   std::size_t used_events_ = 0;

@@ -23,7 +23,7 @@ namespace jaxmg::cuda {
 
 class CudaPanelQrOps {
  public:
-  explicit CudaPanelQrOps(const Lanes& lanes) : lanes_(lanes) {}
+  explicit CudaPanelQrOps(Lanes& lanes) : lanes_(lanes) {}
 
   // CholeskyQR of narrow panels takes at most `passes`, before the kernel goes on column by column.
   template <class T>
@@ -163,7 +163,7 @@ class CudaPanelQrOps {
     }
   };
 
-  const Lanes& lanes_;
+  Lanes& lanes_;
 };
 
 }  // namespace jaxmg::cuda

@@ -1,6 +1,7 @@
 #include "engine/cuda/peer_transport.h"
 
 #include <algorithm>
+#include <atomic>
 #include <string>
 #include <thread>
 #include <utility>
@@ -54,11 +55,14 @@ DeviceFlags::DeviceFlags(int ranks) : ranks_(ranks) {
 DeviceFlags::~DeviceFlags() { cudaFree(flags_); }
 
 PeerTransport::PeerTransport(int rank, std::vector<PeerFlags> flags) : rank_(rank), flags_(std::move(flags)) {
+  JAXMG_CHECK(cudaHostAlloc(&stop_, sizeof(*stop_), cudaHostAllocMapped));
+  *stop_ = 0;
   if (several_processes()) JAXMG_CHECK(cudaEventCreateWithFlags(&reached_, cudaEventDisableTiming));
 }
 
 PeerTransport::~PeerTransport() {
   if (reached_ != nullptr) cudaEventDestroy(reached_);
+  cudaFreeHost(stop_);
 }
 
 void PeerTransport::begin(const Call& call) {
@@ -130,6 +134,7 @@ void PeerTransport::complete(cudaStream_t stream) {
 }
 
 void PeerTransport::abandon() noexcept {
+  std::atomic_ref(*stop_).store(1, std::memory_order_relaxed);
   if (several_processes()) flags(rank_).release();
 }
 

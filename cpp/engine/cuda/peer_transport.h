@@ -7,7 +7,8 @@
 //
 // A wait for a flag is enqueued only after the other rank's host thread has enqueued the write. Therefore all enqueued
 // work can finish even if a host fails next, or calls a CUDA function that waits for the device, as loading a kernel
-// may. Only the end of a process leaves waits behind. Flags of several processes are therefore in host memory, where
+// may. Only the end of a process leaves waits behind, and kernels that wait for each other (sweep.h), which read a word
+// of the host meanwhile. Flags of several processes are therefore in host memory, where
 // the survivors end the waits without CUDA: its functions may be blocked by the very work that waits.
 #pragma once
 
@@ -53,6 +54,9 @@ class PeerTransport final : public Transport {
   void complete(cudaStream_t stream) override;
   void abandon() noexcept override;
 
+  // Nonzero once the team is abandoned: kernels that wait for other ranks read it.
+  const int* stop() const { return stop_; }
+
  private:
   int size() const { return static_cast<int>(flags_.size()); }
   const PeerFlags& flags(int rank) const { return flags_[static_cast<std::size_t>(rank)]; }
@@ -65,6 +69,7 @@ class PeerTransport final : public Transport {
   std::chrono::milliseconds timeout_{};
   std::array<std::uint32_t, lane_count> count_{};
   cudaEvent_t reached_{};
+  int* stop_ = nullptr;  // in host memory
 };
 
 }  // namespace jaxmg::cuda

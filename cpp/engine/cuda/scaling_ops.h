@@ -16,7 +16,7 @@ namespace jaxmg::cuda {
 
 class CudaScalingOps {
  public:
-  explicit CudaScalingOps(const Lanes& lanes) : lanes_(lanes) {}
+  explicit CudaScalingOps(Lanes& lanes) : lanes_(lanes) {}
 
   // Short columns without gaps are read as fewer long ones: a thread block reads a column at a time.
   template <class T>
@@ -55,7 +55,7 @@ class CudaScalingOps {
            checked_int(a.rows * reals<T>, "rows"), checked_int(a.columns, "columns"), norm);
   }
 
-  const Lanes& lanes_;
+  Lanes& lanes_;
 };
 
 }  // namespace jaxmg::cuda

@@ -15,7 +15,7 @@ namespace jaxmg::cuda {
 
 class CudaSvdOps {
  public:
-  explicit CudaSvdOps(const Lanes& lanes) : lanes_(lanes) {}
+  explicit CudaSvdOps(Lanes& lanes) : lanes_(lanes) {}
 
   template <class T>
   void scale_and_shift(Lane lane, Real<T> alpha, MatrixView<T> a, Real<T> shift, MatrixView<T> b) {
@@ -51,7 +51,7 @@ class CudaSvdOps {
   }
 
  private:
-  const Lanes& lanes_;
+  Lanes& lanes_;
 };
 
 }  // namespace jaxmg::cuda

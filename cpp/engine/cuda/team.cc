@@ -141,6 +141,8 @@ void Team::create_transport(Participant& participant, std::chrono::milliseconds 
   RankResources& own = resources(participant.rank());
   own.flags = std::make_unique<DeviceFlags>(ranks());
   participant.barrier();
+  own.neighbours = static_cast<int>(std::count_if(resources_.begin(), resources_.end(),
+                                                  [&](const RankResources& s) { return s.device == own.device; }));
   bool peers = peers_;
   if (peers_) {
     std::vector<int> devices;
@@ -207,6 +209,12 @@ void Team::share_board(Participant& participant, ProcessLinks& links) {
     }
   } catch (const Error& error) {
     why = error.what();
+  }
+  JAXMG_CHECK(cudaDeviceGetPCIBusId(own.address.text.data(), static_cast<int>(own.address.text.size()), own.device));
+  const std::vector<DeviceAddress> addresses = gather(participant, links, resources_, &RankResources::address);
+  for (const DeviceAddress& address : addresses) {
+    own.neighbours =
+        std::max(own.neighbours, static_cast<int>(std::count(addresses.begin(), addresses.end(), address)));
   }
   own.setup = Refusal(why);
   const std::string refused = first_of(gather(participant, links, resources_, &RankResources::setup));

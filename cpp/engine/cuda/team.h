@@ -3,6 +3,7 @@
 
 #include <nccl.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -22,6 +23,7 @@
 #include "comm/roll.h"
 #include "engine/cuda/ipc.h"
 #include "engine/cuda/lanes.h"
+#include "engine/cuda/launch_order.h"
 #include "engine/cuda/nccl_transport.h"
 #include "engine/cuda/peer_transport.h"
 #include "engine/cuda/transport.h"
@@ -38,6 +40,13 @@ struct Resident {
   virtual void abandon() noexcept = 0;
 };
 
+// PCI address of a GPU, of fixed size, to be sent to other processes.
+struct DeviceAddress {
+  std::array<char, 32> text{};
+
+  bool operator==(const DeviceAddress&) const = default;
+};
+
 // Whether a rank can map the buffers of other ranks.
 struct Mapping {
   Refusal refusal;
@@ -46,7 +55,8 @@ struct Mapping {
 
 // The resources of one rank.
 struct RankResources {
-  int device = -1;  // CUDA ordinal
+  int device = -1;     // CUDA ordinal
+  int neighbours = 1;  // ranks of this team on its device, or on any device if there are several processes
   bool reaches_peers = false;
   std::unique_ptr<DeviceFlags> flags;  // if all ranks are in one process
   std::unique_ptr<Lanes> lanes;
@@ -57,8 +67,9 @@ struct RankResources {
   std::set<std::string> kinds;  // kinds of the calls so far: calls of one kind launch the same kernels
 
   // With several processes: records of this rank that the other ranks of its process read, each after a barrier.
-  Refusal setup;   // why the team cannot use CUDA IPC
-  IpcOffer offer;  // of the current call
+  DeviceAddress address;  // of its GPU
+  Refusal setup;          // why the team cannot use CUDA IPC
+  IpcOffer offer;         // of the current call
   OfferedFiles files;
   Mapping mapping;
   Refusal completion;  // why it cannot map the buffers whose files it has received
@@ -105,6 +116,7 @@ class Team {
 
   // Call after an error, which leaves the order of work in flight undefined: the team is not reused.
   void retire() {
+    LaunchOrder::instance().drop(this);
     if (!retired_.exchange(true) && !one_process_) count_retired_team();
   }
   bool retired() const { return retired_; }

@@ -17,7 +17,7 @@ namespace jaxmg::cuda {
 
 class CudaTridiagonalOps {
  public:
-  explicit CudaTridiagonalOps(const Lanes& lanes) : lanes_(lanes) {}
+  explicit CudaTridiagonalOps(Lanes& lanes) : lanes_(lanes) {}
 
   // A warp solves a leaf, and its shared memory limits the size.
   static constexpr std::int64_t leaf_rows = largest_leaf;
@@ -96,7 +96,7 @@ class CudaTridiagonalOps {
     return {count, static_cast<unsigned>(threads), (rows + threads - 1) / threads};
   }
 
-  const Lanes& lanes_;
+  Lanes& lanes_;
 };
 
 }  // namespace jaxmg::cuda

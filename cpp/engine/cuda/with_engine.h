@@ -5,6 +5,7 @@
 #include <nccl.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <map>
@@ -57,7 +58,8 @@ class OfferedIds {
 template <class Body>
 void with_cuda_engine(const Membership& members, std::uint32_t device, cudaStream_t stream, const EngineNeeds& needs,
                       Body&& body) {
-  Participant participant(members.key, members.rank, members.local_ranks, needs.buffers, members.timeout);
+  constexpr std::chrono::microseconds spin(100);
+  Participant participant(members.key, members.rank, members.local_ranks, needs.buffers, members.timeout, device, spin);
   std::optional<ProcessLinks> links;  // only if the call spans several processes
   if (members.spans()) {
     links.emplace(Listener::instance(), participant, members.roll, members.key, members.timeout);
@@ -73,7 +75,7 @@ void with_cuda_engine(const Membership& members, std::uint32_t device, cudaStrea
     std::optional<Watchdog> watchdog;
     if (links) links->connect();
     ProcessLinks* const others = links ? &*links : nullptr;
-    team = participant.shared<Team>([&] { return Team::acquire(members.roll); });
+    team = participant.shared<Team>([&] { return Team::acquire(roll_of(members, participant)); });
     if (!team->resources(members.rank).lanes) use_up_id();
     team->create_resources(participant, others, members.timeout);
     resources = &team->resources(members.rank);

@@ -19,6 +19,9 @@ namespace jaxmg {
 class HostBandOps {
  public:
   template <class T>
+  static constexpr bool applies_waves = true;
+
+  template <class T>
   void chase(Lane, MatrixView<T> band, const Reflectors<T>& reflectors, std::int32_t*, Real<T>* d, Real<T>* e,
              std::int32_t*) {
     BandChase<T>(band, reflectors).run();
@@ -64,6 +67,19 @@ class HostBandOps {
       blas.zero(lane, y[i].block(0, 3 * h, h, h));
       blas.zero(lane, y[i].block(h, 0, h, h));
       blas.copy(lane, d.block(0, h, h, h), y[i].block(h, 3 * h, h, h));
+    }
+  }
+
+  // One reflector at a time.
+  template <class T>
+  void apply_waves(Lane, const Reflectors<T>& reflectors, std::int64_t begin, std::int64_t end, T*, std::int32_t*,
+                   MatrixView<T> z) {
+    const DiamondGrid grid = reflectors.grid();
+    for (std::int64_t w = begin; w < end; ++w) {
+      const Wave wave = grid.wave(w);
+      for (std::int64_t i = 0; i < wave.count; ++i) {
+        apply_diamond(reflectors.block(wave.g + i, wave.t + i), grid.row(wave.g + i, wave.t + i), z);
+      }
     }
   }
 

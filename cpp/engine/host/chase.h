@@ -214,4 +214,16 @@ void form_diamond(const Reflectors<T>& reflectors, std::int64_t g, std::int64_t 
   }
 }
 
+// Z = D Z for the diamond whose reflectors are the columns of `block`, the first from row `row` on.
+template <class T>
+void apply_diamond(MatrixView<T> block, std::int64_t row, MatrixView<T> z) {
+  for (std::int64_t k = block.columns - 1; k >= 0; --k) {
+    const std::int64_t size = std::min(block.rows, z.rows - row - k);
+    for (std::int64_t j = 0; size > 0 && j < z.columns; ++j) {
+      T* const x = z.at(row + k, j);
+      axpy(-dot(block.at(0, k), x, size), block.at(0, k), x, size);
+    }
+  }
+}
+
 }  // namespace jaxmg

@@ -57,10 +57,9 @@ class Options:
             Precision in which `a` is factored; the solution is then refined to the accuracy of the
             dtype of `a`, or computed without refinement where that fails. "float32" requires
             float64 or complex128. "tf32" and "fp16x2" (two half-precision numbers for each element)
-            use the tensor cores of GPUs, for positive definite matrices, "fp16x2" for real ones; on
-            CPUs their arithmetic is float32. "auto" selects the precision that the planner expects
-            to be fastest, or "off". By default ``jaxmg.config.refine``, which is "off" unless it is
-            set.
+            use the tensor cores of GPUs; on CPUs their arithmetic is float32. "auto" selects the
+            precision that the planner expects to be fastest, or "off". By default
+            ``jaxmg.config.refine``, which is "off" unless it is set.
         """,
     )
     workspace_limit: int | None = keyword(

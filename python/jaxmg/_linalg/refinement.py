@@ -8,10 +8,11 @@ from jaxmg._programs.call import Call
 from jaxmg._programs.refinement import of_lower_precision
 from jaxmg._supported import REFINEMENTS
 
-_OF_TENSOR_CORES = ("fp16x2", "tf32")
 _REFINED = ("pos", "gen", "sym", "her")
-# Iterations for a matrix of condition up to 1e6; in TF32, up to 1e4.
+# Iterations for a positive definite matrix of condition up to 1e6 (in TF32, up to 1e4), and for a
+# general one. A large random matrix takes 9 with two FP16 numbers, and does not converge in TF32.
 _TYPICAL = {"float32": 5, "tf32": 12, "fp16x2": 5}
+_TYPICAL_OF_GENERAL = {"float32": 8, "tf32": 20, "fp16x2": 8}
 # "auto" requires a refined solve to be expected to take less than this fraction of the full one.
 _MARGIN = 0.8
 
@@ -22,7 +23,7 @@ def chosen(asked: str | None, assume_a: str, a, nrhs: int, call: Call) -> Precis
     `asked` is the caller's argument. Raises ValueError if it does not support the call.
     """
     name = config.refine if asked is None else check_refinement(asked)
-    reason = why_not(name, assume_a, a.dtype, call.ranks.platform)
+    reason = why_not(name, assume_a, a.dtype)
     if asked is not None and reason is not None:
         raise ValueError(reason)
     if name == "off" or reason is not None or a.size == 0 or nrhs == 0:
@@ -34,7 +35,7 @@ def chosen(asked: str | None, assume_a: str, a, nrhs: int, call: Call) -> Precis
 
 def of_factor(asked: str, assume_a: str, a, call: Call) -> Precision:
     """Return the precision of a factor to keep; "auto" stands for the fastest of `REFINEMENTS`."""
-    reason = why_not(check_refinement(asked), assume_a, a.dtype, call.ranks.platform)
+    reason = why_not(check_refinement(asked), assume_a, a.dtype)
     if reason is not None:
         raise ValueError(reason)
     if asked != "auto":
@@ -45,7 +46,7 @@ def of_factor(asked: str, assume_a: str, a, call: Call) -> Precision:
     return Precision(min(expected, key=expected.get))
 
 
-def why_not(name: str, assume_a: str, dtype, platform: str) -> str | None:
+def why_not(name: str, assume_a: str, dtype) -> str | None:
     """Return why a refinement does not support a call, or None."""
     if name == "off":
         return None
@@ -53,11 +54,6 @@ def why_not(name: str, assume_a: str, dtype, platform: str) -> str | None:
         return f"refine={name!r} supports only assume_a in {_REFINED}, got {assume_a!r}"
     if name == "float32" and np.finfo(dtype).dtype != np.float64:
         return f"refine='float32' requires a matrix of float64 or complex128, got {dtype}"
-    if name in _OF_TENSOR_CORES and platform == "gpu":
-        if assume_a != "pos":
-            return f"refine={name!r} requires assume_a='pos' on GPUs, got {assume_a!r}"
-        if name == "fp16x2" and np.issubdtype(dtype, np.complexfloating):
-            return f"refine='fp16x2' requires a real matrix on GPUs, got {dtype}; use 'tf32'"
     return None
 
 
@@ -80,12 +76,13 @@ def _expected(positive: bool, n: int, nrhs: int, dtype, call: Call) -> dict[str,
 def expected_seconds(
     positive: bool, n: int, nrhs: int, dtype, platform: str, plan
 ) -> dict[str, float]:
-    """Return the expected time of each refinement that supports a matrix."""
+    """Return the expected time of each refinement that suits a matrix."""
     sizes = positive, n, nrhs, dtype, platform, plan
     return {
-        name: seconds(Precision(name), steps(Precision(name), *sizes))
+        name: seconds(Precision(name), positive, steps(Precision(name), *sizes))
         for name in REFINEMENTS
-        if why_not(name, "pos" if positive else "gen", dtype, platform) is None
+        if why_not(name, "pos" if positive else "gen", dtype) is None
+        and (positive or name != "tf32")
     }
 
 
@@ -97,18 +94,19 @@ def steps(precision: Precision, positive: bool, n: int, nrhs: int, dtype, platfo
     factor, solve, full = ("potrf", "potrs", "posv") if positive else ("getrf", "getrs", "gesv")
     low = precision.dtype_for(dtype)
     return (
-        plan(factor, n, 1, low, **precision.factor_options(positive, platform)),
+        plan(factor, n, 1, low, **precision.factor_options(platform)),
         plan(solve, n, nrhs, low),
         plan("hemm", n, nrhs, dtype),
         plan(full, n, nrhs, dtype),
     )
 
 
-def seconds(precision: Precision, made) -> float:
+def seconds(precision: Precision, positive: bool, made) -> float:
     """Return the expected time of a refined solve from its steps."""
     factor, solve, product, _ = (step.seconds for step in made)
+    iterations = (_TYPICAL if positive else _TYPICAL_OF_GENERAL)[precision.name]
     # The conversion reads A as one product does, and the last residual is a product, too.
-    return factor + 2 * product + _TYPICAL[precision.name] * (solve + product)
+    return factor + 2 * product + iterations * (solve + product)
 
 
 def workspace_bytes(made) -> int:

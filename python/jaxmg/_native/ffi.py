@@ -2,7 +2,8 @@
 
 Each call identifies its ranks by a roll call. The handler `roll_call` returns a rank's process,
 device and a fresh communicator id. An ``all_gather`` in the same program collects these into the
-roll, from which the solver's handler reads its rank and its peers.
+roll, from which the solver's handler reads its rank and its peers. A single rank needs none, nor do
+the GPUs of one process; see `_identity`.
 """
 
 import hashlib
@@ -193,10 +194,13 @@ def gesvd(a, *, vectors: bool, call: plans.CallPlan, ranks: Ranks):
     """Decompose A = U diag(s) V^H; return (overwritten rows of this rank, s, [U^H, V^H], info).
 
     `a` is as for `getrf`. s is in descending order, the same on every rank. U^H and V^H are this
-    rank's rows, with zeros in padding rows.
+    rank's rows, with zeros in padding rows. If the plan has ``as_columns``, on one rank, U
+    takes the place of U^H and `a` may have more rows than columns.
     """
-    s = jax.ShapeDtypeStruct((a.shape[1],), np.finfo(a.dtype).dtype)
-    results = (s, *(jax.ShapeDtypeStruct(a.shape, a.dtype),) * (2 if vectors else 0), _INFO)
+    rows, n = a.shape
+    s = jax.ShapeDtypeStruct((n,), np.finfo(a.dtype).dtype)
+    found = (a.shape, (min(rows, n), n)) if vectors else ()
+    results = (s, *(jax.ShapeDtypeStruct(shape, a.dtype) for shape in found), _INFO)
     return _call("gesvd", (a,), results, call=call, ranks=ranks)
 
 
@@ -247,7 +251,7 @@ def _call(name, overwritten, results, *, call, ranks, read=()):
             results,
             input_output_aliases={i: i for i in range(len(overwritten))},
             vmap_method="sequential",
-        )(*operands, _roll(ranks, call_site, *operands), **_attributes(call, call_site))
+        )(*operands, *_identity(ranks, call_site, operands), **_attributes(call, call_site, ranks))
     return tuple(varying.in_context(output, *operands) for output in outputs)
 
 
@@ -260,6 +264,21 @@ def _call_site(name: str, results, call: plans.CallPlan) -> int:
     shapes = [(result.shape, str(result.dtype)) for result in results]
     kind = repr((name, shapes, call.words))
     return int.from_bytes(hashlib.blake2b(kind.encode(), digest_size=7).digest(), "little")
+
+
+def _identity(ranks: Ranks, call_site: int, operands):
+    """Return the operands from which the handler of a call learns its rank and its peers.
+
+    A single rank has no such operand. The GPUs of one process meet under XLA's number of the
+    execution, if they are all devices of the program, and each needs its rank only: all GPUs run
+    the calls of a program in the same order. (CPUs do not, and the roll is then the identity of the
+    call.)
+    """
+    if ranks.size == 1:
+        return ()
+    if ranks.platform == "gpu" and ranks.processes == 1 and ranks.size == ranks.mesh.size:
+        return (lax.axis_index(ranks.axes).astype(np.int32).reshape(1),)
+    return (_roll(ranks, call_site, *operands),)
 
 
 def _roll(ranks: Ranks, call_site: int, *operands):
@@ -279,14 +298,15 @@ def _roll(ranks: Ranks, call_site: int, *operands):
         varying.result((_ROLL_WORDS,), np.uint32, *operands),
         vmap_method="expand_dims",
     )(*operands, *slices, call_site=np.int64(call_site), processes=np.int64(ranks.processes))
-    return lax.all_gather(name, ranks.axes) if ranks.axes else name[None]
+    return lax.all_gather(name, ranks.axes)
 
 
-def _attributes(call: plans.CallPlan, call_site: int):
+def _attributes(call: plans.CallPlan, call_site: int, ranks: Ranks):
     """Return the attributes of a call as int64, whatever JAX's default integer dtype."""
     return {
         "plan": np.array(call.words, np.int64),
         "call_site": np.int64(call_site),
+        "ranks": np.int64(ranks.size),
         "timeout_ms": np.int64(round(1000 * config.timeout_seconds)),
     }
 

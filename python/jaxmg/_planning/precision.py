@@ -19,12 +19,12 @@ class Precision:
         """Return the dtype of the factor of a matrix of `dtype`."""
         return np.dtype(_SINGLE.get(str(np.dtype(dtype)), dtype))
 
-    def factor_options(self, positive: bool, platform: str) -> dict[str, int]:
+    def factor_options(self, platform: str) -> dict[str, int]:
         """Return further arguments of the factorisation: the arithmetic of products on GPUs.
 
-        CPUs, and LU, have float32's only.
+        CPUs have float32's only.
         """
-        arithmetic = _ARITHMETIC[self.name][1] if positive and platform == "gpu" else 0
+        arithmetic = _ARITHMETIC[self.name][1] if platform == "gpu" else 0
         return {"arithmetic": arithmetic} if arithmetic else {}
 
     def shifts(self, n: int) -> tuple[float, ...]:

@@ -43,6 +43,12 @@ class Call:
     backend: str = "tiled"
     one_rank_up_to: int | None = field(default_factory=lambda: config.one_rank_up_to)
 
+    @property
+    def on_one_cpu(self) -> bool:
+        """Whether one CPU device works by itself, without a given tile size: by LAPACK."""
+        alone = self.ranks.size == 1 and self.ranks.platform == "cpu"
+        return alone and self.backend == "tiled" and self.tile is None
+
     def in_rows(self) -> "Call":
         """Return this call for a matrix in row blocks."""
         return dataclasses.replace(self, placement=Placement.rows(self.ranks))

@@ -63,9 +63,14 @@ def gesv(a, b, *, call: Call, x_spec=None):
     return x, info, DealtLU(data, pivots, call.tile)
 
 
-def getrf(a, *, call: Call):
-    """Factor A, a matrix or its row blocks; return (factors, info)."""
+def getrf(a, *, call: Call, arithmetic: int = 0):
+    """Factor A, a matrix or its row blocks; return (factors, info).
+
+    `arithmetic` is that of the products in float32 or complex64, as the native code numbers it.
+    """
     ranks, n, dtype = call.ranks, a.shape[1], a.dtype
+    # A vendor's routine has no such argument.
+    options = dict(arithmetic=arithmetic) if arithmetic else {}
     specs = ranks.rows, _VECTOR, PartitionSpec()
     if n == 0:
         none = functools.partial(jnp.zeros, dtype=np.int32)
@@ -73,7 +78,7 @@ def getrf(a, *, call: Call):
         return DealtLU(data, pivots, call.tile or 0), info
 
     def factor_on(call):
-        ranks, plan = call.ranks, call.plan("getrf", n, 1, dtype)
+        ranks, plan = call.ranks, call.plan("getrf", n, 1, dtype, **options)
 
         def factored(a):
             data, pivots, info = programs.over_ranks(
@@ -86,9 +91,9 @@ def getrf(a, *, call: Call):
 
         return factored
 
-    run = batchable(factor_on, call, call.solved_by_one("getrf", n, 1, dtype))
+    run = batchable(factor_on, call, call.solved_by_one("getrf", n, 1, dtype, **options))
     data, pivots, info = programs.auto(run, ranks, specs)(a)
-    return DealtLU(data, pivots, call.plan("getrf", n, 1, dtype).tile), info
+    return DealtLU(data, pivots, call.plan("getrf", n, 1, dtype, **options).tile), info
 
 
 def getrs(factors: DealtLU, b, *, call: Call, transposed=False, x_spec=None):

@@ -9,6 +9,9 @@ m x n results are row blocks, P * ceil(m / P) rows that are zero from row m on, 
 
 import functools
 
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jax.sharding import PartitionSpec
 
 from jaxmg._mesh import programs
@@ -68,6 +71,27 @@ def tsqr(a, *, call: Call, vectors=True):
     return programs.auto(
         batchable_on_all(factored), ranks, (ranks.rows, REPLICATED, PartitionSpec())
     )(a)
+
+
+def by_lapack(shape, dtype, *, call: Call, vectors=True) -> bool:
+    """Return whether one CPU factors a matrix by LAPACK's geqrf, as JAX calls it."""
+    one = call.on_one_cpu and call.workspace_limit is None
+    return one and (vectors or not is_tall("geqrf", shape, dtype, call=call))
+
+
+def lapack_qr(a, *, call: Call):
+    """Factor a matrix of any shape on one CPU; return (Q, R)."""
+    real = np.finfo(a.dtype)
+
+    def factored(a):
+        # A power of two, and an exact product: products of elements neither over- nor underflow.
+        largest = jnp.max(jnp.maximum(jnp.abs(a.real), jnp.abs(a.imag)))
+        _, exponent = jnp.frexp(jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1))
+        exponent = jnp.clip(exponent, real.minexp + 1, real.maxexp - 2)
+        q, r = lax.linalg.qr(a * jnp.ldexp(real.dtype.type(1), -exponent), full_matrices=False)
+        return q, r * jnp.ldexp(real.dtype.type(1), exponent)
+
+    return programs.auto(factored, call.ranks, (call.ranks.rows,) * 2)(a)
 
 
 def upper(factor: DealtQR, *, call: Call):

@@ -84,7 +84,7 @@ def factor(a, *, positive: bool, precision: Precision, call: Call) -> LowFactor:
         return lambda a: factored(row_blocks.from_matrix(a, call=call), precision, call)
 
     inner = of_lower_precision(call)
-    options = precision.factor_options(positive, ranks.platform)
+    options = precision.factor_options(ranks.platform)
     run = batchable(factor_on, inner, inner.solved_by_one(routine, n, 1, low, **options))
     specs = (ranks.rows, REPLICATED, _VECTOR, _SCALAR, *(() if positive else (_VECTOR,)))
     data, exponents, norms, status, *pivots = programs.auto(run, ranks, specs)(a)
@@ -136,7 +136,7 @@ def _factored_positive(a, precision: Precision, call: Call):
     Return (data, exponents, norms, status).
     """
     n, low = a.shape[1], precision.dtype_for(a.dtype)
-    options = precision.factor_options(True, call.ranks.platform)
+    options = precision.factor_options(call.ranks.platform)
     diagonal = row_blocks.diagonal(a, call=call).real
     valid = jnp.all(jnp.isfinite(diagonal) & (diagonal > 0))
     # a_ii = f 2^e, hence a_ii 2^(2 k) is in [1/2, 2) for k = -floor(e / 2).
@@ -146,8 +146,12 @@ def _factored_positive(a, precision: Precision, call: Call):
 
     def attempt(state):
         tries, _, _, _ = state
-        scaled = row_products.scaled_copy(a, scales, scales, low, shifts[tries], call=call)
+        # XLA would move the scaled matrix, in the precision of A, out of the loop, where it stays.
+        _, factors = lax.optimization_barrier((tries, scales))
+        scaled = row_products.scaled_copy(a, factors, factors, low, shifts[tries], call=call)
         norm = row_products.hermitian_norm(scaled, call=call).astype(diagonal.dtype)
+        # The norm first: the factorisation overwrites the scaled matrix.
+        norm, scaled = lax.optimization_barrier((norm, scaled))
         dealt, info = cholesky.potrf(scaled, call=call, **options)
         return tries + 1, dealt.data, info, norm
 
@@ -173,7 +177,9 @@ def _factored_general(a, precision: Precision, call: Call):
     norms = row_products.norms(a, left, right, call=call)
     valid = jnp.all(norms <= n)  # No scaled element exceeds 1.
     scaled = row_products.scaled_copy(a, left, right, low, call=call)
-    factors, info = lu.getrf(scaled, call=call)
+    options = precision.factor_options(call.ranks.platform)
+    factors, info = lu.getrf(scaled, call=call, **options)
+    # Two FP16 numbers overflow at 65504, far above the elements of U without growth.
     info = jnp.where(jnp.all(jnp.isfinite(lu.diagonal(factors, call=call))), info, 1)
     return factors.data, jnp.stack([r, c]), norms, _status(valid, info), factors.pivots
 
@@ -297,8 +303,8 @@ def _refined(system: _System, b, status, call: Call):
 
     def step(s: _State) -> _State:
         moving = s.active & ~s.checking
-        r = jnp.where(moving[:, None], s.r, 0)
-        z = lax.cond(jnp.any(moving), system.precondition, varying.zeros_like, r)
+        of = jnp.where(moving[:, None], method.source(s), 0)
+        z = lax.cond(jnp.any(moving), system.precondition, varying.zeros_like, of)
         directions, v = method.direction(s, z)
         v = jnp.where(s.checking[:, None], s.x, v)
         q = system.times(jnp.where(s.active[:, None], v, 0))
@@ -311,10 +317,14 @@ def _refined(system: _System, b, status, call: Call):
         eta = error(r, x)
         smallest = jnp.where(moving, jnp.fmin(s.smallest, eta), s.smallest)
         at_start = jnp.where(count <= _RATE_FROM, smallest, s.at_start)
-        small = moving & ~broken & (eta <= target / 2)
+        small = eta <= target / 2
         stop = broken | (count >= MOST_ITERATIONS)
         if system.positive:
+            # Conjugate gradients take rounding errors along earlier directions for removed ones.
+            # Where these stall them, they start again from the true residual.
+            small |= (eta <= acceptable) & (eta > s.smallest / 2)
             stop |= (count == _RATE_AT) & _too_slow(at_start, smallest, target)
+        small &= moving & ~broken
         failed = moving & ~small & stop
         reason = jnp.where(broken | (count < MOST_ITERATIONS), SLOW, -(MOST_ITERATIONS + 1))
 
@@ -399,6 +409,10 @@ class _ConjugateGradients:
         real = jnp.sum(zeros.real, axis=1)
         return zeros, zeros, real
 
+    def source(self, s: _State):
+        """Return the vectors from which the preconditioner makes directions."""
+        return s.r
+
     def direction(self, s: _State, z):
         p, old_r, old_rz = s.directions
         rz = _inner(s.r, z).real
@@ -417,7 +431,12 @@ class _ConjugateGradients:
 
 
 class _ConjugateResiduals:
-    """Generalised conjugate residuals: the smallest residual over the last `kept` directions."""
+    """Generalised conjugate residuals: the smallest residual over the last `kept` directions.
+
+    A direction comes from the residual or, where that has hardly changed, from the last product
+    (Jiranek and Rozloznik, Electronic Transactions on Numerical Analysis 32, 2008: adaptive simpler
+    GMRES).
+    """
 
     def __init__(self, n: int, nrhs: int, call: Call):
         # Directions and their products must not take more than an eighth of a rank's rows.
@@ -425,10 +444,16 @@ class _ConjugateResiduals:
 
     def none(self, zeros):
         many = varying.zeros_like(jnp.broadcast_to(zeros, (self.kept, *zeros.shape)))
-        return many, many, jnp.sum(varying.zeros_like(zeros.real)).astype(np.int32)
+        place = jnp.sum(varying.zeros_like(zeros.real)).astype(np.int32)
+        return many, many, place, jnp.sum(zeros.real, axis=1) > 0
+
+    def source(self, s: _State):
+        _, products, place, stagnates = s.directions
+        last = lax.dynamic_index_in_dim(products, (place - 1) % self.kept, 0, keepdims=False)
+        return jnp.where((stagnates & ~s.fresh)[:, None], last, s.r)
 
     def direction(self, s: _State, z):
-        known, products, place = s.directions
+        known, products, place, _ = s.directions
         kept = ~s.fresh[None, :, None]
         return (jnp.where(kept, known, 0), jnp.where(kept, products, 0), place, z), z
 
@@ -444,9 +469,12 @@ class _ConjugateResiduals:
         q, z = scale * q, scale * z
         known = lax.dynamic_update_index_in_dim(known, z, place, 0)
         products = lax.dynamic_update_index_in_dim(products, q, place, 0)
-        alpha = _inner(q, s.r)[:, None]
+        alpha = _inner(q, s.r)
+        # By less than a tenth: ||r - alpha q||^2 = ||r||^2 - |alpha|^2.
+        stagnates = jnp.abs(alpha) ** 2 < 0.19 * _inner(s.r, s.r).real
         place = (place + 1) % self.kept
-        return (known, products, place), alpha * z, alpha * q, ~usable
+        alpha = alpha[:, None]
+        return (known, products, place, stagnates), alpha * z, alpha * q, ~usable
 
 
 # --- solution ---------------------------------------------------------------------------------
@@ -467,6 +495,9 @@ def _solved(low: LowFactor, rhs, call: Call, transposed: bool, rest: bool):
         return (x, info, programs.pad_rows_to(a, call.ranks.padded_rows(a.shape[1])))
 
     def of_full_precision(a, x):
+        if not rest:
+            # XLA would copy A before the branch, and keep it from the beginning of the program.
+            a = jnp.where(jnp.any(failed), a, 0)
         b = as_columns(rhs, 2, conjugated=low.positive)
         full, info, left = _full(a, b, call, low.positive, transposed)
         full = as_rows(full, conjugated=low.positive)

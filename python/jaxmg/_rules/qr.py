@@ -25,6 +25,8 @@ from jaxmg._rules.tangents import is_zero
 def decompose(call: Call, a):
     """Return (Q, R) of an m x n matrix A, in row blocks."""
     m, n = a.shape
+    if qr.by_lapack(a.shape, a.dtype, call=call):
+        return qr.lapack_qr(a, call=call)
     if qr.is_tall("orgqr", a.shape, a.dtype, call=call):
         q, r, _ = qr.tsqr(a, call=call)
         return q, qr.in_row_blocks(r, call=call)
@@ -47,6 +49,8 @@ def _(call, primals, tangents):
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def upper(call: Call, a):
     """Return R of an m x n matrix A, in row blocks."""
+    if qr.by_lapack(a.shape, a.dtype, call=call, vectors=False):
+        return qr.lapack_qr(a, call=call)[1]
     if qr.is_tall("geqrf", a.shape, a.dtype, call=call):
         return qr.in_row_blocks(qr.tsqr(a, call=call, vectors=False)[1], call=call)
     factor, _ = qr.geqrf(qr.turned(a, call=call), call=call)

@@ -1,7 +1,7 @@
 """Singular value and polar decompositions, and functions of them, with their derivatives.
 
 Matrices have at least as many rows as columns, m >= n; callers pass the adjoint of others. A tall
-matrix is A = Q R first, and R is decomposed.
+matrix is A = Q R first, and R is decomposed; one CPU leaves slightly rectangular ones to LAPACK.
 """
 
 import functools
@@ -32,6 +32,9 @@ def decompose(call: Call, a):
     if m == n:
         s, uh, vh, aside = svd.gesvd(a, call=call, vectors=True)
         return row_blocks.adjoint(uh, call=call), s, vh, aside
+    if svd.has_gesdd(a.shape, a.dtype, call=call, vectors=True):
+        s, u, vh, aside = svd.gesdd(a, call=call, vectors=True)
+        return u, s, vh, aside
     q, r = qr.decompose(call, a)
     s, uh, vh, aside = svd.gesvd(r, call=call, vectors=True)
     u = product(q, row_blocks.adjoint(uh, call=call), linear_in=1, call=call)
@@ -70,6 +73,8 @@ def values(call: Call, a):
     m, n = a.shape
     if m == n:
         return svd.gesvd(a, call=call, vectors=False)
+    if svd.has_gesdd(a.shape, a.dtype, call=call, vectors=False):
+        return svd.gesdd(a, call=call, vectors=False)
     s, aside = svd.gesvd(qr.upper(call, a), call=call, vectors=False)
     return s, Aside(aside.info, None)
 
@@ -163,20 +168,41 @@ def polar(call: Call, a):
     """Return (U, H, info) with A = U H of an m x n matrix A, in row blocks."""
     if a.shape[0] == a.shape[1]:
         return square_polar(call, False, a)
+    if svd.gives_polar(a.shape, a.dtype, call=call):
+        return _tall_polar(call, a)
+    return _polar_by_qr(call, a)
+
+
+def _polar_by_qr(call: Call, a):
     q, r = qr.decompose(call, a)
     u, h, info = square_polar(call, False, row_blocks.to_matrix(r, call=call))
     return product(q, u, linear_in=1, call=call), h, info
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _tall_polar(call: Call, a):
+    return svd.polar_by_gesdd(a, call=call, left=False, factor_h=True)
+
+
+@_tall_polar.defjvp
+def _(call, primals, tangents):
+    (u, h, info), (du, dh, _) = jax.jvp(functools.partial(_polar_by_qr, call), primals, tangents)
+    return (u, h, info), (du, dh, constant(info))
+
+
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def square_polar(call: Call, left: bool, a):
     """Return (U, H, info) with A = U H, or A = H U if `left`, in row blocks."""
+    if svd.gives_polar(a.shape, a.dtype, call=call):
+        return svd.polar_by_gesdd(a, call=call, left=left, factor_h=True)
     return svd.polar(a, call=call, left=left, factor_h=True)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def unitary_factor(call: Call, a):
     """Return (U, info) of a square matrix, in row blocks."""
+    if svd.gives_polar(a.shape, a.dtype, call=call):
+        return svd.polar_by_gesdd(a, call=call, left=False, factor_h=False)
     return svd.polar(a, call=call, left=False, factor_h=False)
 
 

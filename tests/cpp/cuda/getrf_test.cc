@@ -1,6 +1,8 @@
 #include "getrf_checks.h"
 
 #include <algorithm>
+#include <cmath>
+#include <complex>
 #include <cstddef>
 #include <cstdint>
 #include <random>
@@ -86,6 +88,39 @@ TEST(RowInterchanges, AreThoseOfTheHost) {
         return std::pair{all.download(0), beside.download(0)};
       };
       EXPECT_EQ(interchanged(PeerRanks(1)), interchanged(HostRanks(1)));
+    }
+  }
+}
+
+// ||P M - L U|| / ||M|| of factors whose products use an arithmetic, for block columns of one or several tiles.
+template <class T>
+double error_with(Arithmetic arithmetic, const Shape& shape) {
+  const auto m = random_matrix<T>(shape.n, shape.n, 1);
+  PeerRanks ranks(shape.ranks);
+  const auto found = factor_lu(ranks, m, shape, 32, arithmetic);
+  EXPECT_EQ(found.info, 0);
+  return lu_error(m, found) * n_eps<T>(shape.n);
+}
+
+// Rounding the operands of the products causes errors of at most 2 u |L| |U|, with u of their parts. Here |L| <= 1 and
+// |U| <= growth max |M|; both have random signs, and the norm of n products is about sqrt(n) times that of one. The
+// errors of TF32 are clearly larger than those of float32: tensor cores have been used. (Block columns are narrow, as
+// all but the next tile column is updated by parts.)
+TEST(TensorCores, ErrorsAreThoseOfTheArithmetic) {
+  using Complex = std::complex<float>;
+  for (const int count : {1, 2, 3, 4}) {
+    if (!PeerRanks::available(count)) continue;
+    for (const Shape& shape :
+         {Shape{700, count, 32, 96, 2}, Shape{512, count, 64, 64, 1}, Shape{333, count, 40, 80, 3}}) {
+      SCOPED_TRACE(shape);
+      const double growth = 2 * std::sqrt(static_cast<double>(shape.n));
+      const double full = error_with<float>(Arithmetic::full, shape);
+      const double tf32 = error_with<float>(Arithmetic::tf32, shape);
+      EXPECT_LE(tf32, 0x1p-11 * growth);
+      EXPECT_GE(tf32, 20 * full);
+      EXPECT_LE(error_with<Complex>(Arithmetic::tf32, shape), 2 * 0x1p-11 * growth);
+      EXPECT_LE(error_with<float>(Arithmetic::fp16x2, shape), 0x1p-22 * growth);
+      EXPECT_LE(error_with<Complex>(Arithmetic::fp16x2, shape), 2 * 0x1p-22 * growth);
     }
   }
 }

@@ -40,6 +40,7 @@ TEST(TensorCores, ErrorsAreThoseOfTheArithmetic) {
       EXPECT_GE(tf32, 4 * error_with<float>(Arithmetic::full, shape));
       EXPECT_LE(error_with<std::complex<float>>(Arithmetic::tf32, shape), 4 * 0x1p-11 * root);
       EXPECT_LE(error_with<float>(Arithmetic::fp16x2, shape), 2 * 0x1p-22 * root);
+      EXPECT_LE(error_with<std::complex<float>>(Arithmetic::fp16x2, shape), 4 * 0x1p-22 * root);
     }
   }
 }

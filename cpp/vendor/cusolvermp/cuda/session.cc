@@ -76,6 +76,7 @@ CusolverMp& CusolverMp::of(CudaEngine& engine, std::uint32_t* id) {
     std::memcpy(&made, words.data(), sizeof(made));
     return std::make_unique<CusolverMp>(engine.size(), engine.rank(), made, engine.stream(Lane::panel));
   });
+  engine.stream(Lane::panel);  // counts as use: the library enqueues in it
   own.begin(engine.participant(), engine.timeout());
   return own;
 }
