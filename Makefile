@@ -20,9 +20,9 @@ TOOLS := $(VENV_TOOLS)/bin
 export PATH := $(CURDIR)/$(TOOLS):$(PATH)
 
 # One release of every supported minor version of JAX, oldest first, each with the minor versions of CPython 3 for which
-# its jaxlib has wheels. All tests run on the newest JAX that $(PYTHON) can install. JAX_TESTS, the tests that depend on
-# JAX itself, run on each of these releases that it can install, without their numerical tests, which depend on the
-# native library. docs/installation.md lists the releases.
+# its jaxlib has wheels. All tests run on the newest JAX that $(PYTHON) can install. A share of the cases of JAX_TESTS, the
+# tests that depend on JAX itself, runs on each of these releases that it can install, without numerical tests, which
+# depend on the native library. docs/installation.md lists the releases.
 JAX_RELEASES := 0.6.2:10-13 0.7.2:11-14 0.8.3:11-14 0.9.2:11-14 0.10.2:11-14 0.11.2:12-14 0.12.0.1:12-14
 JAX_TESTS := sharding composition batches derivatives vma dtypes exported donation import potrs potri syevd
 
