@@ -19,6 +19,7 @@ import memory
 import programs
 import scaling
 import snippets
+import stages
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
@@ -35,6 +36,8 @@ DIRECTIVES = {
     "run": programs.output,
     "scaling_plot": scaling.figure,
     "scaling_table": scaling.table,
+    "stages_drawing": stages.drawing,
+    "stages_table": stages.table,
     "times": measurements.times,
 }
 
