@@ -13,6 +13,7 @@ import shlex
 from pathlib import Path
 
 import drawings
+import jaxmg
 import links
 import measurements
 import memory
@@ -51,7 +52,8 @@ _PAGES = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 
 
 def on_config(config):
-    """Add the pages of the examples to the navigation."""
+    """Add the version to the title, and the pages of the examples to the navigation."""
+    config.site_name = f"{config.site_name} {jaxmg.__version__}"
     names = [f"examples/{program.stem}.md" for program in programs.PROGRAMS]
     for part in config.nav:
         if "Examples" in part:
