@@ -33,7 +33,7 @@ TESTS_2 := $(filter-out $(TESTS_1),$(sort $(wildcard tests/python/test_*.py)))
 CXX_FILES = $(shell find cpp tests/cpp benchmarks \( -name '*.h' -o -name '*.cc' -o -name '*.cu' \) -not -path '*/build/*')
 SOURCES = CMakeLists.txt pyproject.toml $(shell find cmake cpp python -type f -not -name '*.pyc')
 
-.PHONY: help demo test test-cpp test-sanitizers test-python test-cuda-builds test-gpu bench docs format \
+.PHONY: help demo external-links test test-cpp test-sanitizers test-python test-cuda-builds test-gpu bench docs format \
         lint types wheel sdist check-wheel aarch64 clean build-tools test-tools lint-tools
 
 help:  ## List the targets
@@ -234,6 +234,9 @@ test-gpu: $(VENV)/tests test-tools  ## The tests on the GPUs of this machine
 bench: $(VENV)/installed  ## Measure solves beside other solvers; options in BENCH=
 	@$(VENV)/bin/pip install -q "$$(ls dist/*.whl)[bench]"
 	@$(RUN) benchmarks/run.py $(BENCH)
+
+external-links:  ## List the links of the built documentation to other sites
+	@python3 docs/generate/links.py build/docs
 
 docs: $(VENV)/installed  ## Make the documentation, build/docs/index.html, and check its links
 	@$(VENV)/bin/pip install -q "$$(ls dist/*.whl)[docs]"

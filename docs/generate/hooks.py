@@ -13,12 +13,14 @@ import shlex
 from pathlib import Path
 
 import drawings
+import jaxmg
 import links
 import measurements
 import memory
 import programs
 import scaling
 import snippets
+import stages
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
@@ -35,6 +37,8 @@ DIRECTIVES = {
     "run": programs.output,
     "scaling_plot": scaling.figure,
     "scaling_table": scaling.table,
+    "stages_drawing": stages.drawing,
+    "stages_table": stages.table,
     "times": measurements.times,
 }
 
@@ -48,7 +52,8 @@ _PAGES = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 
 
 def on_config(config):
-    """Add the pages of the examples to the navigation."""
+    """Add the version to the title, and the pages of the examples to the navigation."""
+    config.site_name = f"{config.site_name} {jaxmg.__version__}"
     names = [f"examples/{program.stem}.md" for program in programs.PROGRAMS]
     for part in config.nav:
         if "Examples" in part:

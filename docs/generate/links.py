@@ -1,6 +1,12 @@
-"""A check of the links within the built site, also of those that generated HTML contains."""
+"""A check of the links within the built site, also of those that generated HTML contains.
+
+    python docs/generate/links.py build/docs    # lists links to other sites, with their pages
+
+Links to other sites are not checked by a build, which would then need the network.
+"""
 
 import re
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -26,3 +32,18 @@ def broken(site: Path) -> list[str]:
             if not target.exists() or missing:
                 found.append(f"{page.relative_to(site)}: {link}")
     return sorted(found)
+
+
+def external(site: Path) -> dict[str, list[str]]:
+    """Return the pages that link to each address of another site."""
+    found = {}
+    for path in sorted(site.rglob("*.html")):
+        for link in sorted(set(_LINK.findall(path.read_text()))):
+            if urlsplit(link).scheme in ("http", "https"):
+                found.setdefault(link, []).append(str(path.parent.relative_to(site)))
+    return dict(sorted(found.items()))
+
+
+if __name__ == "__main__":
+    for address, pages in external(Path(sys.argv[1])).items():
+        print(f"{address}  ({len(pages)}: {', '.join(pages[:3])}{', ...' if pages[3:] else ''})")
