@@ -23,6 +23,7 @@ Machine h200(ScalarType type) {
   m.flops = flops;
   m.half_depth = complex(type) ? 115 : 230;
   m.thin_flops = 0.8 * flops;
+  m.waves_flops = type == ScalarType::f64 ? 61e12 : m.thin_flops;
   m.potrf_seconds = 0.55e-6;
   m.pivot_seconds = 1.15e-6;
   m.search_seconds = 2.3e-6;
@@ -30,7 +31,7 @@ Machine h200(ScalarType type) {
   m.step_seconds = 65e-6;
   m.unknown_seconds = 65e-9;  // four H100
   m.several_seconds = 0.4e-6;
-  m.panel_seconds = 0.6e-3;
+  m.panel_seconds = 0.3e-3;
   m.sweep_seconds = 1e-7;
   m.chase_seconds = 2.4e-12;
   m.column_seconds = 95e-6;
@@ -43,7 +44,7 @@ Machine x86(ScalarType type, double ranks) {
   const double cores = std::max(1u, std::thread::hardware_concurrency());
   Machine m{};
   m.flops = 25e9 * (single(type) ? 2 : 1) * cores / ranks;
-  m.thin_flops = 0.8 * m.flops;
+  m.thin_flops = m.waves_flops = 0.8 * m.flops;
   m.step_seconds = m.panel_seconds = 20e-6 * ranks;
   m.chase_seconds = 1e-9 * std::max(1.0, ranks / cores);
   m.memory_bytes = 5e9;
@@ -294,8 +295,9 @@ double ColumnsCost::syevd(std::int64_t order, std::int64_t wanted, std::int64_t 
   // The last merge, n^2 real ones for each vector, and those before it, n^3 / 3.
   seconds += (n / 3 + vectors) * n * n / (ranks_ * rank_flops);
   // Q2, 4 n^2 for each vector, and Q1, 2 n^2, while their reflectors are sent.
-  const double square = fma_ * vectors * n * n / (ranks_ * rank_flops);
-  seconds += std::max(4 * square, shared ? spread(half, ranks_) : 0) + std::max(2 * square, spread(half, 1));
+  const double square = fma_ * vectors * n * n / ranks_;
+  seconds += std::max(4 * square / machine_.waves_flops, shared ? spread(half, ranks_) : 0) +
+             std::max(2 * square / rank_flops, spread(half, 1));
   // From rows to columns, and each rank's columns to rows of V^H.
   const double share = elements(vectors * n / ranks_);
   return seconds + deal(share) + 2 * pass(share);

@@ -32,6 +32,7 @@ struct Machine {
   double flops;            // sustained GEMM rate of deep products
   double half_depth;       // depth of the products that reach half of it
   double thin_flops;       // rate of the products of an eigensolver, which are thin or strided
+  double waves_flops;      // its back-transformation from tridiagonal form, counted as products of dense diamonds
   double potrf_seconds;    // a column of a matrix on one rank, beyond the products
   double pivot_seconds;    // a column of the chain of diagonal blocks, with its panel
   double reflect_seconds;  // a column of a panel of few rows, to find its reflector and apply it

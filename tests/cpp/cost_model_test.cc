@@ -45,8 +45,8 @@ double grid(std::int64_t n, std::int64_t count, std::int64_t ranks, const Networ
 
 Network on_hosts(std::int64_t hosts) { return {hosts, 0, 0, 0}; }
 
-// Medians of benchmarks/results, 2026-11-22 (four H200, NVLink) and 2026-11-24 (one). Potrs on two and four H100:
-// benchmarks/stages/sweeps.cc, 2026-11-27.
+// Medians of benchmarks/results, 2026-11-22 (four H200, NVLink) and 2026-11-24 (one); 2026-11-27: eigenproblems, sums of
+// stages on H100 and eigenvalues alone on four H200; Potrs on two and four H100, benchmarks/stages/sweeps.cc.
 TEST(CostModel, MatchesMeasuredTimesOfThisLibrary) {
   struct Measured {
     double (*model)(std::int64_t, std::int64_t, std::int64_t, const Network&, ScalarType);
@@ -70,10 +70,14 @@ TEST(CostModel, MatchesMeasuredTimesOfThisLibrary) {
                                      {columns<Potrs>, 32768, 8, 2, 0.0100, ScalarType::f32},
                                      {columns<Potrs>, 32768, 16, 1, 0.0331},
                                      {columns<Potrs>, 32768, 2048, 1, 0.0958},
-                                     {columns<Syevd>, 8192, 8192, 1, 0.2364},
-                                     {columns<Syevd>, 16384, 16384, 1, 1.1951},
-                                     {columns<Syevd>, 8192, 0, 1, 0.1544},
-                                     {columns<Syevd>, 16384, 0, 1, 0.4864}};
+                                     {columns<Syevd>, 8192, 8192, 1, 0.1894},
+                                     {columns<Syevd>, 16384, 16384, 1, 0.921},
+                                     {columns<Syevd>, 8192, 8192, 4, 0.1329},
+                                     {columns<Syevd>, 16384, 16384, 4, 0.4172},
+                                     {columns<Syevd>, 32768, 32768, 4, 2.1416},
+                                     {columns<Syevd>, 8192, 0, 4, 0.1151},
+                                     {columns<Syevd>, 16384, 0, 4, 0.2752},
+                                     {columns<Syevd>, 32768, 0, 4, 0.9179}};
   for (const Measured& m : all) {
     EXPECT_NEAR(m.model(m.n, m.nrhs, m.ranks, {}, m.type) / m.seconds, 1, 0.2)
         << m.seconds << " s, n = " << m.n << ", nrhs " << m.nrhs;
