@@ -10,6 +10,7 @@ from jax.errors import JaxRuntimeError
 from jax.sharding import Mesh
 from jaxmg import linalg
 from systems import (
+    DTYPES,
     RANKS_AND_DTYPES,
     assert_eigen,
     assert_eigenvalues,
