@@ -266,10 +266,12 @@ def test_vendors_do_not_serve_small_matrices_by_default(monkeypatch, routine):
 # LAPACK decomposes these on one CPU: with a tile size, our own algorithms do.
 @pytest.mark.parametrize("dtype", ["float32", "complex128"])
 @pytest.mark.parametrize("shape", [(9, 7), (7, 9), (8, 8), (30, 5)])
-def test_one_cpu_decomposes_matrices_of_any_shape(shape, dtype):
+@pytest.mark.parametrize("on_mesh", [False, True])
+def test_one_cpu_decomposes_matrices_of_any_shape(make_mesh, shape, dtype, on_mesh):
     m, n = shape
     a, eps = gaussian(shape, dtype), np.finfo(dtype).eps
     close = {"rtol": 0, "atol": 30 * max(shape) * eps * np.linalg.norm(a)}
+    a = put(a, make_mesh(1), "x", None) if on_mesh else a
     u, s, vh = jax.jit(linalg.svd)(a)
     np.testing.assert_allclose((u * s) @ vh, a, **close)
     np.testing.assert_allclose(u.conj().T @ u, np.eye(min(shape)), **close)

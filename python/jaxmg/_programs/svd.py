@@ -80,11 +80,11 @@ def gesdd(a, *, call: Call, vectors: bool):
             (ranks.rows,),
             (ranks.rows, _VECTOR, *blocks, _VECTOR),
         )(a)
-        return s, tuple(found), Aside(info[0], None)
+        return s, tuple(found), info[0]
 
-    specs = _VECTOR, blocks, Aside(_SCALAR, None)
-    s, found, aside = programs.auto(batchable_on_all(decompose), ranks, specs)(a)
-    return s, *found, aside
+    specs = _VECTOR, blocks, _SCALAR
+    s, found, info = programs.auto(batchable_on_all(decompose), ranks, specs)(a)
+    return s, *found, Aside(info, None)
 
 
 def _gesdd_plan(shape, dtype, call: Call, vectors: bool):
