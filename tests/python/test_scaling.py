@@ -13,7 +13,7 @@ def scaling():
     return runpy.run_path(str(SCRIPT))
 
 
-@pytest.mark.parametrize(("routine", "n"), [("potrs", 131072), ("syevd", 65536)])
+@pytest.mark.parametrize(("routine", "n"), [("potrs", 131072), ("syevd", 81920)])
 def test_only_what_fits_and_where_the_grid_overtakes(scaling, routine, n):
     points = scaling["points"](routine, n)
     gpus = [point.gpus for point in points]

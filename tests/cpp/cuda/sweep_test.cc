@@ -21,6 +21,10 @@
 #include "typed.h"
 
 namespace jaxmg::testing {
+
+// trsm_checks.h has the triangles of trsm_test, whose own tests run there.
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Trsm);
+
 namespace {
 
 template <class Parameter>
