@@ -45,8 +45,8 @@ double grid(std::int64_t n, std::int64_t count, std::int64_t ranks, const Networ
 
 Network on_hosts(std::int64_t hosts) { return {hosts, 0, 0, 0}; }
 
-// Medians of benchmarks/results, 2026-11-22 (four H200, NVLink) and 2026-11-24 (one); 2026-11-27: eigenproblems, sums of
-// stages on H100 and eigenvalues alone on four H200; Potrs on two and four H100, benchmarks/stages/sweeps.cc.
+// Medians of benchmarks/results, 2026-11-22 (four H200, NVLink) and 2026-11-24 (one); 2026-11-27: eigenproblems, sums
+// of stages on H100 and eigenvalues alone on four H200; Potrs on two and four H100, benchmarks/stages/sweeps.cc.
 TEST(CostModel, MatchesMeasuredTimesOfThisLibrary) {
   struct Measured {
     double (*model)(std::int64_t, std::int64_t, std::int64_t, const Network&, ScalarType);
