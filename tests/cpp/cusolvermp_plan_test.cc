@@ -31,7 +31,7 @@ typename R::Problem request(std::int64_t n, std::int64_t count, std::int64_t ran
   q.one_rank_up_to = 0;
   if constexpr (requires { q.nrhs; }) q.nrhs = count;
   if constexpr (requires { q.vectors; }) q.vectors = std::same_as<R, Gesvd> ? n : count;
-  if constexpr (requires { q.m; }) q.m = n + count;
+  if constexpr (requires { q.m; } && !std::same_as<R, Gesvd>) q.m = n + count;
   return q;
 }
 

@@ -119,7 +119,7 @@ TEST(SvdPlan, OneCpuDecomposesTallMatrices) {
 
 // Eigenvectors for singular values alone are the first thing that a limit saves.
 TEST(SvdPlan, ValuesHaveRoomForVectorsUnlessLimited) {
-  auto q = request<Gesvd>(Platform::cuda, 8192, 1);
+  auto q = request<Gesvd>(Platform::cuda, 4096, 1);
   const auto made = Gesvd::plan(q);
   EXPECT_TRUE(made.plan.values_by_vectors);
   q.workspace_limit = made.workspace_bytes - 1;
