@@ -22,7 +22,7 @@ class Precision:
     def factor_options(self, platform: str) -> dict[str, int]:
         """Return further arguments of the factorisation: the arithmetic of products on GPUs.
 
-        CPUs have float32's only.
+        CPUs have float32's only, and a vendor's routine has no such argument.
         """
         arithmetic = _ARITHMETIC[self.name][1] if platform == "gpu" else 0
         return {"arithmetic": arithmetic} if arithmetic else {}

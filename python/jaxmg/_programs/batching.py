@@ -95,6 +95,10 @@ def _one_by_one(function, batched, operands, batch_size=None):
     )
 
 
+def _size(batched, operands) -> int:
+    return next(operand.shape[0] for one, operand in zip(batched, operands, strict=True) if one)
+
+
 def _first_of(batched, operands):
     """Return shapes and dtypes of the operands of one call of a batch."""
     return [
@@ -142,13 +146,13 @@ def _divided(alone, ranks: Ranks, batched: tuple[bool, ...], single, at_once=Non
     """
 
     def on_rank(*operands):
-        size = next(operand.shape[0] for one, operand in zip(batched, operands, strict=True) if one)
+        size = _size(batched, operands)
         if at_once is not None and size >= FEWEST_AT_ONCE:
             return _in_parts(alone, at_once, batched, operands)
         return _one_by_one(alone, batched, operands)
 
     def all_ranks(*operands):
-        size = next(operand.shape[0] for one, operand in zip(batched, operands, strict=True) if one)
+        size = _size(batched, operands)
         share = PartitionSpec(ranks.axes)
         missing = ranks.padded_rows(size) - size
 

@@ -98,18 +98,16 @@ def _nothing_solved(ranks: Ranks, a, b):
     return b, jnp.zeros((), np.int32), programs.pad_rows_to(a, ranks.padded_rows(a.shape[1]))
 
 
-def potrf(a, *, call: Call, arithmetic: int = 0):
+def potrf(a, *, call: Call, **options):
     """Factor A, an (N, N) matrix or row blocks; return (factor, info).
 
-    `arithmetic` is that of the products in float32 or complex64, as the native code numbers it.
+    `options` are further arguments of the plan, see `Precision.factor_options`.
     """
     ranks, n = call.ranks, a.shape[1]
     if a.size == 0:
         specs = ranks.rows, PartitionSpec()
         data, info = programs.auto(lambda a: (a, jnp.zeros((), np.int32)), ranks, specs)(a)
         return Dealt(data, call.tile or 0), info
-    # A vendor's routine has no such argument.
-    options = dict(arithmetic=arithmetic) if arithmetic else {}
     data, info = _potrf(a, call, **options)
     return Dealt(data, call.plan("potrf", n, 1, a.dtype, **options).tile), info
 

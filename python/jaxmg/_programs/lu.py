@@ -63,14 +63,12 @@ def gesv(a, b, *, call: Call, x_spec=None):
     return x, info, DealtLU(data, pivots, call.tile)
 
 
-def getrf(a, *, call: Call, arithmetic: int = 0):
+def getrf(a, *, call: Call, **options):
     """Factor A, a matrix or its row blocks; return (factors, info).
 
-    `arithmetic` is that of the products in float32 or complex64, as the native code numbers it.
+    `options` are further arguments of the plan, see `Precision.factor_options`.
     """
     ranks, n, dtype = call.ranks, a.shape[1], a.dtype
-    # A vendor's routine has no such argument.
-    options = dict(arithmetic=arithmetic) if arithmetic else {}
     specs = ranks.rows, _VECTOR, PartitionSpec()
     if n == 0:
         none = functools.partial(jnp.zeros, dtype=np.int32)

@@ -15,7 +15,9 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from jaxmg._mesh import programs
+from jaxmg._mesh.ranks import Ranks
 from jaxmg._native import ffi
+from jaxmg._native.plans import CallPlan
 from jaxmg._programs.batching import batchable_on_all
 from jaxmg._programs.call import Call
 
@@ -36,20 +38,31 @@ def gesvd(a, *, call: Call, vectors: bool):
     """Decompose A, an (N, N) matrix or its row blocks; return (s, [U^H, V^H], aside)."""
     ranks, n = call.ranks, a.shape[1]
     plan = call.plan("gesvd", n, n if vectors else 0, a.dtype)
-    blocks = (ranks.rows,) * (2 if vectors else 0)
 
     def decompose(a):
-        rest, s, *found, info = programs.over_ranks(
-            functools.partial(ffi.gesvd, vectors=vectors, call=plan, ranks=ranks),
-            ranks,
-            (ranks.rows,),
-            (ranks.rows, _VECTOR, *blocks, _VECTOR),
-        )(programs.pad_rows_to(a, ranks.padded_rows(n)))
-        return s, tuple(found), Aside(info[0], rest)
+        padded = programs.pad_rows_to(a, ranks.padded_rows(n))
+        rest, s, found, info = _on_ranks(padded, plan, ranks, vectors)
+        return s, found, Aside(info, rest)
 
-    specs = _VECTOR, blocks, Aside(_SCALAR, ranks.rows)
+    specs = _VECTOR, _blocks(ranks, vectors), Aside(_SCALAR, ranks.rows)
     s, found, aside = programs.auto(batchable_on_all(decompose), ranks, specs)(a)
     return s, *found, aside
+
+
+def _blocks(ranks: Ranks, vectors: bool):
+    """Return the sharding of U and V^H, or of none."""
+    return (ranks.rows,) * (2 if vectors else 0)
+
+
+def _on_ranks(a, plan: CallPlan, ranks: Ranks, vectors: bool):
+    """Return (the overwritten A, s, (U and V^H, or none), info) of the native call."""
+    rest, s, *found, info = programs.over_ranks(
+        functools.partial(ffi.gesvd, vectors=vectors, call=plan, ranks=ranks),
+        ranks,
+        (ranks.rows,),
+        (ranks.rows, _VECTOR, *_blocks(ranks, vectors), _VECTOR),
+    )(a)
+    return rest, s, tuple(found), info[0]
 
 
 def has_gesdd(shape, dtype, *, call: Call, vectors: bool) -> bool:
@@ -69,20 +82,12 @@ def has_gesdd(shape, dtype, *, call: Call, vectors: bool) -> bool:
 
 def gesdd(a, *, call: Call, vectors: bool):
     """Decompose A on one CPU; return (s, [U, V^H], aside)."""
-    plan = _gesdd_plan(a.shape, a.dtype, call, vectors)
-    ranks = call.ranks
-    blocks = (ranks.rows,) * (2 if vectors else 0)
+    plan, ranks = _gesdd_plan(a.shape, a.dtype, call, vectors), call.ranks
 
     def decompose(a):
-        _, s, *found, info = programs.over_ranks(
-            functools.partial(ffi.gesvd, vectors=vectors, call=plan, ranks=ranks),
-            ranks,
-            (ranks.rows,),
-            (ranks.rows, _VECTOR, *blocks, _VECTOR),
-        )(a)
-        return s, tuple(found), info[0]
+        return _on_ranks(a, plan, ranks, vectors)[1:]
 
-    specs = _VECTOR, blocks, _SCALAR
+    specs = _VECTOR, _blocks(ranks, vectors), _SCALAR
     s, found, info = programs.auto(batchable_on_all(decompose), ranks, specs)(a)
     return s, *found, Aside(info, None)
 
