@@ -1,4 +1,4 @@
-"""A check of the links within the built site, also of those that generated HTML contains.
+"""A check of the links within the built site, also of the links in generated HTML.
 
     python docs/generate/links.py build/docs    # lists links to other sites, with their pages
 

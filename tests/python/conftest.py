@@ -29,7 +29,7 @@ def pytest_addoption(parser):
         "--share",
         metavar="I/N",
         default="0/1",
-        help="of the cases of each test, run those that are I modulo N, and at least one; "
+        help="of each test, run the cases whose number is I modulo N, and at least one; "
         "the shares 0/N to (N - 1)/N have all cases",
     )
     parser.addoption(

@@ -523,7 +523,7 @@ class SweepOnRank {
     }
   }
 
-  // X: with a transpose all rows, otherwise those of own tiles.
+  // X: with a transpose all rows, otherwise the rows of own tiles.
   __device__ __forceinline__ void store() {
     const int block = static_cast<int>(blockIdx.x), blocks = static_cast<int>(gridDim.x);
     for (int step = block; step < p.units; step += blocks) {
