@@ -190,17 +190,14 @@ def plan(
     tile = positive_int(options.tile, "tile") or 0
     limit = positive_int(options.workspace_limit, "workspace_limit") or 0
     hosts = positive_int(hosts, "hosts")
-    # Of the adjoint of a wide matrix.
-    sizes = (max(m, n), min(m, n)) if by_factor or routine == "gels" else (m, n)
-    request = backends.Request(
-        sizes[1], nrhs, dtype, ranks, platform, processes, hosts, sizes[0] if rectangular else 0
-    )
+    order, rows = backends.sizes(routine, shape)
+    request = backends.Request(order, nrhs, dtype, ranks, platform, processes, hosts, rows)
     chosen = backends.choose(routine, request, options.backend)
     limits = dict(tile=tile, workspace_limit=limit)
     steps = backends.plan_steps(chosen.name, routine, request, **limits)
     if by_factor and m != n:
         first = "geqrf" if routine == "gesvd" and nrhs == 0 else "orgqr"
-        of_qr = replace(request, count=1, rows=sizes[0])
+        of_qr = replace(request, count=1, rows=max(m, n))
         steps += backends.plan_steps(chosen.name, first, of_qr, **limits)
     refined = _precision(routine, request, chosen.name, steps, limits, options.refine or "off")
     if refined is None:

@@ -290,6 +290,31 @@ def test_fastest_available_backend_is_chosen(installed, monkeypatch):
     assert chosen() == "tiled"
 
 
+@pytest.mark.parametrize("shape", [(30, 30), (40, 30), (3000, 30), (30, 40)])
+def test_matrices_of_any_shape_have_a_backend_on_gpus(make_mesh, installed, monkeypatch, shape):
+    """The expected times of vendors' libraries, which serve only GPUs, are of the same sizes."""
+    installed(*VENDORS)
+    choose, asked = backends.choose, set()
+
+    def choose_on_gpus(routine, of, backend="auto"):
+        asked.add(routine)
+        for ranks in (1, 4):
+            choose(routine, dataclasses.replace(of, platform="gpu", ranks=ranks), backend)
+        return choose(routine, of, backend)
+
+    monkeypatch.setattr(backends, "choose", choose_on_gpus)
+    a = put(gaussian(shape), make_mesh(2))
+    b = put(gaussian(shape[:1]), make_mesh(2))
+    linalg.qr(a, mode="r")
+    linalg.qr(a)
+    linalg.lstsq(a, b, method="qr")
+    linalg.lstsq(a, b, method="svd")
+    linalg.pinv(a)
+    linalg.svdvals(a)
+    linalg.polar(a)
+    assert asked == {"geqrf", "orgqr", "gels", "gesvd", "polar"}
+
+
 @pytest.mark.parametrize("n", [1024, 8192, 65536])
 def test_grid_of_ranks_is_faster_on_many_hosts(installed, n):
     """A panel is broadcast along a row or column of the grid, not to all ranks."""

@@ -10,7 +10,7 @@ from jax import lax
 
 from jaxmg._arguments import ArgumentError, as_arrays, check_matrix, real_scalar
 from jaxmg._linalg.options import Options, make_call, takes
-from jaxmg._linalg.qr import prepared_matrix, result_spec
+from jaxmg._linalg.qr import result_spec
 from jaxmg._mesh import placement, programs
 from jaxmg._mesh.finding import ranks_of
 from jaxmg._programs.call import Call
@@ -123,7 +123,7 @@ def _by_qr(a, b, rcond, options: Options):
             f'rcond={rcond!r} is not supported with method="qr", which assumes full rank'
         )
     ranks, count = ranks_of(a, b), math.prod(b.shape[1:])
-    call = make_call("gels", a, ranks, options, count=count, rows=a.shape[0])
+    call = make_call("gels", a, ranks, options, count=count)
     return solved_by_qr(a, b, call)
 
 
@@ -142,13 +142,13 @@ def solved_by_qr(a, b, call: Call):
 def _by_svd(a, b, rcond, options: Options):
     """Return (the results, info), for a matrix of any rank."""
     m, n = a.shape
-    a, call = prepared_matrix("gesvd", a, options, b)
+    call = make_call("gesvd", a, ranks_of(a, b), options).in_rows()
     spec = result_spec(b, (n, *b.shape[1:]), call.ranks)
     placed = placement.place_matrix(call.ranks, a)
     right = placement.place_beside(call.ranks, placed, b)
     rcond = svd_rules.default_rtol((m, n), a.dtype) if rcond is None else rcond
     rcond = placement.place_scalar(real_scalar(rcond, "rcond", a.dtype), call.ranks, placed)
-    x, *others, info = _of_any_rank(placed, right, rcond, call=call.in_rows(), spec=spec)
+    x, *others, info = _of_any_rank(placed, right, rcond, call=call, spec=spec)
     return LstsqResult(placement.keep_even_sharding(x, b), *others), info
 
 

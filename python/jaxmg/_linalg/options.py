@@ -110,15 +110,15 @@ def prepared(routine, a, options: Options, *others):
     return a, make_call(routine, a, ranks, options)
 
 
-def make_call(routine, a, ranks, options: Options, *, count=None, rows=0) -> Call:
+def make_call(routine, a, ranks, options: Options, *, count=None) -> Call:
     """Return the checked parameters of a call for a matrix A on `ranks`.
 
     `count` is the number of right-hand sides, or of eigenvectors or singular vectors; by default 1
-    or all. `rows` is the number of rows of A for routines of rectangular matrices.
+    or all.
     """
     tile = positive_int(options.tile, "tile")
     limit = positive_int(options.workspace_limit, "workspace_limit")
-    n = min(a.shape) if routine in backends.SQUARE_FACTORS else a.shape[-1]
+    n, rows = backends.sizes(routine, a.shape)
     if count is None:
         count = n if routine in ("syevd", "gesvd") else 1
     request = backends.Request.on(ranks, n, count, a.dtype, rows)

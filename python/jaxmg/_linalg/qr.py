@@ -84,7 +84,7 @@ def qr(a, mode="reduced", *, options: Options):
     """
     if mode not in ("reduced", "r"):
         raise ValueError(f'mode must be "reduced" or "r", got {mode!r}')
-    a, call = prepared_matrix("geqrf" if mode == "r" else "orgqr", a, options)
+    a, call = _prepared("geqrf" if mode == "r" else "orgqr", a, options)
     return factored(a, call, mode, options.donate)
 
 
@@ -238,7 +238,7 @@ class QRFactor:
             )
         ranks = ranks_of_blocks(self.data, self.axes, self.ranks, *b, mesh=mesh)
         count = math.prod(b[0].shape[1:]) if b else 1
-        call = make_call("gels", self.data.T, ranks, options, count=count, rows=self.m)
+        call = make_call("gels", self.data.T, ranks, options, count=count)
         data = placement.place_matrix(ranks, self.data)
         factors = placement.place_matrix(ranks, self.factors)
         return DealtQR(data, factors, self.n, self.tile), call
@@ -272,7 +272,7 @@ def qr_factor(a, *, options: Options) -> QRFactor:
     >>> factor.qh_matmul(jnp.array([3.0, 4.0])).round(6).tolist()
     [-5.0, 0.0]
     """
-    a, call = prepared_matrix("geqrf", a, options)
+    a, call = _prepared("geqrf", a, options)
     if a.size == 0:
         raise ArgumentError(f"a must not be empty, got shape {a.shape}")
     m, n = a.shape
@@ -281,11 +281,10 @@ def qr_factor(a, *, options: Options) -> QRFactor:
     return QRFactor(of.data, of.factors, info, m, n, of.tile, ranks.axes, ranks.size)
 
 
-def prepared_matrix(routine: str, a, options: Options, *others):
-    """Return a checked m x n matrix, and the call of a routine on the devices of it and others."""
+def _prepared(routine: str, a, options: Options):
+    """Return a checked m x n matrix, and the call of a routine on its devices."""
     a = as_matrix(a)
-    ranks = ranks_of(a, *others)
-    return a, make_call(routine, a, ranks, options, rows=a.shape[0])
+    return a, make_call(routine, a, ranks_of(a), options)
 
 
 def result_spec(like, shape, ranks: Ranks):

@@ -92,6 +92,20 @@ class Choice(NamedTuple):
     reason: str
 
 
+def sizes(routine: str, shape) -> tuple[int, int]:
+    """Return (n, rows) of the request for a matrix of any shape.
+
+    Wide matrices are solved and decomposed as their adjoints; singular values and the polar factors
+    are of the square factor R.
+    """
+    m, n = shape
+    if routine in SQUARE_FACTORS:
+        return min(m, n), 0
+    if routine == "gels":
+        return min(m, n), max(m, n)
+    return n, m if routine in RECTANGULAR else 0
+
+
 def choose(routine: str, request: Request, asked: str = "auto") -> Choice:
     """Return the backend for a call of `routine`, one of `STEPS` or "solve_triangular".
 

@@ -67,7 +67,7 @@ def qr(
     a = as_matrix(a)
     tile = positive_int(T_A, "T_A")
     ranks = named_ranks(mesh, Specs.given(in_specs, matrix_specs), (a,))
-    call = make_call("orgqr", a, ranks, options.with_tile(tile), rows=a.shape[0])
+    call = make_call("orgqr", a, ranks, options.with_tile(tile))
     q, r = factored(a, call, "reduced", donate)
     return (q, r, jnp.zeros((), np.int32)) if return_status else (q, r)
 
@@ -131,6 +131,6 @@ def least_squares(
     tile = positive_int(T_A, "T_A")
     ranks = named_ranks(mesh, Specs.given(in_specs, matrix_specs, with_b=True), (a, b))
     count = math.prod(b.shape[1:])
-    call = make_call("gels", a, ranks, options.with_tile(tile), count=count, rows=a.shape[0])
+    call = make_call("gels", a, ranks, options.with_tile(tile), count=count)
     results, info = solved_by_qr(a, b, call)
     return (results.x, status_of(info)) if return_status else results.x
