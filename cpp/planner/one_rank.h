@@ -86,6 +86,7 @@ template <class Problem>
 Problem alone(Problem q) {
   q.ranks = 1;
   q.tile = 0;
+  q.network = {};
   return q;
 }
 template <class P>
