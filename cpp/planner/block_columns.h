@@ -16,17 +16,12 @@ namespace jaxmg {
 struct BlockColumnPlan : Plan {
   std::int64_t depth = 1;  // columns of a block column, the depth of the updates
   std::int64_t slots = 1;  // sets of panel buffers
-  // If one rank works alone: the tile of its algorithm. Depth and slots are then its own, too, and factors are in whole
-  // shards: `tile` is the shard.
-  std::int64_t alone = 0;
 
   void fields(auto&& visit) {
     Plan::fields(visit);
     visit("depth", depth);
     visit("slots", slots);
-    visit("alone", alone);
   }
-  bool solo() const { return alone > 0; }
 };
 
 // Plan with right-hand sides.

@@ -19,13 +19,16 @@ namespace jaxmg {
 struct Plan {
   std::int64_t tile = 0;           // columns of a tile
   std::int64_t largest_potrf = 0;  // order of the largest block that the vendor's potrf factors on one rank
+  // If one rank gathers the matrix and works alone: the tile of its algorithm. All other fields are then its own, too,
+  // except `tile`: factors are in whole shards.
+  std::int64_t alone = 0;
 
   void fields(auto&& visit) {
     visit("tile", tile);
     visit("largest_potrf", largest_potrf);
+    visit("alone", alone);
   }
-  // Whether one rank gathers the matrix and works alone.
-  bool solo() const { return false; }
+  bool solo() const { return alone > 0; }
 };
 
 // A plan, with its memory and time for the caller.
@@ -38,17 +41,13 @@ struct Planned {
   double seconds = 0;                // estimate
 };
 
-// Bytes of the workspace of R itself, with the collected matrix if one rank works alone.
+// Bytes of the workspace of R itself, with the collected buffers if one rank works alone.
 template <class R, class T>
 std::int64_t carved_bytes(const typename R::Problem& q, const typename R::Plan& plan) {
-  if constexpr (requires { plan.alone; }) {
-    if (plan.alone > 0) {
-      Arena arena;
-      Collected<T>(arena, q, plan);
-      return arena.used() + typename R::template Workspace<T>(Arena(), alone(q), alone(plan)).bytes();
-    }
-  }
-  return typename R::template Workspace<T>(Arena(), q, plan).bytes();
+  if (!plan.solo()) return typename R::template Workspace<T>(Arena(), q, plan).bytes();
+  Arena arena;
+  R::Buffers::template collected<T>(arena, q, plan);
+  return arena.used() + typename R::template Workspace<T>(Arena(), alone(q), alone(plan)).bytes();
 }
 
 // Bytes of workspace, the engine's included. No buffer is empty.

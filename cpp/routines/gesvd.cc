@@ -30,14 +30,15 @@ bool values_by_vectors(const Gesvd::Problem& q) {
 
 Planned<Gesvd::Plan> preferred_plan(const Gesvd::Problem& q, bool by_vectors) {
   const Syevd::Plan eigen = Syevd::plan(eigenproblem(q, by_vectors ? q.n : q.vectors, 0)).plan;
+  SquareProblem at_work = q;
+  if (eigen.solo()) at_work = alone(at_work);
   Planned<Gesvd::Plan> made;
   made.plan.tile = eigen.tile;
+  made.plan.alone = eigen.alone;
   made.plan.blocking = eigen.blocking;
-  made.plan.blocking.library = (q.ranks == 1 || eigen.blocking.solo) && q.tile == 0 &&
-                               std::max(q.m, q.n) <= one_rank_orders(q.platform).library_gesvd.of(q.type);
+  made.plan.blocking.library =
+      at_work.ranks == 1 && q.tile == 0 && std::max(q.m, q.n) <= one_rank_orders(q.platform).library_gesvd.of(q.type);
   made.plan.values_by_vectors = by_vectors && !made.plan.blocking.library;
-  SquareProblem at_work = q;
-  if (eigen.blocking.solo) at_work.ranks = 1;
   choose_block_columns(at_work, made.plan);
   made.shard_bytes = q.shard_bytes();
   made.rhs_bytes = q.vectors == 0 ? 0 : q.shard_bytes() + q.SquareProblem::shard_bytes();
@@ -54,7 +55,7 @@ Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
   };
   auto made = preferred_plan(q, values_by_vectors(q));
   if (made.plan.values_by_vectors && too_large(made)) made = preferred_plan(q, false);
-  if (made.plan.blocking.solo && too_large(made)) {
+  if (made.plan.solo() && too_large(made)) {
     Problem distributed = q;
     distributed.tile = std::max<std::int64_t>(1, std::min<std::int64_t>(q.shard(), 64));
     made = preferred_plan(distributed, false);
@@ -82,14 +83,14 @@ Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
   const auto& blocking = made.plan.blocking;
   const auto moved = static_cast<double>(made.shard_bytes + made.rhs_bytes);
   const ColumnsCost all(q.platform, q.type, q.ranks, q.network), one(q.platform, q.type, 1, {});
-  const ColumnsCost& cost = blocking.solo ? one : all;
+  const ColumnsCost& cost = made.plan.solo() ? one : all;
   if (blocking.library) {
     made.seconds = cost.gesdd(q.n, q.vectors) * static_cast<double>(std::max(q.m, q.n)) / static_cast<double>(q.n);
   } else {
     made.seconds = cost.polar(q.n, made.plan.tile, made.plan.depth) +
-                   cost.syevd(q.n, q.vectors, blocking.b, !blocking.solo && blocking.kept < blocking.b);
+                   cost.syevd(q.n, q.vectors, blocking.b, blocking.kept < blocking.b);
   }
-  if (blocking.solo) made.seconds += all.collect(moved);
+  if (made.plan.solo()) made.seconds += all.collect(moved);
   return made;
 }
 

@@ -1,7 +1,6 @@
 // Backends of routines: this library's own algorithms, and vendors' solvers.
 #pragma once
 
-#include <concepts>
 #include <cstddef>
 #include <utility>
 
@@ -48,11 +47,6 @@ struct Served {
 };
 template <class R>
 struct Served<Tiled, R> : R {};
-
-template <class R>
-inline constexpr bool of_vendor = false;
-template <class Backend, class R>
-inline constexpr bool of_vendor<Served<Backend, R>> = !std::same_as<Backend, Tiled>;
 
 // The backends of an engine: the first ones of Backends.
 template <class E>

@@ -179,7 +179,7 @@ TYPED_TEST_P(SvdTest, OtherFormsHoldTheSameResults) {
     const auto single = this->call(n, 1, true);
     auto all = this->call(n, ranks, true);
     all.plan.blocking = single.plan.blocking;
-    all.plan.blocking.solo = true;
+    all.plan.alone = n;
     all.plan.tile = shard_of(n, ranks);
     const auto expected = this->decompose(m, single), found = this->decompose(m, all);
     all.problem.as_columns = true;

@@ -16,7 +16,7 @@ template <>
 struct Served<CusolverMp, routines::Gesv> : CusolverMpRoutine<routines::Gesv, SystemProblem, GridSystemPlan> {
   using Buffers = Signature<InOut<Shard>, InOut<RightHandSides>, Out<Info>>;  // returns no factors; A is lost
   template <class T>
-  struct Workspace : BlockCyclicSystem<T, ShardScratch<T>> {
+  struct Workspace : BlockCyclicSystem<T, AdjointOfShard<T>> {
     std::int64_t* pivots;  // of the local rows, plus one block
 
     Workspace(Arena arena, const Problem& q, const Plan& plan)

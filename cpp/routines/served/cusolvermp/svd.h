@@ -99,7 +99,7 @@ struct Served<CusolverMp, routines::Gesvd> : CusolverMpRoutine<routines::Gesvd, 
     StagedArena shared;          // A and, when it is no longer needed, `rows`
     BlockCyclicMatrix<T> a;
     Arena rest;
-    routines::AdjointOfShard<T> rows;
+    AdjointOfShard<T> rows;
 
     Workspace(Arena arena, const Problem& q, const Plan& plan)
         : common(arena, q.ranks),
@@ -110,7 +110,7 @@ struct Served<CusolverMp, routines::Gesvd> : CusolverMpRoutine<routines::Gesvd, 
           shared(arena),
           a(layout(q, plan), arena),
           rest(arena),
-          rows(shared.stage<routines::AdjointOfShard<T>>(q, plan)) {}
+          rows(shared.stage<AdjointOfShard<T>>(q, plan)) {}
     std::int64_t bytes() const { return std::max(rest.used(), shared.bytes()); }
 
    private:
@@ -170,7 +170,7 @@ struct Served<CusolverMp, routines::Polar> : CusolverMpRoutine<routines::Polar, 
   struct Workspace {
     SolverWorkspace common;
     routines::ScalingWorkspace<T> scaling;
-    routines::AdjointOfShard<T> rows;
+    AdjointOfShard<T> rows;
     BlockCyclicMatrix<T> a, h;
     Arena rest;
 
