@@ -53,7 +53,8 @@ struct Served<CusolverMp, routines::Gesv> : CusolverMpRoutine<routines::Gesv, Sy
   }
 
  private:
-  // cuSOLVERMp 0.9.1 does not tell of pivots that are zero.
+  // cuSOLVERMp 0.9.1 does not tell of pivots that are zero. With four ranks, elements of U's diagonal
+  // above the first such pivot are NaN, too, and the number in info is lower than LAPACK's.
   template <class T, class E>
   static void check_pivots(E& engine, const BlockCyclicMatrix<T>& a, std::int32_t* info) {
     const CyclicBlocks &rows = a.layout.rows, &columns = a.layout.columns;
