@@ -38,7 +38,7 @@ using Backends = List<Tiled, CusolverMg, CusolverMp>;
 // A routine R as served by a backend. The record defines this library's own implementation; a specialisation with the
 // same members defines a vendor's:
 //
-//   Problem, Plan, Buffers, Workspace<T>     may be those of R
+//   Problem, Plan, Buffers, Workspace<T>     may be R's
 //   static Planned<Plan> plan(const Problem&)
 //   template <class T, class E> static void run(E&, const Problem&, const Plan&, Workspace<T>&, views...)
 template <class Backend, class R>

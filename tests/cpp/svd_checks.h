@@ -125,8 +125,7 @@ TYPED_TEST_P(SvdTest, DecomposesMatricesOfMiddlingCondition) {
   }
 }
 
-// With powers of two, singular values are those of the matrix in the middle of the range, up to rounding of the least
-// ones.
+// Powers of two multiply the singular values of a matrix in the middle of the range, up to rounding of the least ones.
 TYPED_TEST_P(SvdTest, ScalesMatricesThatWouldOverOrUnderflow) {
   using T = typename TypeParam::Scalar;
   using R = Real<T>;

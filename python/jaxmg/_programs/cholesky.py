@@ -210,7 +210,7 @@ def diagonal(factor: Dealt, *, call: Call):
 def _row_solve(factor: Dealt, call: Call, sweeps: int, nrhs: int, merged: int | None = None):
     """Return a function that solves with the data of a factor, for right-hand sides as rows.
 
-    `nrhs` is the number of right-hand sides, without those of a batch.
+    `nrhs` is the number of right-hand sides of one system, also in a batch.
     """
     call, n, dtype = call.reading(factor), factor.data.shape[1], factor.data.dtype
     if sweeps != BOTH:  # Vendors' libraries only solve with L and L^H together.
