@@ -31,6 +31,17 @@ struct Plan {
   bool solo() const { return alone > 0; }
 };
 
+// The same with right-hand sides.
+template <class P>
+struct WithDistribution : P {
+  bool distributed_rhs = false;  // each rank solves its own right-hand sides; otherwise all ranks solve all
+
+  void fields(auto&& visit) {
+    P::fields(visit);
+    visit("distributed_rhs", distributed_rhs);
+  }
+};
+
 // A plan, with its memory and time for the caller.
 template <class P>
 struct Planned {
@@ -57,10 +68,15 @@ std::int64_t workspace_bytes(const typename R::Problem& q, const typename R::Pla
   return std::max(carved, Arena::alignment) + engine_scratch_bytes(q.platform, plan.largest_potrf, q.processes);
 }
 
+template <class P>
+bool exceeds_limit(const Problem& q, const Planned<P>& made) {
+  return q.workspace_limit > 0 && made.workspace_bytes > q.workspace_limit;
+}
+
 // Throws Error if a plan with minimal workspace exceeds the limit.
 template <class P>
 void check_limit(const SquareProblem& q, const Planned<P>& made) {
-  if (q.workspace_limit == 0 || made.workspace_bytes <= q.workspace_limit) return;
+  if (!exceeds_limit(q, made)) return;
   throw Error(ErrorCode::resource_exhausted,
               "the least workspace for n = " + std::to_string(q.n) + " with tiles of " +
                   std::to_string(made.plan.tile) + " columns is " + std::to_string(made.workspace_bytes) +

@@ -15,7 +15,6 @@
 #include "algorithms/moves/redistribute.h"
 #include "algorithms/svd/gesdd.h"
 #include "algorithms/svd/gesvd.h"
-#include "routines/polar_plan.h"
 #include "routines/record.h"
 #include "routines/syevd.h"
 

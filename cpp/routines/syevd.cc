@@ -116,10 +116,10 @@ bool shrink(const SyevdProblem& q, SyevdBlocking& blocking) {
 
 double estimate(const SyevdProblem& q, const Planned<Syevd::Plan>& made) {
   const SyevdBlocking& blocking = made.plan.blocking;
-  const ColumnsCost all(q.platform, q.type, q.ranks, q.network);
-  if (!made.plan.solo()) return all.syevd(q.n, q.vectors, blocking.b, blocking.kept < blocking.b);
+  const ColumnsCost cost = cost_of(made.plan.solo() ? alone(q) : q);
+  const double seconds = cost.syevd(q.n, q.vectors, blocking.b, blocking.kept < blocking.b);
   const auto moved = static_cast<double>(made.shard_bytes + made.rhs_bytes);
-  return ColumnsCost(q.platform, q.type, 1, {}).syevd(q.n, q.vectors, blocking.b, false) + all.collect(moved);
+  return made.plan.solo() ? seconds + cost_of(q).collect(moved) : seconds;
 }
 
 }  // namespace
@@ -127,13 +127,13 @@ double estimate(const SyevdProblem& q, const Planned<Syevd::Plan>& made) {
 Planned<Syevd::Plan> Syevd::plan(const Problem& q) {
   q.check();
   auto made = preferred_plan(q, one_is_enough(q));
-  const auto too_large = [&] { return q.workspace_limit > 0 && made.workspace_bytes > q.workspace_limit; };
-  if (made.plan.solo() && too_large()) made = preferred_plan(q, false);
-  if (made.plan.blocking.library && too_large()) {
+  if (made.plan.solo() && exceeds_limit(q, made)) made = preferred_plan(q, false);
+  const auto measure = [&] { made.workspace_bytes = workspace_bytes<Syevd>(q, made.plan); };
+  if (made.plan.blocking.library && exceeds_limit(q, made)) {
     made.plan.blocking.library = false;
-    made.workspace_bytes = workspace_bytes<Syevd>(q, made.plan);
+    measure();
   }
-  while (too_large() && shrink(q, made.plan.blocking)) made.workspace_bytes = workspace_bytes<Syevd>(q, made.plan);
+  while (exceeds_limit(q, made) && shrink(q, made.plan.blocking)) measure();
   check_limit(q, made);
   made.seconds = estimate(q, made);
   return made;
