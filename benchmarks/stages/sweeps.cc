@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "algorithms/cholesky/potrs_few.h"
+#include "algorithms/triangular/trsm_few.h"
 #include "core/arena.h"
 #include "cuda/cuda_ranks.h"
 #include "engine/cuda/check.h"
@@ -40,7 +40,7 @@ struct Times {
 };
 
 template <class T, class E>
-Times measure(E& engine, PotrsFew<T, E>& solver, MatrixView<T> given, MatrixView<T> x, int repeats) {
+Times measure(E& engine, TrsmFew<T, E>& solver, MatrixView<T> given, MatrixView<T> x, int repeats) {
   const cudaStream_t stream = engine.stream(Lane::panel);
   std::vector<cudaEvent_t> events(static_cast<std::size_t>(3 * repeats));
   for (cudaEvent_t& event : events) JAXMG_CHECK(cudaEventCreate(&event));
@@ -48,9 +48,9 @@ Times measure(E& engine, PotrsFew<T, E>& solver, MatrixView<T> given, MatrixView
     engine.copy(Lane::panel, given, x);
     engine.join();
     JAXMG_CHECK(cudaEventRecord(events[i], stream));
-    solver.forward();
+    solver.solve({Uplo::lower, Op::none, Diag::non_unit});
     JAXMG_CHECK(cudaEventRecord(events[i + 1], stream));
-    solver.backward();
+    solver.solve({Uplo::lower, Op::conj_transpose, Diag::non_unit});
     JAXMG_CHECK(cudaEventRecord(events[i + 2], stream));
     JAXMG_CHECK(cudaStreamSynchronize(stream));
   }
@@ -77,7 +77,7 @@ void times(int ranks, std::int64_t n, const std::vector<std::int64_t>& counts, c
   for (const std::int64_t nrhs : counts) {
     PeerRanks there(ranks);
     Arena needed;
-    PotrsFewWorkspace<T>(needed, layout, nrhs);
+    TrsmFewWorkspace<T>(needed, layout, nrhs);
     auto factor = there.template matrix<T>(n, shard);
     auto given = there.template matrix<T>(n, nrhs);
     auto at_once = there.template matrix<T>(n, nrhs);
@@ -97,11 +97,11 @@ void times(int ranks, std::int64_t n, const std::vector<std::int64_t>& counts, c
       engine.add_noise(Lane::panel, Real<T>(1), 0, 0, b);
       engine.join();
       Arena arena(workspace.view(rank).data, needed.used());
-      PotrsFewWorkspace<T> w(arena, layout, nrhs);
-      PotrsFew<T, cuda::CudaEngine> fast(engine, layout, l, at_once.view(rank), w);
+      TrsmFewWorkspace<T> w(arena, layout, nrhs);
+      TrsmFew<T, cuda::CudaEngine> fast(engine, layout, l, at_once.view(rank), w);
       one[static_cast<std::size_t>(rank)] = measure(engine, fast, b, at_once.view(rank), 8);
       TileByTile plain(engine);
-      PotrsFew<T, TileByTile> slow(plain, layout, l, by_tile.view(rank), w);
+      TrsmFew<T, TileByTile> slow(plain, layout, l, by_tile.view(rank), w);
       tiles[static_cast<std::size_t>(rank)] = measure(plain, slow, b, by_tile.view(rank), 4);
     });
     const auto slowest = [](const std::vector<Times>& all) {

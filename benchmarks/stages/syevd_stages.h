@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "dealt.h"
+#include "eigenproblems.h"
 #include "matrices.h"
 #include "routines.h"
 #include "routines/syevd.h"
@@ -19,11 +20,21 @@
 
 namespace jaxmg::benchmarks {
 
+// The routine, which calls ended(stage) at the end of each of its stages.
+struct StagedRoutine : routines::Syevd {
+  struct Problem : routines::SyevdProblem {
+    StageEnded ended;
+  };
+  template <class T, class E>
+  static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, const auto&... views) {
+    Syevd::run<T>(engine, q, plan, w, views..., q.ended);
+  }
+};
+
 // The matrix and its decomposition on `Ranks` (see tests/cpp/ranks.h).
 template <class T, class Ranks>
 class StagedSyevd {
-  using Syevd = routines::Syevd;
-  using Call = testing::CallOf<Syevd, T>;
+  using Call = testing::CallOf<StagedRoutine, T>;
 
  public:
   StagedSyevd(const Arguments& arguments, Platform platform)
@@ -64,7 +75,7 @@ class StagedSyevd {
         all.arrive_and_wait();
       };
       const auto ended = [&](const char* stage) {
-        if (call_.plan.blocking.solo) {
+        if (call_.plan.solo()) {
           wait(engine);
         } else {
           wait_for_all();
@@ -73,13 +84,16 @@ class StagedSyevd {
         const double end = now();
         samples(outcome, stage).push_back(end - std::exchange(began, end));
       };
+      Call call = call_;
+      call.problem.ended = ended;
       for (int repeat = 0; repeat <= repeats; ++repeat) {
         engine.copy(Lane::panel, given_.view(rank), a_.view(rank));
         wait_for_all();
         if (rank == 0) began = now();
-        typename Syevd::Workspace<T> w(testing::arena_over(workspace_.view(rank)), call_.problem, call_.plan);
-        Syevd::run<T>(engine, call_.problem, call_.plan, w, a_.view(rank), {}, w_.view(rank), z_.view(rank), {},
-                      status_.view(rank), ended);
+        call.run(engine, workspace_.view(rank), a_.view(rank), MatrixView<jaxmg::Real<T>>{}, w_.view(rank),
+                 testing::rows_of_columns(z_.view(rank)), MatrixView<std::int32_t>{}, status_.view(rank));
+        // One rank that works alone has collected the matrix as a part of its first stage.
+        if (call_.plan.solo()) ended("handing out");
       }
     });
     for (int r = 0; r < layout_.ranks(); ++r) {
@@ -110,7 +124,7 @@ class StagedSyevd {
     call.problem.platform = platform;
     call.problem.vectors = vectors;
     call.problem.as_columns = true;
-    call.plan = Syevd::plan(call.problem).plan;
+    call.plan = routines::Syevd::plan(call.problem).plan;
     return call;
   }
 

@@ -1,7 +1,7 @@
 // XLA FFI handlers, generated for each routine of the table and each platform.
 //
 // Besides what run_call() takes, a Platform has
-//   bind(binding)         the binding of its handlers, for arguments `of_platform` besides those of every handler
+//   bind(binding)         adds the arguments `of_platform` of its handlers to a binding
 //   Platform(call, device, of_platform...)
 //   meet(entries, device)                    completes the roll entries of a call across processes
 //   write(to, entries, of_platform...)       the entries of this rank

@@ -75,6 +75,14 @@ struct BlockCyclicMatrix {
   MatrixView<T> part(int rank) const {
     return {data, layout.local_rows(rank), layout.local_columns(rank), layout.ld(rank)};
   }
+  // Calls visit(i, block) for each diagonal block of a rank, of a square matrix in square blocks; it begins in row i.
+  void each_diagonal(int rank, auto&& visit) const {
+    for (std::int64_t i = 0; i < layout.rows.n; i += layout.rows.block) {
+      if (layout.grid().rank(layout.rows.owner(i), layout.columns.owner(i)) != rank) continue;
+      const std::int64_t width = std::min(layout.rows.block, layout.rows.n - i);
+      visit(i, part(rank).block(layout.rows.local(i), layout.columns.local(i), width, width));
+    }
+  }
 };
 
 // A move of a rectangle that is contiguous in the parts of both ranks.

@@ -16,28 +16,15 @@ namespace jaxmg {
 struct BlockColumnPlan : Plan {
   std::int64_t depth = 1;  // columns of a block column, the depth of the updates
   std::int64_t slots = 1;  // sets of panel buffers
-  // If one rank works alone: the tile of its algorithm. Depth and slots are then its own, too, and factors are in whole
-  // shards: `tile` is the shard.
-  std::int64_t alone = 0;
 
   void fields(auto&& visit) {
     Plan::fields(visit);
     visit("depth", depth);
     visit("slots", slots);
-    visit("alone", alone);
-  }
-  bool solo() const { return alone > 0; }
-};
-
-// Plan with right-hand sides.
-struct SystemPlan : BlockColumnPlan {
-  bool distributed_rhs = false;  // each rank solves its own right-hand sides; otherwise all ranks solve all
-
-  void fields(auto&& visit) {
-    BlockColumnPlan::fields(visit);
-    visit("distributed_rhs", distributed_rhs);
   }
 };
+
+using SystemPlan = WithDistribution<BlockColumnPlan>;
 
 // The widest tile of a factor.
 inline constexpr std::int64_t widest_tile = 2048;
@@ -66,6 +53,26 @@ inline std::int64_t choose_tile(const SquareProblem& q) {
 // Depth at which products of matrices of order n are efficient on GPUs.
 inline std::int64_t preferred_depth(std::int64_t n) {
   return n > 98304 ? 4096 : n > 49152 ? 2048 : n > 4096 ? 1024 : 512;
+}
+
+// Shrinks the buffers, cheapest loss first; false when they are minimal.
+inline bool shrink(BlockColumnPlan& plan, std::int64_t least_slots = 1) {
+  if (plan.depth > plan.tile) {
+    plan.depth = std::max(plan.tile, plan.depth / 2 / plan.tile * plan.tile);
+    return true;
+  }
+  if (plan.slots <= least_slots) return false;
+  --plan.slots;
+  return true;
+}
+
+// Block columns of decompositions, all of whose stages are products of n columns: buffers that hide broadcasts are
+// worth their memory.
+inline void choose_block_columns(const SquareProblem& q, BlockColumnPlan& plan) {
+  const bool on_gpus = q.platform == Platform::cuda;
+  const std::int64_t depth = on_gpus ? preferred_depth(q.n) : 128;
+  plan.depth = std::max(plan.tile, depth / plan.tile * plan.tile);
+  plan.slots = on_gpus && q.ranks > 1 ? 3 : 1;
 }
 
 // A tile narrower than a shard, as requested or of a given factor, requires all ranks. Many right-hand sides are work
@@ -105,7 +112,7 @@ Planned<typename R::Plan> plan_one_rank(const typename R::Problem& q) {
     moved += static_cast<double>(made.rhs_bytes);
   }
   made.workspace_bytes = workspace_bytes<R>(q, plan);
-  made.seconds += 2 * ColumnsCost(q.platform, q.type, q.ranks, q.network).collect(moved);
+  made.seconds += 2 * cost_of(q).collect(moved);
   return made;
 }
 
@@ -121,7 +128,7 @@ Planned<typename R::Plan> plan_block_columns(const typename R::Problem& q) {
   q.check();
   if (one_rank_is_enough<R>(q)) {
     const auto made = plan_one_rank<R>(q);
-    if (q.workspace_limit == 0 || made.workspace_bytes <= q.workspace_limit) return made;
+    if (!exceeds_limit(q, made)) return made;
   }
   constexpr bool factors = requires { R::factors; };
   const bool on_gpus = q.platform == Platform::cuda;
@@ -150,15 +157,9 @@ Planned<typename R::Plan> plan_block_columns(const typename R::Problem& q) {
   most = std::max(most, std::int64_t{256} << 20) + engine_scratch_bytes(q.platform, 0, q.processes) -
          engine_scratch_bytes(q.platform, 0, 1);
   const std::int64_t limit = q.workspace_limit > 0 ? q.workspace_limit : most;
-  while (measure() > limit && plan.depth > plan.tile) {
-    plan.depth = std::max(plan.tile, plan.depth / 2 / plan.tile * plan.tile);
-  }
-  while (made.workspace_bytes > limit && plan.slots > (q.workspace_limit > 0 ? 1 : 2)) {
-    --plan.slots;
-    measure();
-  }
+  while (measure() > limit && shrink(plan, q.workspace_limit > 0 ? 1 : 2)) continue;
   check_limit(q, made);
-  made.seconds = R::seconds(ColumnsCost(q.platform, q.type, q.ranks, q.network), q, plan);
+  made.seconds = R::seconds(cost_of(q), q, plan);
   return made;
 }
 

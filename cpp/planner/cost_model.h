@@ -72,6 +72,7 @@ class ColumnsCost : public CostModel {
 
   // Dealing shards of `bytes` out or back, or sending them from rows to columns.
   double deal(double bytes) const;
+  double deal(std::int64_t bytes) const { return deal(static_cast<double>(bytes)); }
   // Sending shards of `bytes` to one rank, or parts of that size from one rank to all.
   double collect(double bytes) const { return spread(bytes, 1) + exchange(); }
   double potrf(std::int64_t n, std::int64_t tile, std::int64_t depth, Arithmetic arithmetic = Arithmetic::full) const;

@@ -7,8 +7,6 @@
 #include <cstdint>
 #include <utility>
 
-#include "core/arena.h"
-#include "core/matrix_view.h"
 #include "core/scalar.h"
 #include "engine/scratch.h"
 #include "planner/problem.h"
@@ -81,31 +79,19 @@ inline const OneRankOrders& one_rank_orders(Platform platform) {
 }
 
 // Problem and plan of the rank that works alone.
-template <class Problem>
-  requires std::derived_from<Problem, SquareProblem>
-Problem alone(Problem q) {
+template <std::derived_from<Problem> Q>
+Q alone(Q q) {
   q.ranks = 1;
   q.tile = 0;
+  q.network = {};
   return q;
 }
-template <class P>
-  requires requires(P plan) { plan.alone; }
-P alone(P plan) {
+template <class Plan>
+  requires requires(Plan plan) { plan.alone; }
+Plan alone(Plan plan) {
   plan.tile = std::exchange(plan.alone, 0);
   if constexpr (requires { plan.distributed_rhs; }) plan.distributed_rhs = false;
   return plan;
 }
-
-// Buffers of the rank that works alone: all columns of the matrix, and the right-hand sides if they are distributed.
-template <class T>
-struct Collected {
-  MatrixView<T> a, x;
-
-  Collected(Arena& arena, const auto& q, const auto& plan) : a(arena.matrix<T>(q.n, q.n)) {
-    if constexpr (requires { plan.distributed_rhs; }) {
-      if (plan.distributed_rhs) x = arena.matrix<T>(q.n, q.nrhs);
-    }
-  }
-};
 
 }  // namespace jaxmg

@@ -19,13 +19,27 @@ namespace jaxmg {
 struct Plan {
   std::int64_t tile = 0;           // columns of a tile
   std::int64_t largest_potrf = 0;  // order of the largest block that the vendor's potrf factors on one rank
+  // If one rank gathers the matrix and works alone: the tile of its algorithm. All other fields are then its own, too,
+  // except `tile`: factors are in whole shards.
+  std::int64_t alone = 0;
 
   void fields(auto&& visit) {
     visit("tile", tile);
     visit("largest_potrf", largest_potrf);
+    visit("alone", alone);
   }
-  // Whether one rank gathers the matrix and works alone.
-  bool solo() const { return false; }
+  bool solo() const { return alone > 0; }
+};
+
+// The same with right-hand sides.
+template <class P>
+struct WithDistribution : P {
+  bool distributed_rhs = false;  // each rank solves its own right-hand sides; otherwise all ranks solve all
+
+  void fields(auto&& visit) {
+    P::fields(visit);
+    visit("distributed_rhs", distributed_rhs);
+  }
 };
 
 // A plan, with its memory and time for the caller.
@@ -38,17 +52,13 @@ struct Planned {
   double seconds = 0;                // estimate
 };
 
-// Bytes of the workspace of R itself, with the collected matrix if one rank works alone.
+// Bytes of the workspace of R itself, with the collected buffers if one rank works alone.
 template <class R, class T>
 std::int64_t carved_bytes(const typename R::Problem& q, const typename R::Plan& plan) {
-  if constexpr (requires { plan.alone; }) {
-    if (plan.alone > 0) {
-      Arena arena;
-      Collected<T>(arena, q, plan);
-      return arena.used() + typename R::template Workspace<T>(Arena(), alone(q), alone(plan)).bytes();
-    }
-  }
-  return typename R::template Workspace<T>(Arena(), q, plan).bytes();
+  if (!plan.solo()) return typename R::template Workspace<T>(Arena(), q, plan).bytes();
+  Arena arena;
+  R::Buffers::template collected<T>(arena, q, plan);
+  return arena.used() + typename R::template Workspace<T>(Arena(), alone(q), alone(plan)).bytes();
 }
 
 // Bytes of workspace, the engine's included. No buffer is empty.
@@ -58,10 +68,15 @@ std::int64_t workspace_bytes(const typename R::Problem& q, const typename R::Pla
   return std::max(carved, Arena::alignment) + engine_scratch_bytes(q.platform, plan.largest_potrf, q.processes);
 }
 
+template <class P>
+bool exceeds_limit(const Problem& q, const Planned<P>& made) {
+  return q.workspace_limit > 0 && made.workspace_bytes > q.workspace_limit;
+}
+
 // Throws Error if a plan with minimal workspace exceeds the limit.
 template <class P>
 void check_limit(const SquareProblem& q, const Planned<P>& made) {
-  if (q.workspace_limit == 0 || made.workspace_bytes <= q.workspace_limit) return;
+  if (!exceeds_limit(q, made)) return;
   throw Error(ErrorCode::resource_exhausted,
               "the least workspace for n = " + std::to_string(q.n) + " with tiles of " +
                   std::to_string(made.plan.tile) + " columns is " + std::to_string(made.workspace_bytes) +

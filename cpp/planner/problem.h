@@ -55,6 +55,12 @@ struct Problem {
     require(concurrent >= 1, "concurrent must be at least 1, got " + std::to_string(concurrent));
     require(tile >= 0, "the tile size must be at least 1, got " + std::to_string(tile));
   }
+  // Throws Error unless a number of rows or columns is positive and within the sizes of BLAS.
+  static void check_size(const std::string& name, std::int64_t size) {
+    require(size >= 1, name + " must be at least 1, got " + std::to_string(size));
+    require(size < (std::int64_t{1} << 29),
+            name + " = " + std::to_string(size) + " exceeds what 32-bit sizes of BLAS allow");
+  }
   // Columns of each rank if `count` columns are divided evenly.
   std::int64_t share(std::int64_t count) const { return ceil_div(count, ranks); }
 };
@@ -70,29 +76,12 @@ struct SquareProblem : Problem {
 
   void check() const {
     Problem::check();
-    require(n >= 1, "n must be at least 1, got " + std::to_string(n));
-    require(n < (std::int64_t{1} << 29), "n = " + std::to_string(n) + " exceeds what 32-bit sizes of BLAS allow");
+    check_size("n", n);
   }
   std::int64_t rows() const { return n; }
   std::int64_t shard() const { return share(n); }
   std::int64_t shard_bytes() const { return shard() * n * size_of(type); }
   TileColumns layout(std::int64_t width) const { return {n, shard(), width, static_cast<int>(ranks)}; }
-};
-
-// Matrix with right-hand sides.
-struct SystemProblem : SquareProblem {
-  std::int64_t nrhs = 1;
-  static constexpr const char* counted = "nrhs";
-
-  void fields(auto&& visit) {
-    SquareProblem::fields(visit);
-    visit(counted, nrhs);
-  }
-
-  void check() const {
-    SquareProblem::check();
-    require(nrhs >= 1, "nrhs must be at least 1, got " + std::to_string(nrhs));
-  }
 };
 
 // A matrix of m rows and n columns, whose columns are divided among the ranks.
@@ -106,28 +95,36 @@ struct RectangularProblem : SquareProblem {
 
   void check() const {
     SquareProblem::check();
-    require(m >= 1, "m must be at least 1, got " + std::to_string(m));
-    require(m < (std::int64_t{1} << 29), "m = " + std::to_string(m) + " exceeds what 32-bit sizes of BLAS allow");
+    check_size("m", m);
   }
   std::int64_t rows() const { return m; }
   std::int64_t shard_bytes() const { return shard() * m * size_of(type); }
   TileColumns layout(std::int64_t width) const { return {m, n, shard(), width, static_cast<int>(ranks)}; }
 };
 
-// The same with right-hand sides.
-struct RectangularSystemProblem : RectangularProblem {
+// A matrix with right-hand sides.
+template <class Matrix>
+struct WithRightHandSides : Matrix {
   std::int64_t nrhs = 1;
   static constexpr const char* counted = "nrhs";
 
   void fields(auto&& visit) {
-    RectangularProblem::fields(visit);
+    Matrix::fields(visit);
     visit(counted, nrhs);
   }
 
   void check() const {
-    RectangularProblem::check();
+    Matrix::check();
     require(nrhs >= 1, "nrhs must be at least 1, got " + std::to_string(nrhs));
   }
 };
+using SystemProblem = WithRightHandSides<SquareProblem>;
+using RectangularSystemProblem = WithRightHandSides<RectangularProblem>;
+
+// The cost model of a call.
+template <class Cost = ColumnsCost>
+Cost cost_of(const Problem& q) {
+  return {q.platform, q.type, q.ranks, q.network};
+}
 
 }  // namespace jaxmg

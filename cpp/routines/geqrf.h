@@ -58,7 +58,7 @@ struct Geqrf : OnBlockColumns<Geqrf> {
   // A block column is one tile, whose rows lie on one rank.
   static std::int64_t preferred_depth(std::int64_t) { return 1; }
   static double seconds(const ColumnsCost& cost, const RectangularProblem& q, const Plan& plan) {
-    return cost.deal(static_cast<double>(q.shard_bytes())) + cost.geqrf(q.m, q.n, plan.tile);
+    return cost.deal(q.shard_bytes()) + cost.geqrf(q.m, q.n, plan.tile);
   }
 
   template <class T, class E>

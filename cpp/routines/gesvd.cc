@@ -28,20 +28,26 @@ bool values_by_vectors(const Gesvd::Problem& q) {
   return q.vectors == 0 && (q.type == ScalarType::f64 || q.type == ScalarType::c128);
 }
 
+void measure(const Gesvd::Problem& q, Planned<Gesvd::Plan>& made) {
+  made.plan.largest_potrf = q.ranks == 1 || made.plan.solo() ? q.n : made.plan.depth;
+  made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
+}
+
 Planned<Gesvd::Plan> preferred_plan(const Gesvd::Problem& q, bool by_vectors) {
   const Syevd::Plan eigen = Syevd::plan(eigenproblem(q, by_vectors ? q.n : q.vectors, 0)).plan;
+  SquareProblem at_work = q;
+  if (eigen.solo()) at_work = alone(at_work);
   Planned<Gesvd::Plan> made;
   made.plan.tile = eigen.tile;
+  made.plan.alone = eigen.alone;
   made.plan.blocking = eigen.blocking;
-  made.plan.blocking.library = (q.ranks == 1 || eigen.blocking.solo) && q.tile == 0 &&
-                               std::max(q.m, q.n) <= one_rank_orders(q.platform).library_gesvd.of(q.type);
+  made.plan.blocking.library =
+      at_work.ranks == 1 && q.tile == 0 && std::max(q.m, q.n) <= one_rank_orders(q.platform).library_gesvd.of(q.type);
   made.plan.values_by_vectors = by_vectors && !made.plan.blocking.library;
-  SquareProblem at_work = q;
-  if (eigen.blocking.solo) at_work.ranks = 1;
   choose_block_columns(at_work, made.plan);
   made.shard_bytes = q.shard_bytes();
   made.rhs_bytes = q.vectors == 0 ? 0 : q.shard_bytes() + q.SquareProblem::shard_bytes();
-  made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
+  measure(q, made);
   return made;
 }
 
@@ -49,30 +55,26 @@ Planned<Gesvd::Plan> preferred_plan(const Gesvd::Problem& q, bool by_vectors) {
 
 Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
   q.check();
-  const auto too_large = [&](const Planned<Plan>& made) {
-    return q.workspace_limit > 0 && made.workspace_bytes > q.workspace_limit;
-  };
   auto made = preferred_plan(q, values_by_vectors(q));
-  if (made.plan.values_by_vectors && too_large(made)) made = preferred_plan(q, false);
-  if (made.plan.blocking.solo && too_large(made)) {
+  if (made.plan.values_by_vectors && exceeds_limit(q, made)) made = preferred_plan(q, false);
+  if (made.plan.solo() && exceeds_limit(q, made)) {
     Problem distributed = q;
     distributed.tile = std::max<std::int64_t>(1, std::min<std::int64_t>(q.shard(), 64));
     made = preferred_plan(distributed, false);
   }
-  if (made.plan.blocking.library && too_large(made)) {
+  if (made.plan.blocking.library && exceeds_limit(q, made)) {
     made.plan.blocking.library = false;
-    made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
+    measure(q, made);
   }
-  while (too_large(made) && shrink_block_columns(q, made.plan))
-    made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
+  while (exceeds_limit(q, made) && shrink(made.plan)) measure(q, made);
   // Two or three matrices stay beside the eigensolver's workspace.
   const std::int64_t matrices = (q.vectors == 0 ? 3 : 2) * q.shard_bytes();
-  if (too_large(made) && q.workspace_limit > matrices) {
+  if (exceeds_limit(q, made) && q.workspace_limit > matrices) {
     SyevdProblem of_h = eigenproblem(q, q.vectors, q.workspace_limit - matrices);
     of_h.tile = made.plan.tile;
     made.plan.blocking = Syevd::plan(of_h).plan.blocking;
     made.plan.blocking.library = false;
-    made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
+    measure(q, made);
   }
   check_limit(q, made);
   require(
@@ -81,15 +83,14 @@ Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
           " matrices only on a CPU, without a tile size, and within its limits on sizes and the limit on workspace");
   const auto& blocking = made.plan.blocking;
   const auto moved = static_cast<double>(made.shard_bytes + made.rhs_bytes);
-  const ColumnsCost all(q.platform, q.type, q.ranks, q.network), one(q.platform, q.type, 1, {});
-  const ColumnsCost& cost = blocking.solo ? one : all;
+  const ColumnsCost cost = cost_of(made.plan.solo() ? alone(q) : q);
   if (blocking.library) {
     made.seconds = cost.gesdd(q.n, q.vectors) * static_cast<double>(std::max(q.m, q.n)) / static_cast<double>(q.n);
   } else {
     made.seconds = cost.polar(q.n, made.plan.tile, made.plan.depth) +
-                   cost.syevd(q.n, q.vectors, blocking.b, !blocking.solo && blocking.kept < blocking.b);
+                   cost.syevd(q.n, q.vectors, blocking.b, blocking.kept < blocking.b);
   }
-  if (blocking.solo) made.seconds += all.collect(moved);
+  if (made.plan.solo()) made.seconds += cost_of(q).collect(moved);
   return made;
 }
 

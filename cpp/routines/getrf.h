@@ -52,8 +52,7 @@ struct Getrf : OnBlockColumns<Getrf> {
     return q.by_blocks() ? q.shard_bytes() : q.shard_bytes() / 2;
   }
   static double seconds(const ColumnsCost& cost, const LowPrecisionProblem& q, const Plan& plan) {
-    return cost.deal(static_cast<double>(q.shard_bytes())) +
-           cost.getrf(q.n, plan.tile, lu_depth(q, plan), q.arithmetic);
+    return cost.deal(q.shard_bytes()) + cost.getrf(q.n, plan.tile, lu_depth(q, plan), q.arithmetic);
   }
 
   // Deals A and factors it. The workspace may belong to another routine.

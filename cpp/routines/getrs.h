@@ -19,9 +19,8 @@ struct LuSolveWorkspace : SweepsWorkspace<T> {
   template <class E>
   void solve(E& engine, const TileColumns& layout, std::int64_t depth, Trans trans, MatrixView<T> factor,
              const std::int32_t* pivots, MatrixView<T> x) {
-    this->template with<TrsmFew, TrsmMany>(engine, layout, depth, factor, x, [&](auto&& sweeps) {
-      getrs(engine, layout.order(), trans, pivots, moves, sweeps, x);
-    });
+    this->with(engine, layout, depth, factor, x,
+               [&](auto&& sweeps) { getrs(engine, layout.order(), trans, pivots, moves, sweeps, x); });
   }
 };
 

@@ -27,7 +27,7 @@ struct Orgqr : OnBlockColumns<Orgqr> {
 
   static std::int64_t preferred_depth(std::int64_t) { return 1; }
   static double seconds(const ColumnsCost& cost, const Problem& q, const Plan& plan) {
-    return cost.deal(static_cast<double>(q.shard_bytes())) + cost.orgqr(q.m, q.n, plan.tile);
+    return cost.deal(q.shard_bytes()) + cost.orgqr(q.m, q.n, plan.tile);
   }
 
   template <class T, class E>

@@ -13,7 +13,6 @@
 #include "algorithms/moves/redistribute.h"
 #include "algorithms/svd/polar.h"
 #include "algorithms/svd/unit_scale.h"
-#include "routines/polar_plan.h"
 #include "routines/record.h"
 
 namespace jaxmg::routines {
@@ -69,10 +68,14 @@ struct Polar {
     choose_block_columns(q, made.plan);
     made.shard_bytes = q.shard_bytes();
     made.rhs_bytes = q.factor_h ? q.shard_bytes() : 0;
-    const auto measure = [&] { return made.workspace_bytes = workspace_bytes<Polar>(q, made.plan); };
-    while (measure() > q.workspace_limit && q.workspace_limit > 0 && shrink_block_columns(q, made.plan)) continue;
+    const auto measure = [&] {
+      made.plan.largest_potrf = q.ranks == 1 ? q.n : made.plan.depth;
+      made.workspace_bytes = workspace_bytes<Polar>(q, made.plan);
+    };
+    measure();
+    while (exceeds_limit(q, made) && shrink(made.plan)) measure();
     check_limit(q, made);
-    made.seconds = ColumnsCost(q.platform, q.type, q.ranks, q.network).polar(q.n, made.plan.tile, made.plan.depth);
+    made.seconds = cost_of(q).polar(q.n, made.plan.tile, made.plan.depth);
     return made;
   }
 

@@ -35,11 +35,8 @@ struct Posv : OnBlockColumns<Posv> {
                   MatrixView<std::int32_t> info) {
     const TileColumns layout = q.layout(plan.tile);
     Potrf::deal_and_factor(engine, q, plan, w, a, w.few ? x : MatrixView<T>{});
-    if (w.few) {
-      PotrsFew<T, E>(engine, layout, a, x, *w.few).backward();
-    } else {
-      PotrsMany<T, E>(engine, layout, plan.depth, a, x, *w.many).run();
-    }
+    const Sweeps left = w.few ? Sweeps::backward : Sweeps::both;
+    w.with(engine, layout, plan.depth, a, x, [&](auto&& solver) { potrs(left, solver); });
     conclude(engine, x, info.data, w);
   }
 };

@@ -28,10 +28,7 @@ struct Potrf : OnBlockColumns<Potrf> {
   using Workspace = Staged<PotrfStage<T>, Dealing<T>>;
 
   static double seconds(const ColumnsCost& cost, const LowPrecisionProblem& q, const Plan& plan) {
-    return cost.deal(static_cast<double>(q.shard_bytes())) + cost.potrf(q.n, plan.tile, plan.depth, q.arithmetic);
-  }
-  static double seconds(const ColumnsCost& cost, const SquareProblem& q, const Plan& plan) {
-    return cost.deal(static_cast<double>(q.shard_bytes())) + cost.potrf(q.n, plan.tile, plan.depth);
+    return cost.deal(q.shard_bytes()) + cost.potrf(q.n, plan.tile, plan.depth, q.arithmetic);
   }
 
   template <class T, class E>

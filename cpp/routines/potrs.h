@@ -1,17 +1,11 @@
 // potrs: L L^H X = B with a dealt factor, or one of its triangular systems, L Y = B or L^H X = Y.
 #pragma once
 
-#include "algorithms/cholesky/potrs_few.h"
-#include "algorithms/cholesky/potrs_many.h"
+#include "algorithms/cholesky/potrs.h"
 #include "routines/record.h"
 #include "routines/sweeps.h"
 
-namespace jaxmg {
-
-// Triangular systems that a solve with a factor consists of.
-enum class Sweeps : std::int64_t { both = 0, forward = 1, backward = 2 };
-
-namespace routines {
+namespace jaxmg::routines {
 
 struct Potrs : OnBlockColumns<Potrs> {
   static constexpr auto name = "potrs";
@@ -39,16 +33,9 @@ struct Potrs : OnBlockColumns<Potrs> {
                   MatrixView<T> factor) {
     const TileColumns layout = q.layout(plan.tile);
     check_diagonal(engine, layout, factor, w);
-    w.template with<PotrsFew, PotrsMany>(engine, layout, plan.depth, factor, x, [&](auto&& solver) {
-      if (q.sweeps != Sweeps::backward) solver.forward();
-      if (q.sweeps != Sweeps::forward) solver.backward();
-      if constexpr (requires { solver.share(); }) {
-        if (q.sweeps == Sweeps::forward) solver.share();
-      }
-    });
+    w.with(engine, layout, plan.depth, factor, x, [&](auto&& solver) { potrs(q.sweeps, solver); });
     conclude(engine, x, w.failed, w);
   }
 };
 
-}  // namespace routines
-}  // namespace jaxmg
+}  // namespace jaxmg::routines

@@ -53,13 +53,7 @@ struct Rtrs : OnBlockColumns<Rtrs> {
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> x, MatrixView<T> a) {
     const TileColumns layout = SolveWithR<T>::system(q).layout(plan.tile);
     const Op op = q.adjoint ? Op::conj_transpose : Op::none;
-    w.template with<TrsmFew, TrsmMany>(engine, layout, plan.depth, a.block(0, 0, q.n, a.columns), x, [&](auto&& sweep) {
-      sweep.solve({Uplo::upper, op, Diag::non_unit});
-      if constexpr (requires { sweep.share(); }) {
-        if (op == Op::none) sweep.share();
-      }
-    });
-    engine.join();
+    w.solve(engine, layout, plan.depth, a.block(0, 0, q.n, a.columns), x, {Uplo::upper, op, Diag::non_unit});
   }
 };
 

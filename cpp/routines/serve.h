@@ -1,7 +1,6 @@
 // Backends of routines: this library's own algorithms, and vendors' solvers.
 #pragma once
 
-#include <concepts>
 #include <cstddef>
 #include <utility>
 
@@ -39,7 +38,7 @@ using Backends = List<Tiled, CusolverMg, CusolverMp>;
 // A routine R as served by a backend. The record defines this library's own implementation; a specialisation with the
 // same members defines a vendor's:
 //
-//   Problem, Plan, Buffers, Workspace<T>     may be those of R
+//   Problem, Plan, Buffers, Workspace<T>     may be R's
 //   static Planned<Plan> plan(const Problem&)
 //   template <class T, class E> static void run(E&, const Problem&, const Plan&, Workspace<T>&, views...)
 template <class Backend, class R>
@@ -48,11 +47,6 @@ struct Served {
 };
 template <class R>
 struct Served<Tiled, R> : R {};
-
-template <class R>
-inline constexpr bool of_vendor = false;
-template <class Backend, class R>
-inline constexpr bool of_vendor<Served<Backend, R>> = !std::same_as<Backend, Tiled>;
 
 // The backends of an engine: the first ones of Backends.
 template <class E>

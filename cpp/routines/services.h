@@ -62,7 +62,7 @@ struct Redistribute {
     made.plan.tile = std::max<std::int64_t>(1, std::min(q.tile, q.shard()));
     made.shard_bytes = q.shard() * q.row_length * size_of(q.type);
     made.workspace_bytes = workspace_bytes<Redistribute>(q, made.plan);
-    made.seconds = 2 * ColumnsCost(q.platform, q.type, q.ranks, q.network).deal(static_cast<double>(made.shard_bytes));
+    made.seconds = 2 * cost_of(q).deal(made.shard_bytes);
     return made;
   }
 

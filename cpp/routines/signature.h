@@ -8,6 +8,7 @@
 //   static constexpr auto name = "b";
 //   template <class T> using Element = T;                  for a call of scalar type T: OfScalars, OfReals, OfIntegers
 //   static Shape shape(const Problem&, const Plan&);       as JAX has it; {} if the call lacks this buffer
+//   static bool divided(const Plan&);                      optional: whether each rank has a part, the others follow
 //
 // The rows of a two-dimensional buffer are read as columns: a MatrixView is column-major.
 #pragma once
@@ -23,9 +24,11 @@
 #include <vector>
 
 #include "comm/block.h"
+#include "core/arena.h"
 #include "core/error.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
+#include "planner/one_rank.h"
 
 namespace jaxmg {
 
@@ -71,10 +74,16 @@ inline std::string text_of(const Shape& shape) {
 }
 
 template <class T>
-MatrixView<T> view_of(const Buffer& buffer) {
-  const bool flat = buffer.shape.size() == 1;
-  const std::int64_t rows = buffer.shape.back(), columns = flat ? 1 : buffer.shape.front();
-  return {reinterpret_cast<T*>(buffer.data), rows, columns, rows};
+MatrixView<T> view_of(T* data, const Shape& shape) {
+  const std::int64_t rows = shape.back(), columns = shape.size() == 1 ? 1 : shape.front();
+  return {data, rows, columns, rows};
+}
+
+// Whether each rank has a part of a buffer; otherwise every rank has all of it.
+template <class P>
+bool divided(const auto& plan) {
+  if constexpr (requires { P::divided(plan); }) return P::divided(plan);
+  return false;
 }
 
 template <class... Parameters>
@@ -102,13 +111,25 @@ struct Signature {
         throw Error(ErrorCode::internal, std::string("buffer ") + P::name + " is " + text_of(buffer.shape) +
                                              ", or of another type, where the plan has " + text_of(shape));
       }
-      return view_of<typename P::template Element<T>>(buffer);
+      return view_of(reinterpret_cast<typename P::template Element<T>*>(buffer.data), shape);
     };
     On<T> views{next(Parameters{})...};  // braces: in this order
     if (read != operands.size() || written != results.size()) {
       throw Error(ErrorCode::internal, "the call has more buffers than the plan");
     }
     return views;
+  }
+
+  // The divided buffers as a whole, for one rank that works alone.
+  template <class T, class Problem, class Plan>
+  static On<T> collected(Arena& arena, const Problem& problem, const Plan& plan) {
+    const auto take = [&]<class P>(P) -> MatrixView<typename P::template Element<T>> {
+      const Shape shape = P::shape(alone(problem), alone(plan));
+      if (!divided<P>(plan) || shape.empty()) return {};
+      using Element = typename P::template Element<T>;
+      return view_of(arena.take<Element>(shape.front() * shape.back()), shape);
+    };
+    return {take(Parameters{})...};  // braces: in this order
   }
 };
 
@@ -132,6 +153,7 @@ struct OfIntegers {
 struct Shard : OfScalars {
   static constexpr auto name = "a";
   static Shape shape(const auto& q, const auto&) { return {q.shard(), q.n}; }
+  static bool divided(const auto&) { return true; }
 };
 struct Factor : Shard {
   static constexpr auto name = "factor";
@@ -141,6 +163,7 @@ struct Factor : Shard {
 struct RightHandSides : OfScalars {
   static constexpr auto name = "b";
   static Shape shape(const auto& q, const auto& plan) { return {plan.distributed_rhs ? q.share(q.nrhs) : q.nrhs, q.n}; }
+  static bool divided(const auto& plan) { return plan.distributed_rhs; }
 };
 
 // LAPACK's info.

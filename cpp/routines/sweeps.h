@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "algorithms/triangular/triangle.h"
 #include "algorithms/triangular/trsm_few.h"
 #include "algorithms/triangular/trsm_many.h"
 #include "core/arena.h"
@@ -28,15 +29,25 @@ struct SweepsWorkspace {
     }
   }
 
-  // Calls solve(sweeps) with the algorithm that suits the layout: Few or Many of T and E.
-  template <template <class, class> class Few, template <class, class> class Many, class E>
+  // Calls solve(sweeps) with the algorithm that suits the layout, TrsmFew or TrsmMany.
+  template <class E>
   void with(E& engine, const TileColumns& layout, std::int64_t depth, MatrixView<T> factor, MatrixView<T> x,
             auto&& solve) {
     if (few) {
-      solve(Few<T, E>(engine, layout, factor, x, *few));
+      solve(TrsmFew<T, E>(engine, layout, factor, x, *few));
     } else {
-      solve(Many<T, E>(engine, layout, depth, factor, x, *many));
+      solve(TrsmMany<T, E>(engine, layout, depth, factor, x, *many));
     }
+  }
+  // One triangular system.
+  template <class E>
+  void solve(E& engine, const TileColumns& layout, std::int64_t depth, MatrixView<T> factor, MatrixView<T> x,
+             const TriangularSystem& system) {
+    with(engine, layout, depth, factor, x, [&](auto&& sweeps) {
+      sweeps.solve(system);
+      if (system.op == Op::none) sweeps.share();
+    });
+    engine.join();
   }
 };
 

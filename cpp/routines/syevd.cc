@@ -38,11 +38,11 @@ bool one_is_enough(const SyevdProblem& q) {
   return q.ranks > 1 && q.tile == 0 && q.n <= most;
 }
 
-// One rank by itself, or for all. The library has no way to find a few eigenvectors only.
-bool leaves_to_library(const SyevdProblem& q, bool solo) {
+// The library has no way to find a few eigenvectors only.
+bool leaves_to_library(const SyevdProblem& q) {
   const OneRankOrders& orders = one_rank_orders(q.platform);
   const OrdersByType most = 4 * q.vectors >= q.n ? orders.library_syevd : orders.library_syevd_values;
-  return (q.ranks == 1 || solo) && q.tile == 0 && q.n <= most.of(q.type);
+  return q.ranks == 1 && q.tile == 0 && q.n <= most.of(q.type);
 }
 
 // The number of panels whose updates are applied together. Deeper products pass over A less often, but only the first
@@ -75,14 +75,13 @@ SyevdBlocking preferred_blocking(const SyevdProblem& q, std::int64_t b) {
 }
 
 Planned<Syevd::Plan> preferred_plan(const SyevdProblem& q, bool solo) {
-  SyevdProblem at_work = q;
-  if (solo) at_work.ranks = 1;
+  const SyevdProblem at_work = solo ? alone(q) : q;
   const std::int64_t b = choose_bandwidth(q);
   Planned<Syevd::Plan> made;
   made.plan.tile = solo ? q.shard() : choose_tile(q, b);
+  made.plan.alone = solo ? q.n : 0;
   made.plan.blocking = preferred_blocking(at_work, b);
-  made.plan.blocking.solo = solo;
-  made.plan.blocking.library = leaves_to_library(q, solo);
+  made.plan.blocking.library = leaves_to_library(at_work);
   made.shard_bytes = q.shard_bytes();
   made.rhs_bytes = q.vector_bytes();
   made.workspace_bytes = workspace_bytes<Syevd>(q, made.plan);
@@ -117,10 +116,10 @@ bool shrink(const SyevdProblem& q, SyevdBlocking& blocking) {
 
 double estimate(const SyevdProblem& q, const Planned<Syevd::Plan>& made) {
   const SyevdBlocking& blocking = made.plan.blocking;
-  const ColumnsCost all(q.platform, q.type, q.ranks, q.network);
-  if (!blocking.solo) return all.syevd(q.n, q.vectors, blocking.b, blocking.kept < blocking.b);
+  const ColumnsCost cost = cost_of(made.plan.solo() ? alone(q) : q);
+  const double seconds = cost.syevd(q.n, q.vectors, blocking.b, blocking.kept < blocking.b);
   const auto moved = static_cast<double>(made.shard_bytes + made.rhs_bytes);
-  return ColumnsCost(q.platform, q.type, 1, {}).syevd(q.n, q.vectors, blocking.b, false) + all.collect(moved);
+  return made.plan.solo() ? seconds + cost_of(q).collect(moved) : seconds;
 }
 
 }  // namespace
@@ -128,13 +127,13 @@ double estimate(const SyevdProblem& q, const Planned<Syevd::Plan>& made) {
 Planned<Syevd::Plan> Syevd::plan(const Problem& q) {
   q.check();
   auto made = preferred_plan(q, one_is_enough(q));
-  const auto too_large = [&] { return q.workspace_limit > 0 && made.workspace_bytes > q.workspace_limit; };
-  if (made.plan.blocking.solo && too_large()) made = preferred_plan(q, false);
-  if (made.plan.blocking.library && too_large()) {
+  if (made.plan.solo() && exceeds_limit(q, made)) made = preferred_plan(q, false);
+  const auto measure = [&] { made.workspace_bytes = workspace_bytes<Syevd>(q, made.plan); };
+  if (made.plan.blocking.library && exceeds_limit(q, made)) {
     made.plan.blocking.library = false;
-    made.workspace_bytes = workspace_bytes<Syevd>(q, made.plan);
+    measure();
   }
-  while (too_large() && shrink(q, made.plan.blocking)) made.workspace_bytes = workspace_bytes<Syevd>(q, made.plan);
+  while (exceeds_limit(q, made) && shrink(q, made.plan.blocking)) measure();
   check_limit(q, made);
   made.seconds = estimate(q, made);
   return made;

@@ -1,18 +1,15 @@
 // syevd: A = Z diag(w) Z^H, all eigenvalues and all, some or no eigenvectors. Deals the tile columns, reduces, solves,
-// transforms back; one rank alone does it for small matrices, by LAPACK or cuSOLVERDn.
+// transforms back. One rank leaves small matrices to LAPACK or cuSOLVERDn.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <optional>
-#include <vector>
 
 #include "algorithms/eigen/heevd.h"
 #include "algorithms/eigen/syevd.h"
 #include "algorithms/moves/adjoint_in_place.h"
 #include "algorithms/moves/mirror.h"
-#include "comm/block.h"
-#include "routines/first_rank.h"
 #include "routines/record.h"
 
 namespace jaxmg::routines {
@@ -67,13 +64,12 @@ template <class T>
 struct MirrorByTiles : MirrorWorkspace<T> {
   std::int64_t depth;
 
-  MirrorByTiles(Arena& arena, const TileColumns& layout)
-      : MirrorWorkspace<T>(arena, layout, depth_of(layout), 2), depth(depth_of(layout)) {}
-  MirrorByTiles(Arena& arena, const SyevdProblem& q, const Plan& plan) : MirrorByTiles(arena, q.layout(plan.tile)) {}
+  MirrorByTiles(Arena& arena, const SyevdProblem& q, const Plan& plan)
+      : MirrorWorkspace<T>(arena, q.layout(plan.tile), depth_of(q, plan), 2), depth(depth_of(q, plan)) {}
 
  private:
-  static std::int64_t depth_of(const TileColumns& layout) {
-    return layout.ranks() > 1 ? std::min(layout.tile(), layout.shard()) : 1;
+  static std::int64_t depth_of(const SyevdProblem& q, const Plan& plan) {
+    return q.ranks > 1 ? std::min(plan.tile, q.shard()) : 1;
   }
 };
 
@@ -102,6 +98,7 @@ struct Eigenvectors : OfScalars {
     const std::int64_t share = q.share_of_vectors();
     return share == 0 ? Shape{} : q.as_columns ? Shape{q.n, share} : Shape{share, q.n};
   }
+  static bool divided(const auto&) { return true; }
 };
 struct Found : OfIntegers {
   static constexpr auto name = "found";
@@ -110,7 +107,10 @@ struct Found : OfIntegers {
 
 struct Syevd {
   static constexpr auto name = "syevd";
+  static constexpr auto one_rank = &OneRankOrders::syevd;
   static constexpr bool data_decides = true;  // deflation in merges, selection of eigenvectors
+  static constexpr bool reads_lower = true;
+  static constexpr bool uses_up_a = true;
   using Problem = SyevdProblem;
   struct Plan : jaxmg::Plan {
     SyevdBlocking blocking{};
@@ -119,7 +119,6 @@ struct Syevd {
       jaxmg::Plan::fields(visit);
       blocking.fields(visit);
     }
-    bool solo() const { return blocking.solo; }
   };
   using Buffers = Signature<InOut<Shard>, In<Bounds>, Out<Eigenvalues>, Out<Eigenvectors>, Out<Found>, Out<Info>>;
 
@@ -127,8 +126,6 @@ struct Syevd {
   // workspace.
   template <class T>
   struct Workspace {
-    MatrixView<T> a, z;  // all columns, if one rank solves alone
-    TileColumns layout;  // of the participating ranks
     std::optional<HeevdWorkspace<T>> library;
     std::optional<SyevdWorkspace<T>> syevd;  // on GPUs also beside the library, which may need more than is planned
     StagedArena memory;
@@ -136,26 +133,17 @@ struct Syevd {
     AdjointWorkspace<T> turned;
 
     Workspace(Arena arena, const Problem& q, const Plan& plan)
-        : a(take_all(arena, q.n, q.n, plan.blocking)),
-          z(take_all(arena, q.n, q.share_of_vectors() * q.ranks, plan.blocking)),
-          layout(plan.blocking.solo ? TileColumns(q.n, q.n, q.n, 1) : q.layout(plan.tile)),
-          memory(arena),
-          mirroring(memory.stage<MirrorByTiles<T>>(layout)),
+        : memory(arena),
+          mirroring(memory.stage<MirrorByTiles<T>>(q, plan)),
           turned(memory.stage<AdjointWorkspace<T>>(q, plan)) {
-      if (!plan.blocking.solo) memory.stage<Dealing<T>>(q, plan);
+      memory.stage<Dealing<T>>(q, plan);
       if (plan.blocking.library) library.emplace(arena, q.platform, q.n, q.vectors > 0);
       if (!plan.blocking.library || q.platform == Platform::cuda) {
-        syevd.emplace(arena, layout, plan.blocking, plan.blocking.solo ? z.columns : q.share_of_vectors());
+        syevd.emplace(arena, q.layout(plan.tile), plan.blocking, q.share_of_vectors());
       }
     }
     std::int64_t bytes() const {
       return std::max({library ? library->bytes : 0, syevd ? syevd->bytes : 0, memory.bytes()});
-    }
-
-   private:
-    static MatrixView<T> take_all(Arena& arena, std::int64_t rows, std::int64_t columns,
-                                  const SyevdBlocking& blocking) {
-      return blocking.solo ? arena.matrix<T>(rows, columns) : MatrixView<T>{};
     }
   };
 
@@ -170,53 +158,25 @@ struct Syevd {
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
                   MatrixView<Real<T>> bounds, MatrixView<Real<T>> values, MatrixView<T> vectors,
                   MatrixView<std::int32_t> found, MatrixView<std::int32_t> info, const Ended& ended = {}) {
+    constexpr Lane lane = Lane::panel;
+    const TileColumns layout = q.layout(plan.tile);
     const MatrixView<T> z = q.vectors_in(vectors);
     const auto choice = q.choice(bounds, found);
-    const auto solve = [&](E& on, MatrixView<T> matrix, MatrixView<T> result) {
-      mirror(on, w.layout, w.mirroring.depth, matrix, w.mirroring);
-      ended("mirroring");
-      if (w.library && on.template heevd_fits<T>(q.n, q.vectors > 0)) {
-        heevd(on, lane, matrix, values.data, result, choice, info.data, *w.library);
-        ended("library");
-        return;
-      }
-      jaxmg::Syevd<T, E>(on, w.layout, plan.blocking, matrix, values.data, result, choice, info.data, *w.syevd)
-          .run(ended);
-    };
-    if (plan.blocking.solo) {
-      gather_columns_on_first(engine, lane, a, w.a);
-      ended("collecting");
-      // Only one rank: results of several might differ in the last bit and be inconsistent.
-      if (engine.rank() == 0) {
-        E alone = engine.alone();
-        solve(alone, w.a, w.z);
-      }
-      hand_out(engine, q, w.z, z, values, found, info);
-      ended("handing out");
+    redistribute(engine, layout, a, w.memory.shared(), false);
+    ended("dealing");
+    mirror(engine, layout, w.mirroring.depth, a, w.mirroring);
+    ended("mirroring");
+    if (w.library && engine.template heevd_fits<T>(q.n, q.vectors > 0)) {
+      heevd(engine, lane, a, values.data, z, choice, info.data, *w.library);
+      ended("library");
     } else {
-      redistribute(engine, w.layout, a, w.memory.shared(), false);
-      ended("dealing");
-      solve(engine, a, z);
+      jaxmg::Syevd<T, E>(engine, layout, plan.blocking, a, values.data, z, choice, info.data, *w.syevd).run(ended);
     }
     // Rows of Z^H, read column-major, are the columns of V in JAX's rows.
     if (q.as_columns && !z.empty()) {
       adjoint_in_place(engine, lane, z, w.turned.adjoint);
       ended("turning");
     }
-  }
-
- private:
-  static constexpr Lane lane = Lane::panel;
-
-  // Broadcasts eigenvalues and status from rank 0, and scatters the eigenvectors.
-  template <class T, class E>
-  static void hand_out(E& engine, const Problem& q, MatrixView<T> all, MatrixView<T> z, MatrixView<Real<T>> values,
-                       MatrixView<std::int32_t> found, MatrixView<std::int32_t> info) {
-    std::vector<Block> blocks{make_block(0, all_ranks, values, values), make_block(0, all_ranks, info, info)};
-    if (q.by_value) blocks.push_back(make_block(0, all_ranks, found, found));
-    scatter_columns_of_first(engine, all, z, blocks);
-    engine.exchange(lane, blocks);
-    engine.join();
   }
 };
 

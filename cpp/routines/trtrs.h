@@ -35,21 +35,14 @@ struct Trtrs : OnBlockColumns<Trtrs> {
   using Workspace = Staged<SweepsWorkspace<T>, Dealing<T>>;
 
   static double seconds(const ColumnsCost& cost, const SystemProblem& q, const Plan& plan) {
-    return cost.deal(static_cast<double>(q.shard_bytes())) +
-           cost.sweeps(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs) / 2;
+    return cost.deal(q.shard_bytes()) + cost.sweeps(q.n, q.nrhs, plan.tile, plan.depth, plan.distributed_rhs) / 2;
   }
 
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a, MatrixView<T> x) {
     const TileColumns layout = q.layout(plan.tile);
     redistribute(engine, layout, a, w.shared(), false);
-    w.template with<TrsmFew, TrsmMany>(engine, layout, plan.depth, a, x, [&](auto&& sweep) {
-      sweep.solve(q.system());
-      if constexpr (requires { sweep.share(); }) {
-        if (q.system().op == Op::none) sweep.share();
-      }
-    });
-    engine.join();
+    w.solve(engine, layout, plan.depth, a, x, q.system());
   }
 };
 

@@ -17,23 +17,15 @@ struct UpperColumns : OfScalars {
 
 namespace routines {
 
-struct Upper {
+struct Upper : OnBlockColumns<Upper> {
   static constexpr auto name = "upper";
   using Problem = RectangularProblem;
-  using Plan = jaxmg::Plan;
+  using Plan = BlockColumnPlan;
   using Buffers = Signature<In<QrVectors>, Out<UpperColumns>>;
   template <class>
   using Workspace = NoWorkspace;
 
-  static Planned<Plan> plan(const Problem& q) {
-    q.check();
-    Planned<Plan> made;
-    made.plan.tile = choose_tile(q);
-    made.shard_bytes = q.shard_bytes();
-    made.workspace_bytes = workspace_bytes<Upper>(q, made.plan);
-    made.seconds = ColumnsCost(q.platform, q.type, q.ranks, q.network).deal(static_cast<double>(q.shard_bytes()));
-    return made;
-  }
+  static double seconds(const ColumnsCost& cost, const Problem& q, const Plan&) { return cost.deal(q.shard_bytes()); }
 
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>&, MatrixView<T> a, MatrixView<T> r) {

@@ -22,6 +22,7 @@ struct EigenShape {
   int ranks;
   std::int64_t tile;
   SyevdBlocking blocking;
+  bool solo = false;  // one rank solves for all
 
   TileColumns layout() const { return {n, shard_of(n, ranks), tile, ranks}; }
 
@@ -29,7 +30,7 @@ struct EigenShape {
     return out << "n = " << s.n << " on " << s.ranks << " ranks, tile " << s.tile << ", b = " << s.blocking.b
                << ", delay " << s.blocking.delay << ", depth " << s.blocking.depth << ", columns " << s.blocking.columns
                << ", diamonds " << s.blocking.diamonds << ", secular " << s.blocking.secular << ", kept "
-               << s.blocking.kept << (s.blocking.solo ? ", solved by one rank" : "");
+               << s.blocking.kept << (s.solo ? ", solved by one rank" : "");
   }
 };
 
@@ -60,6 +61,12 @@ Matrix<T> from_adjoint(const Matrix<T>& rows) {
   return z;
 }
 
+// The memory of a rank's vectors in the form of the adjoint.
+template <class T>
+MatrixView<T> rows_of_columns(MatrixView<T> z) {
+  return {z.data, z.columns, z.rows, z.columns};
+}
+
 // Form of a rank's eigenvectors: columns of Z, or rows of Z^H, which JAX sees as columns.
 enum class EigenvectorForm { columns, adjoint_rows };
 
@@ -87,7 +94,8 @@ Eigen<T> eigen(Ranks& ranks, const std::vector<Matrix<T>>& from, CallOf<R, T> ca
   upload(shards, from);
   ranks.run([&](auto& engine) {
     const int r = engine.rank();
-    call.run(engine, workspace.view(r), shards.view(r), limits.view(r), w.view(r), z.view(r), found.view(r),
+    const MatrixView<T> vectors = call.problem.as_columns ? rows_of_columns(z.view(r)) : z.view(r);
+    call.run(engine, workspace.view(r), shards.view(r), limits.view(r), w.view(r), vectors, found.view(r),
              status.view(r));
   });
   Eigen<T> result{download(w, size), {}, {}, {}};
@@ -109,6 +117,7 @@ CallOf<routines::Syevd, T> syevd_call(const EigenShape& s, EigenvectorRange want
   call.problem.first = wanted.first;
   call.problem.vectors = wanted.count;
   call.plan.blocking = s.blocking;
+  call.plan.alone = s.solo ? s.n : 0;
   return call;
 }
 

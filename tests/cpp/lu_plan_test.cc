@@ -139,7 +139,7 @@ TEST(LuPlan, LargerProblemsTakeLonger) {
   }
 }
 
-// cusolverDnDgetrf of CUDA 13.0 on one H100, whose products are slower than those of the H200 of the model.
+// cusolverDnDgetrf of CUDA 13.0 on one H100, whose products are slower than on the H200 of the model.
 TEST(LuPlan, PredictsWhatOneGpuWasMeasuredToTake) {
   for (const auto& [n, seconds] : {std::pair<std::int64_t, double>{16384, 0.141}, {32768, 0.716}}) {
     EXPECT_NEAR(Getrf::plan(request<Getrf>(Platform::cuda, n, 1, 1)).seconds / seconds, 1, 0.25) << n;

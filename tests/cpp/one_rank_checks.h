@@ -1,5 +1,5 @@
-// Properties of calls that one rank solves for all ranks, for any kind of ranks: the results are those of a call on one
-// rank, bitwise, in the layout of the call, and the same on every rank.
+// Properties of calls that one rank solves for all ranks, for any kind of ranks: the results equal a call on one rank
+// bitwise, in the layout of the call, and are the same on every rank.
 #pragma once
 
 #include <cmath>

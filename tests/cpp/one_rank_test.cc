@@ -64,6 +64,20 @@ TEST(OneRankPlan, AWorkspaceLimitIsKept) {
   EXPECT_LE(made.workspace_bytes, q.workspace_limit);
 }
 
+// The rank that works alone is on one host.
+TEST(OneRankPlan, RanksMayBeOnSeveralHosts) {
+  const auto check = [](const auto& plan, auto q) {
+    const auto near = plan(q);
+    q.network.hosts = 2;
+    const auto far = plan(q);
+    EXPECT_TRUE(far.plan.solo());
+    EXPECT_GT(far.seconds, near.seconds);  // to gather the matrix
+  };
+  check(routines::Posv::plan<routines::Posv::Problem>, request<routines::Posv>(Platform::cuda, 100, 4));
+  check(routines::Syevd::plan, request<routines::Syevd>(Platform::cuda, 100, 4));
+  check(routines::Gesvd::plan, request<routines::Gesvd>(Platform::cuda, 100, 4));
+}
+
 // Many right-hand sides are work for all ranks.
 TEST(OneRankPlan, ManyRightHandSidesNeedAllRanks) {
   auto q = request<routines::Potrs>(Platform::cpu, 500, 4);

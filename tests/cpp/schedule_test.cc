@@ -286,7 +286,7 @@ void expect_syevd_in_any_order() {
     for (const auto& [n, tile, b, solo] :
          {std::tuple{41, 4, 4, false}, {38, 5, 4, false}, {35, 3, 8, false}, {23, 4, 4, true}}) {
       EigenShape shape = eigen_shape(n, ranks, tile, b, seed % 2 == 0 ? 1 : 2);
-      shape.blocking.solo = solo;
+      shape.solo = solo;
       const auto a = random_hermitian<T>(n, 11);
       SCOPED_TRACE(::testing::Message() << shape << ", seed " << seed);
       HostRanks host(ranks), host_values(ranks), host_some(ranks);

@@ -45,7 +45,8 @@ Singular<T> decompose(Ranks& ranks, const Matrix<T>& m, const CallOf<R, T>& call
   upload(shards, in_blocks(m, TileColumns(n, shard, std::min(shard, call.plan.tile), size)));
   ranks.run([&](auto& engine) {
     const int r = engine.rank();
-    call.run(engine, workspace.view(r), shards.view(r), s.view(r), right.view(r), left.view(r), status.view(r));
+    const MatrixView<T> own = call.problem.as_columns ? rows_of_columns(right.view(r)) : right.view(r);
+    call.run(engine, workspace.view(r), shards.view(r), s.view(r), own, left.view(r), status.view(r));
   });
   Singular<T> found{download(s, size), {}, {}, {}};
   if (share > 0) {

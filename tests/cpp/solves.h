@@ -10,8 +10,7 @@
 #include <vector>
 
 #include "algorithms/cholesky/potrf.h"
-#include "algorithms/cholesky/potrs_few.h"
-#include "algorithms/cholesky/potrs_many.h"
+#include "algorithms/cholesky/potrs.h"
 #include "algorithms/host/instances.h"
 #include "algorithms/moves/redistribute.h"
 #include "dealt.h"
@@ -126,7 +125,7 @@ template <class T, class Ranks>
 std::vector<Matrix<T>> solve_few(Ranks& ranks, const Matrix<T>& l, const Matrix<T>& b, const Shape& shape) {
   const TileColumns layout = shape.layout();
   Arena measure;
-  PotrsFewWorkspace<T>(measure, layout, b.columns());
+  TrsmFewWorkspace<T>(measure, layout, b.columns());
   auto shards = ranks.template matrix<T>(shape.n, layout.shard());
   auto x = ranks.template matrix<T>(shape.n, b.columns());
   auto workspace = ranks.template matrix<std::byte>(measure.used(), 1);
@@ -134,8 +133,9 @@ std::vector<Matrix<T>> solve_few(Ranks& ranks, const Matrix<T>& l, const Matrix<
   upload(x, std::vector<Matrix<T>>(static_cast<std::size_t>(shape.ranks), b));
   ranks.run([&](auto& engine) {
     Arena arena = arena_over(workspace.view(engine.rank()));
-    PotrsFewWorkspace<T> w(arena, layout, b.columns());
-    PotrsFew<T, typename Ranks::Engine>(engine, layout, shards.view(engine.rank()), x.view(engine.rank()), w).run();
+    TrsmFewWorkspace<T> w(arena, layout, b.columns());
+    potrs(Sweeps::both,
+          TrsmFew<T, typename Ranks::Engine>(engine, layout, shards.view(engine.rank()), x.view(engine.rank()), w));
   });
   return download(x, shape.ranks);
 }
@@ -165,7 +165,7 @@ template <class T, class Ranks>
 Matrix<T> solve_many(Ranks& ranks, const Matrix<T>& l, const Matrix<T>& b, const Shape& shape) {
   const TileColumns layout = shape.layout();
   Arena measure;
-  PotrsManyWorkspace<T>(measure, layout, shape.depth, shape.slots);
+  TrsmManyWorkspace<T>(measure, layout, shape.depth, shape.slots);
   auto shards = ranks.template matrix<T>(shape.n, layout.shard());
   auto x = ranks.template matrix<T>(shape.n, shard_of(b.columns(), shape.ranks));
   auto workspace = ranks.template matrix<std::byte>(measure.used(), 1);
@@ -173,10 +173,9 @@ Matrix<T> solve_many(Ranks& ranks, const Matrix<T>& l, const Matrix<T>& b, const
   upload(x, columns_for_each(b, shape.ranks));
   ranks.run([&](auto& engine) {
     Arena arena = arena_over(workspace.view(engine.rank()));
-    PotrsManyWorkspace<T> w(arena, layout, shape.depth, shape.slots);
-    PotrsMany<T, typename Ranks::Engine>(engine, layout, shape.depth, shards.view(engine.rank()), x.view(engine.rank()),
-                                         w)
-        .run();
+    TrsmManyWorkspace<T> w(arena, layout, shape.depth, shape.slots);
+    potrs(Sweeps::both, TrsmMany<T, typename Ranks::Engine>(engine, layout, shape.depth, shards.view(engine.rank()),
+                                                            x.view(engine.rank()), w));
   });
   return side_by_side(download(x, shape.ranks), b.columns());
 }

@@ -127,8 +127,7 @@ TYPED_TEST_P(SvdTest, DecomposesMatricesOfMiddlingCondition) {
   }
 }
 
-// With powers of two, singular values are those of the matrix in the middle of the range, up to rounding of the least
-// ones.
+// Powers of two multiply the singular values of a matrix in the middle of the range, up to rounding of the least ones.
 TYPED_TEST_P(SvdTest, ScalesMatricesThatWouldOverOrUnderflow) {
   using T = typename TypeParam::Scalar;
   using R = Real<T>;
@@ -182,7 +181,7 @@ TYPED_TEST_P(SvdTest, OtherFormsHoldTheSameResults) {
     const auto single = this->call(n, 1, true);
     auto all = this->call(n, ranks, true);
     all.plan.blocking = single.plan.blocking;
-    all.plan.blocking.solo = true;
+    all.plan.alone = n;
     all.plan.tile = shard_of(n, ranks);
     const auto expected = this->decompose(m, single), found = this->decompose(m, all);
     all.problem.as_columns = true;

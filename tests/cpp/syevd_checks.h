@@ -250,7 +250,7 @@ TYPED_TEST_P(SyevdTest, OneRankSolvesForAllRanks) {
         for (const bool finite : {true, false}) {
           const EigenShape single = eigen_shape(n, 1, n, b, 1);
           EigenShape shape{n, ranks, shard_of(n, ranks), single.blocking};
-          shape.blocking.solo = true;
+          shape.solo = true;
           SCOPED_TRACE(::testing::Message() << wanted.count << " from " << wanted.first << ", " << shape);
           auto a = random_hermitian<T>(n, 4);
           if (!finite) a(n - 1, n / 2) = not_a_number<T>();

@@ -69,7 +69,7 @@ TEST(SyevdPlan, TheBackendRunsInTheWorkspaceOfThePlan) {
           q.tile = tile;
           SCOPED_TRACE(::testing::Message() << "n = " << n << ", " << ranks << " ranks, tile " << tile);
           const EigenPlan made = Syevd::plan(q);
-          const EigenShape shape{n, ranks, made.plan.tile, made.plan.blocking};
+          const EigenShape shape{n, ranks, made.plan.tile, made.plan.blocking, made.plan.solo()};
           EXPECT_EQ(syevd_call<double>(shape, {0, q.vectors}).bytes(), made.workspace_bytes);
           HostRanks host(ranks);
           const auto a = random_hermitian<double>(n, 1);
@@ -90,20 +90,20 @@ TEST(SyevdPlan, OneRankSolvesSmallProblems) {
     for (const bool vectors : {true, false}) {
       bool last = true;
       for (std::int64_t n = 1; n <= 16384; n *= 2) {
-        const bool solo = Syevd::plan(request(platform, n, 4, vectors)).plan.blocking.solo;
+        const bool solo = Syevd::plan(request(platform, n, 4, vectors)).plan.solo();
         EXPECT_TRUE(last || !solo) << n;
         last = solo;
       }
       EXPECT_FALSE(last);
       SyevdProblem q = request(platform, 200, 4, vectors);
       const EigenPlan alone = Syevd::plan(q);
-      EXPECT_TRUE(alone.plan.blocking.solo);
-      EXPECT_FALSE(Syevd::plan(request(platform, 200, 1, vectors)).plan.blocking.solo);
+      EXPECT_TRUE(alone.plan.solo());
+      EXPECT_FALSE(Syevd::plan(request(platform, 200, 1, vectors)).plan.solo());
       q.workspace_limit = alone.workspace_bytes - 1;
-      EXPECT_FALSE(Syevd::plan(q).plan.blocking.solo);
+      EXPECT_FALSE(Syevd::plan(q).plan.solo());
       q.workspace_limit = 0;
       q.tile = 50;
-      EXPECT_FALSE(Syevd::plan(q).plan.blocking.solo);
+      EXPECT_FALSE(Syevd::plan(q).plan.solo());
     }
   }
 }

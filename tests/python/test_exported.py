@@ -137,19 +137,6 @@ def test_a_single_device_needs_no_roll():
         assert_solves(a, x, b)
 
 
-def test_devices_that_share_a_batch_need_no_roll(make_mesh):
-    mesh = make_mesh(4)
-    a = put(np.stack([positive_definite(8, seed=seed) for seed in range(8)]), mesh, None, *ROWS)
-    b = np.ones((8, 2))
-    with set_mesh(mesh), jaxmg.config.using(one_rank_up_to=8):
-        solve = jax.vmap(lambda a: linalg.solve(a, b, assume_a="pos"))
-        calls, results = compiled_and_run(solve, a)
-    assert calls == {"posv": 1}
-    for x in results:
-        for i in range(8):
-            assert_solves(a[i], x[i], b)
-
-
 def test_calls_that_are_the_same_may_be_one(a):
     b = gaussian((8, 2))
 
@@ -163,14 +150,24 @@ def test_calls_that_are_the_same_may_be_one(a):
             assert_solves(a, x, b)
 
 
-def test_calls_of_a_batch_have_their_own_rolls(make_mesh):
-    mesh = make_mesh(4)
-    a = put(np.stack([positive_definite(8, seed=seed) for seed in range(3)]), mesh, None, *ROWS)
+def calls_of_a_batch(mesh, count):
+    """Solve a batch of systems; return the number of calls of each handler."""
+    a = put(np.stack([positive_definite(8, seed=seed) for seed in range(count)]), mesh, None, *ROWS)
     b = np.ones((8, 2))
     with set_mesh(mesh):
         solve = jax.vmap(lambda a: linalg.solve(a, b, assume_a="pos"))
         calls, results = compiled_and_run(solve, a)
-    assert calls["roll_call"] == 1  # One call makes the rolls of the whole batch.
     for x in results:
-        for i in range(3):
+        for i in range(count):
             assert_solves(a[i], x[i], b)
+    return calls
+
+
+def test_devices_that_share_a_batch_need_no_roll(make_mesh):
+    with jaxmg.config.using(one_rank_up_to=8):
+        assert calls_of_a_batch(make_mesh(4), 8) == {"posv": 1}
+
+
+def test_calls_of_a_batch_have_their_own_rolls(make_mesh):
+    # One call makes the rolls of the whole batch.
+    assert calls_of_a_batch(make_mesh(4), 3)["roll_call"] == 1

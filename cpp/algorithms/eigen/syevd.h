@@ -50,7 +50,6 @@ struct SyevdBlocking {
   std::int64_t secular;   // columns of S formed at once by the last merge
   std::int64_t kept;      // sweeps of every b whose reflectors a rank keeps: all b, or Reflectors::share
   bool in_place = false;  // Q2 is applied by apply_waves
-  bool solo = false;      // one rank gathers the matrix and works alone (routines/syevd.h)
   bool library = false;   // one rank leaves the problem to LAPACK or cuSOLVERDn (heevd.h)
 
   void fields(auto&& visit) {
@@ -62,7 +61,6 @@ struct SyevdBlocking {
     visit("secular", secular);
     visit("kept", kept);
     visit("in_place", in_place);
-    visit("solo", solo);
     visit("library", library);
   }
 };

@@ -40,7 +40,7 @@ void getrs(E& e, std::int64_t n, Trans trans, const std::int32_t* pivots, RowMov
     e.join();
     sweeps.solve({Uplo::lower, Op::none, Diag::unit});
     sweeps.solve({Uplo::upper, Op::none, Diag::non_unit});
-    if constexpr (requires { sweeps.share(); }) sweeps.share();
+    sweeps.share();
     if (trans == Trans::conj_transpose) e.conjugate(lane, x);
   }
   e.join();

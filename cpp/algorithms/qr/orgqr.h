@@ -1,7 +1,7 @@
 // Q of a QR factorisation in tile columns, in place of its reflectors: H_0 H_1 ... applied to the first columns of the
 // identity, from the last reflector to the first.
 //
-// Before step t only the columns of tiles after t differ from those of the identity, and V_t is still in tile t. The
+// Before step t only the columns of tiles after t differ from the identity's, and V_t is still in tile t. The
 // step broadcasts V_t, makes columns of the identity of tile t, and applies H_t to all columns from there on.
 #pragma once
 

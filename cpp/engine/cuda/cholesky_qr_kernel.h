@@ -191,7 +191,7 @@ struct CholeskyQr {
     }
     if (warp() == 0) own[64 * tiles + lane()] = scalar<T>(low ? 1 : 0, 0);
     barrier();
-    // A block adds up 32 numbers at a time, a warp those of every 16th block.
+    // A block adds up 32 numbers at a time, a warp the numbers of every 16th block.
     for (int piece = blockIdx.x; piece < 2 * tiles + 1; piece += blocks()) {
       T sum{};
 #pragma unroll 4

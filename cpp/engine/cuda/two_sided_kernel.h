@@ -77,7 +77,7 @@ struct TwoSidedRows {
       partial[blockIdx.x * elements + 64 * t + 2 * lane + 1] = sum[s][1];
     }
     grid_barrier(q.arrived, 1);
-    // A block adds up 32 numbers at a time, a warp those of every 16th block.
+    // A block adds up 32 numbers at a time, a warp the numbers of every 16th block.
     for (int piece = blockIdx.x; piece < elements / 32; piece += gridDim.x) {
       T part{};
 #pragma unroll 4

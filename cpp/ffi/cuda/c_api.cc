@@ -5,9 +5,7 @@
 #include <cusolverDn.h>
 #include <nccl.h>
 
-#include <algorithm>
 #include <cstdint>
-#include <string>
 
 #include "engine/cuda/check.h"
 #include "engine/cuda/team.h"
@@ -68,10 +66,6 @@ JAXMG_EXPORT int jaxmg_cuda_link(std::int64_t from, std::int64_t to, jaxmg_cuda_
 
 // How the GPUs of several processes exchanged blocks in the last call of this process, as a text; empty before it.
 JAXMG_EXPORT int jaxmg_cuda_exchange(char* text, std::int64_t text_size, char* message, std::int64_t message_size) {
-  return jaxmg::answered(message, message_size, [&] {
-    const std::string how = jaxmg::cuda::last_exchange_between_processes();
-    const std::size_t length = std::min(how.size(), static_cast<std::size_t>(text_size - 1));
-    std::copy_n(how.data(), length, text);
-    text[length] = '\0';
-  });
+  return jaxmg::answered(message, message_size,
+                         [&] { jaxmg::write_text(jaxmg::cuda::last_exchange_between_processes(), text, text_size); });
 }

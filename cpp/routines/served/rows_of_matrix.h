@@ -1,4 +1,4 @@
-// Transposition of the shards, columns of A^T, to A, for solvers that have no solve with a transpose.
+// Transposition of the shards, columns of A^T, to A, for solvers of A itself.
 #pragma once
 
 #include "algorithms/moves/adjoint_in_place.h"
@@ -9,10 +9,12 @@
 
 namespace jaxmg {
 
-// Stage: scratch of the size of a shard.
+// Stage: the adjoint of a shard.
 template <class T>
-struct ShardScratch {
-  ShardScratch(Arena& arena, const SquareProblem& q, const auto&) { arena.take<T>(q.shard() * q.n); }
+struct AdjointOfShard {
+  MatrixView<T> adjoint;
+
+  AdjointOfShard(Arena& arena, const SquareProblem& q, const auto&) : adjoint(arena.matrix<T>(q.shard(), q.n)) {}
 };
 
 // conj(A) in contiguous rows on each rank, in place of columns of A^T. `scratch` holds as many elements.

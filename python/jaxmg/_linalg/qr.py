@@ -72,7 +72,7 @@ def qr(a, mode="reduced", *, options: Options):
     1989). Q is orthonormal to rounding errors for every matrix, also if it is singular. NaN and
     infinity propagate.
 
-    Derivatives require M >= N and full rank, as those of ``jnp.linalg.qr`` do. ``vmap`` factors
+    Derivatives require M >= N and full rank, as for ``jnp.linalg.qr``. ``vmap`` factors
     matrices one after another, each on all devices.
 
     Examples

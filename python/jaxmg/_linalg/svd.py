@@ -88,7 +88,7 @@ def svd(a, full_matrices=False, compute_uv=True, hermitian=False, *, options: Op
     checked, in about half the time.
 
     Derivatives agree with ``jnp.linalg.svd``: they are infinite (or NaN) where singular values are
-    equal, and those of U require a full rank if M > N. ``vmap`` decomposes matrices one after
+    equal, and derivatives of U require a full rank if M > N. ``vmap`` decomposes matrices one after
     another, each on all devices.
 
     Examples

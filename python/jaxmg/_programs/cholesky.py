@@ -24,7 +24,7 @@ from jaxmg._programs import from_factor, row_blocks
 from jaxmg._programs.batching import batchable
 from jaxmg._programs.call import Call
 from jaxmg._programs.dealt import Dealt
-from jaxmg._programs.right_hand_sides import as_columns, as_rows, distributed
+from jaxmg._programs.right_hand_sides import as_columns, as_rows, distributed, solved
 
 __all__ = ["BACKWARD", "BOTH", "FORWARD", "Call"]
 
@@ -194,12 +194,12 @@ def potrs_rows(factor: Dealt, r, *, call: Call, sweeps: int):
 
 def potri(factor: Dealt, *, call: Call):
     """Return the inverse of A in row blocks."""
-    return _from_factor(ffi.potri, "potri", factor, call)
+    return from_factor.in_row_blocks(ffi.potri, "potri", factor, call=call)
 
 
 def lower(factor: Dealt, *, call: Call):
     """Return L in row blocks."""
-    return _from_factor(ffi.lower, "lower", factor, call)
+    return from_factor.in_row_blocks(ffi.lower, "lower", factor, call=call)
 
 
 def diagonal(factor: Dealt, *, call: Call):
@@ -210,7 +210,7 @@ def diagonal(factor: Dealt, *, call: Call):
 def _row_solve(factor: Dealt, call: Call, sweeps: int, nrhs: int, merged: int | None = None):
     """Return a function that solves with the data of a factor, for right-hand sides as rows.
 
-    `nrhs` is the number of right-hand sides, without those of a batch.
+    `nrhs` is the number of right-hand sides of one system, also in a batch.
     """
     call, n, dtype = call.reading(factor), factor.data.shape[1], factor.data.dtype
     if sweeps != BOTH:  # Vendors' libraries only solve with L and L^H together.
@@ -221,39 +221,13 @@ def _row_solve(factor: Dealt, call: Call, sweeps: int, nrhs: int, merged: int | 
 
         def solve(data, rhs):
             plan = call.plan("potrs", n, rhs.shape[0], dtype, sweeps=sweeps)
-            rhs_spec, padded = distributed(rhs, plan, ranks)
-            x = programs.over_ranks(
-                functools.partial(ffi.potrs, call=plan, ranks=ranks),
-                ranks,
-                (rhs_spec, ranks.rows),
-                rhs_spec,
-            )(padded, programs.to_rows(data, ranks.padded_rows(n)))
-            return x[: rhs.shape[0]]
+            data = programs.to_rows(data, ranks.padded_rows(n))
+            return solved(ffi.potrs, rhs, data, specs=(ranks.rows,), plan=plan, ranks=ranks)
 
         return solve
 
     by_one = call.solved_by_one("potrs", n, nrhs, dtype, sweeps=sweeps)
     return batchable(solve_on, call, by_one, merged=merged)
-
-
-def _from_factor(routine, name: str, factor: Dealt, call: Call):
-    """Call a routine that overwrites the factor with an N x N result in row blocks."""
-    ranks, data = call.ranks, factor.data
-    if data.size == 0:
-        return data
-    n, dtype, call = data.shape[1], data.dtype, call.reading(factor)
-
-    def result_on(call):
-        ranks, plan = call.ranks, call.plan(name, n, 1, dtype)
-
-        def one_rank(data):
-            return from_factor.without_padding(routine(data, call=plan, ranks=ranks), ranks)
-
-        run = programs.over_ranks(one_rank, ranks, (ranks.rows,), ranks.rows)
-        return lambda data: run(programs.to_rows(data, ranks.padded_rows(n)))
-
-    run = batchable(result_on, call, call.solved_by_one(name, n, 1, dtype))
-    return programs.auto(run, ranks, ranks.rows)(data)
 
 
 # --- inside the caller's shard_map ------------------------------------------------------------

@@ -37,6 +37,31 @@ def diagonal(factor: Dealt | DealtLU, solver: str, *, call: Call):
     return programs.auto(run, ranks, REPLICATED)(data)[0]
 
 
+def in_row_blocks(routine, name: str, factor: Dealt | DealtLU, *, call: Call):
+    """Call a routine that overwrites a factor with an N x N result; return it in row blocks."""
+    ranks, data = call.ranks, factor.data
+    if data.size == 0:
+        return data
+    n, dtype, call = data.shape[1], data.dtype, call.reading(factor)
+    pivots = (factor.pivots,) if isinstance(factor, DealtLU) else ()
+
+    def result_on(call):
+        ranks, plan = call.ranks, call.plan(name, n, 1, dtype)
+
+        def one_rank(data, *pivots):
+            return without_padding(routine(data, *pivots, call=plan, ranks=ranks), ranks)
+
+        def all_ranks(data, *pivots):
+            specs = (ranks.rows, *(REPLICATED for _ in pivots))
+            run = programs.over_ranks(one_rank, ranks, specs, ranks.rows)
+            return run(programs.to_rows(data, ranks.padded_rows(n)), *(p[None] for p in pivots))
+
+        return all_ranks
+
+    run = batchable(result_on, call, call.solved_by_one(name, n, 1, dtype))
+    return programs.auto(run, ranks, ranks.rows)(data, *pivots)
+
+
 def without_padding(rows_of_rank, ranks: Ranks):
     """Return a rank's rows of a square matrix, with zeros in the padding rows."""
     rows, n = rows_of_rank.shape

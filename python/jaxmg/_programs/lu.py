@@ -17,7 +17,13 @@ from jaxmg._programs import from_factor
 from jaxmg._programs.batching import batchable
 from jaxmg._programs.call import Call
 from jaxmg._programs.dealt import DealtLU
-from jaxmg._programs.right_hand_sides import REPLICATED, as_columns, as_rows, distributed
+from jaxmg._programs.right_hand_sides import (
+    REPLICATED,
+    as_columns,
+    as_rows,
+    distributed,
+    solved,
+)
 
 _VECTOR = PartitionSpec(None)
 
@@ -109,14 +115,8 @@ def getrs(factors: DealtLU, b, *, call: Call, transposed=False, x_spec=None):
 
         def solve(data, pivots, rhs):
             plan = call.plan("getrs", n, rhs.shape[0], dtype, trans=trans)
-            rhs_spec, padded = distributed(rhs, plan, ranks)
-            x = programs.over_ranks(
-                functools.partial(ffi.getrs, call=plan, ranks=ranks),
-                ranks,
-                (rhs_spec, ranks.rows, REPLICATED),
-                rhs_spec,
-            )(padded, programs.to_rows(data, ranks.padded_rows(n)), pivots[None])
-            return x[: rhs.shape[0]]
+            data, specs = programs.to_rows(data, ranks.padded_rows(n)), (ranks.rows, REPLICATED)
+            return solved(ffi.getrs, rhs, data, pivots[None], specs=specs, plan=plan, ranks=ranks)
 
         return solve
 
@@ -132,27 +132,7 @@ def getrs(factors: DealtLU, b, *, call: Call, transposed=False, x_spec=None):
 
 def getri(factors: DealtLU, *, call: Call):
     """Return the inverse of A in row blocks."""
-    ranks, n = call.ranks, factors.data.shape[1]
-    if n == 0:
-        return factors.data
-    call, dtype = call.reading(factors), factors.data.dtype
-
-    def inverse_on(call):
-        ranks, plan = call.ranks, call.plan("getri", n, 1, dtype)
-
-        def one_rank(data, pivots):
-            return from_factor.without_padding(
-                ffi.getri(data, pivots, call=plan, ranks=ranks), ranks
-            )
-
-        def all_ranks(data, pivots):
-            run = programs.over_ranks(one_rank, ranks, (ranks.rows, REPLICATED), ranks.rows)
-            return run(programs.to_rows(data, ranks.padded_rows(n)), pivots[None])
-
-        return all_ranks
-
-    run = batchable(inverse_on, call, call.solved_by_one("getri", n, 1, dtype))
-    return programs.auto(run, ranks, ranks.rows)(factors.data, factors.pivots)
+    return from_factor.in_row_blocks(ffi.getri, "getri", factors, call=call)
 
 
 def diagonal(factors: DealtLU, *, call: Call):

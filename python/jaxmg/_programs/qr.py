@@ -20,7 +20,7 @@ from jaxmg._planning import backends
 from jaxmg._programs.batching import batchable_on_all
 from jaxmg._programs.call import Call
 from jaxmg._programs.dealt import DealtQR
-from jaxmg._programs.right_hand_sides import REPLICATED, as_columns, as_rows, distributed
+from jaxmg._programs.right_hand_sides import REPLICATED, as_columns, as_rows, solved
 
 _VECTOR = PartitionSpec(None)
 
@@ -144,60 +144,36 @@ def orgqr(factor: DealtQR, *, call: Call):
 
 def ormqr(factor: DealtQR, b, *, call: Call, adjoint: bool, spec=None):
     """Return Q B or Q^H B for b (m,) or (m, k)."""
-    plan_for = _planner("ormqr", factor, call, adjoint)
-
-    def multiply(data, factors, rows):
-        plan = plan_for(rows)
-        rows_spec, padded = distributed(rows, plan, call.ranks)
-        product = programs.over_ranks(
-            functools.partial(ffi.ormqr, call=plan, ranks=call.ranks),
-            call.ranks,
-            (rows_spec, call.ranks.rows, call.ranks.rows),
-            rows_spec,
-        )(padded, data, factors)
-        return product[: rows.shape[0]]
-
-    def all_ranks(data, factors, b):
-        product = batchable_on_all(multiply, merged=2)(data, factors, as_rows(b, conjugated=False))
-        return as_columns(product, b.ndim, conjugated=False)
-
-    if b.size == 0:
-        return programs.auto(lambda b: b, call.ranks, spec)(b)
-    return programs.auto(all_ranks, call.ranks, spec)(factor.data, factor.factors, b)
+    operands = factor.data, factor.factors
+    return _with_factor(ffi.ormqr, "ormqr", factor, operands, b, call, adjoint, spec)
 
 
 def rtrs(factor: DealtQR, b, *, call: Call, adjoint: bool, spec=None):
     """Return R^-1 B or R^-H B for b (n,) or (n, k)."""
-    plan_for = _planner("rtrs", factor, call, adjoint)
+    return _with_factor(ffi.rtrs, "rtrs", factor, (factor.data,), b, call, adjoint, spec)
 
-    def solve(data, rows):
-        plan = plan_for(rows)
-        rows_spec, padded = distributed(rows, plan, call.ranks)
-        x = programs.over_ranks(
-            functools.partial(ffi.rtrs, call=plan, ranks=call.ranks),
-            call.ranks,
-            (rows_spec, call.ranks.rows),
-            rows_spec,
-        )(padded, data)
-        return x[: rows.shape[0]]
 
-    def all_ranks(data, b):
-        x = batchable_on_all(solve, merged=1)(data, as_rows(b, conjugated=False))
-        return as_columns(x, b.ndim, conjugated=False)
-
+def _with_factor(native, name: str, factor: DealtQR, operands, b, call: Call, adjoint: bool, spec):
+    """Call a native routine that overwrites right-hand sides and reads the arrays `operands`."""
     if b.size == 0:
         return programs.auto(lambda b: b, call.ranks, spec)(b)
-    return programs.auto(all_ranks, call.ranks, spec)(factor.data, b)
-
-
-def _planner(routine: str, factor: DealtQR, call: Call, adjoint: bool):
-    """Return a function that plans a routine for right-hand sides as rows.
-
-    It does not refer to the factor: the rule of a program must not keep its operands.
-    """
-    call, n, dtype = call.reading(factor), factor.n, factor.data.dtype
+    # The rule of a program must not keep its operands.
+    reading, n, dtype, ranks = call.reading(factor), factor.n, factor.data.dtype, call.ranks
     options = dict(rows=factor.data.shape[1], adjoint=int(adjoint))
-    return lambda rhs: call.plan(routine, n, rhs.shape[0], dtype, **options)
+    specs = (ranks.rows,) * len(operands)
+
+    def on_rows(*operands):
+        *operands, rows = operands
+        plan = reading.plan(name, n, rows.shape[0], dtype, **options)
+        return solved(native, rows, *operands, specs=specs, plan=plan, ranks=ranks)
+
+    def all_ranks(*operands):
+        *operands, b = operands
+        run = batchable_on_all(on_rows, merged=len(operands))
+        x = run(*operands, as_rows(b, conjugated=False))
+        return as_columns(x, b.ndim, conjugated=False)
+
+    return programs.auto(all_ranks, ranks, spec)(*operands, b)
 
 
 def turned(a, *, call: Call):

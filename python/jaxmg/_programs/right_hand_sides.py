@@ -4,6 +4,8 @@ The native code stores A^T by columns. For a Hermitian A these are columns of co
 right-hand sides are conjugated rows; for a general A, they are rows.
 """
 
+import functools
+
 from jax.sharding import PartitionSpec
 
 from jaxmg._mesh import programs
@@ -28,3 +30,14 @@ def distributed(rhs, plan: plans.CallPlan, ranks: Ranks):
     if not plan.distributed_rhs:
         return REPLICATED, rhs
     return ranks.rows, programs.pad_rows_to(rhs, ranks.padded_rows(rhs.shape[0]))
+
+
+def solved(native, rhs, *operands, specs, plan: plans.CallPlan, ranks: Ranks):
+    """Return the X of a native routine that overwrites right-hand sides (rows) and reads a factor.
+
+    `operands` are the arrays of the factor, with the sharding `specs`.
+    """
+    rhs_spec, padded = distributed(rhs, plan, ranks)
+    run = functools.partial(native, call=plan, ranks=ranks)
+    x = programs.over_ranks(run, ranks, (rhs_spec, *specs), rhs_spec)(padded, *operands)
+    return x[: rhs.shape[0]]

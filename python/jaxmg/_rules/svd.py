@@ -95,7 +95,7 @@ def _(call, primals, tangents):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def complement(call: Call, u):
-    """Return m - n orthonormal columns, orthogonal to those of the m x n matrix U."""
+    """Return m - n orthonormal columns, orthogonal to the columns of the m x n matrix U."""
     m, n = u.shape
     factor, _ = qr.factor(call, qr_programs.turned(u, call=call))
 

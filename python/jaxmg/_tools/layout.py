@@ -41,7 +41,7 @@ class Layout:
         return np.arange(self.n) // self.shard
 
     def places(self) -> np.ndarray:
-        """Return the place of each column among those of all devices, when the tiles are dealt."""
+        """Return the place of each column on all devices together, when the tiles are dealt."""
         return cyclic_places(self.shard, self.tile, self.ranks)[: self.n]
 
     def after(self) -> np.ndarray:

@@ -55,7 +55,7 @@ TEST(TallPanels, F64) { tall_panels_are_lapacks<double>(); }
 TEST(TallPanels, C64) { tall_panels_are_lapacks<std::complex<float>>(); }
 TEST(TallPanels, C128) { tall_panels_are_lapacks<std::complex<double>>(); }
 
-// Plans of one and of several chunks, and the interchanges beside a leaf, are those of the host engine.
+// Plans of one and of several chunks, and the interchanges beside a leaf, agree with the host engine.
 TEST(RowInterchanges, AreThoseOfTheHost) {
   using T = float;
   constexpr std::int64_t rows = 1400, columns = 45, row = 7;

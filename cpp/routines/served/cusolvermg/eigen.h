@@ -38,7 +38,7 @@ struct Served<CusolverMg, routines::Syevd> {
     made.shard_bytes = q.shard_bytes();
     made.rhs_bytes = q.vector_bytes();
     made.workspace_bytes = workspace_bytes<Served>(q, made.plan);
-    made.seconds = CusolverMgCost(q.platform, q.type, q.ranks, q.network).syevd(q.n);
+    made.seconds = cost_of<CusolverMgCost>(q).syevd(q.n);
     return made;
   }
 

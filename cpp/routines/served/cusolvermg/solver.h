@@ -70,7 +70,7 @@ struct CusolverMgSystem {
     auto made = plan_block_columns<R>(unlimited);  // the same shards and tiles
     made.plan.largest_potrf = 0;
     made.workspace_bytes = workspace_bytes<Self>(q, made.plan);
-    made.seconds = Self::seconds(CusolverMgCost(q.platform, q.type, q.ranks, q.network), q);
+    made.seconds = Self::seconds(cost_of<CusolverMgCost>(q), q);
     return made;
   }
 

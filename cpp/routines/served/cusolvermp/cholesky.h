@@ -1,7 +1,6 @@
 // Cholesky routines served by a solver of block-cyclic matrices.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include "routines/posv.h"
@@ -14,18 +13,12 @@ namespace jaxmg {
 // found on the diagonal.
 template <class E>
 void check_block_cyclic_factor(E& engine, const auto& w, std::int32_t found) {
-  const int rank = engine.rank();
-  engine.set_info(Lane::panel, w.common.info + rank, found > 0 ? found : no_failure);
+  std::int32_t* const info = w.common.info + engine.rank();
+  engine.set_info(Lane::panel, info, found > 0 ? found : no_failure);
   engine.set_info(Lane::panel, w.common.failed, 0);
-  const BlockCyclic& layout = w.a.layout;
-  const std::int64_t n = layout.rows.n, tile = layout.rows.block;
-  for (std::int64_t begin = 0; begin < n; begin += tile) {
-    if (layout.grid().rank(layout.rows.owner(begin), layout.columns.owner(begin)) != rank) continue;
-    const std::int64_t width = std::min(tile, n - begin);
-    engine.check_factor(Lane::panel,
-                        w.a.part(rank).block(layout.rows.local(begin), layout.columns.local(begin), width, width),
-                        w.common.failed, begin, w.common.info + rank);
-  }
+  w.a.each_diagonal(engine.rank(), [&](std::int64_t begin, auto block) {
+    engine.check_factor(Lane::panel, block, w.common.failed, begin, info);
+  });
 }
 
 template <>
@@ -34,10 +27,6 @@ struct Served<CusolverMp, routines::Potrf> : CusolverMpRoutine<routines::Potrf, 
   template <class T>
   using Workspace = BlockCyclicSystem<T, Dealing<T>>;
 
-  static Planned<Plan> plan(const Problem& q) {
-    require(!q.in_blocks(), "a factor that is kept is made from rows of A");
-    return CusolverMpRoutine::plan(q);
-  }
   static double seconds(const GridCost& cost, const Problem& q) { return cost.potrf(q.n); }
   template <class T>
   static std::int32_t call(auto&& solver, const Problem&, const Workspace<T>& w, VendorWorkspace& memory) {
@@ -59,6 +48,7 @@ struct Served<CusolverMp, routines::Potrf> : CusolverMpRoutine<routines::Potrf, 
 
 template <>
 struct Served<CusolverMp, routines::Posv> : CusolverMpRoutine<routines::Posv, SystemProblem, GridSystemPlan> {
+  static constexpr bool takes_blocks = true;
   using Buffers = Signature<InOut<GridShard>, InOut<RightHandSides>, Out<Info>>;
   template <class T>
   using Workspace = BlockCyclicSystem<T>;

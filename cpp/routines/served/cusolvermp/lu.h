@@ -2,7 +2,6 @@
 // therefore factors A, while our own routines factor A^T in place; their factors are not interchangeable.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include "layout/block_cyclic.h"
@@ -16,7 +15,7 @@ template <>
 struct Served<CusolverMp, routines::Gesv> : CusolverMpRoutine<routines::Gesv, SystemProblem, GridSystemPlan> {
   using Buffers = Signature<InOut<Shard>, InOut<RightHandSides>, Out<Info>>;  // returns no factors; A is lost
   template <class T>
-  struct Workspace : BlockCyclicSystem<T, ShardScratch<T>> {
+  struct Workspace : BlockCyclicSystem<T, AdjointOfShard<T>> {
     std::int64_t* pivots;  // of the local rows, plus one block
 
     Workspace(Arena arena, const Problem& q, const Plan& plan)
@@ -24,10 +23,6 @@ struct Served<CusolverMp, routines::Gesv> : CusolverMpRoutine<routines::Gesv, Sy
           pivots(this->rest.template take<std::int64_t>(this->a.layout.rows.most() + plan.block)) {}
   };
 
-  static Planned<Plan> plan(const Problem& q) {
-    require(!q.in_blocks(), "LU factorisations are made from rows of A");
-    return CusolverMpRoutine::plan(q);
-  }
   static double seconds(const GridCost& cost, const Problem& q) { return cost.gesv(q.n, q.nrhs); }
   template <class T>
   static std::int32_t call(auto&& solver, const Problem&, const Workspace<T>& w, VendorWorkspace& memory) {
@@ -46,24 +41,14 @@ struct Served<CusolverMp, routines::Gesv> : CusolverMpRoutine<routines::Gesv, Sy
     const std::int32_t found = call_solver<T>(engine, q, w);
     std::int32_t* own_info = w.common.info + engine.rank();
     engine.set_info(Lane::panel, own_info, found > 0 ? found : no_failure);
-    check_pivots(engine, w.a, own_info);
+    // cuSOLVERMp 0.9.1 does not report pivots that are zero. With four ranks, elements of U's diagonal above the first
+    // such pivot are NaN, too, and the number in info is lower than LAPACK's.
+    w.a.each_diagonal(engine.rank(), [&](std::int64_t begin, auto block) {
+      engine.check_pivots(Lane::panel, block, begin, own_info);
+    });
     w.put_back(engine, x, plan.distributed_rhs);
     engine.conjugate(Lane::panel, x);
     w.conclude(engine, x, info.data);
-  }
-
- private:
-  // cuSOLVERMp 0.9.1 does not tell of pivots that are zero. With four ranks, elements of U's diagonal
-  // above the first such pivot are NaN, too, and the number in info is lower than LAPACK's.
-  template <class T, class E>
-  static void check_pivots(E& engine, const BlockCyclicMatrix<T>& a, std::int32_t* info) {
-    const CyclicBlocks &rows = a.layout.rows, &columns = a.layout.columns;
-    for (std::int64_t i = 0; i < rows.n; i += rows.block) {
-      if (a.layout.grid().rank(rows.owner(i), columns.owner(i)) != engine.rank()) continue;
-      const std::int64_t size = std::min(rows.block, rows.n - i);
-      const auto diagonal = a.part(engine.rank()).block(rows.local(i), columns.local(i), size, size);
-      engine.check_pivots(Lane::panel, diagonal, i, info);
-    }
   }
 };
 

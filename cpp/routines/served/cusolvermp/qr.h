@@ -50,10 +50,6 @@ struct Served<CusolverMp, routines::Geqrf> : CusolverMpRoutine<routines::Geqrf, 
     std::int64_t bytes() const { return std::max(rest.used(), shared.bytes()); }
   };
 
-  static Planned<Plan> plan(const Problem& q) {
-    require(!q.in_blocks(), "QR factorisations are made from columns of A");
-    return CusolverMpRoutine::plan(q);
-  }
   static double seconds(const GridCost& cost, const Problem& q) { return cost.geqrf(q.m, q.n); }
   template <class T>
   static std::int32_t call(auto&& solver, const Problem&, const Workspace<T>& w, VendorWorkspace& memory) {

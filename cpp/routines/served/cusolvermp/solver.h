@@ -78,15 +78,7 @@ struct GridPlan : Plan {
   }
 };
 
-// ... with right-hand sides.
-struct GridSystemPlan : GridPlan {
-  bool distributed_rhs = false;
-
-  void fields(auto&& visit) {
-    GridPlan::fields(visit);
-    visit("distributed_rhs", distributed_rhs);
-  }
-};
+using GridSystemPlan = WithDistribution<GridPlan>;
 
 // This rank's shard of A.
 struct GridShard : OfScalars {
@@ -127,6 +119,9 @@ struct SolverWorkspace {
 
 // A routine R with the arguments P that the solver serves. Its calls of the solver, in order, are in
 //   call<T>(solver, q, workspace, memory)
+// It may have
+//   static constexpr bool takes_blocks = true;     A may be in blocks over the grid
+//   static std::int64_t rhs_bytes(q)               of results besides A
 template <class R, class P, class MadePlan>
 struct CusolverMpRoutine {
   using Problem = GridProblem<P>;
@@ -135,6 +130,9 @@ struct CusolverMpRoutine {
 
   static Planned<Plan> plan(const Problem& q) {
     q.check();
+    require(
+        !q.in_blocks() || requires { Self::takes_blocks; },
+        std::string("cuSOLVERMp's ") + R::name + " takes a matrix in rows, not in blocks of rows and columns");
     Planned<Plan> made;
     made.plan.tile = choose_tile(q);
     made.plan.block = choose_block(q);
@@ -143,8 +141,9 @@ struct CusolverMpRoutine {
       made.plan.distributed_rhs = distributes(q);
       made.rhs_bytes = columns_of_rank(q, made.plan.distributed_rhs) * q.n * size_of(q.type);
     }
+    if constexpr (requires { Self::rhs_bytes(q); }) made.rhs_bytes = Self::rhs_bytes(q);
     made.workspace_bytes = workspace_bytes<Self>(q, made.plan);
-    made.seconds = Self::seconds(GridCost(q.platform, q.type, q.ranks, q.network), q);
+    made.seconds = Self::seconds(cost_of<GridCost>(q), q);
     return made;
   }
 

@@ -4,86 +4,16 @@
 #include <algorithm>
 #include <cstdint>
 #include <utility>
-#include <vector>
 
-#include "algorithms/eigen/scale_matrix.h"
 #include "algorithms/moves/adjoint_in_place.h"
 #include "algorithms/moves/block_cyclic.h"
-#include "algorithms/moves/share_entries.h"
 #include "comm/block.h"
-#include "core/matrix_view.h"
-#include "core/scalar.h"
-#include "engine/scaling_ops.h"
 #include "routines/gesvd.h"
 #include "routines/polar.h"
-#include "routines/served/cusolvermp/solver.h"
+#include "routines/served/cusolvermp/decomposition.h"
 #include "routines/served/rows_of_matrix.h"
-#include "routines/syevd.h"
 
 namespace jaxmg {
-
-// Steps of both decompositions, in the lane `panel`.
-template <class T, class E>
-class DecompositionSteps {
- public:
-  DecompositionSteps(E& engine, const SolverWorkspace& common, const routines::ScalingWorkspace<T>& scaling)
-      : e_(engine), info_(common.info), own_(common.info + engine.rank()), scaling_(scaling) {
-    e_.set_info(lane, own_, no_failure);
-  }
-
-  // A = scale A, out of the reach of over- and underflow. A matrix with NaN or infinities, for which the solver's
-  // behaviour is undefined, becomes zero.
-  void scale(const BlockCyclicMatrix<T>& a) {
-    std::vector<MatrixView<T>> own;
-    if (const auto part = a.part(e_.rank()); !part.empty()) own.push_back(part);
-    scale_matrix<T>(e_, lane, own, scaling_.norms, scaling_.scale, own_);
-  }
-  // The solver's info. (A failure known before precedes it.)
-  void found(std::int32_t info) {
-    if (info > 0 && !known_failure()) e_.set_info(lane, own_, info);
-  }
-  // Columns of a matrix as JAX has them, zero beyond its last column.
-  void to_columns(const BlockCyclicMatrix<T>& from, MatrixView<T> to) {
-    const BlockCyclicMatrix<T> columns(in_columns(from), to.data);
-    move(e_, from, columns);
-    zero_rest(to, columns.layout.local_columns(e_.rank()));
-  }
-  // Columns of the adjoint. `rows` has room for as many elements as a rank's columns have.
-  void to_columns_of_adjoint(const BlockCyclicMatrix<T>& from, T* rows, MatrixView<T> to) {
-    const std::int64_t n = from.layout.rows.n;
-    const BlockCyclicMatrix<T> in_rows(BlockCyclic::in_pieces(n, n, {e_.size(), 1}), rows);
-    move(e_, from, in_rows);
-    e_.join();
-    const auto part = in_rows.part(e_.rank());
-    if (!part.empty()) e_.conj_transpose(lane, part, to.block(0, 0, n, part.rows));
-    zero_rest(to, part.rows);
-  }
-  // Undoes the scaling of results, and makes all of them NaN after a failure on any rank.
-  void conclude(std::int32_t* status, const auto&... results) {
-    share_entries(e_, lane, info_);
-    (e_.conclude(lane, info_, results, status), ...);
-    e_.join();
-  }
-
- private:
-  static constexpr Lane lane = Lane::panel;
-
-  BlockCyclic in_columns(const BlockCyclicMatrix<T>& a) const {
-    return BlockCyclic::in_pieces(a.layout.rows.n, a.layout.columns.n, {1, e_.size()});
-  }
-  void zero_rest(MatrixView<T> to, std::int64_t own) {
-    if (own < to.columns) e_.zero(lane, to.block(0, own, to.rows, to.columns - own));
-  }
-  bool known_failure() {
-    std::int32_t known = 0;
-    e_.fetch(lane, own_, 1, &known);
-    return known != no_failure;
-  }
-
-  E& e_;
-  std::int32_t *info_, *own_;
-  const routines::ScalingWorkspace<T>& scaling_;
-};
 
 template <>
 struct Served<CusolverMp, routines::Gesvd> : CusolverMpRoutine<routines::Gesvd, routines::Gesvd::Problem, GridPlan> {
@@ -99,7 +29,7 @@ struct Served<CusolverMp, routines::Gesvd> : CusolverMpRoutine<routines::Gesvd, 
     StagedArena shared;          // A and, when it is no longer needed, `rows`
     BlockCyclicMatrix<T> a;
     Arena rest;
-    routines::AdjointOfShard<T> rows;
+    AdjointOfShard<T> rows;
 
     Workspace(Arena arena, const Problem& q, const Plan& plan)
         : common(arena, q.ranks),
@@ -110,7 +40,7 @@ struct Served<CusolverMp, routines::Gesvd> : CusolverMpRoutine<routines::Gesvd, 
           shared(arena),
           a(layout(q, plan), arena),
           rest(arena),
-          rows(shared.stage<routines::AdjointOfShard<T>>(q, plan)) {}
+          rows(shared.stage<AdjointOfShard<T>>(q, plan)) {}
     std::int64_t bytes() const { return std::max(rest.used(), shared.bytes()); }
 
    private:
@@ -122,12 +52,7 @@ struct Served<CusolverMp, routines::Gesvd> : CusolverMpRoutine<routines::Gesvd, 
     }
   };
 
-  static Planned<Plan> plan(const Problem& q) {
-    require(!q.in_blocks(), "singular value decompositions are made from rows of A");
-    auto made = CusolverMpRoutine::plan(q);
-    made.rhs_bytes = q.vectors > 0 ? 2 * q.shard_bytes() : 0;
-    return made;
-  }
+  static std::int64_t rhs_bytes(const Problem& q) { return q.vectors > 0 ? 2 * q.shard_bytes() : 0; }
   static double seconds(const GridCost& cost, const Problem& q) { return cost.polar(q.n) + cost.syevd(q.n, q.vectors); }
   template <class T>
   static std::int32_t call(auto&& solver, const Problem& q, const Workspace<T>& w, VendorWorkspace& memory) {
@@ -152,12 +77,8 @@ struct Served<CusolverMp, routines::Gesvd> : CusolverMpRoutine<routines::Gesvd, 
       steps.to_columns_of_adjoint(w.vh, w.rows.adjoint.data, right);
     }
     engine.divide(Lane::panel, w.scaling.scale, s);
-    if (q.vectors > 0) {
-      steps.conclude(info.data, s, vh, right);
-      if (q.as_columns) adjoint_in_place(engine, Lane::panel, right, w.rows.adjoint);
-    } else {
-      steps.conclude(info.data, s);
-    }
+    steps.conclude(info.data, s, vh, right);
+    if (q.vectors > 0 && q.as_columns) adjoint_in_place(engine, Lane::panel, right, w.rows.adjoint);
   }
 };
 
@@ -170,7 +91,7 @@ struct Served<CusolverMp, routines::Polar> : CusolverMpRoutine<routines::Polar, 
   struct Workspace {
     SolverWorkspace common;
     routines::ScalingWorkspace<T> scaling;
-    routines::AdjointOfShard<T> rows;
+    AdjointOfShard<T> rows;
     BlockCyclicMatrix<T> a, h;
     Arena rest;
 
@@ -184,12 +105,7 @@ struct Served<CusolverMp, routines::Polar> : CusolverMpRoutine<routines::Polar, 
     std::int64_t bytes() const { return rest.used(); }
   };
 
-  static Planned<Plan> plan(const Problem& q) {
-    require(!q.in_blocks(), "polar decompositions are made from rows of A");
-    auto made = CusolverMpRoutine::plan(q);
-    made.rhs_bytes = q.factor_h ? q.shard_bytes() : 0;
-    return made;
-  }
+  static std::int64_t rhs_bytes(const Problem& q) { return q.factor_h ? q.shard_bytes() : 0; }
   static double seconds(const GridCost& cost, const Problem& q) { return cost.polar(q.n); }
   template <class T>
   static std::int32_t call(auto&& solver, const Problem&, const Workspace<T>& w, VendorWorkspace& memory) {
@@ -218,10 +134,8 @@ struct Served<CusolverMp, routines::Polar> : CusolverMpRoutine<routines::Polar, 
     if (q.factor_h) {
       steps.to_columns(w.h, h);
       engine.divide(Lane::panel, w.scaling.scale, h);
-      steps.conclude(info.data, a, h);
-    } else {
-      steps.conclude(info.data, a);
     }
+    steps.conclude(info.data, a, h);
   }
 };
 
