@@ -10,6 +10,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -45,27 +46,30 @@ concept LaneOps = requires(E& e, const E& c, Lane lane, typename E::Event event,
 
 // Products, triangular solves, and copies and fills of matrices.
 template <class E, class T>
-concept BlasOps =
-    LaneOps<E> && requires(E& e, Lane lane, MatrixView<T> a, MatrixView<T> b, MatrixView<T> x, T alpha, Op op,
-                           Side side, Uplo uplo, Diag diag, const std::vector<MatrixView<T>>& terms) {
-      // Solves op(A) X = B (left) or X op(A) = B (right) for triangular A, in place of B.
-      e.trsm(lane, side, uplo, op, diag, a, x);
-      // C = C + alpha op(A) op(B);  C = alpha op(A) op(B).
-      e.gemm(lane, op, op, alpha, a, b, x);
-      e.product(lane, op, op, alpha, a, b, x);
-      // B = A;  B = A^H;  A = 0;  X = X - sum of terms.
-      e.copy(lane, a, b);
-      e.conj_transpose(lane, a, b);
-      e.zero(lane, a);
-      e.subtract(lane, terms, x);
-      // Of a square A: A = I;  the upper triangle becomes the adjoint of the lower one, and the diagonal real;  the
-      // elements below the diagonal become 0.
-      e.identity(lane, a);
-      e.mirror(lane, a);
-      e.zero_below(lane, a);
-      // A becomes unit lower trapezoidal: ones on the diagonal, zeros above it.
-      e.unit_lower(lane, a);
-    };
+concept BlasOps = LaneOps<E> && requires(E& e, Lane lane, MatrixView<T> a, MatrixView<T> b, MatrixView<T> x, T alpha,
+                                         Op op, Side side, Uplo uplo, Diag diag,
+                                         const std::vector<MatrixView<T>>& terms, MatrixView<std::byte> scratch) {
+  // Solves op(A) X = B (left) or X op(A) = B (right) for triangular A, in place of B.
+  e.trsm(lane, side, uplo, op, diag, a, x);
+  // C = C + alpha op(A) op(B);  C = alpha op(A) op(B).
+  e.gemm(lane, op, op, alpha, a, b, x);
+  e.product(lane, op, op, alpha, a, b, x);
+  // Scratch for the products that come next in a lane, instead of the engine's own, which an empty one restores.
+  // With more of it, cuBLAS cuts sums of products with few columns into more parts.
+  e.lend_scratch(lane, scratch);
+  // B = A;  B = A^H;  A = 0;  X = X - sum of terms.
+  e.copy(lane, a, b);
+  e.conj_transpose(lane, a, b);
+  e.zero(lane, a);
+  e.subtract(lane, terms, x);
+  // Of a square A: A = I;  the upper triangle becomes the adjoint of the lower one, and the diagonal real;  the
+  // elements below the diagonal become 0.
+  e.identity(lane, a);
+  e.mirror(lane, a);
+  e.zero_below(lane, a);
+  // A becomes unit lower trapezoidal: ones on the diagonal, zeros above it.
+  e.unit_lower(lane, a);
+};
 
 // Data movement between ranks, within a rank's memory, and to and from the host.
 template <class E>

@@ -65,6 +65,88 @@ JAXMG_PORTABLE Real next_pivot(Real pivot, Real d, Real square, Real x) {
   return fabs(next) < smallest_pivot<Real>() ? -smallest_pivot<Real>() : next;
 }
 
+// A row of T: d_i and e_{i-1}^2.
+template <class Real>
+struct alignas(2 * sizeof(Real)) TridiagonalRow {
+  Real d, square;
+};
+
+// Whether x < 0 is not y < 0; of zeros, the sign counts.
+JAXMG_PORTABLE inline int signs_differ(double x, double y) {
+#if defined(__CUDACC__)
+  return static_cast<int>(static_cast<unsigned>(__double2hiint(x) ^ __double2hiint(y)) >> 31);
+#else
+  return std::signbit(x) != std::signbit(y) ? 1 : 0;
+#endif
+}
+JAXMG_PORTABLE inline int signs_differ(float x, float y) {
+#if defined(__CUDACC__)
+  return static_cast<int>(static_cast<unsigned>(__float_as_int(x) ^ __float_as_int(y)) >> 31);
+#else
+  return std::signbit(x) != std::signbit(y) ? 1 : 0;
+#endif
+}
+
+// The same count without divisions. The leading minors of T - x I,
+//
+//   p_i = (d_i - x) p_{i-1} - e_{i-1}^2 p_{i-2},
+//
+// change signs where pivots p_i / p_{i-1} are negative (Barth, Martin and Wilkinson, Calculation of the eigenvalues of
+// a symmetric tridiagonal matrix by the method of bisection, Numer. Math. 9, 1967). As by pivots, computed signs are
+// those of a matrix with elements that differ by a few roundings of d_i - x and e_{i-1}^2. Minors are rescaled by
+// powers of two after some rows, in which they grow by at most 12 each and, unless T - x I nearly falls apart, shrink
+// by no more than eps each. Otherwise, the rows are counted again by pivots. As long as the larger of two successive
+// minors is not less than `least`, underflow of the other is a perturbation of less than eps in d_i.
+template <class Real>
+class SturmCount {
+ public:
+  static constexpr int rows = sizeof(Real) == 8 ? 16 : 4;
+
+  // Rows `row[0]` ... `row[rows - 1]` come next; |d_i - x| is at most 12.
+  JAXMG_PORTABLE void count(const TridiagonalRow<Real>* row, Real x) {
+    Real last = minor_, before = minor_before_;
+    int changes = 0;
+#if defined(__CUDACC__)
+#pragma unroll
+#endif
+    for (int i = 0; i < rows; ++i) {
+      const Real next = (row[i].d - x) * last - row[i].square * before;
+      changes += signs_differ(next, last);
+      before = last;
+      last = next;
+    }
+    Real size = larger_size(last, before);
+    if (!(size >= least)) {
+      // Infinite where the last minor but one is zero.
+      Real pivot = minor_ / minor_before_;
+      if (fabs(pivot) < smallest_pivot<Real>()) pivot = copysign(smallest_pivot<Real>(), pivot);
+      changes = 0;
+      for (int i = 0; i < rows; ++i) {
+        pivot = next_pivot(pivot, row[i].d, row[i].square, x);
+        changes += pivot < 0 ? 1 : 0;
+      }
+      last = pivot;
+      before = 1;
+      size = larger_size(last, before);
+    }
+    const Real factor = size < 1 ? scale : size > scale ? 1 / scale : Real(1);
+    minor_ = factor * last;
+    minor_before_ = factor * before;
+    negative_ += changes;
+  }
+
+  JAXMG_PORTABLE int negative() const { return negative_; }
+
+ private:
+  static constexpr Real scale = sizeof(Real) == 8 ? Real(0x1p600) : Real(0x1p60f);
+  static constexpr Real least = sizeof(Real) == 8 ? Real(0x1p-900) : Real(0x1p-100f);
+
+  JAXMG_PORTABLE static Real larger_size(Real x, Real y) { return fabs(x) > fabs(y) ? fabs(x) : fabs(y); }
+
+  Real minor_ = 1, minor_before_ = 1;
+  int negative_ = 0;
+};
+
 // Halvings that take an interval of length 8 down to eps.
 template <class Real>
 JAXMG_PORTABLE constexpr int bisection_steps() {

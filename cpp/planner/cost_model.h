@@ -36,6 +36,7 @@ struct Machine {
   double potrf_seconds;    // a column of a matrix on one rank, beyond the products
   double pivot_seconds;    // a column of the chain of diagonal blocks, with its panel
   double reflect_seconds;  // a column of a panel of few rows, to find its reflector and apply it
+  double polar_seconds;    // a column of a step of a polar decomposition, beyond its products and factorisation
   double search_seconds;   // a column of a panel of few rows, to find its pivot and eliminate it
   double step_seconds;     // a step of the chain of a solve with one right-hand side
   double unknown_seconds;  // an unknown of the chain of a solve by one kernel on each GPU

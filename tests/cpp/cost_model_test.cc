@@ -14,7 +14,8 @@
 namespace jaxmg::testing {
 namespace {
 
-using routines::Posv, routines::Potrf, routines::Potri, routines::Potrs, routines::Syevd;
+using routines::Geqrf, routines::Gesv, routines::Gesvd, routines::Orgqr, routines::Polar, routines::Posv,
+    routines::Potrf, routines::Potri, routines::Potrs, routines::Syevd;
 constexpr auto f64 = ScalarType::f64;
 
 // Estimated seconds of a call of R on GPUs with `count` right-hand sides or eigenvectors, if any.
@@ -28,6 +29,7 @@ double seconds_of(std::int64_t n, std::int64_t count, std::int64_t ranks, const 
   q.network = network;
   q.one_rank_up_to = 0;  // several ranks, as measured
   q.n = n;
+  if constexpr (std::derived_from<typename R::Problem, RectangularProblem>) q.m = n;
   if constexpr (requires { q.nrhs; }) q.nrhs = count;
   if constexpr (requires { q.vectors; }) q.vectors = count;
   return R::plan(q).seconds;
@@ -45,8 +47,11 @@ double grid(std::int64_t n, std::int64_t count, std::int64_t ranks, const Networ
 
 Network on_hosts(std::int64_t hosts) { return {hosts, 0, 0, 0}; }
 
-// Medians of benchmarks/results, 2026-11-22 (four H200, NVLink) and 2026-11-24 (one); 2026-11-27: eigenproblems, sums
-// of stages on H100 and eigenvalues alone on four H200; Potrs on two and four H100, benchmarks/stages/sweeps.cc.
+// Medians of benchmarks/results, of which the larger numbers of GPUs are H200 with NVLink: of positive definite
+// matrices of up to 65536 columns and of general ones, of 2026-11-27, and of others of 2026-11-22 (four) and 2026-11-24
+// (one); 2026-11-27, too: eigenproblems, sums of stages on H100 and eigenvalues alone on four H200; Potrs on two and
+// four H100, benchmarks/stages/sweeps.cc; and QR factorisations, polar decompositions and singular values of matrices
+// with a condition of 1e8, on one H100 and on H200.
 TEST(CostModel, MatchesMeasuredTimesOfThisLibrary) {
   struct Measured {
     double (*model)(std::int64_t, std::int64_t, std::int64_t, const Network&, ScalarType);
@@ -54,11 +59,11 @@ TEST(CostModel, MatchesMeasuredTimesOfThisLibrary) {
     double seconds;
     ScalarType type = f64;
   };
-  const std::vector<Measured> all = {{columns<Posv>, 1024, 1, 4, 0.0020},
-                                     {columns<Posv>, 4096, 1, 4, 0.0068},
-                                     {columns<Posv>, 16384, 1, 4, 0.0294},
-                                     {columns<Posv>, 32768, 1, 4, 0.1020},
-                                     {columns<Posv>, 65536, 1, 4, 0.5382},
+  const std::vector<Measured> all = {{columns<Posv>, 1024, 1, 4, 0.0017},
+                                     {columns<Posv>, 4096, 1, 4, 0.0047},
+                                     {columns<Posv>, 16384, 1, 4, 0.0219},
+                                     {columns<Posv>, 32768, 1, 4, 0.0926},
+                                     {columns<Posv>, 65536, 1, 4, 0.5322},
                                      {columns<Posv>, 131072, 1, 4, 3.5311},
                                      {columns<Posv>, 32768, 1, 4, 0.1065, ScalarType::f32},
                                      {columns<Posv>, 32768, 1, 4, 0.2649, ScalarType::c128},
@@ -70,6 +75,23 @@ TEST(CostModel, MatchesMeasuredTimesOfThisLibrary) {
                                      {columns<Potrs>, 32768, 8, 2, 0.0100, ScalarType::f32},
                                      {columns<Potrs>, 32768, 16, 1, 0.0331},
                                      {columns<Potrs>, 32768, 2048, 1, 0.0958},
+                                     {columns<Gesv>, 4096, 1, 1, 0.0154},
+                                     {columns<Gesv>, 16384, 1, 1, 0.146},
+                                     {columns<Gesv>, 32768, 1, 1, 0.739},
+                                     {columns<Gesv>, 16384, 1, 4, 0.0793},
+                                     {columns<Gesv>, 32768, 1, 4, 0.2512},
+                                     {columns<Gesv>, 65536, 1, 4, 1.2364},
+                                     {columns<Geqrf>, 8192, 1, 1, 0.0423},
+                                     {columns<Geqrf>, 16384, 1, 1, 0.1726},
+                                     {columns<Geqrf>, 16384, 1, 2, 0.129},
+                                     {columns<Geqrf>, 32768, 1, 2, 0.639},
+                                     {columns<Geqrf>, 16384, 1, 4, 0.1115},
+                                     {columns<Geqrf>, 32768, 1, 4, 0.418},
+                                     {columns<Polar>, 16384, 0, 4, 1.08},
+                                     {columns<Gesvd>, 8192, 8192, 1, 0.775},
+                                     {columns<Gesvd>, 8192, 8192, 4, 0.487},
+                                     {columns<Gesvd>, 16384, 16384, 4, 1.60},
+                                     {columns<Gesvd>, 16384, 0, 4, 1.39},
                                      {columns<Syevd>, 8192, 8192, 1, 0.1894},
                                      {columns<Syevd>, 16384, 16384, 1, 0.921},
                                      {columns<Syevd>, 8192, 8192, 4, 0.1329},

@@ -10,6 +10,53 @@ namespace jaxmg::testing {
 INSTANTIATE_TYPED_TEST_SUITE_P(Host, DivideAndConquerTest, OnRealScalars<HostRanks>);
 INSTANTIATE_TYPED_TEST_SUITE_P(Host, Bisection, OnRealScalars<HostRanks>);
 
+template <class R>
+class SturmCounts : public ::testing::Test {};
+using SturmTypes = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(SturmCounts, SturmTypes);
+
+// At every eigenvalue, between neighbours, and beside them. Both counts are those of a matrix whose elements, of at
+// most 5 with x on the diagonal, differ by a few roundings.
+TYPED_TEST(SturmCounts, AgreeWithPivots) {
+  using R = TypeParam;
+  const double tolerance = 32 * static_cast<double>(unit_roundoff<R>());
+  for (const std::int64_t n : {1, 2, 3, 21, 65, 130}) {
+    for (const auto& t : tridiagonals<R>(n)) {
+      const double largest = t.largest(), scale = largest > 0 ? largest : 1;
+      std::vector<TridiagonalRow<R>> rows;
+      for (std::size_t i = 0; i < t.d.size(); ++i) {
+        const R off = i > 0 ? t.e[i - 1] / static_cast<R>(scale) : R(0);
+        rows.push_back({t.d[i] / static_cast<R>(scale), off * off});
+      }
+      constexpr std::size_t chunk = SturmCount<R>::rows;
+      while (rows.size() % chunk != 0) rows.push_back({R(5), R(0)});
+      const auto by_pivots = [&](double x) {
+        R pivot = 1;
+        int negative = 0;
+        for (const auto& row : rows) {
+          pivot = next_pivot(pivot, row.d, row.square, static_cast<R>(x));
+          negative += pivot < 0 ? 1 : 0;
+        }
+        return negative;
+      };
+      const std::vector<double> w = lapack_eigenvalues(t, scale);
+      std::vector<R> points = {R(-4), R(0), R(1), R(4)};
+      for (std::size_t i = 0; i < w.size(); ++i) {
+        for (const double x : {w[i], (w[i] + w[i > 0 ? i - 1 : 0]) / 2, w[i] - tolerance, w[i] + tolerance}) {
+          points.push_back(static_cast<R>(x));
+        }
+      }
+      for (const R x : points) {
+        SCOPED_TRACE(::testing::Message() << t.name << ", order " << n << ", " << x);
+        SturmCount<R> count;
+        for (std::size_t i = 0; i < rows.size(); i += chunk) count.count(&rows[i], x);
+        EXPECT_GE(count.negative(), by_pivots(static_cast<double>(x) - tolerance));
+        EXPECT_LE(count.negative(), by_pivots(static_cast<double>(x) + tolerance));
+      }
+    }
+  }
+}
+
 namespace {
 
 // Counts the multiplications of matrix products.

@@ -610,6 +610,9 @@ class RandomOrderEngine {
         {Region::of(w), Region::of(MatrixView<T>{scratch, two_sided_scratch(w.columns), 1, 1})},
         [=](HostEngine& host) { host.two_sided(lane, v, t, w, scratch); });
   }
+  void lend_scratch(Lane lane, MatrixView<std::byte> scratch) {
+    put(lane, "lend_scratch", {}, {Region::of(scratch)}, [=](HostEngine& host) { host.lend_scratch(lane, scratch); });
+  }
   template <class T>
   void unit_lower(Lane lane, MatrixView<T> a) {
     put(lane, "unit_lower", {}, {Region::of(a)}, [=](HostEngine& host) { host.unit_lower(lane, a); });

@@ -23,6 +23,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -45,12 +46,16 @@ template <class T>
 struct BandReductionWorkspace {
   MatrixView<T> panel;  // gathered, factored, and broadcast, where it does not lie in one tile
   GeqrfPanelWorkspace<T> qr;
-  MatrixView<T> own_y;     // own rows of A22 V, in the order of the shard
-  MatrixView<T> products;  // L^H V
-  T* two_sided;            // the engine's scratch
+  MatrixView<T> own_y;            // own rows of A22 V, in the order of the shard
+  MatrixView<T> products;         // L^H V
+  T* two_sided;                   // the engine's scratch
+  MatrixView<std::byte> scratch;  // for products
   // Double-buffered over groups of panels: all rows of L = [V W ...], and own rows of R = [W V ...] in the shard's
   // order.
   std::vector<MatrixView<T>> left, right;
+
+  // Of A V with m own rows, 16320 of 16384, cuBLAS takes 267 us with 1 MiB and 203 us with 32 MiB, as it recommends.
+  static constexpr std::int64_t most_scratch = std::int64_t{32} << 20;
 
   BandReductionWorkspace(Arena& arena, const TileColumns& layout, std::int64_t b, std::int64_t delay)
       : panel(arena.matrix<T>(layout.order(), b)), qr(arena, b, b) {
@@ -58,6 +63,7 @@ struct BandReductionWorkspace {
     own_y = arena.matrix<T>(layout.shard(), b);
     products = arena.matrix<T>(depth, b);
     two_sided = arena.take<T>(two_sided_scratch(b));
+    scratch = arena.matrix<std::byte>(std::min(most_scratch, 4 * n * b * static_cast<std::int64_t>(sizeof(T))), 1);
     for (int slot = 0; slot < 2; ++slot) {
       left.push_back(arena.matrix<T>(n, depth));
       right.push_back(arena.matrix<T>(layout.shard(), depth));
@@ -276,6 +282,7 @@ template <class T, class E>
   requires BlasOps<E, T> && ExchangeOps<E> && PanelQrOps<E, T>
 void BandReduction<T, E>::run() {
   const std::int64_t panels = band_panels(n_, b_);
+  e_.lend_scratch(Lane::panel, w_.scratch);
   for (std::int64_t p = 0; p < panels; ++p) {
     const Panel panel = panel_at(p);
     if (p > 0) update_panel(panel);
@@ -284,6 +291,7 @@ void BandReduction<T, E>::run() {
     if (panel.last_of_group && p + 1 < panels) update_others(panel);
   }
   if (panels > 0) update(Lane::panel, panel_at(panels - 1), panel_at(panels - 1).row, n_);
+  e_.lend_scratch(Lane::panel, {});
   e_.join();
   collect_band();
   e_.join();

@@ -79,6 +79,8 @@ void tridiagonal_eigenvalues(E& engine, std::int64_t n, const R* d, const R* e, 
     engine.exchange(lane, blocks);
   }
   engine.fetch(lane, workspace.found.data, last - first, found.data());
+  // Rounding may exchange neighbours whose distance is within the error.
+  if (!std::is_sorted(found.begin(), found.end())) std::sort(found.begin(), found.end());
   for (R& x : found) x *= norm;
   engine.store(lane, found.data(), last - first, w);
   engine.join();

@@ -67,6 +67,8 @@ class CudaBlasOps {
     }
   }
 
+  void lend_scratch(Lane lane, MatrixView<std::byte> scratch) { lanes_.lend(lane, scratch.data, scratch.rows); }
+
   template <class T>
     requires(sizeof(Real<T>) == 4)
   void rounded_product(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {

@@ -41,11 +41,18 @@ cudaStream_t Lanes::stream(Lane lane) {
 cublasHandle_t Lanes::blas(Lane lane) {
   stream(lane);
   State& state = states_[index(lane)];
-  if (state.blas_workspace != nullptr) {
+  if (!state.given) {
     JAXMG_CHECK(cublasSetWorkspace(blas_[index(lane)], state.blas_workspace, workspace_bytes_));
-    state.blas_workspace = nullptr;
+    state.given = true;
   }
   return blas_[index(lane)];
+}
+
+void Lanes::lend(Lane lane, std::byte* workspace, std::int64_t bytes) {
+  State& state = states_[index(lane)];
+  state.given = workspace != nullptr;
+  if (workspace == nullptr) return;
+  JAXMG_CHECK(cublasSetWorkspace(blas_[index(lane)], workspace, static_cast<std::size_t>(bytes)));
 }
 
 cusolverDnHandle_t Lanes::solver(Lane lane) {
@@ -70,7 +77,10 @@ void Lanes::begin(cudaStream_t stream, const std::array<std::byte*, lane_count>&
                   std::size_t workspace_bytes) {
   used_events_ = 0;
   workspace_bytes_ = workspace_bytes;
-  for (std::size_t i = 0; i < states_.size(); ++i) states_[i].blas_workspace = workspaces[i];
+  for (std::size_t i = 0; i < states_.size(); ++i) {
+    states_[i].blas_workspace = workspaces[i];
+    states_[i].given = false;
+  }
   fork_from(stream);
 }
 
@@ -81,7 +91,8 @@ void Lanes::join() {
   const cudaStream_t panel = stream(Lane::panel);
   join_into(panel);
   fork_from(panel);
-  states_[index(Lane::panel)] = {false, true, states_[index(Lane::panel)].blas_workspace};
+  states_[index(Lane::panel)].behind = false;
+  states_[index(Lane::panel)].used = true;
 }
 
 void Lanes::fork_from(cudaStream_t stream) {

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "engine/engine.h"
@@ -26,6 +27,8 @@ class Lanes {
 
   cudaStream_t stream(Lane lane);
   cublasHandle_t blas(Lane lane);
+  // A lane's BLAS works in `workspace` from now on, or again in its own if that is null.
+  void lend(Lane lane, std::byte* workspace, std::int64_t bytes);
   // cuSOLVER bound to a lane.
   cusolverDnHandle_t solver(Lane lane);
 
@@ -48,7 +51,8 @@ class Lanes {
   struct State {
     bool behind = false;  // it does not wait for the fork yet
     bool used = false;
-    std::byte* blas_workspace = nullptr;  // not yet given to BLAS; null if it has been
+    std::byte* blas_workspace = nullptr;
+    bool given = false;  // whether BLAS has it, or another one that was lent
   };
   static std::size_t index(Lane lane) { return static_cast<std::size_t>(lane); }
 

@@ -177,29 +177,28 @@ constexpr int bisection_tile = 512;
 extern "C" __global__ void __launch_bounds__(128)
     JAXMG_NAME(bisect)(Index n, const Real* d, const Real* squares, Real low, Real high, Index first, Index count,
                        Real* w, Index stride) {
-  __shared__ Real diagonal[bisection_tile], square[bisection_tile];
+  __shared__ TridiagonalRow<Real> row[bisection_tile];
   constexpr int steps = sizeof(Real) == 8 ? 25 : 12;  // 5^steps is 2 to the power of bisection_steps or more
   const int point = threadIdx.x % bisection_points;
   const Index at = (blockIdx.x * static_cast<Index>(blockDim.x) + threadIdx.x) / bisection_points;
+  const Real top = high;
   for (int step = 0; step < steps; ++step) {
     const Real fifth = (high - low) / (bisection_points + 1), x = low + fifth * static_cast<Real>(point + 1);
-    Real pivot = 1;
-    Index negative = 0;
+    SturmCount<Real> minors;
     for (Index tile = 0; tile < n; tile += bisection_tile) {
-      const int rows = static_cast<int>(n - tile < bisection_tile ? n - tile : bisection_tile);
+      const int left = static_cast<int>(n - tile < bisection_tile ? n - tile : bisection_tile);
+      const int rows = (left + minors.rows - 1) / minors.rows * minors.rows;
       __syncthreads();
+      // Rows beyond the matrix have positive pivots.
       for (int i = threadIdx.x; i < rows; i += blockDim.x) {
-        diagonal[i] = d[tile + i];
-        square[i] = tile + i > 0 ? squares[tile + i - 1] : Real(0);
+        row[i].d = i < left ? d[tile + i] : top + 1;
+        row[i].square = i < left && tile + i > 0 ? squares[tile + i - 1] : Real(0);
       }
       __syncthreads();
-      for (int i = 0; i < rows; ++i) {
-        pivot = next_pivot(pivot, diagonal[i], square[i], x);
-        negative += pivot < 0;
-      }
+      for (int i = 0; i < rows; i += minors.rows) minors.count(row + i, x);
     }
     // The eigenvalue lies between the first point whose count exceeds its number, and the point before.
-    const unsigned left = __ballot_sync(whole_warp, negative > first + at) >> (threadIdx.x % 32 - point);
+    const unsigned left = __ballot_sync(whole_warp, minors.negative() > first + at) >> (threadIdx.x % 32 - point);
     const unsigned own = left & ((1u << bisection_points) - 1);
     const int before = own == 0 ? bisection_points : __ffs(static_cast<int>(own)) - 1;
     const Real bottom = low;

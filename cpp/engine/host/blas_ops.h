@@ -80,6 +80,8 @@ class HostBlasOps {
     for (std::int64_t j = 0; j < a.columns; ++j) std::fill_n(a.at(j + 1, j), a.rows - j - 1, T(0));
   }
 
+  void lend_scratch(Lane, MatrixView<std::byte>) {}
+
   template <class T>
   void unit_lower(Lane, MatrixView<T> a) {
     for (std::int64_t j = 0; j < a.columns; ++j) {
