@@ -88,6 +88,8 @@ def assert_fine(results):
 @pytest.fixture(params=[2, 4], ids="G={}".format)
 def gpus(request):
     found = len(jax.devices())
+    if request.param == 2 and found >= 4 and not request.config.getoption("all_cases"):
+        pytest.skip("four GPUs test the same with more processes")
     # Only two processes share a GPU: more take longer, and test nothing else in Python.
     if found < request.param and (SHARING * found < 2 or request.param > 2):
         pytest.skip(f"needs {request.param} GPUs, JAX finds {found}")
