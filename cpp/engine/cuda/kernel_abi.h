@@ -2,6 +2,7 @@
 // compiles the kernels, has none.
 #pragma once
 
+#include "engine/hermitian_product.h"
 #include "engine/portable.h"
 
 namespace jaxmg {
@@ -201,6 +202,19 @@ template <int scalar_bytes>
 JAXMG_PORTABLE constexpr int sweep_shared_bytes() {
   return sweep_triangle_bytes<scalar_bytes>() + sweep_unit_columns<scalar_bytes> * sweep_many * scalar_bytes;
 }
+
+// A product with columns of a Hermitian matrix, see hermitian_kernel.h.
+struct HermitianProduct {
+  const void* a;  // `own` columns
+  long long ld;
+  const void* x;
+  void* y;
+  void* of_rows;     // sums of rows, a column for each chunk
+  void* of_columns;  // sums of columns, a column for each strip
+  int n, first, own;
+};
+
+constexpr int hermitian_threads = 256;  // of a block
 
 // A band to reduce by the thread blocks of a cooperative launch, see chase_kernel.h.
 struct Chase {

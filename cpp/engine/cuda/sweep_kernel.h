@@ -66,29 +66,6 @@ __device__ inline T conjugate_if(bool yes, T x) {
   return yes ? conjugate(x) : x;
 }
 
-// Sums of each of `count` numbers over the lanes of a warp: returns sum number lane / (32 / count).
-template <int count, class T>
-__device__ __forceinline__ T sums_of_warp(T (&x)[count]) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  int left = count;
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) {
-    if (left > 1) {
-      left /= 2;
-#pragma unroll
-      for (int i = 0; i < count / 2; ++i) {
-        if (i >= left) continue;
-        const bool upper = (lane & mask) != 0;
-        const T kept = upper ? x[i + left] : x[i], sent = upper ? x[i] : x[i + left];
-        x[i] = kept + shuffle_xor(sent, mask);
-      }
-    } else {
-      x[0] = x[0] + shuffle_xor(x[0], mask);
-    }
-  }
-  return x[0];
-}
-
 // A rank's part of a solve with up to `batch` right-hand sides; `dots`: with a transpose.
 template <class T, int batch, bool dots>
 class SweepOnRank {
