@@ -5,6 +5,7 @@
 
 #include "core/matrix_view.h"
 #include "engine/engine.h"
+#include "layout/tile_columns.h"
 
 namespace jaxmg {
 
@@ -16,6 +17,14 @@ concept CholeskyOps =
       // Lowers an entry of info to row + the order of the first leading minor of A that is not positive definite. A
       // minor fails if potrf reports it, or if its diagonal element of L is not positive and finite.
       e.check_factor(lane, a, failed, row, info);
+    };
+
+// An engine need not have this operation: algorithms then check tile by tile.
+template <class E, class T>
+concept WholeDiagonalOps =
+    requires(E& e, Lane lane, const TileColumns& layout, int rank, MatrixView<T> a, std::int32_t* info) {
+      // check_factor for own tile columns `a` of a whole factor.
+      e.check_diagonal(lane, layout, rank, a, info);
     };
 
 }  // namespace jaxmg

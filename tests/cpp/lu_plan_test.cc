@@ -121,6 +121,20 @@ TEST(LuPlan, FactorsOfLowerPrecisionMayUseAWholeShard) {
   EXPECT_LE(made.workspace_bytes, q.shard_bytes());
 }
 
+// The chain of panels decides, unless the caller chooses the tile.
+TEST(LuPlan, FactorsOfLowerPrecisionHaveNarrowerTiles) {
+  for (const std::int64_t n : {32768, 65536}) {
+    for (const Arithmetic arithmetic : {Arithmetic::tf32, Arithmetic::fp16x2}) {
+      for (const auto& [asked, tile] : {std::pair<std::int64_t, std::int64_t>{0, 256}, {512, 512}}) {
+        auto q = request<Getrf>(Platform::cuda, n, 1, 4, asked);
+        q.type = ScalarType::f32;
+        q.arithmetic = arithmetic;
+        EXPECT_EQ(Getrf::plan(q).plan.tile, tile) << n;
+      }
+    }
+  }
+}
+
 TEST(LuPlan, LargerProblemsTakeLonger) {
   for (const Platform platform : {Platform::cpu, Platform::cuda}) {
     for (const std::int64_t ranks : {1, 4}) {

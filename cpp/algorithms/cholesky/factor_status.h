@@ -7,6 +7,7 @@
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "core/staged_arena.h"
+#include "engine/cholesky_ops.h"
 #include "engine/engine.h"
 #include "layout/tile_columns.h"
 
@@ -38,6 +39,11 @@ template <class T, class E>
 void check_diagonal(E& engine, const TileColumns& layout, MatrixView<T> factor, const StagedWorkspace& w,
                     std::int32_t known = no_failure) {
   begin_status(engine, w, known);
+  if constexpr (WholeDiagonalOps<E, T>) {
+    engine.check_diagonal(Lane::panel, layout, engine.rank(), factor, w.info + engine.rank());
+    engine.join();
+    return;
+  }
   for (const std::int64_t t : layout.tiles_of(engine.rank())) {
     const std::int64_t width = layout.width(t);
     engine.check_factor(Lane::panel, factor.block(layout.begin(t), layout.local_offset(t), width, width), w.failed,

@@ -6,6 +6,8 @@
 //   Y_below = Y_below + A_below,o X_o
 //
 // The columns lie as they are given, not dealt: their sum over the ranks is A X, and no rank waits for another.
+// Products with several vectors read the triangle twice; an engine may have an operation for one vector that reads it
+// once (engine/hermitian_product_ops.h).
 #pragma once
 
 #include <algorithm>
@@ -14,6 +16,7 @@
 #include "core/arena.h"
 #include "core/matrix_view.h"
 #include "engine/engine.h"
+#include "engine/hermitian_product_ops.h"
 #include "layout/tile_columns.h"
 
 namespace jaxmg {
@@ -21,9 +24,10 @@ namespace jaxmg {
 template <class T>
 struct HemmWorkspace {
   MatrixView<T> square;  // a diagonal block, both triangles
+  HermitianProductWorkspace<T> sums;
 
   HemmWorkspace(Arena& arena, const TileColumns& layout, std::int64_t, std::int64_t)
-      : square(arena.matrix<T>(layout.tile(), layout.tile())) {}
+      : square(arena.matrix<T>(layout.tile(), layout.tile())), sums(arena, layout.order(), layout.shard()) {}
 };
 
 template <class T, class E>
@@ -51,6 +55,13 @@ void Hemm<T, E>::run(MatrixView<T> x, MatrixView<T> y) {
   const auto rows = [&](MatrixView<T> m, std::int64_t begin, std::int64_t end) {
     return m.block(begin, 0, end - begin, m.columns);
   };
+  if constexpr (HermitianProductOps<E, T>) {
+    if (x.columns == 1) {
+      e_.hermitian_product(Lane::panel, first, a_.block(0, 0, n, own), x, y, w_.sums);
+      e_.join();
+      return;
+    }
+  }
   e_.zero(Lane::panel, y);
   for (std::int64_t column = 0; column < own; column += layout_.tile()) {
     const std::int64_t width = std::min(layout_.tile(), own - column);

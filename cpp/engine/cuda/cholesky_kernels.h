@@ -1,4 +1,5 @@
-// Kernels of Cholesky factorisations, included by kernels.cu once for each scalar type with Scalar and JAXMG_NAME.
+// Kernels of Cholesky factorisations and of products with Hermitian matrices, included by kernels.cu once for each
+// scalar type with Scalar and JAXMG_NAME.
 
 extern "C" __global__ void __launch_bounds__(cholesky_threads<sizeof(Scalar)>, 1)
     JAXMG_NAME(potrf)(const CholeskyBlock block) {
@@ -13,4 +14,13 @@ extern "C" __global__ void __launch_bounds__(cholesky_threads<sizeof(Scalar)> + 
 extern "C" __global__ void __launch_bounds__(cholesky_threads<sizeof(Scalar)> + 32, 1)
     JAXMG_NAME(solve_right_few)(const RightSolve system) {
   solve_right<Scalar, cholesky_width<sizeof(Scalar)> / 2>(system);
+}
+
+extern "C" __global__ void __launch_bounds__(hermitian_threads, 2)
+    JAXMG_NAME(hermitian_sums)(const __grid_constant__ HermitianProduct p) {
+  hermitian_sums<Scalar>(p);
+}
+extern "C" __global__ void __launch_bounds__(hermitian_threads)
+    JAXMG_NAME(add_hermitian_sums)(const __grid_constant__ HermitianProduct p) {
+  add_hermitian_sums<Scalar>(p);
 }

@@ -171,7 +171,7 @@ class CudaEngine : public CudaBlasOps,
     const cudaStream_t stream = lanes_.stream(lane);
     const std::int64_t batch = w.solved.columns;
     const SweepKernel kernel = load_sweep_kernel<T>(system.op, batch, resources_.neighbours);
-    TriangularSweep p = describe_sweep(layout, system, w, rank_);
+    TriangularSweep p = describe_sweep(kernel, layout, system, w, rank_);
     p.limit = 2 * std::chrono::nanoseconds(timeout_).count();
     p.stop = resources_.peers->stop();
     for (int r = 0; r < size_; ++r) {

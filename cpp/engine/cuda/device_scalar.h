@@ -109,6 +109,29 @@ __device__ inline T warp_sum(T x) {
   return x;
 }
 
+// Sums of each of `count` numbers over the lanes of a warp: returns sum number lane / (32 / count).
+template <int count, class T>
+__device__ __forceinline__ T sums_of_warp(T (&x)[count]) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  int left = count;
+#pragma unroll
+  for (int mask = 16; mask > 0; mask /= 2) {
+    if (left > 1) {
+      left /= 2;
+#pragma unroll
+      for (int i = 0; i < count / 2; ++i) {
+        if (i >= left) continue;
+        const bool upper = (lane & mask) != 0;
+        const T kept = upper ? x[i + left] : x[i], sent = upper ? x[i] : x[i + left];
+        x[i] = kept + shuffle_xor(sent, mask);
+      }
+    } else {
+      x[0] = x[0] + shuffle_xor(x[0], mask);
+    }
+  }
+  return x[0];
+}
+
 __device__ inline float squared_modulus(float x) { return x * x; }
 __device__ inline double squared_modulus(double x) { return x * x; }
 template <class R>

@@ -2,6 +2,7 @@
 // compiles the kernels, has none.
 #pragma once
 
+#include "engine/hermitian_product.h"
 #include "engine/portable.h"
 
 namespace jaxmg {
@@ -172,8 +173,12 @@ constexpr int sweep_ranks = 16;     // at most
 constexpr int sweep_threads = 256;  // of a block
 constexpr int sweep_piece = 32;     // unknowns that a warp solves for
 template <int scalar_bytes>
-constexpr int sweep_unit_columns = scalar_bytes == 16 ? 128 : 256;  // at most
-constexpr int sweep_many = 8;  // right-hand sides at once; most kernels have only one
+constexpr int sweep_unit_columns = scalar_bytes == 16  ? 128
+                                   : scalar_bytes == 8 ? 192
+                                                       : 256;  // at most
+constexpr int sweep_many = 8;                                  // right-hand sides at once; most kernels have only one
+template <int scalar_bytes>
+constexpr int sweep_most_columns = scalar_bytes == 4 ? sweep_many : 1;
 
 struct TriangularSweep {
   const void* a;  // own columns
@@ -189,18 +194,31 @@ struct TriangularSweep {
   int full, tiles;         // full tiles of a shard, and all of its tiles
   int parts, unit, units;  // units of a tile, the columns of one, and the number of all
   int ranks, rank, columns;
+  int chains;  // thread blocks of the chain
   int ascending, conjugated, unit_diagonal;
 };
 
-// Shared memory: a triangle for each warp and the unknowns of a unit, or sums of each warp.
-template <int scalar_bytes>
-JAXMG_PORTABLE constexpr int sweep_triangle_bytes() {
-  return sweep_unit_columns<scalar_bytes> * (sweep_piece + 1) * scalar_bytes;
+// Shared memory of the chain for units of at most `pieces` pieces: inverses and an operand in double precision, the
+// unit's triangle in squares, and its unknowns. Workers need less.
+template <int scalar_bytes, bool complex>
+JAXMG_PORTABLE constexpr int sweep_shared_bytes(int pieces) {
+  constexpr int square = sweep_piece * (sweep_piece + 1), wide = complex ? 16 : 8;
+  return ((pieces + 1) / 2 * square + sweep_piece * sweep_most_columns<scalar_bytes>)*wide +
+         (pieces * (pieces + 1) / 2 * square + pieces * sweep_piece * sweep_most_columns<scalar_bytes>)*scalar_bytes;
 }
-template <int scalar_bytes>
-JAXMG_PORTABLE constexpr int sweep_shared_bytes() {
-  return sweep_triangle_bytes<scalar_bytes>() + sweep_unit_columns<scalar_bytes> * sweep_many * scalar_bytes;
-}
+
+// A product with columns of a Hermitian matrix, see hermitian_kernel.h.
+struct HermitianProduct {
+  const void* a;  // `own` columns
+  long long ld;
+  const void* x;
+  void* y;
+  void* of_rows;     // sums of rows, a column for each chunk
+  void* of_columns;  // sums of columns, a column for each strip
+  int n, first, own;
+};
+
+constexpr int hermitian_threads = 256;  // of a block
 
 // A band to reduce by the thread blocks of a cooperative launch, see chase_kernel.h.
 struct Chase {

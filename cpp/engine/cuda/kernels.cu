@@ -11,6 +11,7 @@
 #include "engine/tridiagonal.h"
 #include "geqrt_kernel.h"
 #include "getrf_kernel.h"
+#include "hermitian_kernel.h"
 #include "interchanges.h"
 #include "kernel_abi.h"
 #include "potrf_kernel.h"

@@ -35,6 +35,20 @@ extern "C" __global__ void JAXMG_NAME(check_factor)(const Real* diagonal, long l
   if (threadIdx.x == 0 && first <= n && row + first < *info) *info = row + first;
 }
 
+// The same for the diagonal of a whole factor, of which `rank` holds `shard` tile columns. A column has `ld` reals, and
+// an element has `reals`.
+extern "C" __global__ void JAXMG_NAME(check_diagonal)(const Real* columns, long long ld, int reals, int n, int shard,
+                                                      int tile, int full, int ranks, int rank, int* info) {
+  for (int local = blockIdx.x * blockDim.x + threadIdx.x; local < shard; local += gridDim.x * blockDim.x) {
+    const int slot = local / tile, dealt = slot < full ? slot * ranks + rank : 0;
+    const int first = slot < full ? dealt / full * shard + dealt % full * tile : rank * shard + full * tile;
+    const int row = first + local - slot * tile;
+    if (row >= n) continue;
+    const Real pivot = columns[row * static_cast<long long>(reals) + local * ld];
+    if (!(pivot > 0) || !isfinite(pivot)) atomicMin(info, row + 1);
+  }
+}
+
 // See StatusOps.
 extern "C" __global__ void JAXMG_NAME(conclude)(const int* info, int ranks, int none, Real* x, long long count,
                                                 int* status) {

@@ -23,6 +23,7 @@ namespace jaxmg::cuda {
 struct SweepKernel {
   CUkernel kernel;
   std::int64_t blocks, shared_bytes;
+  int pieces;  // of a unit, at most: its triangle is in shared memory
 };
 
 // For `batch` right-hand sides at once; `share`: ranks on this device. An eighth of the multiprocessors is left to
@@ -35,10 +36,14 @@ SweepKernel load_sweep_kernel(Op op, std::int64_t batch, int share) {
     if (batch > 1) found.kernel = op == Op::none ? kernel<"sweep_columns_many", T>() : kernel<"sweep_dots_many", T>();
   }
   if (batch == 1) found.kernel = op == Op::none ? kernel<"sweep_columns", T>() : kernel<"sweep_dots", T>();
-  int device = 0, multiprocessors = 0, resident = 0;
-  found.shared_bytes = sweep_shared_bytes<sizeof(T)>();
+  int device = 0, multiprocessors = 0, resident = 0, shared = 0;
   JAXMG_CHECK(cudaGetDevice(&device));
   JAXMG_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
+  JAXMG_CHECK(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  constexpr auto bytes = sweep_shared_bytes<sizeof(T), is_complex<T>>;
+  found.pieces = sweep_unit_columns<sizeof(T)> / sweep_piece;
+  while (found.pieces > 1 && bytes(found.pieces) > shared) --found.pieces;
+  found.shared_bytes = bytes(found.pieces);
   JAXMG_CHECK(Driver::instance().kernel_set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                                                       static_cast<int>(found.shared_bytes), found.kernel, device));
   // This also loads the kernel, which may wait for other kernels: no other rank's kernel waits for this one yet.
@@ -52,9 +57,9 @@ SweepKernel load_sweep_kernel(Op op, std::int64_t batch, int share) {
 
 // The part of a sweep that all batches of right-hand sides have in common.
 template <class T>
-TriangularSweep describe_sweep(const TileColumns& layout, const SweepSystem<T>& system, const SweepWorkspace<T>& w,
-                               int rank) {
-  constexpr std::int64_t most = sweep_unit_columns<sizeof(T)>;
+TriangularSweep describe_sweep(const SweepKernel& kernel, const TileColumns& layout, const SweepSystem<T>& system,
+                               const SweepWorkspace<T>& w, int rank) {
+  const std::int64_t most = kernel.pieces * sweep_piece;
   const std::int64_t tile = layout.tile(), parts = ceil_div(tile, most);
   const std::int64_t tiles = ceil_div(layout.shard(), tile);
   TriangularSweep p{};
@@ -73,6 +78,8 @@ TriangularSweep describe_sweep(const TileColumns& layout, const SweepSystem<T>& 
   p.units = checked_int(layout.ranks() * tiles * parts, "units");
   p.ranks = layout.ranks();
   p.rank = rank;
+  // Enough for the units of a tile, which follow each other on a rank, and one more to prepare.
+  p.chains = checked_int(std::clamp<std::int64_t>(kernel.blocks / 4, 1, parts + 1), "thread blocks");
   p.ascending = system.ascending() ? 1 : 0;
   p.conjugated = system.op == Op::conj_transpose ? 1 : 0;
   p.unit_diagonal = system.diag == Diag::unit ? 1 : 0;

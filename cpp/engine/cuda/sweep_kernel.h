@@ -6,10 +6,11 @@
 //
 //   X_u = op(F_uu)^-1 (B_u - sum over earlier s of G_us X_s),    G_us = F_us, or with a transpose op(F_su)
 //
-// Block 0 of each rank is the chain: it takes the sums of its units one after another, and solves by substitution, a
-// warp for each piece of 32 unknowns. The other blocks, workers, form the sums. They take chunks of unknowns
-// round-robin, and add up the updates in the order of s: what a chunk still lacks is the product with the unit that was
-// solved last, the elements of which have been loaded when its unknowns arrive.
+// The first blocks of each rank are its chain: they take its units round-robin, load F_uu into shared memory and invert
+// its diagonal pieces of 32 unknowns while other units are being solved, then take the sums, and solve by pieces, a
+// warp for each. The other blocks, workers, form the sums. They take chunks of unknowns round-robin, and add up the
+// updates in the order of s: what a chunk still lacks is the product with the unit that was solved last, the elements
+// of which have been loaded when its unknowns arrive.
 //
 //   without a transpose: the owner of s has G_us for all u. Its workers take rows of all units, and send sums of own
 //     columns to the owner of u, which adds them up in the order of ranks. Unknowns stay on their rank.
@@ -20,9 +21,12 @@
 // results the same bits. All blocks take units in the order of the substitution, and therefore none waits for a block
 // that waits for it.
 //
-// A piece takes about 31 dependent steps of a shuffle and a multiplication. The substitution divides rows by their
-// diagonal elements first, (D^-1 G) x = D^-1 b, which shortens the chain and has the same componentwise backward error
-// bound as substitution but for a constant. It does so only where no quotient overflows.
+// The product with the inverse Y of a piece D replaces a substitution of 31 dependent steps. The computed x must be as
+// accurate as by substitution: the residual |D x - r| is to be of order eps |D| |x|, element by element. Single
+// precision has Y in double precision, and x is D^-1 r but for its own rounding. In double precision, a correction
+// follows, x = x + Y (r - D x) (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 12.2: one step
+// of iterative refinement makes a solver backward stable, element by element). Both require that the condition number
+// | |D^-1| |D| | of a piece is moderate; other pieces are solved by substitution.
 //
 // For the kernel compiler only.
 #pragma once
@@ -66,28 +70,39 @@ __device__ inline T conjugate_if(bool yes, T x) {
   return yes ? conjugate(x) : x;
 }
 
-// Sums of each of `count` numbers over the lanes of a warp: returns sum number lane / (32 / count).
-template <int count, class T>
-__device__ __forceinline__ T sums_of_warp(T (&x)[count]) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  int left = count;
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) {
-    if (left > 1) {
-      left /= 2;
-#pragma unroll
-      for (int i = 0; i < count / 2; ++i) {
-        if (i >= left) continue;
-        const bool upper = (lane & mask) != 0;
-        const T kept = upper ? x[i + left] : x[i], sent = upper ? x[i] : x[i + left];
-        x[i] = kept + shuffle_xor(sent, mask);
-      }
-    } else {
-      x[0] = x[0] + shuffle_xor(x[0], mask);
-    }
-  }
-  return x[0];
+// Type in which a piece is inverted.
+template <class T>
+struct WideScalar {
+  using Type = T;
+};
+template <>
+struct WideScalar<float> {
+  using Type = double;
+};
+template <>
+struct WideScalar<DeviceComplex<float>> {
+  using Type = DeviceComplex<double>;
+};
+__device__ inline double widened(float x) { return x; }
+__device__ inline double widened(double x) { return x; }
+template <class R>
+__device__ inline DeviceComplex<double> widened(DeviceComplex<R> x) {
+  return {x.re, x.im};
 }
+__device__ inline void narrow(double x, float& to) { to = static_cast<float>(x); }
+__device__ inline void narrow(double x, double& to) { to = x; }
+template <class R>
+__device__ inline void narrow(DeviceComplex<double> x, DeviceComplex<R>& to) {
+  to = {static_cast<R>(x.re), static_cast<R>(x.im)};
+}
+__device__ inline double magnitude(double x) { return fabs(x); }
+__device__ inline double magnitude(DeviceComplex<double> x) { return fabs(x.re) + fabs(x.im); }
+
+// Numbers that one load from shared memory reads.
+template <class T>
+struct alignas(16) Pack {
+  T value[16 / sizeof(T)];
+};
 
 // A rank's part of a solve with up to `batch` right-hand sides; `dots`: with a transpose.
 template <class T, int batch, bool dots>
@@ -105,13 +120,15 @@ class SweepOnRank {
         memory(static_cast<T*>(shared)) {}
 
   __device__ __forceinline__ void run() {
-    if (blockIdx.x == 0) {
+    if (static_cast<int>(blockIdx.x) < p.chains) {
       SweepUnit u{}, next{};
-      for (int step = next_own(0, next); step < p.units;) {
+      for (int step = next_in_chain(0, static_cast<int>(blockIdx.x), u); step < p.units;) {
+        const int after = next_in_chain(step + 1, p.chains - 1, next);
+        const Piece own = prepare(u);
+        if (after < p.units) prefetch_block(next);
+        solve(u, own);
         u = next;
-        step = next_own(step + 1, next);
-        if (step < p.units) prefetch_block(next);
-        solve(u);
+        step = after;
       }
     } else {
       work();
@@ -121,8 +138,17 @@ class SweepOnRank {
 
  private:
   static constexpr int warps = sweep_threads / 32, piece = sweep_piece;
-  static constexpr int pitch = piece + 1;
+  static constexpr int pitch = piece + 1, square = piece * pitch;
   static constexpr unsigned all = 0xffffffffu;
+  // Type of inverses.
+  using Wide = typename WideScalar<T>::Type;
+  static constexpr bool corrected = sizeof(Wide) == sizeof(T);
+
+  // A lane's part of a diagonal piece: the diagonal element of its unknown, and whether the inverse may be used.
+  struct Piece {
+    T diagonal;
+    bool inverted;
+  };
 
   __device__ __forceinline__ T* on_rank(int rank, T* own) const {
     return reinterpret_cast<T*>(reinterpret_cast<char*>(own) + p.offset[rank]);
@@ -138,11 +164,11 @@ class SweepOnRank {
   __device__ __forceinline__ const T* unit_columns(const SweepUnit& u) const { return a + u.local * p.ld; }
   __device__ __forceinline__ T element(T value) const { return dots ? conjugate_if(p.conjugated, value) : value; }
 
-  // First step of an own unit from `step` on.
-  __device__ __forceinline__ int next_own(int step, SweepUnit& u) const {
+  // The step of an own unit, the first from `step` on after `skipped` others.
+  __device__ __forceinline__ int next_in_chain(int step, int skipped, SweepUnit& u) const {
     for (; step < p.units; ++step) {
       u = sweep_unit(p, step);
-      if (u.owner == p.rank && u.width > 0) break;
+      if (u.owner == p.rank && u.width > 0 && skipped-- == 0) break;
     }
     return step;
   }
@@ -161,58 +187,215 @@ class SweepOnRank {
     }
   }
 
-  // The chain. A warp keeps the right-hand sides of 32 unknowns, a lane for each.
-  __device__ __forceinline__ void solve(const SweepUnit& u) {
-    T* const triangle = memory + warp * piece * pitch;
-    T* const known = memory + sweep_triangle_bytes<sizeof(T)>() / static_cast<int>(sizeof(T));
+  // Shared memory of the chain: inverses, two in a square; the right-hand sides of a piece; F_uu in squares of 32
+  // unknowns; the unknowns of the unit.
+  __device__ __forceinline__ Wide* inverses() const { return reinterpret_cast<Wide*>(memory); }
+  __device__ __forceinline__ Wide* operand() const { return inverses() + (p.unit / piece + 1) / 2 * square; }
+  __device__ __forceinline__ T* squares() const {
+    return reinterpret_cast<T*>(operand() + piece * sweep_most_columns<sizeof(T)>);
+  }
+  // Element (unknown i of piece w, unknown k of piece v <= w) is at [k * pitch + i].
+  __device__ __forceinline__ T* square_of(int w, int v) const { return squares() + (w * (w + 1) / 2 + v) * square; }
+  __device__ __forceinline__ T* known() const { return square_of(p.unit / piece, 0); }
+  // Element (i, k) of the inverse of the warp's piece, i >= k.
+  __device__ __forceinline__ Wide& inverse(int i, int k) const {
+    return inverses()[warp / 2 * square + (warp % 2 == 0 ? i * pitch + k : k * pitch + i + 1)];
+  }
+
+  // Loads F_uu, of the diagonal pieces the strict triangle, and inverts the pieces: warp w has piece w, and a lane an
+  // unknown of it.
+  __device__ __forceinline__ Piece prepare(const SweepUnit& u) const {
     const T* const block = unit_columns(u) + u.begin;
     const int pieces = (u.width + piece - 1) / piece, own = warp * piece + lane;
+    __syncthreads();  // The last unit has been solved.
+    int w = 0, v = 0;
+    for (int number = 0; number < pieces * (pieces + 1) / 2; ++number) {
+      if (number % warps == warp) load_square(u, block, w, v);
+      if (++v > w) {
+        ++w;
+        v = 0;
+      }
+    }
+    Piece of_lane{scalar<T>(1, 0), false};
+    if (own < u.width && !p.unit_diagonal) {
+      const long long at = place(u, own);
+      of_lane.diagonal = element(load_fresh(block + at + at * p.ld));
+    }
+    __syncthreads();
+    if (warp < pieces) of_lane.inverted = invert(of_lane.diagonal);
+    return of_lane;
+  }
+
+  // A lane has a row of F_uu, which without a transpose is an unknown of piece w, and with one of piece v.
+  __device__ __forceinline__ void load_square(const SweepUnit& u, const T* block, int w, int v) const {
+    T* const to = square_of(w, v);
+    const int other = (dots ? v : w) * piece + lane, columns = (dots ? w : v) * piece;
+    const bool exists = other < u.width;
+    const T* const row = block + (exists ? place(u, other) : 0);
+#pragma unroll 16
+    for (int c = 0; c < piece; ++c) {
+      const bool stored = exists && columns + c < u.width && (w != v || (dots ? lane < c : c < lane));
+      const T value = stored ? element(load_fresh(row + place(u, columns + c) * p.ld)) : T{};
+      to[dots ? lane * pitch + c : c * pitch + lane] = value;
+    }
+  }
+
+  // Inverts the warp's piece, a column for each lane. Returns whether the inverse may be used.
+  __device__ __forceinline__ bool invert(T diagonal) const {
+    using R = DeviceReal<Wide>;
+    const T* const triangle = square_of(warp, warp);
+    const Wide reciprocal = quotient(scalar<Wide>(1, 0), widened(diagonal));
+    for (int i = 0; i < piece; ++i) {
+      Wide sum = scalar<Wide>(i == lane ? 1 : 0, 0);
+#pragma unroll 4
+      for (int k = 0; k < i; ++k) {
+        if (k >= lane) sum = sum - widened(triangle[k * pitch + i]) * inverse(k, lane);
+      }
+      const Wide value = sum * from_lane(reciprocal, i);
+      if (i >= lane) inverse(i, lane) = value;
+    }
+    __syncwarp();
+    // The lane's row of |D^-1| |D|.
+    R size = magnitude(widened(diagonal)), condition = 0;
+    for (int k = 0; k < lane; ++k) size += magnitude(widened(triangle[k * pitch + lane]));
+    for (int k = 0; k < piece; ++k) {
+      const R of_row = from_lane(size, k);
+      if (k <= lane) condition += magnitude(inverse(lane, k)) * of_row;
+    }
+    return __all_sync(all, condition <= R(1 << 20)) != 0;  // false for NaN
+  }
+
+  // The chain. A warp keeps the right-hand sides of 32 unknowns, a lane for each.
+  __device__ __forceinline__ void solve(const SweepUnit& u, const Piece& of_lane) {
+    const int pieces = (u.width + piece - 1) / piece, own = warp * piece + lane;
     const bool active = warp < pieces, valid = own < u.width;
-    T r[batch], diagonal = scalar<T>(1, 0), inverse = scalar<T>(1, 0);
-    bool scaled = true;
+    constexpr bool held = sizeof(Wide) == 8;  // whether registers have the inverse
+    Wide row[held ? piece : 1];
+    T r[batch];
 #pragma unroll
     for (int j = 0; j < batch; ++j) r[j] = T{};
     if (active) {
-      scaled = load_triangle(u, block, triangle, diagonal, inverse);
+      if constexpr (held) {
+#pragma unroll
+        for (int k = 0; k < piece; ++k) row[k] = k <= lane ? inverse(lane, k) : Wide{};
+      }
       load_right_hand_sides(u, valid, own, r);
     }
     for (int k = 0; k < pieces; ++k) {
-      T panel[piece];
       const bool later = active && warp > k;
-      if (later) load_panel(u, block, k, valid, panel);
+      T panel[piece];
+      if (later) {
+#pragma unroll
+        for (int c = 0; c < piece; ++c) panel[c] = square_of(warp, k)[c * pitch + lane];
+      }
       if (warp == k) {
-        substitute(triangle, diagonal, inverse, scaled, r);
+        if (of_lane.inverted && finite(r)) {
+          multiply_by_inverse(row, of_lane.diagonal, r);
+        } else {
+          substitute(of_lane.diagonal, r);
+        }
 #pragma unroll
         for (int j = 0; j < batch; ++j) {
-          known[own * batch + j] = r[j];
+          known()[own * batch + j] = r[j];
           if (valid && j < p.columns) publish(u.begin + place(u, own) + static_cast<long long>(j) * p.n, r[j]);
         }
       }
       __syncthreads();
-      if (later) update(k, known, panel, r);
+      if (later) {
+        T update[batch];
+        multiply<T>([&](int c) { return panel[c]; }, known() + k * piece * batch, update);
+#pragma unroll
+        for (int j = 0; j < batch; ++j) r[j] = r[j] - update[j];
+      }
     }
   }
 
-  // Loads the strict triangle of the warp's diagonal block, element (unknown i, unknown k < i) at [k * pitch + i], and
-  // its diagonal. Returns whether rows may be divided by their diagonal elements.
-  __device__ __forceinline__ bool load_triangle(const SweepUnit& u, const T* block, T* triangle, T& diagonal,
-                                                T& inverse) const {
-    const int first = warp * piece, own = first + lane;
-    const bool valid = own < u.width;
-    const int row = valid ? place(u, own) : 0;
-    __syncwarp();
-#pragma unroll 8
-    for (int c = 0; c < piece; ++c) {
-      const bool stored = valid && first + c < u.width && (dots ? lane < c : c < lane);
-      const T value = stored ? element(load_fresh(block + row + place(u, first + c) * p.ld)) : T{};
-      if (dots ? lane <= c : c <= lane) triangle[dots ? lane * pitch + c : c * pitch + lane] = value;
+  // Products of a row of 32 numbers with the columns of a matrix in shared memory, 32 by `batch` in rows.
+  template <class S, class Row>
+  static __device__ __forceinline__ void multiply(const Row& row, const S* matrix, S (&product)[batch]) {
+    constexpr int at_once = 16 / static_cast<int>(sizeof(S)), chains = batch == 1 ? 4 : 1;
+    S sum[chains][batch];
+#pragma unroll
+    for (int e = 0; e < chains; ++e) {
+#pragma unroll
+      for (int j = 0; j < batch; ++j) sum[e][j] = S{};
     }
-    if (valid && !p.unit_diagonal) diagonal = element(load_fresh(block + row + row * p.ld));
-    inverse = quotient(scalar<T>(1, 0), diagonal);
+#pragma unroll
+    for (int first = 0; first < piece * batch; first += at_once) {
+      const auto numbers = *reinterpret_cast<const Pack<S>*>(matrix + first);
+#pragma unroll
+      for (int e = 0; e < at_once; ++e) {
+        const int c = (first + e) / batch, j = (first + e) % batch;
+        sum[c % chains][j] = sum[c % chains][j] + row(c) * numbers.value[e];
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < batch; ++j) {
+      product[j] = sum[0][j];
+      for (int e = 1; e < chains; ++e) product[j] = product[j] + sum[e][j];
+    }
+  }
+
+  // Gives all lanes of the warp X: rows of `operand`.
+  template <class S>
+  __device__ __forceinline__ void share(const S (&x)[batch]) const {
     __syncwarp();
-    bool finite = is_finite(inverse);
-    for (int k = 0; k < lane; ++k) finite = finite && is_finite(inverse * triangle[k * pitch + lane]);
-    return __all_sync(all, finite);
+#pragma unroll
+    for (int j = 0; j < batch; ++j) operand()[lane * batch + j] = widened(x[j]);
+    __syncwarp();
+  }
+
+  // Whether all lanes have finite numbers. A product would spread others to unknowns that do not depend on them.
+  static __device__ __forceinline__ bool finite(const T (&r)[batch]) {
+    bool yes = true;
+#pragma unroll
+    for (int j = 0; j < batch; ++j) yes = yes && is_finite(r[j]);
+    return __all_sync(all, yes) != 0;
+  }
+
+  // R = D^-1 R.
+  template <int count>
+  __device__ __forceinline__ void multiply_by_inverse(const Wide (&row)[count], T diagonal, T (&r)[batch]) const {
+    const auto row_of_inverse = [&](int k) {
+      if constexpr (count == piece) {
+        return row[k];
+      } else {
+        return k <= lane ? inverse(lane, k) : Wide{};
+      }
+    };
+    Wide x[batch];
+    share(r);
+    multiply<Wide>(row_of_inverse, operand(), x);
+    if constexpr (corrected) {
+      const T* const triangle = square_of(warp, warp);
+      T residual[batch], correction[batch];
+      share(x);
+      multiply<T>([&](int k) { return k < lane ? triangle[k * pitch + lane] : T{}; }, operand(), residual);
+#pragma unroll
+      for (int j = 0; j < batch; ++j) residual[j] = r[j] - residual[j] - diagonal * x[j];
+      share(residual);
+      multiply<T>(row_of_inverse, operand(), correction);
+#pragma unroll
+      for (int j = 0; j < batch; ++j) {
+        // The residual of a solution near the overflow threshold may overflow.
+        if (is_finite(correction[j])) x[j] = x[j] + correction[j];
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < batch; ++j) narrow(x[j], r[j]);
+  }
+
+  __device__ __forceinline__ void substitute(T diagonal, T (&r)[batch]) const {
+    const T* const triangle = square_of(warp, warp);
+    for (int k = 0; k < piece; ++k) {
+      const T factor = triangle[k * pitch + lane];
+#pragma unroll
+      for (int j = 0; j < batch; ++j) {
+        const T known = from_lane(quotient(r[j], diagonal), k);
+        if (lane == k) r[j] = known;
+        if (lane > k) r[j] = r[j] - factor * known;
+      }
+    }
   }
 
   // R = B - sums of other units.
@@ -244,85 +427,6 @@ class SweepOnRank {
     __syncwarp();
   }
 
-  // The part of a unit's block that updates the warp's unknowns by those of piece k. Without a transpose, a lane has
-  // the row of its unknown; with one, a lane has an unknown of piece k, for all unknowns of the warp.
-  __device__ __forceinline__ void load_panel(const SweepUnit& u, const T* block, int k, bool valid,
-                                             T (&panel)[piece]) const {
-#pragma unroll
-    for (int c = 0; c < piece; ++c) {
-      if constexpr (dots) {
-        const int other = warp * piece + c;
-        panel[c] = other < u.width ? load_fresh(block + place(u, k * piece + lane) + place(u, other) * p.ld) : T{};
-      } else {
-        panel[c] = valid ? load_fresh(block + place(u, warp * piece + lane) + place(u, k * piece + c) * p.ld) : T{};
-      }
-    }
-  }
-
-  __device__ __forceinline__ void update(int k, const T* known, T (&panel)[piece], T (&r)[batch]) const {
-    const T* const solved_piece = known + k * piece * batch;
-    if constexpr (dots) {
-#pragma unroll
-      for (int c = 0; c < piece; ++c) panel[c] = element(panel[c]);
-#pragma unroll
-      for (int j = 0; j < batch; ++j) {
-        const T value = solved_piece[lane * batch + j];
-        // The first step of sums_of_warp(), which halves the number of registers.
-        T half[piece / 2];
-        const bool upper = (lane & 16) != 0;
-#pragma unroll
-        for (int c = 0; c < piece / 2; ++c) {
-          const T kept = upper ? panel[c + piece / 2] : panel[c], sent = upper ? panel[c] : panel[c + piece / 2];
-          half[c] = kept * value + shuffle_xor(sent * value, 16);
-        }
-#pragma unroll
-        for (int mask = 8; mask > 0; mask /= 2) {
-          const bool up = (lane & mask) != 0;
-#pragma unroll
-          for (int c = 0; c < piece / 4; ++c) {
-            if (c >= mask) continue;
-            const T kept = up ? half[c + mask] : half[c], sent = up ? half[c] : half[c + mask];
-            half[c] = kept + shuffle_xor(sent, mask);
-          }
-        }
-        r[j] = r[j] - half[0];
-      }
-    } else {
-#pragma unroll
-      for (int c = 0; c < piece; ++c) {
-#pragma unroll
-        for (int j = 0; j < batch; ++j) r[j] = r[j] - panel[c] * solved_piece[c * batch + j];
-      }
-    }
-  }
-
-  __device__ __forceinline__ void substitute(const T* triangle, T diagonal, T inverse, bool scaled,
-                                             T (&r)[batch]) const {
-    if (scaled) {
-#pragma unroll
-      for (int j = 0; j < batch; ++j) r[j] = inverse * r[j];
-#pragma unroll
-      for (int k = 0; k < piece - 1; ++k) {
-        const T factor = inverse * triangle[k * pitch + lane];
-#pragma unroll
-        for (int j = 0; j < batch; ++j) {
-          const T known = from_lane(r[j], k);
-          if (lane > k) r[j] = r[j] - factor * known;
-        }
-      }
-    } else {
-      for (int k = 0; k < piece; ++k) {
-        const T factor = triangle[k * pitch + lane];
-#pragma unroll
-        for (int j = 0; j < batch; ++j) {
-          const T known = from_lane(quotient(r[j], diagonal), k);
-          if (lane == k) r[j] = known;
-          if (lane > k) r[j] = r[j] - factor * known;
-        }
-      }
-    }
-  }
-
   __device__ __forceinline__ void publish(long long at, T value) const {
     if constexpr (dots) {
       for (int rank = 0; rank < p.ranks; ++rank) send_number(on_rank(rank, solved + at), value);
@@ -331,10 +435,10 @@ class SweepOnRank {
     }
   }
 
-  // Workers. A worker takes every (gridDim.x - 1)-th chunk.
+  // Workers. A worker takes every (gridDim.x - p.chains)-th chunk.
   __device__ __forceinline__ void work() {
-    const int workers = static_cast<int>(gridDim.x) - 1;
-    int next = static_cast<int>(blockIdx.x) - 1, chunk = 0;
+    const int workers = static_cast<int>(gridDim.x) - p.chains;
+    int next = static_cast<int>(blockIdx.x) - p.chains, chunk = 0;
     for (int step = 0; step < p.units; ++step) {
       const SweepUnit u = sweep_unit(p, step);
       if (dots && u.owner != p.rank) continue;
@@ -352,40 +456,35 @@ class SweepOnRank {
   }
 
   // Without a transpose: rows of a chunk, several for each lane. With one: columns of a chunk.
-  static constexpr int lane_rows = 16 / static_cast<int>(sizeof(T));
+  static constexpr int lane_rows = sizeof(T) == 4 ? 2 : 1;
   static constexpr int chunk_columns = batch == 1 ? 8 : 4;
   static __device__ __forceinline__ constexpr int chunk_size() { return dots ? chunk_columns : 32 * lane_rows; }
 
-  // Sums of rows [first, first + 32 lane_rows) of a unit. A warp takes 4 columns of each piece, of two pieces at a
-  // time.
+  // Sums of rows [first, first + 32 lane_rows) of a unit. A warp takes 4 columns of each piece.
   __device__ __forceinline__ void add_rows(const SweepUnit& u, int end, int first) {
-    constexpr int depth = 8, held = batch * depth > 32 ? batch * depth / 32 : 1;
+    constexpr int own = 4 * sweep_unit_columns<sizeof(T)> / piece;  // columns of a warp in a unit
+    static_assert(own <= 32, "a lane for each column");
     T sum[lane_rows][batch];
 #pragma unroll
     for (int v = 0; v < lane_rows; ++v) {
 #pragma unroll
       for (int j = 0; j < batch; ++j) sum[v][j] = T{};
     }
-    int step = -1, pair = 0;
+    int step = -1;
     SweepUnit s{};
-    // Moves on to the next two pieces of own units before `end`.
+    // Moves on to the next own unit before `end`.
     const auto advance = [&] {
-      if (step >= 0 && (pair + 1) * 2 * piece < s.width) {
-        ++pair;
-        return true;
-      }
-      pair = 0;
       while (++step < end) {
         s = sweep_unit(p, step);
         if (s.owner == p.rank && s.width > 0) return true;
       }
       return false;
     };
-    const auto unknown = [&](int c) { return (pair * 2 + c / 4) * piece + warp * 4 + c % 4; };
-    const auto load = [&](T(&part)[depth][lane_rows]) {
+    const auto unknown = [&](int c) { return c / 4 * piece + warp * 4 + c % 4; };
+    const auto load = [&](T(&part)[own][lane_rows]) {
       const T* const rows = unit_columns(s) + u.begin + first + lane;
 #pragma unroll
-      for (int c = 0; c < depth; ++c) {
+      for (int c = 0; c < own; ++c) {
         const int number = unknown(c);
         const bool exists = number < s.width;
         const T* const column = rows + (exists ? place(s, number) : 0) * p.ld;
@@ -395,42 +494,49 @@ class SweepOnRank {
         }
       }
     };
-    T part[depth][lane_rows];
+    T part[own][lane_rows];
     bool more = advance();
     if (more) load(part);
     while (more) {
-      const T* from[held];
-      bool exists[held];
+      // A lane reads the unknown of a column of the warp.
+      const int number = unknown(lane);
+      const bool exists = lane < own && number < s.width;
+      const T* const from = solved + s.begin + (exists ? place(s, number) : 0);
+      T now[own][lane_rows];
 #pragma unroll
-      for (int h = 0; h < held; ++h) {
-        const int e = lane + 32 * h, number = unknown(e % depth);
-        exists[h] = number < s.width && e / depth < p.columns && e / depth < batch;
-        from[h] = solved + s.begin + (exists[h] ? place(s, number) + static_cast<long long>(e / depth) * p.n : 0);
-      }
-      T now[depth][lane_rows];
-#pragma unroll
-      for (int c = 0; c < depth; ++c) {
+      for (int c = 0; c < own; ++c) {
 #pragma unroll
         for (int v = 0; v < lane_rows; ++v) now[c][v] = part[c][v];
       }
       more = advance();
       if (more) load(part);
-      T known[held];
+      T known[batch];
+      bool arrived = true;
 #pragma unroll
-      for (int h = 0; h < held; ++h) known[h] = exists[h] ? load_arriving(from[h]) : T{};
-#pragma unroll
-      for (int h = 0; h < held; ++h) {
-        if (exists[h]) known[h] = patience.await(from[h], known[h]);
+      for (int j = 0; j < batch; ++j) {
+        known[j] = exists && j < p.columns ? load_arriving(from + static_cast<long long>(j) * p.n) : T{};
+        arrived = arrived && has_arrived(known[j]);
       }
-      __syncwarp();
+      const bool all_arrived = __all_sync(all, arrived) != 0;
 #pragma unroll
-      for (int c = 0; c < depth; ++c) {
+      for (int k = 0; k < own / 4; ++k) {
+        if (!all_arrived) {
+          if (lane / 4 == k) {
 #pragma unroll
-        for (int j = 0; j < batch; ++j) {
-          const int e = j * depth + c;
-          const T value = from_lane(known[e / 32], e % 32);
+            for (int j = 0; j < batch; ++j) {
+              if (exists && j < p.columns) known[j] = patience.await(from + static_cast<long long>(j) * p.n, known[j]);
+            }
+          }
+          __syncwarp();
+        }
 #pragma unroll
-          for (int v = 0; v < lane_rows; ++v) sum[v][j] = sum[v][j] + now[c][v] * value;
+        for (int c = 4 * k; c < 4 * k + 4; ++c) {
+#pragma unroll
+          for (int j = 0; j < batch; ++j) {
+            const T value = from_lane(known[j], c);
+#pragma unroll
+            for (int v = 0; v < lane_rows; ++v) sum[v][j] = sum[v][j] + now[c][v] * value;
+          }
         }
       }
     }
@@ -451,10 +557,10 @@ class SweepOnRank {
     }
   }
 
-  // Sums of columns [first, first + chunk_columns) of an own unit. A warp takes every `warps`-th piece of rows, two at
-  // a time.
+  // Sums of columns [first, first + chunk_columns) of an own unit. A warp takes every `warps`-th piece of rows, `depth`
+  // of them at a time.
   __device__ __forceinline__ void add_columns(const SweepUnit& u, int end, int first) {
-    constexpr int depth = 2;
+    constexpr int depth = sizeof(T) == 4 && batch == 1 ? 4 : 2;
     const int per_unit = p.unit / piece, pieces = end * per_unit;
     T sum[chunk_columns * batch];
 #pragma unroll

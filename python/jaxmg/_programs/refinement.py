@@ -79,12 +79,13 @@ def factor(a, *, positive: bool, precision: Precision, call: Call) -> LowFactor:
     n, low = a.shape[1], precision.dtype_for(a.dtype)
     ranks, routine = call.ranks, "potrf" if positive else "getrf"
 
+    options = precision.factor_options(ranks.platform)
+
     def factor_on(call):
         factored = _factored_positive if positive else _factored_general
-        return lambda a: factored(row_blocks.from_matrix(a, call=call), precision, call)
+        return lambda a: factored(row_blocks.from_matrix(a, call=call), precision, options, call)
 
     inner = of_lower_precision(call)
-    options = precision.factor_options(ranks.platform)
     run = batchable(factor_on, inner, inner.solved_by_one(routine, n, 1, low, **options))
     specs = (ranks.rows, REPLICATED, _VECTOR, _SCALAR, *(() if positive else (_VECTOR,)))
     data, exponents, norms, status, *pivots = programs.auto(run, ranks, specs)(a)
@@ -130,13 +131,12 @@ def solve(low: LowFactor, b, *, call: Call, transposed=False, rest=False, x_spec
 # --- scaling and factorisation ----------------------------------------------------------------
 
 
-def _factored_positive(a, precision: Precision, call: Call):
+def _factored_positive(a, precision: Precision, options: dict[str, int], call: Call):
     """Factor positive definite row blocks, of which only the upper triangle is read.
 
-    Return (data, exponents, norms, status).
+    `options` are further arguments of the factorisation. Return (data, exponents, norms, status).
     """
     n, low = a.shape[1], precision.dtype_for(a.dtype)
-    options = precision.factor_options(call.ranks.platform)
     diagonal = row_blocks.diagonal(a, call=call).real
     valid = jnp.all(jnp.isfinite(diagonal) & (diagonal > 0))
     # a_ii = f 2^e, hence a_ii 2^(2 k) is in [1/2, 2) for k = -floor(e / 2).
@@ -167,7 +167,7 @@ def _factored_positive(a, precision: Precision, call: Call):
     return data, jnp.stack([k, k]), jnp.stack([norm, norm]), status
 
 
-def _factored_general(a, precision: Precision, call: Call):
+def _factored_general(a, precision: Precision, options: dict[str, int], call: Call):
     """Factor row blocks; return (data, exponents, norms, status, pivots)."""
     n, low = a.shape[1], precision.dtype_for(a.dtype)
     r = -_exponent(_positive(row_products.largest_of_rows(a, call=call)))
@@ -177,7 +177,6 @@ def _factored_general(a, precision: Precision, call: Call):
     norms = row_products.norms(a, left, right, call=call)
     valid = jnp.all(norms <= n)  # No scaled element exceeds 1.
     scaled = row_products.scaled_copy(a, left, right, low, call=call)
-    options = precision.factor_options(call.ranks.platform)
     factors, info = lu.getrf(scaled, call=call, **options)
     # Two FP16 numbers overflow at 65504, far above the elements of U without growth.
     info = jnp.where(jnp.all(jnp.isfinite(lu.diagonal(factors, call=call))), info, 1)
