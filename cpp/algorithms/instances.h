@@ -24,6 +24,7 @@
 #include "algorithms/svd/extreme_values.h"
 #include "algorithms/svd/gesvd.h"
 #include "algorithms/svd/polar.h"
+#include "algorithms/svd/polar_factors.h"
 #include "algorithms/svd/products.h"
 #include "algorithms/triangular/trsm_few.h"
 #include "algorithms/triangular/trsm_many.h"
@@ -58,6 +59,7 @@
   declare template class Products<T, E>;      \
   declare template class ExtremeValues<T, E>; \
   declare template class Polar<T, E>;         \
+  declare template class PolarFactors<T, E>;  \
   declare template class Gesvd<T, E>;
 
 #define JAXMG_TRIDIAGONAL(declare, E, R) declare template class DivideAndConquer<R, E>;

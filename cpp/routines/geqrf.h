@@ -33,6 +33,16 @@ struct QrFactors : OfScalars {
 
 namespace routines {
 
+// Arguments of routines with right-hand sides that read a factor.
+struct QrSystemProblem : RectangularSystemProblem {
+  bool adjoint = false;  // of Q or R
+
+  void fields(auto&& visit) {
+    RectangularSystemProblem::fields(visit);
+    visit("adjoint", adjoint);
+  }
+};
+
 // Columns that the engine's geqrt factors at once, at most.
 inline constexpr std::int64_t geqrt_leaf = 64;
 

@@ -2,7 +2,7 @@
 // with zeros.
 #pragma once
 
-#include "algorithms/moves/mirror.h"
+#include "algorithms/moves/adjoint_of_lower.h"
 #include "routines/record.h"
 
 namespace jaxmg::routines {
@@ -18,21 +18,14 @@ struct Lower : OnBlockColumns<Lower> {
   using Workspace = Staged<MirrorWorkspace<T>, Dealing<T>>;
 
   static double seconds(const ColumnsCost& cost, const Problem& q, const Plan&) {
-    const auto bytes = static_cast<double>(q.shard_bytes());
-    return 2 * cost.deal(bytes) + 2 * cost.pass(bytes);
+    return 2 * cost.deal(q.shard_bytes()) + 2 * cost.pass(static_cast<double>(q.shard_bytes()));
   }
 
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a) {
     const TileColumns layout = q.layout(plan.tile);
     check_diagonal(engine, layout, a, w);
-    mirror(engine, layout, plan.depth, a, w);
-    for (const std::int64_t t : layout.tiles_of(engine.rank())) {
-      const std::int64_t width = layout.width(t), at = layout.local_offset(t);
-      engine.zero_below(Lane::bulk, a.block(layout.begin(t), at, width, width));
-      engine.zero(Lane::bulk, a.block(layout.end(t), at, layout.order() - layout.end(t), width));
-    }
-    engine.join();
+    adjoint_of_lower(engine, layout, plan.depth, a, w);
     redistribute(engine, layout, a, w.shared(), true);
     conclude(engine, a, w.failed, w);
   }

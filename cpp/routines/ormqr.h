@@ -38,14 +38,7 @@ struct ApplyQ : OrmqrWorkspace<T> {
 
 struct Ormqr : OnBlockColumns<Ormqr> {
   static constexpr auto name = "ormqr";
-  struct Problem : RectangularSystemProblem {
-    bool adjoint = false;  // apply Q^H
-
-    void fields(auto&& visit) {
-      RectangularSystemProblem::fields(visit);
-      visit("adjoint", adjoint);
-    }
-  };
+  using Problem = QrSystemProblem;
   using Plan = SystemPlan;
   using Buffers = Signature<InOut<Columns>, In<QrVectors>, In<QrFactors>>;
   template <class T>

@@ -1,18 +1,14 @@
 // polar: A = U H (H on the right) or A = H U (on the left), U unitary, H Hermitian and positive semidefinite. Rows of U
 // overwrite A.
 //
-// The shards are columns of M = A^T. Its unitary factor is U^T, whose columns are the rows of U. Columns of M's own
-// factor are the rows of the left H; columns of M conj(U) are the rows of the right H.
+// The shards are columns of M = A^T. Its unitary factor is U^T, whose columns are the rows of U. In the same way the H
+// on the right of M has the rows of the left H of A, and the H on its left the rows of the right one.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
-#include <optional>
-#include <vector>
 
 #include "algorithms/moves/redistribute.h"
-#include "algorithms/svd/polar.h"
-#include "algorithms/svd/unit_scale.h"
+#include "algorithms/svd/polar_factors.h"
 #include "routines/record.h"
 
 namespace jaxmg::routines {
@@ -38,27 +34,12 @@ struct Polar {
   using Buffers = Signature<InOut<Shard>, Out<Hermitian>, Out<Info>>;
 
   template <class T>
-  struct Workspace {
-    std::int32_t *info, *failed;  // an entry for each rank
-    Real<T>*norms, *factor, *measures;
-    MatrixView<T> x, w, y;
-    StagedArena memory;
-    PolarWorkspace<T> polar;
-
+  struct Workspace : PolarFactorsWorkspace<T> {
     Workspace(Arena arena, const Problem& q, const Plan& plan)
-        : info(arena.take<std::int32_t>(q.ranks)),
-          failed(arena.take<std::int32_t>(q.ranks)),
-          norms(arena.take<Real<T>>(q.ranks)),
-          factor(arena.take<Real<T>>(1)),
-          measures(arena.take<Real<T>>(2 * q.n)),
-          x(arena.matrix<T>(q.n, q.shard())),
-          w(arena.matrix<T>(q.n, q.shard())),
-          y(q.factor_h ? MatrixView<T>{} : arena.matrix<T>(q.n, q.shard())),
-          memory(arena),
-          polar(memory, x, w, measures, failed, q.layout(plan.tile), plan.depth, plan.slots) {
-      memory.stage<Dealing<T>>(q, plan);
+        : PolarFactorsWorkspace<T>(arena, q.layout(plan.tile), plan.depth, plan.slots, q.factor_h) {
+      this->memory.template stage<Dealing<T>>(q, plan);
     }
-    std::int64_t bytes() const { return memory.bytes(); }
+    std::int64_t bytes() const { return this->memory.bytes(); }
   };
 
   static Planned<Plan> plan(const Problem& q) {
@@ -84,53 +65,9 @@ struct Polar {
                   MatrixView<std::int32_t> info) {
     const TileColumns layout = q.layout(plan.tile);
     redistribute(engine, layout, a, w.memory.shared(), false);
-    const std::optional<int> exponent = scale_to_unit(engine, lane, layout, a, w.norms, w.factor);
-    engine.join();
-    const MatrixView<T> y = q.factor_h ? h : w.y;
-    jaxmg::Polar<T, E> polar(engine, layout, plan.depth, a, y, w.polar);
-    std::int32_t failure = exponent ? 0 : not_finite;
-    if (failure == 0 && !polar.factor()) failure = 1;
-    if (failure == 0) {
-      if (q.factor_h) {
-        multiply_by_power(engine, lane, layout, factor_h(q, polar, w, a, y), *exponent, w.factor);
-        engine.join();
-        engine.zero(lane, h);
-        copy_own(engine, layout, q.left ? w.w : a, h);
-      }
-      copy_own(engine, layout, w.x, a);
-      engine.join();
-      redistribute(engine, layout, a, w.memory.shared(), true);
-      if (q.factor_h) redistribute(engine, layout, h, w.memory.shared(), true);
-    }
-    engine.set_info(lane, w.info + engine.rank(), failure == 0 ? no_failure : failure);
-    share_entries(engine, lane, w.info);
-    engine.conclude(lane, w.info, a, info.data);
-    if (q.factor_h) engine.conclude(lane, w.info, h, info.data);
-    engine.join();
-  }
-
- private:
-  static constexpr Lane lane = Lane::panel;
-
-  // Columns of tiles; padding of the shards of A is zero.
-  template <class T, class E>
-  static void copy_own(E& engine, const TileColumns& layout, MatrixView<T> from, MatrixView<T> to) {
-    for (const Span& span : layout.spans(engine.rank(), 0, layout.count())) {
-      engine.copy(lane, from.block(0, span.begin, from.rows, span.width), to.block(0, span.begin, to.rows, span.width));
-    }
-  }
-
-  // H, in W or in A.
-  template <class T>
-  static MatrixView<T> factor_h(const Problem& q, auto& polar, Workspace<T>& w, MatrixView<T> a, MatrixView<T> y) {
-    if (q.left) {
-      polar.hermitian_factor(1);
-      return w.w;
-    }
-    polar.adjoint(w.x, y);
-    polar.adjoint(a, w.w);
-    polar.hermitian_product(Real<T>(0.5), y, w.w, a);
-    return a;
+    PolarFactors<T, E>(engine, layout, plan.depth, a, h, !q.left, info.data, w).run();
+    redistribute(engine, layout, a, w.memory.shared(), true);
+    if (q.factor_h) redistribute(engine, layout, h, w.memory.shared(), true);
   }
 };
 

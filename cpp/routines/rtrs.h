@@ -27,13 +27,7 @@ struct SolveWithR : SweepsWorkspace<T> {
 
 struct Rtrs : OnBlockColumns<Rtrs> {
   static constexpr auto name = "rtrs";
-  struct Problem : RectangularSystemProblem {
-    bool adjoint = false;  // solve with R^H
-
-    void fields(auto&& visit) {
-      RectangularSystemProblem::fields(visit);
-      visit("adjoint", adjoint);
-    }
+  struct Problem : QrSystemProblem {
     void check() const {
       RectangularSystemProblem::check();
       require(m >= n, "R of a matrix of " + std::to_string(m) + " x " + std::to_string(n) + " is not square");
