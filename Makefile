@@ -179,9 +179,12 @@ test-python: $(VENV)/tests
 	echo "== Two at a time, each printed when it has ended:" $$targets; \
 	$(MAKE) --no-print-directory -j 2 --output-sync=target $$targets
 
-# $(call pytest,PYTHON,TESTS)
+# $(call pytest,PYTHON,TESTS[,FLAGS]): FLAGS of XLA are used if this release knows all of them, without which it does not
+# start.
 define pytest
-	@jax=$$($(1) -c 'import jax; print(jax.__version__)'); echo "== Python tests: JAX $$jax"; \
+	@if [ -n '$(3)' ] && XLA_FLAGS='$(3)' $(1) -c 'import jax; jax.devices("cpu")' 2>/dev/null; then \
+	  export XLA_FLAGS="$(3) $${XLA_FLAGS:-}"; fi; \
+	jax=$$($(1) -c 'import jax; print(jax.__version__)'); echo "== Python tests: JAX $$jax"; \
 	$(1) -m pytest -rs $(PYTEST) $(2); echo "== Python tests: JAX $$jax took $$SECONDS s"
 endef
 
@@ -189,8 +192,12 @@ endef
 NO_OPTIMISATION := JAX_DISABLE_MOST_OPTIMIZATIONS=1
 OLDEST_JAX := $(firstword $(subst :, ,$(firstword $(JAX_RELEASES))))
 
+# Half of a compilation is XLA's code generation through MLIR, and its division of programs into parts that threads
+# compile. The shares on other releases have both, the newest release only if it cannot do without them.
+QUICK_XLA := --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
+
 test-newest-jax-%: $(VENV)/tests
-	$(call pytest,$(NO_OPTIMISATION) $(RUN),$(TESTS_$*))
+	$(call pytest,$(NO_OPTIMISATION) $(RUN),$(TESTS_$*),$(QUICK_XLA))
 
 # Half of the cases of each test on the oldest release, and a quarter on the others, in turn: consecutive minor versions
 # have different quarters.

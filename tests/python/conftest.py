@@ -1,6 +1,7 @@
 """Devices and precision of the test run: 8 virtual CPU devices, or the GPUs that JAX finds."""
 
 import collections
+import gc
 import itertools
 import os
 import re
@@ -22,6 +23,10 @@ import pytest  # noqa: E402
 from jax.sharding import AxisType, Mesh  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
+
+# Tracing makes many objects and few cycles: collect garbage rarely, and not in what is imported.
+gc.freeze()
+gc.set_threshold(100_000, 50, 50)
 
 
 def pytest_addoption(parser):
