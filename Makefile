@@ -207,16 +207,17 @@ test-jax-%: $(VENVS_JAX)/%/tests
 	$(call pytest,$(if $(filter-out $(OLDEST_JAX),$*),$(NO_OPTIMISATION)) $(VENVS_JAX)/$*/bin/python,-m "not numerics" --share $(MINOR_JAX)/$(if $(filter-out $(OLDEST_JAX),$*),4,2) $(JAX_TESTS:%=tests/python/test_%.py))
 
 # They only have to compile and link: without optimisation, for one architecture, apart from the builds of their presets.
+# Side by side: each waits for nvcc, a single process, and for what it downloads.
 test-cuda-builds: test-tools
 	@echo "== The CUDA libraries build, with the headers of one release each, and link the right ones"
-	@for major in 13 12; do \
-	  build=build/test-cuda$$major; \
-	  cmake --preset cuda$$major -B $$build -DCMAKE_BUILD_TYPE=None -DJAXMG_CUDA_ARCHITECTURES=90 --log-level=STATUS \
-	    | grep -E 'CUDA|Libraries'; \
-	  cmake --build $$build --target jaxmg_cuda$$major; \
-	  ctest --test-dir $$build -L build --no-tests=error --output-on-failure; \
-	  echo "== The CUDA $$major library: $$SECONDS s since the first one began"; \
-	done
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target test-cuda13-build test-cuda12-build
+
+test-cuda%-build: test-tools
+	@cmake --preset cuda$* -B build/test-cuda$* -DCMAKE_BUILD_TYPE=None -DJAXMG_CUDA_ARCHITECTURES=90 --log-level=STATUS \
+	  | grep -E 'CUDA|Libraries'
+	@cmake --build build/test-cuda$* --target jaxmg_cuda$*
+	@ctest --test-dir build/test-cuda$* -L build --no-tests=error --output-on-failure
+	@echo "== The CUDA $* library is built"
 
 # Small tests: emulated, they are many times slower. The last one, of which one case runs, calls BLAS.
 AARCH64_TESTS := arena_test block_columns_test tile_columns_test trsm_test
@@ -267,10 +268,11 @@ lint: types $(VENV_TOOLS)/lint test-tools  ## Check format and types, and run th
 	  grep -qF "| $${release%:*} |" docs/installation.md || { echo "docs/installation.md does not list JAX $${release%:*} as tested" >&2; exit 1; }; done
 	@version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' python/jaxmg/_version.py); \
 	grep -qx "version: $$version" CITATION.cff || { echo "CITATION.cff is not about version $$version" >&2; exit 1; }
-	@cmake --preset host --log-level=WARNING
-	@# One translation unit (cpp/CMakeLists.txt), with two scalar types, has all templates.
-	@$(TOOLS)/clang-tidy -p build/host --quiet --checks=-bugprone-suspicious-include --header-filter="$(CURDIR)/(cpp|build/host/include)/" \
-	  build/host/cpp/CMakeFiles/jaxmg_lint.dir/Unity/unity_0_cxx.cxx \
+	@# In a folder of its own: test-cpp may run beside it. One translation unit (cpp/CMakeLists.txt), with two scalar types,
+	@# has all templates.
+	@cmake --preset host -B build/lint --log-level=WARNING
+	@$(TOOLS)/clang-tidy -p build/lint --quiet --checks=-bugprone-suspicious-include --header-filter="$(CURDIR)/(cpp|build/lint/include)/" \
+	  build/lint/cpp/CMakeFiles/jaxmg_lint.dir/Unity/unity_0_cxx.cxx \
 	  2> >(grep -v 'warnings\? generated\|^Suppressed\|^Use -header' >&2)
 
 clean:  ## Remove everything that was built

@@ -47,7 +47,7 @@ class HostMemory {
     const std::int64_t bytes = std::max<std::int64_t>(1, rows * columns * static_cast<std::int64_t>(sizeof(T)));
     std::vector<MatrixView<T>> views;
     for (MemoryRegions& regions : regions_) {
-      owned_.push_back(std::make_unique<std::byte[]>(static_cast<std::size_t>(bytes)));
+      owned_.push_back(std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(bytes)));
       std::memset(owned_.back().get(), 0xff, static_cast<std::size_t>(bytes));
       regions.push_back({owned_.back().get(), bytes});
       views.push_back({reinterpret_cast<T*>(owned_.back().get()), rows, columns, rows});
