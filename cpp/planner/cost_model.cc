@@ -150,10 +150,14 @@ double ColumnsCost::sweeps(std::int64_t order, std::int64_t nrhs, std::int64_t t
   return potrs(order, nrhs, tile, pivot, distributed);
 }
 
+// GPUs read the triangle once for one vector; the first rank has (2P - 1) / P^2 of it, in the longest columns.
 double ColumnsCost::hemm(std::int64_t order, std::int64_t nrhs, std::int64_t tile) const {
   const double n = static_cast<double>(order), columns = static_cast<double>(nrhs), width = static_cast<double>(tile);
-  const double products = 2 * fma_ * n * n * columns / ranks_ / rate(width);
   const double sum = ranks_ > 1 ? step() + spread(elements(n * columns), ranks_) : 0;
+  if (machine_.unknown_seconds > 0 && nrhs == 1) {
+    return elements(n * n / 2 * (2 * ranks_ - 1) / (ranks_ * ranks_)) / machine_.memory_bytes + sum;
+  }
+  const double products = 2 * fma_ * n * n * columns / ranks_ / rate(width);
   return std::max(products, pass(elements(n * n / 2 / ranks_)) + n / ranks_ / width * machine_.step_seconds) + sum;
 }
 
