@@ -28,9 +28,9 @@ struct SweepSystem {
 // Right-hand sides that a sweep solves for at once; others follow one batch after another.
 template <class T>
 inline constexpr std::int64_t sweep_batch = sizeof(T) == 4 ? 8 : 1;
-// Largest number of right-hand sides for which this takes less time than solving tile by tile. On two H100, N = 32768,
-// one sweep takes 2.2 ms in float64, and a solve tile by tile with 8 right-hand sides 28.8 ms. In float32, 8 right-hand
-// sides take 10.0 and 17.3 ms. Complex numbers: an estimate.
+// Largest number of right-hand sides for which this takes less time than solving tile by tile. On four H100, N = 32768,
+// two sweeps take 2.5 ms in float64, with 4 right-hand sides 9.7 ms, and solves tile by tile 27 ms with 4 or 8. In
+// float32, 8 right-hand sides take 7.4 and 16.9 ms. Complex numbers: an estimate.
 template <class T>
 inline constexpr std::int64_t most_sweep_columns = sizeof(T) == 4 ? 8 : 4;
 

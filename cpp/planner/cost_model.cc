@@ -30,7 +30,7 @@ Machine h200(ScalarType type) {
   m.reflect_seconds = 4e-6;
   m.polar_seconds = 4.3e-6;
   m.step_seconds = 65e-6;
-  m.unknown_seconds = 65e-9;  // four H100
+  m.unknown_seconds = 27e-9;  // four H100
   m.several_seconds = 0.4e-6;
   m.panel_seconds = 0.3e-3;
   m.sweep_seconds = 1e-7;
@@ -142,19 +142,23 @@ double ColumnsCost::sweeps(std::int64_t order, std::int64_t nrhs, std::int64_t t
   const auto [most, batch] =
       dispatch(type_, []<class T>() { return std::pair{most_sweep_columns<T>, sweep_batch<T>}; });
   if (machine_.unknown_seconds > 0 && ranks_ > 1 && !several_hosts() && nrhs <= most) {
-    // Several right-hand sides at once take 2.3 times as long.
+    // The chain of several right-hand sides at once takes 4 times as long.
     const bool several = nrhs > 1 && batch > 1;
-    const double chain = n * machine_.unknown_seconds * (several ? 2.3 : 1);
+    const double chain = n * machine_.unknown_seconds * (several ? 4 : 1);
     const auto sweeps = static_cast<double>(several ? 2 : 2 * nrhs);
-    return sweeps * std::max(chain, elements(n * n / 2 / ranks_) / machine_.memory_bytes);
+    return sweeps * (chain + elements(n * n / 2 / ranks_) / machine_.memory_bytes);
   }
   return potrs(order, nrhs, tile, pivot, distributed);
 }
 
+// GPUs read the triangle once for one vector; the first rank has (2P - 1) / P^2 of it, in the longest columns.
 double ColumnsCost::hemm(std::int64_t order, std::int64_t nrhs, std::int64_t tile) const {
   const double n = static_cast<double>(order), columns = static_cast<double>(nrhs), width = static_cast<double>(tile);
-  const double products = 2 * fma_ * n * n * columns / ranks_ / rate(width);
   const double sum = ranks_ > 1 ? step() + spread(elements(n * columns), ranks_) : 0;
+  if (machine_.unknown_seconds > 0 && nrhs == 1) {
+    return elements(n * n / 2 * (2 * ranks_ - 1) / (ranks_ * ranks_)) / machine_.memory_bytes + sum;
+  }
+  const double products = 2 * fma_ * n * n * columns / ranks_ / rate(width);
   return std::max(products, pass(elements(n * n / 2 / ranks_)) + n / ranks_ / width * machine_.step_seconds) + sum;
 }
 

@@ -76,26 +76,19 @@ __device__ inline int load_stop(const int* stop) {
 }
 __device__ inline void fail_kernel() { asm volatile("trap;"); }
 
-template <class T>
-struct Arrival {
-  T number;
-  bool stopped;
-};
-
-// Polls for a number, see Patience.
-template <class T>
-__device__ __noinline__ Arrival<T> poll_for(const T* from, const int* stop, long long limit) {
-  long long since = 0;
-  for (int spins = 1;; ++spins) {
-    const T x = load_arriving(from);
-    if (has_arrived(x)) return {x, false};
-    if (spins % 1024 != 0) continue;
-    const long long now = nanoseconds_now();
-    if (since == 0) since = now;
-    if (stop != nullptr && load_stop(stop) != 0) return {x, true};
-    if (now - since > limit) fail_kernel();
-  }
+// Returns the time since which a thread has waited for numbers, 0 if not yet known, or -1 if it is to stop.
+__device__ __noinline__ long long check_wait(const int* stop, long long limit, long long since) {
+  if (stop != nullptr && load_stop(stop) != 0) return -1;
+  const long long now = nanoseconds_now();
+  if (since == 0) return now;
+  if (now - since > limit) fail_kernel();
+  return since;
 }
+
+struct Waiting {
+  int spins = 0;
+  long long since = 0;
+};
 
 // A thread's patience with numbers that do not arrive. Once the host has set `stop`, nothing is waited for any more,
 // and what the kernel writes is undefined. After `limit` nanoseconds without a number the kernel fails.
@@ -106,17 +99,40 @@ struct Patience {
 
   __device__ __forceinline__ Patience(const int* word, long long nanoseconds) : stop(word), limit(nanoseconds) {}
 
-  // The number at `from`, where a first look has found `x`.
-  template <class T>
-  __device__ __forceinline__ T await(const T* from, T x) {
-    if (has_arrived(x) || stopped) return x;
-    const Arrival<T> found = poll_for(from, stop, limit);
-    stopped = found.stopped;
-    return found.number;
+  // Between two looks; `nap`: nanoseconds to sleep. Many threads that look at the same numbers without a pause delay
+  // those that need them first.
+  __device__ __forceinline__ void pause(Waiting& waiting, unsigned nap) {
+    if (nap > 0) __nanosleep(nap);
+    if (++waiting.spins % 1024 != 0) return;
+    const long long since = check_wait(stop, limit, waiting.since);
+    stopped = since < 0;
+    waiting.since = since;
+  }
+
+  // The `count` numbers x, of which number e is at place(e) where expected(e), and 0 elsewhere.
+  template <int count, class T, class Place, class Expected>
+  __device__ __forceinline__ void await(const Place& place, const Expected& expected, T (&x)[count], unsigned nap = 0) {
+#pragma unroll
+    for (int e = 0; e < count; ++e) x[e] = expected(e) ? load_arriving(place(e)) : T{};
+    Waiting waiting;
+    for (;;) {
+      bool arrived = true;
+#pragma unroll
+      for (int e = 0; e < count; ++e) arrived = arrived && has_arrived(x[e]);
+      if (arrived || stopped) return;
+      pause(waiting, nap);
+      // All that are missing: one may have come while the thread waited for another.
+#pragma unroll
+      for (int e = 0; e < count; ++e) {
+        if (!has_arrived(x[e])) x[e] = load_arriving(place(e));
+      }
+    }
   }
   template <class T>
   __device__ __forceinline__ T await(const T* from) {
-    return await(from, load_arriving(from));
+    T x[1];
+    await([&](int) { return from; }, [](int) { return true; }, x);
+    return x[0];
   }
 };
 

@@ -410,19 +410,10 @@ class SweepOnRank {
     const int ranks = dots ? 1 : p.ranks;
     for (int first = 0; first < ranks; first += group / batch) {
       T sum[group];
+      patience.await([&](int e) { return sum_at(first + e / batch, e % batch, u.local + row); },
+                     [&](int e) { return valid && first + e / batch < ranks && e % batch < p.columns; }, sum);
 #pragma unroll
-      for (int e = 0; e < group; ++e) {
-        const int rank = first + e / batch;
-        const bool sent = valid && rank < ranks && e % batch < p.columns;
-        sum[e] = sent ? load_arriving(sum_at(rank, e % batch, u.local + row)) : T{};
-      }
-#pragma unroll
-      for (int e = 0; e < group; ++e) {
-        const int rank = first + e / batch;
-        if (valid && rank < ranks && e % batch < p.columns) {
-          r[e % batch] = r[e % batch] - patience.await(sum_at(rank, e % batch, u.local + row), sum[e]);
-        }
-      }
+      for (int e = 0; e < group; ++e) r[e % batch] = r[e % batch] - sum[e];
     }
     __syncwarp();
   }
@@ -453,6 +444,12 @@ class SweepOnRank {
         }
       }
     }
+  }
+
+  // Nanoseconds between two looks for unknowns of a unit that is `distance` steps before the unit of a chunk: the chunk
+  // is needed only after these steps, of several microseconds each.
+  static __device__ __forceinline__ unsigned nap_before(int distance) {
+    return distance <= 1 ? 0u : static_cast<unsigned>(distance < 16 ? distance : 16) * 128u;
   }
 
   // Without a transpose: rows of a chunk, several for each lane. With one: columns of a chunk.
@@ -502,6 +499,7 @@ class SweepOnRank {
       const int number = unknown(lane);
       const bool exists = lane < own && number < s.width;
       const T* const from = solved + s.begin + (exists ? place(s, number) : 0);
+      const unsigned nap = nap_before(end - step);
       T now[own][lane_rows];
 #pragma unroll
       for (int c = 0; c < own; ++c) {
@@ -511,32 +509,36 @@ class SweepOnRank {
       more = advance();
       if (more) load(part);
       T known[batch];
-      bool arrived = true;
 #pragma unroll
       for (int j = 0; j < batch; ++j) {
         known[j] = exists && j < p.columns ? load_arriving(from + static_cast<long long>(j) * p.n) : T{};
-        arrived = arrived && has_arrived(known[j]);
       }
-      const bool all_arrived = __all_sync(all, arrived) != 0;
+      // Pieces in their order, each as soon as all of it is known.
+      Waiting waiting;
+      for (int done = 0; done < own / 4;) {
+        bool arrived = true;
 #pragma unroll
-      for (int k = 0; k < own / 4; ++k) {
-        if (!all_arrived) {
-          if (lane / 4 == k) {
+        for (int j = 0; j < batch; ++j) arrived = arrived && has_arrived(known[j]);
+        const unsigned ready = __ballot_sync(all, arrived || patience.stopped);
+#pragma unroll
+        for (int k = 0; k < own / 4; ++k) {
+          if (k != done || (ready >> 4 * k & 15u) != 15u) continue;
+          ++done;
+#pragma unroll
+          for (int c = 4 * k; c < 4 * k + 4; ++c) {
 #pragma unroll
             for (int j = 0; j < batch; ++j) {
-              if (exists && j < p.columns) known[j] = patience.await(from + static_cast<long long>(j) * p.n, known[j]);
+              const T value = from_lane(known[j], c);
+#pragma unroll
+              for (int v = 0; v < lane_rows; ++v) sum[v][j] = sum[v][j] + now[c][v] * value;
             }
           }
-          __syncwarp();
         }
+        if (done == own / 4) break;
+        patience.pause(waiting, nap);
 #pragma unroll
-        for (int c = 4 * k; c < 4 * k + 4; ++c) {
-#pragma unroll
-          for (int j = 0; j < batch; ++j) {
-            const T value = from_lane(known[j], c);
-#pragma unroll
-            for (int v = 0; v < lane_rows; ++v) sum[v][j] = sum[v][j] + now[c][v] * value;
-          }
+        for (int j = 0; j < batch; ++j) {
+          if (!has_arrived(known[j])) known[j] = load_arriving(from + static_cast<long long>(j) * p.n);
         }
       }
     }
@@ -596,17 +598,9 @@ class SweepOnRank {
 #pragma unroll
       for (int d = 0; d < depth; ++d) {
         T known[batch];
-#pragma unroll
-        for (int j = 0; j < batch; ++j) {
-          const bool exists = row_now[d] >= 0 && j < p.columns;
-          known[j] = exists ? load_arriving(solved + row_now[d] + static_cast<long long>(j) * p.n) : T{};
-        }
-#pragma unroll
-        for (int j = 0; j < batch; ++j) {
-          if (row_now[d] >= 0 && j < p.columns) {
-            known[j] = patience.await(solved + row_now[d] + static_cast<long long>(j) * p.n, known[j]);
-          }
-        }
+        patience.await([&](int j) { return solved + row_now[d] + static_cast<long long>(j) * p.n; },
+                       [&](int j) { return row_now[d] >= 0 && j < p.columns; }, known,
+                       nap_before(end - (number + d * warps) / per_unit));
 #pragma unroll
         for (int c = 0; c < chunk_columns; ++c) {
 #pragma unroll
