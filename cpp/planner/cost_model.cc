@@ -35,6 +35,8 @@ Machine h200(ScalarType type) {
   m.panel_seconds = 0.3e-3;
   m.sweep_seconds = 1e-7;
   m.chase_seconds = 2.4e-12;
+  m.count_seconds = 4.3e-7;  // one H100
+  m.value_seconds = 3.9e-11;
   m.column_seconds = 95e-6;
   m.memory_bytes = 3e12;
   return m;
@@ -299,7 +301,8 @@ double ColumnsCost::syevd(std::int64_t order, std::int64_t wanted, std::int64_t 
   double seconds = fma_ * 2 * n * n * n / (ranks_ * rank_flops) + n / b * (machine_.panel_seconds + 3 * exchange());
   if (several) seconds += deal(elements(n * n / ranks_)) + spread(half, 1) + spread(half, ranks_);
   seconds += std::max(n * b * machine_.sweep_seconds, n * n * b * machine_.chase_seconds);
-  if (vectors == 0) return seconds;
+  // Bisection: counts take as long as their longest chain, or as all of them.
+  if (vectors == 0) return seconds + std::max(n * machine_.count_seconds, n * n / ranks_ * machine_.value_seconds);
   // The last merge, n^2 real ones for each vector, and those before it, n^3 / 3.
   seconds += (n / 3 + vectors) * n * n / (ranks_ * rank_flops);
   // Q2, 4 n^2 for each vector, and Q1, 2 n^2, while their reflectors are sent.

@@ -44,6 +44,8 @@ struct Machine {
   double panel_seconds;    // a panel of the reduction to a band
   double sweep_seconds;    // a column of the band, for each of its diagonals: the chain of bulge chasing
   double chase_seconds;    // an element of the matrix, for each diagonal of the band: its work
+  double count_seconds;    // a row of a tridiagonal matrix, to count eigenvalues at all points of a bisection
+  double value_seconds;    // the same for each eigenvalue, where there are many: its work
   double column_seconds;   // a column of a reduction to tridiagonal form in one stage, of several ranks
   double memory_bytes;
 };

@@ -38,21 +38,22 @@ cudaStream_t Lanes::stream(Lane lane) {
   return streams_[index(lane)];
 }
 
-cublasHandle_t Lanes::blas(Lane lane) {
+cublasHandle_t Lanes::blas(Lane lane, bool in_lent) {
   stream(lane);
   State& state = states_[index(lane)];
-  if (!state.given) {
-    JAXMG_CHECK(cublasSetWorkspace(blas_[index(lane)], state.blas_workspace, workspace_bytes_));
-    state.given = true;
+  const bool lent = in_lent && state.lent_workspace != nullptr;
+  std::byte* const workspace = lent ? state.lent_workspace : state.own_workspace;
+  if (workspace != state.workspace) {
+    JAXMG_CHECK(cublasSetWorkspace(blas_[index(lane)], workspace, lent ? state.lent_bytes : workspace_bytes_));
+    state.workspace = workspace;
   }
   return blas_[index(lane)];
 }
 
 void Lanes::lend(Lane lane, std::byte* workspace, std::int64_t bytes) {
   State& state = states_[index(lane)];
-  state.given = workspace != nullptr;
-  if (workspace == nullptr) return;
-  JAXMG_CHECK(cublasSetWorkspace(blas_[index(lane)], workspace, static_cast<std::size_t>(bytes)));
+  state.lent_workspace = workspace;
+  state.lent_bytes = static_cast<std::size_t>(bytes);
 }
 
 cusolverDnHandle_t Lanes::solver(Lane lane) {
@@ -78,8 +79,8 @@ void Lanes::begin(cudaStream_t stream, const std::array<std::byte*, lane_count>&
   used_events_ = 0;
   workspace_bytes_ = workspace_bytes;
   for (std::size_t i = 0; i < states_.size(); ++i) {
-    states_[i].blas_workspace = workspaces[i];
-    states_[i].given = false;
+    states_[i].own_workspace = workspaces[i];
+    states_[i].lent_workspace = states_[i].workspace = nullptr;
   }
   fork_from(stream);
 }

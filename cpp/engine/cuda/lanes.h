@@ -26,8 +26,9 @@ class Lanes {
   Lanes& operator=(const Lanes&) = delete;
 
   cudaStream_t stream(Lane lane);
-  cublasHandle_t blas(Lane lane);
-  // A lane's BLAS works in `workspace` from now on, or again in its own if that is null.
+  // In the workspace that was lent, if there is one and it is wanted.
+  cublasHandle_t blas(Lane lane, bool in_lent = false);
+  // A second workspace for a lane's BLAS, until the call ends or another one is lent; or none.
   void lend(Lane lane, std::byte* workspace, std::int64_t bytes);
   // cuSOLVER bound to a lane.
   cusolverDnHandle_t solver(Lane lane);
@@ -51,8 +52,9 @@ class Lanes {
   struct State {
     bool behind = false;  // it does not wait for the fork yet
     bool used = false;
-    std::byte* blas_workspace = nullptr;
-    bool given = false;  // whether BLAS has it, or another one that was lent
+    std::byte *own_workspace = nullptr, *lent_workspace = nullptr;
+    std::size_t lent_bytes = 0;
+    std::byte* workspace = nullptr;  // that BLAS has
   };
   static std::size_t index(Lane lane) { return static_cast<std::size_t>(lane); }
 
