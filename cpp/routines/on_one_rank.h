@@ -17,7 +17,6 @@
 #include "core/matrix_view.h"
 #include "engine/engine.h"
 #include "planner/one_rank.h"
-#include "routines/serve.h"
 #include "routines/signature.h"
 
 namespace jaxmg {

@@ -151,13 +151,11 @@ struct Syevd {
   static Planned<Plan> plan(const Problem& q);
 
   // Calls ended(stage) as jaxmg::Syevd::run does.
-  struct Silent {
-    void operator()(const char*) const {}
-  };
-  template <class T, class E, class Ended = Silent>
-  static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a,
-                  MatrixView<Real<T>> bounds, MatrixView<Real<T>> values, MatrixView<T> vectors,
-                  MatrixView<std::int32_t> found, MatrixView<std::int32_t> info, const Ended& ended = {}) {
+  template <class T, class E>
+  static void run(
+      E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> a, MatrixView<Real<T>> bounds,
+      MatrixView<Real<T>> values, MatrixView<T> vectors, MatrixView<std::int32_t> found, MatrixView<std::int32_t> info,
+      const StageEnded& ended = [](const char*) {}) {
     constexpr Lane lane = Lane::panel;
     const TileColumns layout = q.layout(plan.tile);
     const MatrixView<T> z = q.vectors_in(vectors);

@@ -38,7 +38,7 @@ struct Served<CusolverMp, routines::Syevd> : CusolverMpRoutine<routines::Syevd, 
           scaling(arena, q.ranks),
           values(scaling.norms),
           shared(arena),
-          a(BlockCyclic(q.n, q.n, plan.block, plan.block, q.grid()), arena),
+          a(q.tiles(plan.block), arena),
           z(a.layout, q.vectors > 0 ? arena.take<T>(a.layout.most_elements()) : a.data),
           rest(arena),
           turned(shared.stage<routines::AdjointWorkspace<T>>(q, plan)) {}
@@ -84,7 +84,7 @@ struct Served<CusolverMp, routines::Syevd> : CusolverMpRoutine<routines::Syevd, 
  private:
   static constexpr Lane lane = Lane::panel;
 
-  // Zeros above the diagonal, of which the imaginary part becomes zero: only the lower triangle counts.
+  // Only the lower triangle counts: blocks above the diagonal become zero, and blocks on it Hermitian.
   template <class T, class E>
   static void keep_lower(E& engine, const BlockCyclicMatrix<T>& matrix) {
     const BlockCyclic& layout = matrix.layout;

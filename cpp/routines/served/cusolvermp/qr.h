@@ -39,10 +39,10 @@ struct Served<CusolverMp, routines::Geqrf> : CusolverMpRoutine<routines::Geqrf, 
     Workspace(Arena arena, const Problem& q, const Plan& plan)
         : common(arena, q.ranks),
           scaling(arena, q.ranks),
-          own_tau(arena.take<T>(BlockCyclic(q.m, q.n, plan.block, plan.block, q.grid()).columns.most())),
+          own_tau(arena.take<T>(q.tiles(plan.block).columns.most())),
           tau(arena.take<T>(q.n)),
           shared(arena),
-          a(BlockCyclic(q.m, q.n, plan.block, plan.block, q.grid()), arena),
+          a(q.tiles(plan.block), arena),
           rest(arena),
           factors(shared.stage<BlockFactorWorkspace<T>>(std::min(plan.tile, q.m))) {
       shared.stage<Dealing<T>>(q, plan);

@@ -67,6 +67,8 @@ struct GridProblem : P {
     const int ranks = static_cast<int>(this->ranks);
     return BlockCyclic::in_pieces(this->n, this->n, in_blocks() ? grid() : ProcessGrid{1, ranks});
   }
+  // Layout of the solver's matrices, in square tiles.
+  BlockCyclic tiles(std::int64_t block) const { return {this->rows(), this->n, block, block, grid()}; }
 };
 
 struct GridPlan : Plan {

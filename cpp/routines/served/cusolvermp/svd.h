@@ -35,20 +35,17 @@ struct Served<CusolverMp, routines::Gesvd> : CusolverMpRoutine<routines::Gesvd, 
         : common(arena, q.ranks),
           scaling(arena, q.ranks),
           values(scaling.norms),
-          u(layout(q, plan), arena.take<T>(vector_elements(q, plan))),
-          vh(layout(q, plan), arena.take<T>(vector_elements(q, plan))),
+          u(q.tiles(plan.block), arena.take<T>(vector_elements(q, plan))),
+          vh(q.tiles(plan.block), arena.take<T>(vector_elements(q, plan))),
           shared(arena),
-          a(layout(q, plan), arena),
+          a(q.tiles(plan.block), arena),
           rest(arena),
           rows(shared.stage<AdjointOfShard<T>>(q, plan)) {}
     std::int64_t bytes() const { return std::max(rest.used(), shared.bytes()); }
 
    private:
-    static BlockCyclic layout(const Problem& q, const Plan& plan) {
-      return {q.n, q.n, plan.block, plan.block, q.grid()};
-    }
     static std::int64_t vector_elements(const Problem& q, const Plan& plan) {
-      return q.vectors > 0 ? layout(q, plan).most_elements() : 0;
+      return q.vectors > 0 ? q.tiles(plan.block).most_elements() : 0;
     }
   };
 
@@ -99,7 +96,7 @@ struct Served<CusolverMp, routines::Polar> : CusolverMpRoutine<routines::Polar, 
         : common(arena, q.ranks),
           scaling(arena, q.ranks),
           rows(arena, q, plan),
-          a(BlockCyclic(q.n, q.n, plan.block, plan.block, q.grid()), arena),
+          a(q.tiles(plan.block), arena),
           h(a.layout, arena),
           rest(arena) {}
     std::int64_t bytes() const { return rest.used(); }

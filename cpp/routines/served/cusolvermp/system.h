@@ -21,7 +21,7 @@ struct BlockCyclicSystem {
   BlockCyclicSystem(Arena arena, const auto& q, const auto& plan)
       : common(arena, q.ranks),
         shared(arena),
-        a(BlockCyclic(q.n, q.n, plan.block, plan.block, q.grid()), arena),
+        a(q.tiles(plan.block), arena),
         b(BlockCyclic(q.n, all_columns(q, plan), plan.block, plan.block, q.grid()), arena),
         rest(arena) {
     (shared.template stage<Stages>(q, plan), ...);
