@@ -144,7 +144,10 @@ $(VENVS_JAX)/%/tests: dist/wheel
 
 # ---- tests -------------------------------------------------------------------------------------
 
-test: test-cpp test-sanitizers test-python test-cuda-builds  ## All tests that need no GPU, and the builds of the CUDA libraries
+# The first line is two at a time, as installation waits for downloads.
+test:  ## All tests that need no GPU, and the builds of the CUDA libraries
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target $(VENV)/tests test-cpp
+	@$(MAKE) --no-print-directory -j 1 --output-sync=none test-sanitizers test-python test-cuda-builds
 
 # Each step prints the seconds that it took. ($$SECONDS starts at 0 in every line of a recipe.)
 
