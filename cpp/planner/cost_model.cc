@@ -259,7 +259,7 @@ double ColumnsCost::tsqr(std::int64_t rows, std::int64_t columns, bool vectors) 
 double ColumnsCost::tall_gels(std::int64_t rows, std::int64_t columns) const {
   const double m = static_cast<double>(rows), n = static_cast<double>(columns), share = std::ceil(m / ranks_);
   const bool rounded = machine_.half_flops > 0 && type_ == ScalarType::f32;
-  const double products = rounded ? 1.25 * share * n * n / machine_.half_flops + pass(elements(share * n))
+  const double products = rounded ? 1.25 * share * n * n / machine_.half_flops + 0.75 * pass(elements(share * n))
                                   : fma_ * 1.25 * share * n * n / rate(n);
   const double replicated = fma_ * n * n * n / 3 / rate(n) + n * machine_.potrf_seconds;
   const double gather = ranks_ > 1 ? spread(elements(n * n), 1) + 3 * exchange() : 0;
@@ -273,7 +273,7 @@ double ColumnsCost::seminormal(std::int64_t rows, std::int64_t columns, std::int
   const double count = static_cast<double>(nrhs);
   const double products = fma_ * 4 * share * n * count / machine_.thin_flops;
   const double reads = std::ceil(count / 4) * pass(elements(share * n)) / 2;
-  return steps * (std::max(products, reads) + n * 2 * machine_.step_seconds / 16 + (ranks_ > 1 ? 2 * exchange() : 0));
+  return steps * (std::max(products, reads) + 2 * n * machine_.unknown_seconds + (ranks_ > 1 ? 2 * exchange() : 0));
 }
 
 // Own columns of many, or all of few on one rank after another.
