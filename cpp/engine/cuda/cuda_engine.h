@@ -1,6 +1,6 @@
 // The engine of NVIDIA GPUs: a lane is a stream. Its operations are in blas_ops.h, cholesky_ops.h, lu_ops.h,
-// panel_qr_ops.h, scaling_ops.h, svd_ops.h, tall_ops.h, band_ops.h, tridiagonal_ops.h and heevd_ops.h; exchanges and status are
-// here.
+// panel_qr_ops.h, scaling_ops.h, svd_ops.h, tall_ops.h, band_ops.h, tridiagonal_ops.h and heevd_ops.h; exchanges and
+// status are here.
 #pragma once
 
 #include <cuda_runtime_api.h>

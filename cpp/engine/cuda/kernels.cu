@@ -179,7 +179,7 @@ __device__ void round_rows(const float* a, long long ld, long long m, int n, con
     float scale[vector];
     for (int v = 0; v < vector; ++v) scale[v] = scales[j + v];
     for (long long i = first; i < m; i += columns * stride) {
-      float from[columns][vector];
+      alignas(16) float from[columns][vector];
 #pragma unroll
       for (int c = 0; c < columns; ++c) {
         if (i + c * stride >= m) continue;
