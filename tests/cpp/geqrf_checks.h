@@ -448,7 +448,7 @@ TYPED_TEST_P(Geqrf, LeastSquaresOfHardMatrices) {
   all.emplace_back("columns of different size", a);
   a(m - 1, 3) = T(static_cast<Real<T>>(1e7));
   all.emplace_back("one large element", a);
-  for (const int ranks : {1, 3, 4}) {
+  for (const int ranks : {1, 3}) {
     if (!Ranks::available(ranks)) continue;
     int kept = 0, factored = 0;
     for (const auto& [name, a] : all) {
