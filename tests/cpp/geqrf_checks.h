@@ -441,6 +441,7 @@ TYPED_TEST_P(Geqrf, LeastSquaresOfHardMatrices) {
   for (const double condition : {1.0, 10.0, 30.0, 1e2, 1e3, 1e4, 1e6}) {
     all.emplace_back("condition " + std::to_string(condition), of_condition<T>(m, n, condition));
   }
+  all.emplace_back("many rows", of_condition<T>(20011, 8, 3));
   auto a = random_matrix<T>(m, n, 36);
   for (std::int64_t j = 0; j < n; ++j) {
     for (std::int64_t i = 0; i < m; ++i) a(i, j) *= static_cast<Real<T>>(std::pow(10, -static_cast<double>(j) / 4));

@@ -212,6 +212,20 @@ Matrix<T> conjugated(Matrix<T> a) {
   return a;
 }
 
+// A matrix with `count` more columns, and the last columns of a matrix.
+template <class T>
+Matrix<T> widened_by(const Matrix<T>& a, std::int64_t count) {
+  Matrix<T> b(a.rows(), a.columns() + count);
+  std::copy_n(a.data(), a.rows() * a.columns(), b.data());
+  return b;
+}
+template <class T>
+Matrix<T> last_columns(const Matrix<T>& a, std::int64_t count) {
+  Matrix<T> b(a.rows(), count);
+  std::copy_n(a.data() + a.rows() * (a.columns() - count), a.rows() * count, b.data());
+  return b;
+}
+
 template <class T>
 struct TallLeastSquares {
   TallQr<T> factor;  // without Q, A itself
@@ -232,16 +246,18 @@ TallLeastSquares<T> tall_least_squares(Ranks&& ranks, const Matrix<T>& a, const 
   GramTrialWorkspace<T>(measure, rows);
   SeminormalWorkspace<T>(small, rows, k);
   auto shards = ranks.template matrix<T>(n, shard), q = ranks.template matrix<T>(n, shard);
-  auto r = ranks.template matrix<T>(n, n), right = ranks.template matrix<T>(shard, k);
-  auto rest = ranks.template matrix<T>(shard, k), normal = ranks.template matrix<T>(n, k);
-  auto x = ranks.template matrix<T>(n, k);
+  // A call of the CUDA engine has at most 8 buffers: w and the residual share one, and v and x.
+  auto r = ranks.template matrix<T>(n, n), tall = ranks.template matrix<T>(shard, 2 * k);
+  auto small_sides = ranks.template matrix<T>(n, 2 * k);
   auto workspace = ranks.template matrix<std::byte>(std::max(measure.used(), small.used()), 1);
   upload(shards, in_blocks(transposed(a), blocks));
   std::vector<Matrix<T>> parts, replicas;
-  for (const auto& part : in_blocks(transposed(conjugated(w)), sides)) parts.push_back(transposed(part));
-  for (int rank = 0; rank < ranks.size(); ++rank) replicas.push_back(conjugated(v));
-  upload(right, parts);
-  upload(normal, replicas);
+  for (const auto& part : in_blocks(transposed(conjugated(w)), sides)) {
+    parts.push_back(widened_by(transposed(part), k));
+    replicas.push_back(widened_by(conjugated(v), k));
+  }
+  upload(tall, parts);
+  upload(small_sides, replicas);
   TallLeastSquares<T> found;
   found.kept.resize(static_cast<std::size_t>(ranks.size()));
   ranks.run([&](auto& engine) {
@@ -255,14 +271,16 @@ TallLeastSquares<T> tall_least_squares(Ranks&& ranks, const Matrix<T>& a, const 
     if (!kept) return;
     Arena again = arena_over(workspace.view(rank));
     SeminormalWorkspace<T> of_solve(again, rows, k);
+    const auto of_rank = tall.view(rank), of_all = small_sides.view(rank);
     Seminormal<T, E>(engine, rows, shards.view(rank), r.view(rank), of_solve)
-        .solve(right.view(rank), normal.view(rank), x.view(rank), rest.view(rank));
+        .solve(of_rank.block(0, 0, shard, k), of_all.block(0, 0, n, k), of_all.block(0, k, n, k),
+               of_rank.block(0, k, shard, k));
   });
   found.factor.q = transposed(from_blocks(download(found.kept[0] ? shards : q, ranks.size()), blocks));
   for (const auto& turned : download(r, ranks.size())) found.factor.r.push_back(transposed(turned));
-  for (const auto& solution : download(x, ranks.size())) found.x.push_back(conjugated(solution));
+  for (const auto& both : download(small_sides, ranks.size())) found.x.push_back(conjugated(last_columns(both, k)));
   parts.clear();
-  for (const auto& part : download(rest, ranks.size())) parts.push_back(transposed(part));
+  for (const auto& both : download(tall, ranks.size())) parts.push_back(transposed(last_columns(both, k)));
   found.rest = conjugated(transposed(from_blocks(parts, sides)));
   return found;
 }

@@ -27,8 +27,8 @@
 //   E = R^-H A^H A R^-1 - I,  E z
 //
 // has the norm ||E||_F on average, and is below t ||E||_2 for a fraction t of all z at most. R is accepted if ||E z||
-// is below 1/64 for all of four z. That ||E||_2, by which a step of the iteration multiplies errors, is above 1/2 then
-// has a probability of 1e-6, and it is usually far below 1/64. The Gram matrix may therefore be computed in any way:
+// is below 1/32 for all of four z. That ||E||_2, by which a step of the iteration multiplies errors, is above 1/2 then
+// has a probability of 1e-5, and it is usually far below 1/32. The Gram matrix may therefore be computed in any way:
 // first in tensor cores, which round elements to 11 bits. Over many rows these errors cancel.
 //
 // A power of two scales A before and R after, where squares of elements would over- or underflow.
@@ -159,7 +159,7 @@ struct GramTrialWorkspace {
     terms = arena.matrix<T>(n, count * rows.ranks);
     scratch = arena.take<T>(residual_scratch(rows.shard, n, count));
     scales = arena.take<Real<T>>(n);
-    partials = arena.take<Real<T>>(std::same_as<T, float> ? RoundedGramSizes{n}.partials() : 0);
+    partials = arena.take<Real<T>>(std::same_as<T, float> ? RoundedGramSizes{n, rows.shard}.partials() : 0);
   }
 };
 
@@ -298,12 +298,12 @@ class Tsqr {
   // The same by numbers of FP16 where the engine can; otherwise by TF32, or not at all. Returns whether it did.
   bool sum_rounded(MatrixView<T> m, GramTrialWorkspace<T>& trial) {
     if constexpr (RoundedGramOps<E, T>) {
-      const RoundedGramSizes sizes{n_};
-      const MatrixView<Half> halves{reinterpret_cast<Half*>(w_.x.data), n_, sizes.rows(m.columns), sizes.pitch()};
-      if (2 * halves.ld * sizes.rows(rows_.shard) > 4 * n_ * rows_.shard) return false;
+      const RoundedGramSizes sizes{n_, rows_.shard};
+      const MatrixView<Half> halves{reinterpret_cast<Half*>(w_.x.data), n_, sizes.rows(), sizes.pitch()};
+      if (2 * halves.ld * halves.columns > 4 * n_ * rows_.shard) return false;
       const auto mine = own_gram();
       if (m.columns > 0) {
-        e_.rounded_gram(lane, m, trial.scales, halves, trial.partials, mine);
+        e_.rounded_gram(lane, sizes, m, trial.scales, halves, trial.partials, mine);
       } else {
         e_.zero(lane, mine);
       }
@@ -459,7 +459,7 @@ class Tsqr {
   // Columns of a product for the lower triangle of a Gram matrix, and rows of A that it sums.
   static constexpr std::int64_t gram_columns = 256, gram_rows = 16384;
   // See above.
-  static constexpr double largest_departure = 1.0 / 64;
+  static constexpr double largest_departure = 1.0 / 32;
 
   E& e_;
   E alone_;

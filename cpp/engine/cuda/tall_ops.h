@@ -73,25 +73,24 @@ class CudaTallOps {
   }
 
   template <std::same_as<float> T>
-  void rounded_gram(Lane lane, MatrixView<T> m, float* scales, MatrixView<Half> halves, float* partials,
-                    MatrixView<T> gram) {
-    const RoundedGramSizes sizes{m.rows};
+  void rounded_gram(Lane lane, const RoundedGramSizes& sizes, MatrixView<T> m, float* scales, MatrixView<Half> halves,
+                    float* partials, MatrixView<T> gram) {
     const cudaStream_t stream = lanes_.stream(lane);
     const int n = checked_int(m.rows, "n");
     launch(kernel<"scales_for_half">(), {ceil_div(m.rows, std::int64_t{32}), 256}, stream, m.data, m.ld, m.columns, n,
            scales);
-    const std::int64_t at_once = sizes.at_once(m.columns);
+    const std::int64_t at_once = sizes.at_once();
     for (std::int64_t row = 0; row < m.columns; row += at_once) {
       const std::int64_t count = std::min(at_once, m.columns - row);
-      round_rows(stream, m.block(0, row, m.rows, count), scales, halves);
+      round_rows(stream, m.block(0, row, m.rows, count), scales, halves, sizes.most_products());
       add_products(lane, sizes, halves, count, row > 0, partials);
     }
     for (std::int64_t j = 0; j < m.rows; j += sizes.width) {
       const std::int64_t height = m.rows - j, width = std::min(sizes.width, height);
       launch(kernel<"add_partials">(), grid_for(height * width, 256), stream, partials,
-             static_cast<int>(sizes.batch(j)), static_cast<int>(height), static_cast<int>(width), scales + j,
+             static_cast<int>(sizes.products(j)), static_cast<int>(height), static_cast<int>(width), scales + j,
              gram.at(j, j), gram.ld);
-      partials += sizes.batch(j) * height * width;
+      partials += sizes.products(j) * height * width;
     }
   }
 
@@ -99,8 +98,9 @@ class CudaTallOps {
   // More right-hand sides than kernels pass over the matrix for.
   static constexpr std::int64_t most_vectors = 2 * residual_vectors;
 
-  // Rows of halves from `count` on, which products of the last rows read, are zero.
-  void round_rows(cudaStream_t stream, MatrixView<float> m, const float* scales, MatrixView<Half> halves) {
+  // The `beyond` rows after the last one become zero.
+  void round_rows(cudaStream_t stream, MatrixView<float> m, const float* scales, MatrixView<Half> halves,
+                  std::int64_t beyond) {
     const std::int64_t vector = m.rows % 4 == 0 && m.ld % 4 == 0 ? 4 : 1;
     unsigned group = 32;
     while (group < 256 && group * vector < m.rows) group *= 2;
@@ -108,8 +108,7 @@ class CudaTallOps {
            {std::min<std::int64_t>(ceil_div(m.columns, std::int64_t{256 / group}), 8 * multiprocessors()), 256}, stream,
            m.data, m.ld, m.columns, static_cast<int>(m.rows), scales, halves.data, halves.ld, static_cast<int>(group),
            static_cast<int>(vector));
-    JAXMG_CHECK(cudaMemsetAsync(halves.at(0, m.columns), 0,
-                                static_cast<std::size_t>(RoundedGramSizes::products * halves.ld) * sizeof(Half),
+    JAXMG_CHECK(cudaMemsetAsync(halves.at(0, m.columns), 0, static_cast<std::size_t>(beyond * halves.ld) * sizeof(Half),
                                 stream));
   }
 
@@ -117,7 +116,7 @@ class CudaTallOps {
                     float* partials) {
     const float one = 1, beta = adds ? 1 : 0;
     for (std::int64_t j = 0; j < sizes.n; j += sizes.width) {
-      const std::int64_t height = sizes.n - j, width = std::min(sizes.width, height), batch = sizes.batch(j);
+      const std::int64_t height = sizes.n - j, width = std::min(sizes.width, height), batch = sizes.products(j);
       const std::int64_t depth = ceil_div(rows, batch);
       const int ld = checked_int(halves.ld, "leading dimension");
       JAXMG_CHECK(cublasGemmStridedBatchedEx(
