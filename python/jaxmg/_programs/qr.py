@@ -77,7 +77,7 @@ def tsqr(a, *, call: Call, vectors=True):
 
 
 def without_q(shape, dtype, *, call: Call, count: int) -> bool:
-    """Return whether a tall matrix is factored by `tsqr_for_least_squares`."""
+    """Return whether a tall matrix is factored by `tall_gels`."""
     m, n = shape
     return backends.without_q("gels", backends.Request.on(call.ranks, n, count, dtype, m))
 
