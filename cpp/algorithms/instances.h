@@ -20,6 +20,7 @@
 #include "algorithms/qr/geqrf.h"
 #include "algorithms/qr/orgqr.h"
 #include "algorithms/qr/ormqr.h"
+#include "algorithms/qr/seminormal.h"
 #include "algorithms/qr/tsqr.h"
 #include "algorithms/svd/extreme_values.h"
 #include "algorithms/svd/gesvd.h"
@@ -47,7 +48,8 @@
   declare template class Geqrf<T, E>; \
   declare template class Ormqr<T, E>; \
   declare template class Orgqr<T, E>; \
-  declare template class Tsqr<T, E>;
+  declare template class Tsqr<T, E>;  \
+  declare template class Seminormal<T, E>;
 
 #define JAXMG_EIGEN(declare, E, T)                     \
   declare template class BandReduction<T, E>;          \

@@ -6,7 +6,7 @@
 // them immediately, and on devices this order keeps waits from forming a cycle.
 //
 // An algorithm requires the concepts it uses and no others. The operations of one family of algorithms are in
-// cholesky_ops.h, lu_ops.h, panel_qr_ops.h, band_ops.h, tridiagonal_ops.h, scaling_ops.h and svd_ops.h.
+// cholesky_ops.h, lu_ops.h, panel_qr_ops.h, band_ops.h, tridiagonal_ops.h, scaling_ops.h, svd_ops.h and tall_ops.h.
 #pragma once
 
 #include <concepts>

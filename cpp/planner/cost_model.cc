@@ -23,6 +23,7 @@ Machine h200(ScalarType type) {
   m.flops = flops;
   m.half_depth = complex(type) ? 115 : 230;
   m.thin_flops = 0.8 * flops;
+  m.half_flops = 700e12;
   m.waves_flops = type == ScalarType::f64 ? 61e12 : m.thin_flops;
   m.potrf_seconds = 0.55e-6;
   m.pivot_seconds = 0.7e-6;
@@ -252,22 +253,36 @@ double ColumnsCost::orgqr(std::int64_t rows, std::int64_t columns, std::int64_t 
 
 // Two Gram matrices of own rows and the products with the inverses of their factors, each of which passes over the
 // rows; an all-gather of each Gram matrix; and two Cholesky factorisations and a QR factorisation of order n on every
-// rank. Of least squares, which pass over the rows for each product, the lower triangle of one Gram matrix, where its
-// factor suffices.
-double ColumnsCost::tsqr(std::int64_t rows, std::int64_t columns, bool vectors, bool least_squares) const {
+// rank.
+double ColumnsCost::tsqr(std::int64_t rows, std::int64_t columns, bool vectors) const {
   const double m = static_cast<double>(rows), n = static_cast<double>(columns), share = std::ceil(m / ranks_);
-  if (least_squares) {
-    constexpr double passes = 12;
-    const double gram = fma_ * 1.25 * share * n * n / rate(n);
-    const double replicated = fma_ * 4 * n * n * n / rate(n) + n * machine_.potrf_seconds;
-    const double gather = ranks_ > 1 ? spread(elements(n * n), 1) + exchange() : 0;
-    return std::max(gram, pass(elements(share * n))) + passes * pass(elements(share * n)) / 2 + replicated + gather;
-  }
   const double products = fma_ * 2 * share * n * n * (vectors ? 3 : 2.5) / rate(n);
   const double replicated =
       fma_ * 8 * n * n * n / rate(n) + n * (2 * machine_.potrf_seconds + machine_.reflect_seconds);
   const double gathers = ranks_ > 1 ? 2 * (spread(elements(n * n), 1) + exchange()) : 0;
   return std::max(products, (vectors ? 3 : 2) * pass(elements(share * n))) + replicated + gathers;
+}
+
+// The lower triangle of one Gram matrix, and a pass over the rows that tries its factor; on GPUs, float32 is rounded to
+// FP16 before.
+double ColumnsCost::tall_gels(std::int64_t rows, std::int64_t columns) const {
+  const double m = static_cast<double>(rows), n = static_cast<double>(columns), share = std::ceil(m / ranks_);
+  const bool rounded = machine_.half_flops > 0 && type_ == ScalarType::f32;
+  const double products = rounded ? 1.25 * share * n * n / machine_.half_flops + 0.75 * pass(elements(share * n))
+                                  : fma_ * 1.25 * share * n * n / rate(n);
+  const double replicated = fma_ * n * n * n / 3 / rate(n) + n * machine_.potrf_seconds;
+  const double gather = ranks_ > 1 ? spread(elements(n * n), 1) + 3 * exchange() : 0;
+  return std::max(products, pass(elements(share * n))) + pass(elements(share * n)) / 2 + replicated + gather;
+}
+
+// Three steps, each of which reads the rows once for four right-hand sides.
+double ColumnsCost::seminormal(std::int64_t rows, std::int64_t columns, std::int64_t nrhs) const {
+  constexpr double steps = 3;
+  const double m = static_cast<double>(rows), n = static_cast<double>(columns), share = std::ceil(m / ranks_);
+  const double count = static_cast<double>(nrhs);
+  const double products = fma_ * 4 * share * n * count / machine_.thin_flops;
+  const double reads = std::ceil(count / 4) * pass(elements(share * n)) / 2;
+  return steps * (std::max(products, reads) + 2 * n * machine_.unknown_seconds + (ranks_ > 1 ? 2 * exchange() : 0));
 }
 
 // Own columns of many, or all of few on one rank after another.

@@ -31,6 +31,7 @@ struct Network {
 struct Machine {
   double flops;            // sustained GEMM rate of deep products
   double half_depth;       // depth of the products that reach half of it
+  double half_flops;       // GEMM rate in tensor cores with operands of FP16; 0 if it has none
   double thin_flops;       // rate of the products of an eigensolver, which are thin or strided
   double waves_flops;      // its back-transformation from tridiagonal form, counted as products of dense diamonds
   double potrf_seconds;    // a column of a matrix on one rank, beyond the products
@@ -88,7 +89,10 @@ class ColumnsCost : public CostModel {
   double getri(std::int64_t n, std::int64_t tile) const;
   double geqrf(std::int64_t m, std::int64_t n, std::int64_t tile) const;
   double orgqr(std::int64_t m, std::int64_t n, std::int64_t tile) const;
-  double tsqr(std::int64_t m, std::int64_t n, bool vectors, bool least_squares = false) const;
+  double tsqr(std::int64_t m, std::int64_t n, bool vectors) const;
+  // Of a matrix of which the first Gram matrix suffices.
+  double tall_gels(std::int64_t m, std::int64_t n) const;
+  double seminormal(std::int64_t m, std::int64_t n, std::int64_t nrhs) const;
   double ormqr(std::int64_t m, std::int64_t n, std::int64_t nrhs, std::int64_t tile, bool distributed) const;
   // The polar decomposition of a square matrix of moderate condition, with its Hermitian factor.
   double polar(std::int64_t n, std::int64_t tile, std::int64_t depth) const;

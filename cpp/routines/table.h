@@ -18,6 +18,7 @@
 #include "routines/potri.h"
 #include "routines/potrs.h"
 #include "routines/rtrs.h"
+#include "routines/seminormal.h"
 #include "routines/serve.h"
 #include "routines/served/cusolvermg/cholesky.h"
 #include "routines/served/cusolvermg/eigen.h"
@@ -28,6 +29,7 @@
 #include "routines/served/cusolvermp/qr.h"
 #include "routines/served/cusolvermp/svd.h"
 #include "routines/syevd.h"
+#include "routines/tall_gels.h"
 #include "routines/trtrs.h"
 #include "routines/tsqr.h"
 #include "routines/upper.h"
@@ -55,6 +57,8 @@ using Routines = List<routines::Posv,      //
                       routines::Tsqr,      //
                       routines::Polar,     //
                       routines::Gesvd,     //
-                      routines::Hemm>;
+                      routines::Hemm,      //
+                      routines::TallGels,  //
+                      routines::Seminormal>;
 
 }  // namespace jaxmg

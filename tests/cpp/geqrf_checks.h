@@ -392,7 +392,22 @@ double contraction(const Matrix<T>& a, const Matrix<T>& r) {
   return std::sqrt(sum);
 }
 
-// Well-conditioned matrices stay as they are, also where they are scaled on the way; others get Q and R.
+// A matrix with singular values from 1 to 1 / condition.
+template <class T>
+Matrix<T> of_condition(std::int64_t m, std::int64_t n, double condition) {
+  auto a = random_matrix<T>(m, n, 34);
+  const auto mixed = random_matrix<T>(n, n, 35);
+  Matrix<T> b(m, n);
+  for (std::int64_t j = 0; j < n; ++j) {
+    const auto size = static_cast<Real<T>>(
+        std::pow(condition, -static_cast<double>(j) / static_cast<double>(std::max<std::int64_t>(n - 1, 1))));
+    for (std::int64_t i = 0; i < m; ++i) a(i, j) *= size;
+  }
+  gemm<T>(T(1), a, Op::none, mixed, b);
+  return b;
+}
+
+// Well-conditioned matrices are kept, and the augmented system is solved; others get Q and R.
 TYPED_TEST_P(Geqrf, LeastSquaresKeepTheMatrixWhereAGramMatrixSuffices) {
   using T = typename TypeParam::Scalar;
   using Ranks = typename TypeParam::Ranks;
@@ -402,35 +417,67 @@ TYPED_TEST_P(Geqrf, LeastSquaresKeepTheMatrixWhereAGramMatrixSuffices) {
     SCOPED_TRACE(::testing::Message() << ranks << " ranks");
     for (const auto& [m, n] : tall_sizes()) {
       if (m <= 2 * n) continue;
-      for (const int exponent : {0, std::numeric_limits<R>::max_exponent - 8}) {
+      for (const int exponent : {0, 20, -20}) {
         SCOPED_TRACE(::testing::Message() << m << " x " << n << ", 2^" << exponent);
-        const auto a = random_matrix<T>(m, n, 12), large = scaled(a, std::ldexp(R(1), exponent));
-        const auto found = tsqr(Ranks(ranks), large, 4, 20, true, true);
+        const auto a = scaled(random_matrix<T>(m, n, 12), std::ldexp(R(1), exponent));
+        const auto w = random_matrix<T>(m, 2, 13), v = scaled(random_matrix<T>(n, 2, 14), std::ldexp(R(1), exponent));
+        const auto found = tall_least_squares(Ranks(ranks), a, w, v, 4, 20);
         for (const int kept : found.kept) EXPECT_TRUE(kept);
-        EXPECT_EQ(found.q, large);
-        EXPECT_LE(contraction(a, scaled(found.r[0], std::ldexp(R(1), -exponent))), 0.25);
+        for (const auto& r : found.factor.r) EXPECT_EQ(r, found.factor.r[0]);
+        for (const auto& x : found.x) EXPECT_EQ(x, found.x[0]);
+        EXPECT_EQ(found.factor.q, a);
+        EXPECT_LE(contraction(a, found.factor.r[0]), 0.25);
+        EXPECT_LE(augmented_error(a, w, v, found.rest, found.x[0]), 30);
       }
     }
   }
-  int kept = 0, factored = 0;
-  for (const int ranks : {1, 3, 4}) {
+}
+
+TYPED_TEST_P(Geqrf, LeastSquaresOfHardMatrices) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  const std::int64_t m = 600, n = 24;
+  Named<T> all = hard_for_qr<T>(90, 17);
+  for (const double condition : {1.0, 10.0, 30.0, 1e2, 1e3, 1e4, 1e6}) {
+    all.emplace_back("condition " + std::to_string(condition), of_condition<T>(m, n, condition));
+  }
+  all.emplace_back("many rows", of_condition<T>(20011, 8, 3));
+  auto a = random_matrix<T>(m, n, 36);
+  for (std::int64_t j = 0; j < n; ++j) {
+    for (std::int64_t i = 0; i < m; ++i) a(i, j) *= static_cast<Real<T>>(std::pow(10, -static_cast<double>(j) / 4));
+  }
+  all.emplace_back("columns of different size", a);
+  a(m - 1, 3) = T(static_cast<Real<T>>(1e7));
+  all.emplace_back("one large element", a);
+  for (const int ranks : {1, 3}) {
     if (!Ranks::available(ranks)) continue;
-    for (const auto& [name, a] : hard_for_qr<T>(90, 17)) {
-      SCOPED_TRACE(::testing::Message() << name << " on " << ranks << " ranks");
-      const auto found = tsqr(Ranks(ranks), a, 5, 20, true, true);
-      if (found.kept[0]) {
-        EXPECT_EQ(found.q, a);
-        EXPECT_LE(contraction(a, found.r[0]), 0.25);
-        ++kept;
-      } else {
-        EXPECT_LE(scaled_qr_error(a, found.q, found.r[0]), 30);
-        EXPECT_LE(orthogonality(found.q, 90), 30);
-        ++factored;
+    int kept = 0, factored = 0;
+    for (const auto& [name, a] : all) {
+      for (const std::int64_t count : {1, 3, 9}) {
+        if (count > 1 && ranks != 3) continue;
+        SCOPED_TRACE(::testing::Message() << name << " on " << ranks << " ranks, " << count << " right-hand sides");
+        auto w = random_matrix<T>(a.rows(), count, 37);
+        if (count == 3) std::fill_n(&w(0, 1), a.rows(), T(0));
+        const Matrix<T> v(a.columns(), count);
+        const auto found = tall_least_squares(Ranks(ranks), a, w, v, 5, 200);
+        if (found.kept[0]) {
+          EXPECT_LE(contraction(a, found.factor.r[0]), 0.25);
+          EXPECT_LE(augmented_error(a, w, v, found.rest, found.x[0]), 30);
+          ++kept;
+        } else {
+          EXPECT_LE(scaled_qr_error(a, found.factor.q, found.factor.r[0]), 30);
+          EXPECT_LE(orthogonality(found.factor.q, a.rows()), 30);
+          ++factored;
+        }
       }
     }
+    EXPECT_GT(kept, 4);
+    EXPECT_GT(factored, 4);
   }
-  EXPECT_GT(kept, 0);
-  EXPECT_GT(factored, 0);
+  a(50, 3) = not_a_number<T>();
+  const auto found = tall_least_squares(Ranks(1), a, Matrix<T>(m, 1), Matrix<T>(n, 1), 5, 600);
+  EXPECT_FALSE(found.kept[0]);
+  EXPECT_TRUE(std::isnan(std::abs(found.factor.r[0](3, 3))));
 }
 
 REGISTER_TYPED_TEST_SUITE_P(Geqrf, FactorsMultiplyToTheMatrixAndQIsOrthogonal, RAgreesWithLapack,
@@ -438,6 +485,6 @@ REGISTER_TYPED_TEST_SUITE_P(Geqrf, FactorsMultiplyToTheMatrixAndQIsOrthogonal, R
                             QIsAppliedWithoutBeingFormed, SystemsWithRAreSolved, InfoIsTheFirstZeroOnTheDiagonal,
                             NanPropagates, PanelsMayBeFactoredInLeaves, HardPanelsAreFactored,
                             TallMatricesAreFactoredByRows, HardTallMatricesAreFactoredByRows,
-                            LeastSquaresKeepTheMatrixWhereAGramMatrixSuffices);
+                            LeastSquaresKeepTheMatrixWhereAGramMatrixSuffices, LeastSquaresOfHardMatrices);
 
 }  // namespace jaxmg::testing

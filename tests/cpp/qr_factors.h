@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <ostream>
 #include <type_traits>
@@ -179,13 +180,10 @@ template <class T>
 struct TallQr {
   Matrix<T> q;
   std::vector<Matrix<T>> r;  // of each rank
-  std::vector<std::int32_t> info;
-  std::vector<int> kept;  // of each rank: whether A is in place of Q
 };
 
 template <class T, class Ranks>
-TallQr<T> tsqr(Ranks&& ranks, const Matrix<T>& a, std::int64_t tile, std::int64_t piece, bool wants_q = true,
-               bool least_squares = false) {
+TallQr<T> tsqr(Ranks&& ranks, const Matrix<T>& a, std::int64_t tile, std::int64_t piece, bool wants_q = true) {
   using E = typename std::remove_cvref_t<Ranks>::Engine;
   const std::int64_t m = a.rows(), n = a.columns(), shard = shard_of(m, ranks.size());
   const TallRows rows{m, n, shard, ranks.size(), piece};
@@ -195,20 +193,95 @@ TallQr<T> tsqr(Ranks&& ranks, const Matrix<T>& a, std::int64_t tile, std::int64_
   auto shards = ranks.template matrix<T>(n, shard), r = ranks.template matrix<T>(n, n);
   auto workspace = ranks.template matrix<std::byte>(measure.used(), 1);
   upload(shards, in_blocks(transposed(a), blocks));
-  std::vector<int> kept(static_cast<std::size_t>(ranks.size()));
   ranks.run([&](auto& engine) {
     const int rank = engine.rank();
     Arena arena = arena_over(workspace.view(rank));
     TsqrWorkspace<T> w(arena, rows, tile, 3);
-    Tsqr<T, E> tall(engine, rows, wants_q, shards.view(rank), r.view(rank), w);
-    if (least_squares) {
-      kept[static_cast<std::size_t>(rank)] = tall.run_for_least_squares();
-    } else {
-      tall.run();
-    }
+    Tsqr<T, E>(engine, rows, wants_q, shards.view(rank), r.view(rank), w).run();
   });
-  TallQr<T> found{transposed(from_blocks(download(shards, ranks.size()), blocks)), {}, {}, kept};
+  TallQr<T> found{transposed(from_blocks(download(shards, ranks.size()), blocks)), {}};
   for (const auto& turned : download(r, ranks.size())) found.r.push_back(transposed(turned));
+  return found;
+}
+
+// Least squares of a tall matrix: its factor; and, where R is that of a Gram matrix, the solution of the augmented
+// system r + A x = w, A^H r = v.
+template <class T>
+Matrix<T> conjugated(Matrix<T> a) {
+  for (std::int64_t i = 0; i < a.rows() * a.columns(); ++i) a.data()[i] = conjugate(a.data()[i]);
+  return a;
+}
+
+// A matrix with `count` more columns, and the last columns of a matrix.
+template <class T>
+Matrix<T> widened_by(const Matrix<T>& a, std::int64_t count) {
+  Matrix<T> b(a.rows(), a.columns() + count);
+  std::copy_n(a.data(), a.rows() * a.columns(), b.data());
+  return b;
+}
+template <class T>
+Matrix<T> last_columns(const Matrix<T>& a, std::int64_t count) {
+  Matrix<T> b(a.rows(), count);
+  std::copy_n(a.data() + a.rows() * (a.columns() - count), a.rows() * count, b.data());
+  return b;
+}
+
+template <class T>
+struct TallLeastSquares {
+  TallQr<T> factor;  // without Q, A itself
+  std::vector<int> kept;
+  std::vector<Matrix<T>> x;
+  Matrix<T> rest;
+};
+
+template <class T, class Ranks>
+TallLeastSquares<T> tall_least_squares(Ranks&& ranks, const Matrix<T>& a, const Matrix<T>& w, const Matrix<T>& v,
+                                       std::int64_t tile, std::int64_t piece) {
+  using E = typename std::remove_cvref_t<Ranks>::Engine;
+  const std::int64_t m = a.rows(), n = a.columns(), k = w.columns(), shard = shard_of(m, ranks.size());
+  const TallRows rows{m, n, shard, ranks.size(), piece};
+  const TileColumns blocks{n, m, shard, shard, ranks.size()}, sides{k, m, shard, shard, ranks.size()};
+  Arena measure, small;
+  TsqrWorkspace<T>(measure, rows, tile, 3);
+  GramTrialWorkspace<T>(measure, rows);
+  SeminormalWorkspace<T>(small, rows, k);
+  auto shards = ranks.template matrix<T>(n, shard), q = ranks.template matrix<T>(n, shard);
+  // A call of the CUDA engine has at most 8 buffers: w and the residual share one, and v and x.
+  auto r = ranks.template matrix<T>(n, n), tall = ranks.template matrix<T>(shard, 2 * k);
+  auto small_sides = ranks.template matrix<T>(n, 2 * k);
+  auto workspace = ranks.template matrix<std::byte>(std::max(measure.used(), small.used()), 1);
+  upload(shards, in_blocks(transposed(a), blocks));
+  std::vector<Matrix<T>> parts, replicas;
+  for (const auto& part : in_blocks(transposed(conjugated(w)), sides)) {
+    parts.push_back(widened_by(transposed(part), k));
+    replicas.push_back(widened_by(conjugated(v), k));
+  }
+  upload(tall, parts);
+  upload(small_sides, replicas);
+  TallLeastSquares<T> found;
+  found.kept.resize(static_cast<std::size_t>(ranks.size()));
+  ranks.run([&](auto& engine) {
+    const int rank = engine.rank();
+    Arena arena = arena_over(workspace.view(rank));
+    TsqrWorkspace<T> of_factor(arena, rows, tile, 3);
+    GramTrialWorkspace<T> trial(arena, rows);
+    const bool kept = Tsqr<T, E>(engine, rows, true, q.view(rank), r.view(rank), of_factor)
+                          .run_for_least_squares(shards.view(rank), trial);
+    found.kept[static_cast<std::size_t>(rank)] = kept;
+    if (!kept) return;
+    Arena again = arena_over(workspace.view(rank));
+    SeminormalWorkspace<T> of_solve(again, rows, k);
+    const auto of_rank = tall.view(rank), of_all = small_sides.view(rank);
+    Seminormal<T, E>(engine, rows, shards.view(rank), r.view(rank), of_solve)
+        .solve(of_rank.block(0, 0, shard, k), of_all.block(0, 0, n, k), of_all.block(0, k, n, k),
+               of_rank.block(0, k, shard, k));
+  });
+  found.factor.q = transposed(from_blocks(download(found.kept[0] ? shards : q, ranks.size()), blocks));
+  for (const auto& turned : download(r, ranks.size())) found.factor.r.push_back(transposed(turned));
+  for (const auto& both : download(small_sides, ranks.size())) found.x.push_back(conjugated(last_columns(both, k)));
+  parts.clear();
+  for (const auto& both : download(tall, ranks.size())) parts.push_back(transposed(last_columns(both, k)));
+  found.rest = conjugated(transposed(from_blocks(parts, sides)));
   return found;
 }
 
@@ -219,6 +292,37 @@ Matrix<T> adjoint(const Matrix<T>& a) {
     for (std::int64_t i = 0; i < a.rows(); ++i) b(j, i) = conjugate(a(i, j));
   }
   return b;
+}
+
+// The errors of r + A x = w and A^H r = v, for the largest of the right-hand sides, relative to n eps and to the norms
+// of the terms that are added: those of a backward stable method are a small number.
+template <class T>
+double augmented_error(const Matrix<T>& a, const Matrix<T>& w, const Matrix<T>& v, const Matrix<T>& rest,
+                       const Matrix<T>& x) {
+  const std::int64_t m = a.rows(), n = a.columns();
+  const double norm = frobenius(a);
+  double worst = 0;
+  for (std::int64_t k = 0; k < w.columns(); ++k) {
+    double of_w = 0, of_v = 0, of_x = 0, first = 0, second = 0;
+    for (std::int64_t i = 0; i < m; ++i) {
+      Wide<T> sum = Wide<T>(w(i, k)) - Wide<T>(rest(i, k));
+      for (std::int64_t j = 0; j < n; ++j) sum -= Wide<T>(a(i, j)) * Wide<T>(x(j, k));
+      first += std::norm(sum);
+      of_w += std::norm(w(i, k));
+    }
+    for (std::int64_t j = 0; j < n; ++j) {
+      Wide<T> sum = -Wide<T>(v(j, k));
+      for (std::int64_t i = 0; i < m; ++i) sum += conjugate(Wide<T>(a(i, j))) * Wide<T>(rest(i, k));
+      second += std::norm(sum);
+      of_v += std::norm(v(j, k));
+      of_x += std::norm(x(j, k));
+    }
+    const double terms = std::sqrt(of_w) + norm * std::sqrt(of_x);
+    if (terms == 0 && of_v == 0 && first + second == 0) continue;
+    const double error = std::max(std::sqrt(first) / terms, std::sqrt(second) / (norm * terms + std::sqrt(of_v)));
+    if (!(error <= worst)) worst = error;
+  }
+  return worst / n_eps<T>(n);
 }
 
 // ||A - Q R|| / (max(m, n) eps ||A||), LAPACK's test ratio.

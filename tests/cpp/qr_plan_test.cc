@@ -73,6 +73,20 @@ TEST(QrPlan, WorkspaceIsBelowHalfTheShard) {
   }
 }
 
+// A, Q and the rows that reflectors are applied to, and little else.
+TEST(QrPlan, MemoryOfTallLeastSquares) {
+  auto q = request<routines::TallGels>(Platform::cuda, 4'000'000, 1024, 4);
+  q.type = ScalarType::f32;
+  const auto factor = routines::TallGels::plan(q);
+  EXPECT_EQ(factor.shard_bytes, 2 * q.shard_bytes());
+  EXPECT_LE(factor.workspace_bytes, 1.2 * static_cast<double>(q.shard_bytes()));
+  auto of_solve = request<routines::Seminormal>(Platform::cuda, 4'000'000, 1024, 4);
+  of_solve.type = ScalarType::f32;
+  const auto solve = routines::Seminormal::plan(of_solve);
+  EXPECT_LE(solve.workspace_bytes, 0.01 * static_cast<double>(q.shard_bytes()));
+  EXPECT_GT(solve.rhs_bytes, 4'000'000);
+}
+
 TEST(QrPlan, LargerProblemsTakeLonger) {
   for (const Platform platform : {Platform::cpu, Platform::cuda}) {
     for (const std::int64_t ranks : {1, 4}) {
@@ -88,6 +102,8 @@ TEST(QrPlan, LargerProblemsTakeLonger) {
       check(Orgqr{});
       check(Ormqr{});
       check(routines::Tsqr{});
+      check(routines::TallGels{});
+      check(routines::Seminormal{});
     }
   }
 }

@@ -500,6 +500,15 @@ class RandomOrderEngine {
 
   // Products of lower precision.
   template <class T>
+  void residual_products(Lane lane, MatrixView<T> m, MatrixView<T> x, MatrixView<T> w, MatrixView<T> r, T* scratch,
+                         MatrixView<T> g) {
+    const std::int64_t count = residual_scratch(m.columns, m.rows, x.columns);
+    const MatrixView<T> of_scratch{scratch, count, 1, count};
+    put(lane, "residual_products", {Region::of(m), Region::of(x), Region::of(w)},
+        {Region::of(r), Region::of(g), Region::of(of_scratch)},
+        [=](HostEngine& host) { host.residual_products(lane, m, x, w, r, scratch, g); });
+  }
+  template <class T>
     requires(sizeof(Real<T>) == 4)
   void rounded_product(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
     if (c.empty() || a.empty()) return;

@@ -250,6 +250,26 @@ TEST(Schedule, Tsqr) {
   }
 }
 
+// By a Gram matrix of rounded products, and by reflectors.
+TEST(Schedule, TallLeastSquares) {
+  const auto w = random_matrix<float>(47, 2, 21), v = random_matrix<float>(6, 2, 22);
+  for (const int ranks : {1, 2, 3}) {
+    for (std::uint64_t seed = 0; seed < orders; ++seed) {
+      SCOPED_TRACE(::testing::Message() << ranks << " ranks, seed " << seed);
+      const auto a = random_matrix<float>(47, 6, 20);
+      const auto found = tall_least_squares(RandomOrderRanks(ranks, seed), a, w, v, 2, 5);
+      for (const int kept : found.kept) EXPECT_TRUE(kept);
+      EXPECT_LE(augmented_error(a, w, v, found.rest, found.x[0]), 30);
+      const Matrix<float> ones(47, 6, 1);
+      const auto other = tall_least_squares(RandomOrderRanks(ranks, seed), ones, w, v, 2, 5);
+      const auto known = tall_least_squares(HostRanks(ranks), ones, w, v, 2, 5);
+      EXPECT_FALSE(other.kept[0]);
+      EXPECT_EQ(other.factor.q, known.factor.q);
+      EXPECT_EQ(other.factor.r, known.factor.r);
+    }
+  }
+}
+
 TEST(Schedule, Redistribute) {
   for_orders([](const Shape& shape, std::uint64_t seed) {
     const TileColumns layout(shape.layout().shard() * shape.ranks, shape.layout().shard(), shape.tile, shape.ranks);

@@ -21,24 +21,25 @@
 // to the identity. If it is not, or a matrix is not positive definite, the pieces are factored by reflectors, from
 // where the first step has left M: L M is still X^H up to rounding.
 //
-// Least squares of few right-hand sides need no Q: with an R that is close to that of A, the normal equations converge
-// to the accuracy of QR if their residual is formed with A itself (corrected seminormal equations, Bjorck, "Stability
-// analysis of the method of semi-normal equations for linear least squares problems", Linear Algebra Appl. 88/89,
-// 1987). A pass over A for each product with a vector then replaces those for a second Gram matrix and for Q. A step
-// multiplies the error by about ||E|| / lambda, where E is the error of the Gram matrix G and lambda the least
-// eigenvalue of G, both with the columns of A scaled to norm 1. Sums of 16384 rows at a time have errors like those of
-// a random walk, about 20 eps; ||E|| is about 40 sqrt(n) eps, and R of the first Gram matrix is kept where lambda >= 16
-// (n + 64) eps. Tensor cores round elements to 2^-11 of their size, and ||E|| is at most 2^-10 sqrt(n), usually far
-// smaller: the errors of many rows cancel. R of such a product is kept where lambda >= 1/16 and n <= 2^12.
+// Least squares of few right-hand sides need no Q where R of the first Gram matrix is close enough to that of A, see
+// seminormal.h: A then stays as it is. An R is tried on pseudo-random vectors z, for which
+//
+//   E = R^-H A^H A R^-1 - I,  E z
+//
+// has the norm ||E||_F on average, and is below t ||E||_2 for a fraction t of all z at most. R is accepted if ||E z||
+// is below 1/32 for all of four z. That ||E||_2, by which a step of the iteration multiplies errors, is above 1/2 then
+// has a probability of 1e-5, and it is usually far below 1/32. The Gram matrix may therefore be computed in any way:
+// first in tensor cores, which round elements to 11 bits. Over many rows these errors cancel.
 //
 // A power of two scales A before and R after, where squares of elements would over- or underflow.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <vector>
 
@@ -46,7 +47,6 @@
 #include "algorithms/eigen/scale_matrix.h"
 #include "algorithms/qr/geqrf.h"
 #include "algorithms/qr/orgqr.h"
-#include "algorithms/svd/extreme_values.h"
 #include "comm/block.h"
 #include "core/arena.h"
 #include "core/ceil_div.h"
@@ -54,9 +54,11 @@
 #include "core/scalar.h"
 #include "engine/cholesky_ops.h"
 #include "engine/engine.h"
+#include "engine/low_precision_ops.h"
 #include "engine/panel_qr_ops.h"
 #include "engine/scaling_ops.h"
 #include "engine/svd_ops.h"
+#include "engine/tall_ops.h"
 #include "layout/tile_columns.h"
 
 namespace jaxmg {
@@ -105,9 +107,7 @@ struct TsqrWorkspace {
   std::int32_t *failed, *info;
   MatrixView<T> stack, stack_factors;
   MatrixView<T> x, factors, tops;  // own rows; T and R of the pieces, side by side
-  Real<T>*squares, *below;         // of the columns of A; scratch
-  std::optional<ExtremeValuesWorkspace<T>> extremes;
-  Arena steps;  // of factorisations and products, one after another
+  Arena steps;                     // of factorisations and products, one after another
 
   TsqrWorkspace(Arena& arena, const TallRows& rows, std::int64_t tile_columns, std::int64_t leaf_columns)
       : tile(std::min(tile_columns, rows.n)), leaf(leaf_columns) {
@@ -127,9 +127,6 @@ struct TsqrWorkspace {
     x = arena.matrix<T>(rows.shard, n);
     factors = arena.matrix<T>(tile, n * pieces);
     tops = arena.matrix<T>(n, n * pieces);
-    squares = arena.take<Real<T>>(n);
-    below = arena.take<Real<T>>(n);
-    extremes.emplace(arena, alone(n, n));
     steps = arena;
     std::int64_t most = arena.used();
     for (const std::int64_t count : {rows.stacked(), std::min(rows.piece, rows.shard)}) {
@@ -146,9 +143,29 @@ struct TsqrWorkspace {
   TileColumns alone(std::int64_t rows, std::int64_t n) const { return {rows, n, n, tile, 1}; }
 };
 
+// Workspace for least squares, in addition.
+template <class T>
+struct GramTrialWorkspace {
+  static constexpr std::int64_t most_vectors = residual_vectors;
+
+  MatrixView<T> vectors, products, terms;  // of all ranks, side by side
+  T* scratch;
+  Real<T>*scales, *partials;  // of a Gram matrix of rounded numbers
+
+  GramTrialWorkspace(Arena& arena, const TallRows& rows) {
+    const std::int64_t n = rows.n, count = std::min(most_vectors, n);
+    vectors = arena.matrix<T>(n, count);
+    products = arena.matrix<T>(n, count);
+    terms = arena.matrix<T>(n, count * rows.ranks);
+    scratch = arena.take<T>(residual_scratch(rows.shard, n, count));
+    scales = arena.take<Real<T>>(n);
+    partials = arena.take<Real<T>>(std::same_as<T, float> ? RoundedGramSizes{n, rows.shard}.partials() : 0);
+  }
+};
+
 template <class T, class E>
   requires BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> &&
-           ScalingOps<E, T> && SvdOps<E, T>
+           ScalingOps<E, T> && SvdOps<E, T> && ResidualOps<E, T>
 class Tsqr {
  public:
   // `a` (n x shard) is overwritten by Q^T if `wants_q`, else by other values; `r` (n x n) receives R^T on every rank.
@@ -164,9 +181,9 @@ class Tsqr {
 
   void run();
 
-  // The same, unless R of a Gram matrix suffices for the seminormal equations: then A stays as it was. Returns whether
-  // that is so.
-  bool run_for_least_squares();
+  // The same for a matrix that is kept, `a` being another buffer, unless R of a Gram matrix suffices for the seminormal
+  // equations: then only `r` is written. Returns whether that is so.
+  bool run_for_least_squares(MatrixView<T> kept, GramTrialWorkspace<T>& trial);
 
  private:
   static constexpr Lane lane = Lane::panel;
@@ -179,7 +196,7 @@ class Tsqr {
 
   // W = L L^H for the Gram matrix of A.
   bool factor_first() {
-    sum_gram_matrices(0, false);
+    sum_gram_matrices(a_, false);
     return factor_gram();
   }
 
@@ -190,7 +207,7 @@ class Tsqr {
   }
 
   // CholeskyQR2. Returns false if reflectors are needed; M and R of the first step are valid in any case. `definite`:
-  // whether the first Gram matrix has a factor, if it is known.
+  // whether the first Gram matrix has a factor, if it has been computed.
   bool by_gram_matrices(std::optional<bool> definite) {
     e_.identity(lane, w_.first);
     if (!(definite ? *definite : factor_first())) return false;
@@ -201,7 +218,7 @@ class Tsqr {
     const auto top = w_.stack.block(0, 0, n_, n_), rest = w_.stack.block(n_, 0, n_, n_);
     gather_top(w_.second);
     e_.conj_transpose(lane, w_.second, top);
-    sum_gram_matrices(raw, false);
+    sum_gram_matrices(a_.block(0, raw, n_, a_.columns - raw), false);
     if (!is_near_identity(top) || !factor_gram()) return false;
     keep_factor(rest);
     factor_stack(2 * n_);
@@ -220,20 +237,27 @@ class Tsqr {
     e_.gemm(lane, Op::none, Op::conj_transpose, T(-1), a, b, c);
   }
 
-  // The lower triangle of the sum over all ranks of M M^H, without the first `skipped` columns of own M, in the same
-  // order on every rank. `rounded`: products of tensor cores, whose operands have 11 bits.
-  void sum_gram_matrices(std::int64_t skipped, bool rounded) {
-    const auto own = w_.gathered.block(0, 0, n_, n_), part = a_.block(0, skipped, n_, a_.columns - skipped);
-    const auto mine = e_.size() == 1 ? own : w_.identity;
+  // The lower triangle of the sum of M M^H over all ranks. `rounded`: products of tensor cores, whose operands have 11
+  // bits.
+  void sum_gram_matrices(MatrixView<T> m, bool rounded) {
+    const auto mine = own_gram();
     e_.zero(lane, mine);
-    for (std::int64_t row = 0; row < part.columns; row += gram_rows) {
-      const auto rows = part.block(0, row, n_, std::min(gram_rows, part.columns - row));
+    for (std::int64_t row = 0; row < m.columns; row += gram_rows) {
+      const auto rows = m.block(0, row, n_, std::min(gram_rows, m.columns - row));
       for (std::int64_t begin = 0; begin < n_; begin += gram_columns) {
         const std::int64_t width = std::min(gram_columns, n_ - begin);
         add_product(rounded, rows.block(begin, 0, n_ - begin, rows.columns), rows.block(begin, 0, width, rows.columns),
                     mine.block(begin, begin, n_ - begin, width));
       }
     }
+    sum_over_ranks();
+  }
+
+  MatrixView<T> own_gram() const { return e_.size() == 1 ? w_.gathered : w_.identity; }
+
+  // In the same order on every rank. Own terms are negative.
+  void sum_over_ranks() {
+    const auto mine = own_gram();
     std::vector<MatrixView<T>> terms;
     std::vector<Block> gather;
     for (int rank = 0; rank < e_.size(); ++rank) {
@@ -271,40 +295,60 @@ class Tsqr {
     return distance * static_cast<Real<T>>(n_) <= Real<T>(0.1);
   }
 
-  // Squares of the norms of the columns of A, from its Gram matrix.
-  std::vector<Real<T>> squares() {
-    std::vector<Real<T>> all(static_cast<std::size_t>(n_));
-    e_.measure_columns(lane, w_.gram, w_.squares, w_.below);
-    e_.fetch(lane, w_.squares, n_, all.data());
-    return all;
+  // The same by numbers of FP16 where the engine can; otherwise by TF32, or not at all. Returns whether it did.
+  bool sum_rounded(MatrixView<T> m, GramTrialWorkspace<T>& trial) {
+    if constexpr (RoundedGramOps<E, T>) {
+      const RoundedGramSizes sizes{n_, rows_.shard};
+      const MatrixView<Half> halves{reinterpret_cast<Half*>(w_.x.data), n_, sizes.rows(), sizes.pitch()};
+      if (2 * halves.ld * halves.columns > 4 * n_ * rows_.shard) return false;
+      const auto mine = own_gram();
+      if (m.columns > 0) {
+        e_.rounded_gram(lane, sizes, m, trial.scales, halves, trial.partials, mine);
+      } else {
+        e_.zero(lane, mine);
+      }
+      sum_over_ranks();
+      return true;
+    } else if constexpr (RoundedProductOps<E, T>) {
+      sum_gram_matrices(m, true);
+      return true;
+    } else {
+      return false;
+    }
   }
 
-  // The least eigenvalue of the Gram matrix with a diagonal of 1, from its factor L; the same on every rank.
-  Real<T> least_eigenvalue(const std::vector<Real<T>>& squares) {
-    std::vector<T> norms;
-    for (const Real<T> square : squares) norms.push_back(T(std::sqrt(square)));
-    const auto diagonal = w_.second, scaled = w_.identity;
-    const MatrixView<T> column{w_.stack.data, 1, n_, 1};
-    e_.zero(lane, diagonal);
-    e_.store(lane, norms.data(), n_, column.data);
-    e_.copy(lane, column, MatrixView<T>{diagonal.data, 1, n_, diagonal.ld + 1});
-    e_.copy(lane, w_.gram, scaled);
-    e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, diagonal, scaled);
-    e_.join();
-    const auto least =
-        static_cast<Real<T>>(ExtremeValues<T, E>(alone_, w_.alone(n_, n_), *w_.extremes).smallest(scaled));
-    e_.join();
-    e_.store(lane, &least, 1, w_.distance);
-    Real<T> of_all = 0;
-    e_.fetch(lane, of_first_rank(w_.distance), 1, &of_all);
-    return of_all;
-  }
-
-  // Whether the factor of a Gram matrix, of which `least` is the least scaled eigenvalue, suffices.
-  bool suffices(Real<T> least, bool rounded) const {
-    const auto order = static_cast<Real<T>>(n_);
-    if (rounded) return least >= Real<T>(1) / 16 && n_ <= 4096;
-    return least >= 16 * (order + 64) * std::numeric_limits<Real<T>>::epsilon();
+  // The largest ||E z||, the same on every rank.
+  double departure(MatrixView<T> m, GramTrialWorkspace<T>& trial) {
+    const auto z = trial.vectors, y = trial.products;
+    const auto mine = trial.terms.block(0, e_.rank() * z.columns, n_, z.columns);
+    e_.zero(lane, z);
+    e_.add_noise(lane, Real<T>(1), 0, 0, z);
+    e_.copy(lane, z, y);
+    e_.trsm(lane, Side::left, Uplo::lower, Op::conj_transpose, Diag::non_unit, w_.gram, y);
+    const MatrixView<T> rest{w_.x.data, m.columns, z.columns, std::max<std::int64_t>(m.columns, 1)};
+    e_.residual_products(lane, m, y, MatrixView<T>{nullptr, m.columns, 0, 1}, rest, trial.scratch, mine);
+    std::vector<MatrixView<T>> terms;
+    std::vector<Block> gather;
+    for (int rank = 0; rank < e_.size(); ++rank) {
+      terms.push_back(trial.terms.block(0, rank * z.columns, n_, z.columns));
+      gather.push_back(make_block(rank, all_ranks, terms.back(), terms.back()));
+    }
+    if (e_.size() > 1) e_.exchange(lane, gather);
+    e_.zero(lane, y);
+    e_.subtract(lane, terms, y);
+    e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, w_.gram, y);
+    e_.subtract(lane, {z}, y);
+    if (e_.size() > 1) e_.exchange(lane, {make_block(0, all_ranks, y, y)});
+    std::vector<T> all(static_cast<std::size_t>(n_ * z.columns));
+    e_.fetch(lane, y.data, static_cast<std::int64_t>(all.size()), all.data());
+    double most = 0;
+    for (std::int64_t k = 0; k < z.columns; ++k) {
+      double sum = 0;
+      for (std::int64_t i = 0; i < n_; ++i)
+        sum += std::norm(std::complex<double>(all[static_cast<std::size_t>(i + k * n_)]));
+      if (!(sum <= most)) most = sum;  // NaN, too
+    }
+    return std::sqrt(most);
   }
 
   template <class Number>
@@ -410,11 +454,12 @@ class Tsqr {
   MatrixView<T> factors(std::int64_t i) const { return w_.factors.block(0, i * n_, w_.tile, n_); }
   MatrixView<T> tops(std::int64_t i) const { return w_.tops.block(0, i * n_, n_, n_); }
 
-  void factor_to_the_end(std::optional<bool> definite);
   void conclude();
 
   // Columns of a product for the lower triangle of a Gram matrix, and rows of A that it sums.
   static constexpr std::int64_t gram_columns = 256, gram_rows = 16384;
+  // See above.
+  static constexpr double largest_departure = 1.0 / 32;
 
   E& e_;
   E alone_;
@@ -429,47 +474,45 @@ class Tsqr {
 
 template <class T, class E>
   requires BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> &&
-           ScalingOps<E, T> && SvdOps<E, T>
+           ScalingOps<E, T> && SvdOps<E, T> && ResidualOps<E, T>
 void Tsqr<T, E>::run() {
   e_.join();
   scale_up();
-  factor_to_the_end(std::nullopt);
-}
-
-template <class T, class E>
-  requires BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> &&
-           ScalingOps<E, T> && SvdOps<E, T>
-bool Tsqr<T, E>::run_for_least_squares() {
-  e_.join();
-  scale_up();
-  std::optional<bool> definite;
-  for (const bool rounded : {true, false}) {
-    if (rounded && !RoundedProductOps<E, T>) continue;
-    sum_gram_matrices(0, rounded);
-    const auto norms = squares();
-    definite = factor_gram();
-    if (!*definite || !suffices(least_eigenvalue(norms), rounded)) continue;
-    e_.identity(lane, w_.first);
-    keep_factor(w_.second);
-    if (scale_ != 1) e_.divide(lane, w_.scale, a_);
-    conclude();
-    return true;
-  }
-  factor_to_the_end(definite);
-  return false;
-}
-
-template <class T, class E>
-  requires BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> &&
-           ScalingOps<E, T> && SvdOps<E, T>
-void Tsqr<T, E>::factor_to_the_end(std::optional<bool> definite) {
-  if (!by_gram_matrices(definite)) by_reflectors();
+  if (!by_gram_matrices(std::nullopt)) by_reflectors();
   conclude();
 }
 
 template <class T, class E>
   requires BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> &&
-           ScalingOps<E, T> && SvdOps<E, T>
+           ScalingOps<E, T> && SvdOps<E, T> && ResidualOps<E, T>
+bool Tsqr<T, E>::run_for_least_squares(MatrixView<T> kept, GramTrialWorkspace<T>& trial) {
+  const auto m = kept.block(0, 0, n_, a_.columns);
+  bool definite = false;
+  e_.join();
+  for (const bool rounded : {true, false}) {
+    if (!rounded) {
+      sum_gram_matrices(m, false);
+    } else if (!sum_rounded(m, trial)) {
+      continue;
+    }
+    definite = factor_gram();
+    if (!definite || !(departure(m, trial) <= largest_departure)) continue;
+    e_.identity(lane, w_.first);
+    keep_factor(w_.second);
+    e_.store(lane, &scale_, 1, w_.scale);
+    conclude();
+    return true;
+  }
+  e_.copy(lane, m, a_);
+  scale_up();
+  if (!by_gram_matrices(scale_ == 1 ? std::optional(definite) : std::nullopt)) by_reflectors();
+  conclude();
+  return false;
+}
+
+template <class T, class E>
+  requires BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> &&
+           ScalingOps<E, T> && SvdOps<E, T> && ResidualOps<E, T>
 void Tsqr<T, E>::conclude() {
   // R^T = (R' R_1)^H, as X is conjugated.
   e_.join();

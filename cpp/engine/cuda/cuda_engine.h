@@ -1,6 +1,6 @@
 // The engine of NVIDIA GPUs: a lane is a stream. Its operations are in blas_ops.h, cholesky_ops.h, lu_ops.h,
-// panel_qr_ops.h, scaling_ops.h, svd_ops.h, band_ops.h, tridiagonal_ops.h and heevd_ops.h; exchanges and status are
-// here.
+// panel_qr_ops.h, scaling_ops.h, svd_ops.h, tall_ops.h, band_ops.h, tridiagonal_ops.h and heevd_ops.h; exchanges and
+// status are here.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -33,6 +33,7 @@
 #include "engine/cuda/scaling_ops.h"
 #include "engine/cuda/svd_ops.h"
 #include "engine/cuda/sweep.h"
+#include "engine/cuda/tall_ops.h"
 #include "engine/cuda/team.h"
 #include "engine/cuda/tridiagonal_ops.h"
 #include "engine/engine.h"
@@ -47,6 +48,7 @@ class CudaEngine : public CudaBlasOps,
                    public CudaPanelQrOps,
                    public CudaScalingOps,
                    public CudaSvdOps,
+                   public CudaTallOps,
                    public CudaBandOps,
                    public CudaTridiagonalOps,
                    public CudaHeevdOps {
@@ -63,6 +65,7 @@ class CudaEngine : public CudaBlasOps,
         CudaPanelQrOps(*team.resources(rank).lanes),
         CudaScalingOps(*team.resources(rank).lanes),
         CudaSvdOps(*team.resources(rank).lanes),
+        CudaTallOps(*team.resources(rank).lanes),
         CudaBandOps(*team.resources(rank).lanes),
         CudaTridiagonalOps(*team.resources(rank).lanes),
         CudaHeevdOps(*team.resources(rank).lanes),

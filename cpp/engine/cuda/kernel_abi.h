@@ -220,6 +220,25 @@ struct HermitianProduct {
 
 constexpr int hermitian_threads = 256;  // of a block
 
+// A pass over the rows of a tall matrix, see row_pass_kernel.h.
+struct RowPass {
+  const void* a;  // n by m
+  long long ld;
+  const void* x;  // n by `columns`
+  long long ldx;
+  const void* w;  // m by `columns`; null: zero
+  long long ldw;
+  void* r;  // m by `columns`, may be w; null: not stored
+  long long ldr;
+  void* sums;  // n by `columns` for each block
+  long long m;
+  int n, columns;
+};
+
+template <int scalar_bytes>
+constexpr int row_pass_columns = 16 / scalar_bytes;  // of a thread
+constexpr int row_pass_threads = 512;                // of a block, at most
+
 // A band to reduce by the thread blocks of a cooperative launch, see chase_kernel.h.
 struct Chase {
   void* band;        // 2b by n + 3b, zero from column n on

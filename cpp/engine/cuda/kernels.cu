@@ -15,6 +15,7 @@
 #include "interchanges.h"
 #include "kernel_abi.h"
 #include "potrf_kernel.h"
+#include "row_pass_kernel.h"
 #include "sweep_kernel.h"
 #include "two_sided_kernel.h"
 #include "unit_lower_kernel.h"
@@ -146,6 +147,94 @@ extern "C" __global__ void jaxmg_split_right(const float* b, long long ld, long 
   }
 }
 
+// For each row of M, n x m, a power of two that brings its largest element in some columns to between 8 and 16: FP16 is
+// normal from 2^-14 on, and infinite from 2^16 on. 1 if these elements are 0. A thread block for 32 rows.
+extern "C" __global__ void __launch_bounds__(256)
+    jaxmg_scales_for_half(const float* a, long long ld, long long m, int n, float* scales) {
+  constexpr long long sample = 512;
+  __shared__ float partial[8][32];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, j = static_cast<int>(blockIdx.x) * 32 + lane;
+  const long long step = m > sample ? m / sample : 1;
+  float most = 0;
+  if (j < n) {
+    for (long long i = warp * step; i < m; i += 8 * step) most = fmaxf(most, fabsf(a[j + i * ld]));
+  }
+  partial[warp][lane] = most;
+  __syncthreads();
+  if (warp > 0 || j >= n) return;
+  for (int w = 1; w < 8; ++w) most = fmaxf(most, partial[w][lane]);
+  int exponent = 0;
+  if (most > 0 && most - most == 0) frexpf(most, &exponent);
+  scales[j] = most > 0 ? ldexpf(1.0f, min(max(4 - exponent, -126), 126)) : 1.0f;
+}
+
+// H = diag(scales) M in FP16. `group` threads take a column of M, `vector` elements each, 4 or 1.
+template <int vector>
+__device__ void round_rows(const float* a, long long ld, long long m, int n, const float* scales, unsigned short* to,
+                           long long to_ld, int group) {
+  constexpr int columns = 4;  // in flight
+  const int own = vector * (static_cast<int>(threadIdx.x) % group);
+  const long long stride = static_cast<long long>(gridDim.x) * (blockDim.x / group);
+  const long long first = static_cast<long long>(blockIdx.x) * (blockDim.x / group) + threadIdx.x / group;
+  for (int j = own; j < n; j += vector * group) {
+    float scale[vector];
+    for (int v = 0; v < vector; ++v) scale[v] = scales[j + v];
+    for (long long i = first; i < m; i += columns * stride) {
+      alignas(16) float from[columns][vector];
+#pragma unroll
+      for (int c = 0; c < columns; ++c) {
+        if (i + c * stride >= m) continue;
+        const float* const at = a + j + (i + c * stride) * ld;
+        if constexpr (vector == 4) {
+          *reinterpret_cast<float4*>(from[c]) = __ldcs(reinterpret_cast<const float4*>(at));
+        } else {
+          from[c][0] = *at;
+        }
+      }
+#pragma unroll
+      for (int c = 0; c < columns; ++c) {
+        if (i + c * stride >= m) continue;
+        unsigned short rounded[vector];
+#pragma unroll
+        for (int v = 0; v < vector; ++v) {
+          asm("cvt.rn.f16.f32 %0, %1;" : "=h"(rounded[v]) : "f"(scale[v] * from[c][v]));
+        }
+        unsigned short* const at = to + j + (i + c * stride) * to_ld;
+        if constexpr (vector == 4) {
+          *reinterpret_cast<ushort4*>(at) = make_ushort4(rounded[0], rounded[1], rounded[2], rounded[3]);
+        } else {
+          *at = rounded[0];
+        }
+      }
+    }
+  }
+}
+extern "C" __global__ void __launch_bounds__(256)
+    jaxmg_round_rows(const float* a, long long ld, long long m, int n, const float* scales, unsigned short* to,
+                     long long to_ld, int group, int vector) {
+  if (vector == 4) {
+    round_rows<4>(a, ld, m, n, scales, to, to_ld, group);
+  } else {
+    round_rows<1>(a, ld, m, n, scales, to, to_ld, group);
+  }
+}
+
+// The sum of `count` rows x columns matrices, the first of whose columns is on the diagonal of a Gram matrix, without
+// the scales of its rows and columns; in a fixed order.
+extern "C" __global__ void jaxmg_add_partials(const float* partials, int count, int rows, int columns,
+                                              const float* scales, float* gram, long long ld) {
+  const long long total = static_cast<long long>(rows) * columns;
+  for (long long at = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x; at < total;
+       at += static_cast<long long>(gridDim.x) * blockDim.x) {
+    const int i = static_cast<int>(at % rows), j = static_cast<int>(at / rows);
+    if (i < j) continue;
+    float sum = 0;
+#pragma unroll 4
+    for (int k = 0; k < count; ++k) sum += partials[at + k * total];
+    gram[i + j * ld] = -(sum / scales[i] / scales[j]);
+  }
+}
+
 extern "C" __global__ void __launch_bounds__(waves_threads, 1)
     jaxmg_apply_waves_32(const __grid_constant__ WaveRange range) {
   apply_waves<32>(range);
@@ -174,6 +263,7 @@ using Real = float;
 #include "scalar_kernels.h"
 #include "svd_kernels.h"
 #include "sweep_kernels.h"
+#include "tall_kernels.h"
 #include "tridiagonal_kernels.h"
 #undef JAXMG_NAME
 #undef JAXMG_SWEEP_MANY
@@ -189,6 +279,7 @@ using Real = double;
 #include "scalar_kernels.h"
 #include "svd_kernels.h"
 #include "sweep_kernels.h"
+#include "tall_kernels.h"
 #include "tridiagonal_kernels.h"
 #undef JAXMG_NAME
 }  // namespace f64
@@ -201,6 +292,7 @@ using Real = float;
 #include "lu_kernels.h"
 #include "scalar_kernels.h"
 #include "sweep_kernels.h"
+#include "tall_kernels.h"
 #undef JAXMG_NAME
 }  // namespace c64
 
@@ -213,6 +305,7 @@ using Real = double;
 #include "lu_kernels.h"
 #include "scalar_kernels.h"
 #include "sweep_kernels.h"
+#include "tall_kernels.h"
 #undef JAXMG_NAME
 #undef JAXMG_ONE_BANDWIDTH
 }  // namespace c128

@@ -1,8 +1,8 @@
 // The CPU engine: LAPACK and BLAS, with one thread for each rank. Every operation has finished when it returns, and
 // therefore lanes and events do nothing. It is the reference of the CUDA engine's tests.
 //
-// Its operations are in blas_ops.h, cholesky_ops.h, lu_ops.h, panel_qr_ops.h, scaling_ops.h, svd_ops.h, band_ops.h,
-// tridiagonal_ops.h, heevd_ops.h and gesdd_ops.h; exchanges and status are here.
+// Its operations are in blas_ops.h, cholesky_ops.h, lu_ops.h, panel_qr_ops.h, scaling_ops.h, svd_ops.h, tall_ops.h,
+// band_ops.h, tridiagonal_ops.h, heevd_ops.h and gesdd_ops.h; exchanges and status are here.
 #pragma once
 
 #include <algorithm>
@@ -25,6 +25,7 @@
 #include "engine/host/panel_qr_ops.h"
 #include "engine/host/scaling_ops.h"
 #include "engine/host/svd_ops.h"
+#include "engine/host/tall_ops.h"
 #include "engine/host/tridiagonal_ops.h"
 #include "engine/scaling.h"
 #include "engine/scaling_ops.h"
@@ -37,6 +38,7 @@ class HostEngine : public HostBlasOps,
                    public HostPanelQrOps,
                    public HostScalingOps,
                    public HostSvdOps,
+                   public HostTallOps,
                    public HostBandOps,
                    public HostTridiagonalOps,
                    public HostHeevdOps,

@@ -84,8 +84,8 @@ def lstsq(a, b, rcond=None, *, method="svd", options: Options):
     ``a.conj().T @ r = 0``, by the factor (Bjorck, "Solving linear least squares problems by
     Gram-Schmidt orthogonalization", BIT 7, 1967). For tall and well-conditioned matrices with few
     right-hand sides, Q is replaced by A itself in corrected seminormal equations (Bjorck, Linear
-    Algebra Appl. 88/89, 1987), with the same accuracy in a fraction of the time. Derivatives of any
-    order are solutions of it, and reuse the factor.
+    Algebra Appl. 88/89, 1987), with the same accuracy in a fraction of the time: on GPUs, their R
+    may be of lower precision. Derivatives of any order are solutions of it, and reuse the factor.
 
     ``vmap`` over `b` makes one call with all right-hand sides; over `a`, problems are solved one
     after another.

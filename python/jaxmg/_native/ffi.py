@@ -123,16 +123,35 @@ def geqrf(a, *, call: plans.CallPlan, ranks: Ranks):
     return _call("geqrf", (a,), (factors, _INFO), call=call, ranks=ranks)
 
 
-def tsqr(a, *, call: plans.CallPlan, ranks: Ranks, least_squares=False):
+def tsqr(a, *, call: plans.CallPlan, ranks: Ranks):
     """Factor a tall A = Q R; return (Q, R, info). Without vectors in the plan, Q is undefined.
 
     `a` is a (ceil(m / P), n) array, this rank's rows of A; rows beyond the matrix are not read, and
-    keep their values. R is replicated. If the plan has `least_squares`, A may be returned in place
-    of Q; a (1,) array before info is then 1, otherwise 0.
+    keep their values. R is replicated.
     """
     r = jax.ShapeDtypeStruct((a.shape[1], a.shape[1]), a.dtype)
-    kept = (_INFO,) if least_squares else ()
-    return _call("tsqr", (a,), (r, *kept, _INFO), call=call, ranks=ranks)
+    return _call("tsqr", (a,), (r, _INFO), call=call, ranks=ranks)
+
+
+def tall_gels(a, *, call: plans.CallPlan, ranks: Ranks):
+    """Factor a tall A for the solution of least squares; return (Q, R, kept, info).
+
+    `a` is as for `tsqr`, but only read. `kept` is a (1,) array: 1 if `seminormal` can solve with R,
+    Q then being undefined, and 0 if A = Q R.
+    """
+    q = jax.ShapeDtypeStruct(a.shape, a.dtype)
+    r = jax.ShapeDtypeStruct((a.shape[1], a.shape[1]), a.dtype)
+    return _call("tall_gels", (), (q, r, _INFO, _INFO), read=(a,), call=call, ranks=ranks)
+
+
+def seminormal(a, r, w, v, *, call: plans.CallPlan, ranks: Ranks):
+    """Solve r + A x = w, A^H r = v with the R of `tall_gels`; return (r, x).
+
+    Right-hand sides are rows, conjugated: `w` is a (nrhs, ceil(m / P)) array, this rank's part, and
+    `v` an (nrhs, n) array.
+    """
+    results = tuple(jax.ShapeDtypeStruct(b.shape, b.dtype) for b in (w, v))
+    return _call("seminormal", (), results, read=(a, r, w, v), call=call, ranks=ranks)
 
 
 def upper(a, *, rows: int, call: plans.CallPlan, ranks: Ranks):

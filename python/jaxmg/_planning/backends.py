@@ -44,8 +44,9 @@ STEPS = {
     "gels": ("geqrf", "ormqr", "rtrs"),
 }
 # Routines of matrices of any shape; and whether "tsqr", which replaces their steps for a tall
-# matrix, forms Q.
+# matrix, forms Q. Of least squares with few right-hand sides, other steps do.
 RECTANGULAR = {"geqrf": False, "orgqr": True, "gels": True}
+_SEMINORMAL = ("tall_gels", "seminormal")
 # Products with A that the seminormal equations take the place of Q with, about.
 _SEMINORMAL_PRODUCTS = 8
 # Routines of square matrices, and of the square factor R of others.
@@ -172,7 +173,9 @@ def is_tall(routine: str, request: Request) -> bool:
     """Return whether a matrix is expected to be factored faster by its rows, by "tsqr"."""
     if request.rows < 2 * request.n:
         return False
-    tall = plan_step("tsqr", request, **_tall(routine, request)).seconds
+    tall = sum(
+        plan_step(step, request, **options).seconds for step, options in _tall(routine, request)
+    )
     return tall < sum(plan_step(step, request).seconds for step in STEPS[routine])
 
 
@@ -181,16 +184,20 @@ def without_q(routine: str, request: Request) -> bool:
     return routine == "gels" and request.count * _SEMINORMAL_PRODUCTS <= request.n
 
 
-def _tall(routine: str, request: Request) -> dict[str, int]:
-    few = without_q(routine, request)
-    return dict(vectors=int(RECTANGULAR[routine]), least_squares=int(few))
+def _tall(routine: str, request: Request):
+    """Return the steps for a tall matrix, with their options."""
+    if without_q(routine, request):
+        return [(step, {}) for step in _SEMINORMAL]
+    return [("tsqr", dict(vectors=int(RECTANGULAR[routine])))]
 
 
 def plan_steps(name: str, routine: str, request: Request, *, tile=0, workspace_limit=0):
     """Return the native plan of each step of a call; the first step determines the tile size."""
     if name == "tiled" and routine in RECTANGULAR and is_tall(routine, request):
         options = dict(tile=tile, workspace_limit=workspace_limit)
-        return [plan_step("tsqr", request, **_tall(routine, request), **options)]
+        return [
+            plan_step(step, request, **more, **options) for step, more in _tall(routine, request)
+        ]
     made = []
     for step in STEPS[routine]:
         options = dict(tile=tile, workspace_limit=workspace_limit, backend=of_step(name, step))

@@ -17,7 +17,13 @@ _BYTES_AT_ONCE = 2**28  # Larger batches are solved in parts.
 
 
 def batchable(
-    made_for, call: Call | None, by_one=False, *, merged: int | None = None, shared=(), at_once=None
+    made_for,
+    call: Call | None,
+    by_one=False,
+    *,
+    merged: int | tuple[int, ...] = (),
+    shared=(),
+    at_once=None,
 ):
     """Return the function ``made_for(call)`` of arrays, with a batching rule for ``vmap``.
 
@@ -28,9 +34,9 @@ def batchable(
     by_one : bool
         Whether one rank solves alone for all. Then each rank solves its share of a batch of
         matrices, one after another; otherwise all ranks solve one matrix after another.
-    merged : int, optional
-        An operand that holds right-hand sides as rows. If only it is batched, one call solves for
-        all of them.
+    merged : int or tuple of int
+        Operands that hold right-hand sides as rows, as many each. If only they are batched, one
+        call solves for all of them.
     shared : tuple of bool
         The results that do not depend on the right-hand sides.
     at_once : callable, optional
@@ -38,19 +44,27 @@ def batchable(
         were solved). If one was not, all are solved again, one after another.
     """
     function = jax.custom_batching.custom_vmap(made_for(call))
+    of_sides = (merged,) if isinstance(merged, int) else merged
 
     @function.def_vmap
     def batch(size, batched, *operands):
-        if [i for i, one in enumerate(batched) if one] == [merged]:
-            rows = operands[merged]
-            every = rows.reshape(-1, rows.shape[-1])
-            if size == 0:  # info is still needed without right-hand sides.
-                every = jnp.zeros((1, rows.shape[-1]), rows.dtype)
-            results = function(*operands[:merged], every, *operands[merged + 1 :])
+        if all(i in of_sides for i, one in enumerate(batched) if one):
+
+            def every(operand, one):
+                if size == 0:  # info is still needed without right-hand sides.
+                    return jnp.zeros((1, operand.shape[-1]), operand.dtype)
+                of_all = operand if one else jnp.broadcast_to(operand, (size, *operand.shape))
+                return of_all.reshape(-1, operand.shape[-1])
+
+            several = zip(operands, batched, strict=True)
+            results = function(
+                *(every(x, one) if i in of_sides else x for i, (x, one) in enumerate(several))
+            )
+            count = next(x.shape[-2] for x, one in zip(operands, batched, strict=True) if one)
 
             def of_batch(result):
                 kept = result[: 0 if size == 0 else None]
-                return kept.reshape(*rows.shape[:-1], *result.shape[1:])
+                return kept.reshape(size, count, *result.shape[1:])
 
             if not shared:
                 return of_batch(results), True

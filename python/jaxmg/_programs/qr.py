@@ -77,30 +77,54 @@ def tsqr(a, *, call: Call, vectors=True):
 
 
 def without_q(shape, dtype, *, call: Call, count: int) -> bool:
-    """Return whether a tall matrix is factored by `tsqr_for_least_squares`."""
+    """Return whether a tall matrix is factored by `tall_gels`."""
     m, n = shape
     return backends.without_q("gels", backends.Request.on(call.ranks, n, count, dtype, m))
 
 
-def tsqr_for_least_squares(a, *, call: Call):
-    """Factor a tall matrix for the solution of least squares; return (Q, R, kept, info).
+def tall_gels(a, *, call: Call):
+    """Factor a tall matrix for the solution of least squares; return (A, Q, R, kept, info).
 
-    If R suffices for the seminormal equations, A is returned in place of Q, and `kept` is 1.
+    If R suffices for the seminormal equations, `kept` is 1 and Q undefined. A and Q are in row
+    blocks, R is replicated.
     """
     ranks, (m, n) = call.ranks, a.shape
-    plan = call.plan("tsqr", n, 1, a.dtype, rows=m, vectors=1, least_squares=1)
+    plan = call.plan("tall_gels", n, 1, a.dtype, rows=m)
 
     def factored(a):
         q, r, kept, info = programs.over_ranks(
-            functools.partial(ffi.tsqr, call=plan, ranks=ranks, least_squares=True),
+            functools.partial(ffi.tall_gels, call=plan, ranks=ranks),
             ranks,
             (ranks.rows,),
             (ranks.rows, REPLICATED, _VECTOR, _VECTOR),
-        )(_padded(a, call))
+        )(a)
         return q, r, kept[0], info[0]
 
+    a = in_row_blocks(a, call=call)
     specs = ranks.rows, REPLICATED, PartitionSpec(), PartitionSpec()
-    return programs.auto(batchable_on_all(factored), ranks, specs)(a)
+    return a, *programs.auto(batchable_on_all(factored), ranks, specs)(a)
+
+
+def seminormal(a, r, w, v, *, call: Call):
+    """Solve r + A x = w, A^H r = v for A and R of `tall_gels`, w (m, k) and v (n, k).
+
+    Return (r, x). Called in programs over all ranks.
+    """
+    ranks, m, n = call.ranks, w.shape[0], v.shape[0]
+
+    def solve(a, r, w, v):
+        plan = call.plan("seminormal", n, w.shape[0], a.dtype, rows=m)
+        rest, x = programs.over_ranks(
+            functools.partial(ffi.seminormal, call=plan, ranks=ranks),
+            ranks,
+            (ranks.rows, REPLICATED, ranks.columns, REPLICATED),
+            (ranks.columns, REPLICATED),
+        )(a, r, jnp.pad(w, ((0, 0), (0, ranks.padded_rows(m) - m))), v)
+        return rest[:, :m], x
+
+    solve = batchable_on_all(solve, merged=(2, 3), shared=(False, False))
+    rest, x = solve(a, r, as_rows(w), as_rows(v))
+    return as_columns(rest, 2), as_columns(x, 2)
 
 
 def by_lapack(shape, dtype, *, call: Call, vectors=True) -> bool:

@@ -9,7 +9,6 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
@@ -197,11 +196,11 @@ def _solver(call: Call, a, adjoint: bool, few: int):
     if qr.is_tall("gels", tall, a.dtype, call=call, count=few):
         m = programs.auto(lambda a: a.conj().T, call.ranks, None)(a) if adjoint else a
         if qr.without_q(tall, a.dtype, call=call, count=few):
-            *factor, info = qr.tsqr_for_least_squares(m, call=call)
+            *factor, info = qr.tall_gels(m, call=call)
         else:
             q, r, info = qr.tsqr(m, call=call)
-            factor = q, r, None
-        run = functools.partial(_solve_tall, m.shape[0])
+            factor = None, q, r, None
+        run = functools.partial(_solve_tall, call)
         spec = PartitionSpec()
         return functools.partial(programs.auto(run, call.ranks, (spec, spec)), *factor), info
 
@@ -224,50 +223,28 @@ def _split(of_w, first):
     return jnp.concatenate([first, of_w[n:]]), of_w[:n] - first
 
 
-_MOST_STEPS = 20
-
-
-def _solve_tall(rows: int, q, r, kept, w, v):
-    """Solve the augmented system with R and the first columns of Q, or, where `kept`, with A."""
-    operands = q[:rows], r, *(b if b.ndim == 2 else b[:, None] for b in (w, v))
+def _solve_tall(call: Call, a, q, r, kept, w, v):
+    """Solve the augmented system with R and Q or, where `kept`, with R and A."""
+    sides = tuple(b if b.ndim == 2 else b[:, None] for b in (w, v))
     if kept is None:
-        solution = _solve_explicitly(*operands)
+        solution = _solve_explicitly(q, r, *sides)
     else:
-        solution = lax.cond(kept > 0, _solve_seminormal, _solve_explicitly, *operands)
+        solution = lax.cond(
+            kept > 0,
+            lambda a, _, *others: qr.seminormal(a, *others, call=call),
+            lambda _, q, *others: _solve_explicitly(q, *others),
+            a,
+            q,
+            r,
+            *sides,
+        )
     return tuple(x.reshape(b.shape) for x, b in zip(solution, (w, v), strict=True))
 
 
 def _solve_explicitly(q, r, w, v):
+    q = q[: w.shape[0]]
     rest = _product(q.conj().T, w) - _divide(r, v, adjoint=True)
     return w - _product(q, rest), _divide(r, rest)
-
-
-def _solve_seminormal(m, r, w, v):
-    """Solve r + M x = w, M^H r = v by corrections of x from R^H R dx = M^H r - v.
-
-    They shrink by a factor until rounding errors in M^H r stop them, which have the size of those
-    of QR.
-    """
-    eps = np.finfo(r.dtype).eps
-
-    def improves(state):
-        _, _, size, before, first, step = state
-        shrinks = jnp.where(size <= before / 2, size / before, 0)  # 0 also of NaN
-        next_size = jnp.where(step < 2, size, size * shrinks)
-        return (step < _MOST_STEPS) & ((step == 0) | jnp.any(next_size > eps * first))
-
-    def correct(state):
-        x, rest, before, _, first, step = state
-        y = _divide(r, _product(m.conj().T, rest) - v, adjoint=True)
-        x = x + _divide(r, y)
-        size = jnp.sqrt(jnp.sum(y.real**2 + y.imag**2, axis=0))
-        first = jnp.where(step == 0, size, first)
-        return x, w - _product(m, x), size, before, first, step + 1
-
-    sizes = jnp.full(v.shape[1:], jnp.inf, r.real.dtype)
-    start = jnp.zeros_like(v), w, sizes, sizes, sizes, jnp.zeros((), np.int32)
-    x, rest, *_ = lax.while_loop(improves, correct, start)
-    return rest, x
 
 
 def _divide(r, b, *, adjoint=False):
