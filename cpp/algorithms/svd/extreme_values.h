@@ -53,7 +53,7 @@ class ExtremeValues {
   double largest(MatrixView<T> b, double frobenius);
   // An upper bound of the least eigenvalue of L L^H, usually within a few per cent; or a bound that is not above
   // `enough`, as soon as a step gives one. NaN if L has NaN.
-  double smallest(MatrixView<T> factor, double enough = 0);
+  double smallest(MatrixView<T> factor, double enough);
 
  private:
   static constexpr Lane lane = Lane::panel;
