@@ -144,8 +144,8 @@ $(VENVS_JAX)/%/tests: dist/wheel
 
 # ---- tests -------------------------------------------------------------------------------------
 
-# The first line is two at a time, as installation waits for downloads.
-test:  ## All tests that need no GPU, and the builds of the CUDA libraries
+# Installation and the C++ tests run side by side: one waits for downloads, the other compiles.
+test: test-tools  ## All tests that need no GPU, and the builds of the CUDA libraries
 	@$(MAKE) --no-print-directory -j 2 --output-sync=target $(VENV)/tests test-cpp
 	@$(MAKE) --no-print-directory -j 1 --output-sync=none test-sanitizers test-python test-cuda-builds
 
@@ -182,7 +182,7 @@ test-python: $(VENV)/tests
 	echo "== Two at a time, each printed when it has ended:" $$targets; \
 	$(MAKE) --no-print-directory -j 2 --output-sync=target $$targets
 
-# $(call pytest,PYTHON,TESTS[,FLAGS]): FLAGS of XLA are used if this release knows all of them, without which it does not
+# $(call pytest,PYTHON,TESTS[,FLAGS]): FLAGS are passed to XLA unless this release rejects one of them, as it does at the
 # start.
 define pytest
 	@if [ -n '$(3)' ] && XLA_FLAGS='$(3)' $(1) -c 'import jax; jax.devices("cpu")' 2>/dev/null; then \
@@ -195,15 +195,15 @@ endef
 NO_OPTIMISATION := JAX_DISABLE_MOST_OPTIMIZATIONS=1
 OLDEST_JAX := $(firstword $(subst :, ,$(firstword $(JAX_RELEASES))))
 
-# Half of a compilation is XLA's code generation through MLIR, and its division of programs into parts that threads
-# compile. The shares on other releases have both, the newest release only if it cannot do without them.
+# Without XLA's code generation through MLIR, and with programs compiled whole, not in parallel parts, a compilation takes
+# half the time. The shares on other releases test XLA's defaults.
 QUICK_XLA := --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 
 test-newest-jax-%: $(VENV)/tests
 	$(call pytest,$(NO_OPTIMISATION) $(RUN),$(TESTS_$*),$(QUICK_XLA))
 
-# Half of the cases of each test on the oldest release, and a quarter on the others, in turn: consecutive minor versions
-# have different quarters.
+# Half of the cases of each test on the oldest release, and a quarter on the others, round-robin: consecutive minor
+# versions have different quarters.
 MINOR_JAX = $(word 2,$(subst ., ,$*))
 
 test-jax-%: $(VENVS_JAX)/%/tests

@@ -54,8 +54,8 @@ concept BlasOps = LaneOps<E> && requires(E& e, Lane lane, MatrixView<T> a, Matri
   // C = C + alpha op(A) op(B);  C = alpha op(A) op(B).
   e.gemm(lane, op, op, alpha, a, b, x);
   e.product(lane, op, op, alpha, a, b, x);
-  // More scratch for the products that come next in a lane, which the engine uses where they are faster with it; with
-  // an empty one, no more than its own.
+  // Lends scratch to products in a lane, for those that the engine computes faster with it, until the next call; an
+  // empty view ends the loan.
   e.lend_scratch(lane, scratch);
   // B = A;  B = A^H;  A = 0;  X = X - sum of terms.
   e.copy(lane, a, b);

@@ -71,7 +71,7 @@ struct alignas(2 * sizeof(Real)) TridiagonalRow {
   Real d, square;
 };
 
-// Whether x < 0 is not y < 0; of zeros, the sign counts.
+// 1 if the sign bits of x and y differ, otherwise 0.
 JAXMG_PORTABLE inline int signs_differ(double x, double y) {
 #if defined(__CUDACC__)
   return static_cast<int>(static_cast<unsigned>(__double2hiint(x) ^ __double2hiint(y)) >> 31);
@@ -87,15 +87,15 @@ JAXMG_PORTABLE inline int signs_differ(float x, float y) {
 #endif
 }
 
-// The same count without divisions. The leading minors of T - x I,
+// Counts the eigenvalues below x without divisions. The leading minors of T - x I,
 //
 //   p_i = (d_i - x) p_{i-1} - e_{i-1}^2 p_{i-2},
 //
 // change signs where pivots p_i / p_{i-1} are negative (Barth, Martin and Wilkinson, Calculation of the eigenvalues of
-// a symmetric tridiagonal matrix by the method of bisection, Numer. Math. 9, 1967). As by pivots, computed signs are
-// those of a matrix with elements that differ by a few roundings of d_i - x and e_{i-1}^2. Minors are rescaled by
-// powers of two after some rows, in which they grow by at most 12 each and, unless T - x I nearly falls apart, shrink
-// by no more than eps each. Otherwise, the rows are counted again by pivots. As long as the larger of two successive
+// a symmetric tridiagonal matrix by the method of bisection, Numer. Math. 9, 1967). As with pivots, computed signs are
+// exact for a matrix whose d_i - x and e_{i-1}^2 differ by a few roundings. Minors are rescaled by powers of two after
+// every `rows` rows. In each row they grow at most by a factor of about 12 and, unless T - x I nearly falls apart,
+// shrink at most by eps; otherwise, the rows are counted again by pivots. As long as the larger of two successive
 // minors is not less than `least`, underflow of the other is a perturbation of less than eps in d_i.
 template <class Real>
 class SturmCount {

@@ -31,7 +31,7 @@ struct Plan {
   bool solo() const { return alone > 0; }
 };
 
-// The same with right-hand sides.
+// A plan with right-hand sides.
 template <class P>
 struct WithDistribution : P {
   bool distributed_rhs = false;  // each rank solves its own right-hand sides; otherwise all ranks solve all

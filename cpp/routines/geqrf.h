@@ -33,9 +33,9 @@ struct QrFactors : OfScalars {
 
 namespace routines {
 
-// Arguments of routines with right-hand sides that read a factor.
+// Arguments of routines that apply Q, or solve with R, of a factor to right-hand sides.
 struct QrSystemProblem : RectangularSystemProblem {
-  bool adjoint = false;  // of Q or R
+  bool adjoint = false;  // apply Q^H, or solve with R^H
 
   void fields(auto&& visit) {
     RectangularSystemProblem::fields(visit);

@@ -15,7 +15,7 @@ class SturmCounts : public ::testing::Test {};
 using SturmTypes = ::testing::Types<float, double>;
 TYPED_TEST_SUITE(SturmCounts, SturmTypes);
 
-// At every eigenvalue, between neighbours, and beside them. Both counts are those of a matrix whose elements, of at
+// At every eigenvalue, between neighbours, and beside them. Both counts are exact for a matrix whose elements, of at
 // most 5 with x on the diagonal, differ by a few roundings.
 TYPED_TEST(SturmCounts, AgreeWithPivots) {
   using R = TypeParam;

@@ -25,7 +25,7 @@ class FactorStatus : public ::testing::Test {};
 
 TYPED_TEST_SUITE_P(FactorStatus);
 
-// Other elements, NaN here, do not count, nor do those above the first that fails.
+// Elements off the diagonal, NaN here, and later failures do not count.
 TYPED_TEST_P(FactorStatus, IsTheFirstFailingElementOfTheDiagonal) {
   using T = typename TypeParam::Scalar;
   const Real<T> infinity = std::numeric_limits<Real<T>>::infinity();

@@ -1,1 +1,1 @@
-// A program without tests, to which the precompiled header of the others belongs.
+// The target that compiles precompiled.h; it is not built as a program.

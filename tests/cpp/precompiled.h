@@ -1,4 +1,4 @@
-// What most tests include and seldom changes, precompiled for all of them.
+// Headers that most tests include and that seldom change, precompiled once for all tests.
 #pragma once
 
 #include <algorithm>

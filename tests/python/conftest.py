@@ -24,7 +24,7 @@ from jax.sharding import AxisType, Mesh  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 
-# Tracing makes many objects and few cycles: collect garbage rarely, and not in what is imported.
+# Tracing makes many objects and few cycles: collect garbage rarely, and exempt imported modules.
 gc.freeze()
 gc.set_threshold(100_000, 50, 50)
 

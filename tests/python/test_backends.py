@@ -292,7 +292,7 @@ def test_fastest_available_backend_is_chosen(installed, monkeypatch):
 
 @pytest.mark.parametrize("shape", [(30, 30), (40, 30), (3000, 30), (30, 40)])
 def test_matrices_of_any_shape_have_a_backend_on_gpus(make_mesh, installed, monkeypatch, shape):
-    """The expected times of vendors' libraries, which serve only GPUs, are of the same sizes."""
+    """Requests pass the checks of vendors' cost models, which are evaluated on GPUs only."""
     installed(*VENDORS)
     choose, asked = backends.choose, set()
 

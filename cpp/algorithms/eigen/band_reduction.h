@@ -49,12 +49,12 @@ struct BandReductionWorkspace {
   MatrixView<T> own_y;            // own rows of A22 V, in the order of the shard
   MatrixView<T> products;         // L^H V
   T* two_sided;                   // the engine's scratch
-  MatrixView<std::byte> scratch;  // for products
+  MatrixView<std::byte> scratch;  // lent to products
   // Double-buffered over groups of panels: all rows of L = [V W ...], and own rows of R = [W V ...] in the shard's
   // order.
   std::vector<MatrixView<T>> left, right;
 
-  // What cuBLAS wants on current GPUs; it does not gain from less. Small matrices are not worth it.
+  // cuBLAS gains nothing from less (engine/cuda/blas_ops.h). Smaller shards do without.
   static constexpr std::int64_t scratch_bytes = std::int64_t{32} << 20, least_shard_bytes = 2 * scratch_bytes;
 
   BandReductionWorkspace(Arena& arena, const TileColumns& layout, std::int64_t b, std::int64_t delay)

@@ -53,7 +53,7 @@ class TrsmMany {
 
   // X_o = op(F_oo)^-1 X_o; then X_s = X_s - op(F)_so X_o for all later s.
   void solve(const TriangularSystem& system);
-  // As of TrsmFew: this rank already has all rows of its columns.
+  // Does nothing, unlike TrsmFew::share(): this rank already has all rows of its columns.
   void share() {}
 
  private:

@@ -76,7 +76,8 @@ __device__ inline int load_stop(const int* stop) {
 }
 __device__ inline void fail_kernel() { asm volatile("trap;"); }
 
-// Returns the time since which a thread has waited for numbers, 0 if not yet known, or -1 if it is to stop.
+// Returns the time since which a thread has waited for numbers, or -1 if it must stop. `since` is the last result, 0 in
+// the first call.
 __device__ __noinline__ long long check_wait(const int* stop, long long limit, long long since) {
   if (stop != nullptr && load_stop(stop) != 0) return -1;
   const long long now = nanoseconds_now();
@@ -85,6 +86,7 @@ __device__ __noinline__ long long check_wait(const int* stop, long long limit, l
   return since;
 }
 
+// One wait of a thread.
 struct Waiting {
   int spins = 0;
   long long since = 0;
@@ -99,8 +101,8 @@ struct Patience {
 
   __device__ __forceinline__ Patience(const int* word, long long nanoseconds) : stop(word), limit(nanoseconds) {}
 
-  // Between two looks; `nap`: nanoseconds to sleep. Many threads that look at the same numbers without a pause delay
-  // those that need them first.
+  // Called between two polls; sleeps for `nap` nanoseconds. Many threads that poll the same numbers without a pause
+  // delay the threads that need them first.
   __device__ __forceinline__ void pause(Waiting& waiting, unsigned nap) {
     if (nap > 0) __nanosleep(nap);
     if (++waiting.spins % 1024 != 0) return;
@@ -109,7 +111,7 @@ struct Patience {
     waiting.since = since;
   }
 
-  // The `count` numbers x, of which number e is at place(e) where expected(e), and 0 elsewhere.
+  // Waits for up to `count` numbers: x[e] is the number at place(e) if expected(e), otherwise 0.
   template <int count, class T, class Place, class Expected>
   __device__ __forceinline__ void await(const Place& place, const Expected& expected, T (&x)[count], unsigned nap = 0) {
 #pragma unroll
@@ -121,7 +123,7 @@ struct Patience {
       for (int e = 0; e < count; ++e) arrived = arrived && has_arrived(x[e]);
       if (arrived || stopped) return;
       pause(waiting, nap);
-      // All that are missing: one may have come while the thread waited for another.
+      // Polls all that are missing: several may have arrived since the last poll.
 #pragma unroll
       for (int e = 0; e < count; ++e) {
         if (!has_arrived(x[e])) x[e] = load_arriving(place(e));

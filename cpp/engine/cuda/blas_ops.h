@@ -250,10 +250,11 @@ class CudaBlasOps {
                            c.data, leading(c)));
   }
 
-  // Products that leave half of the multiprocessors without a tile of 128 x 64 unless their sums are cut, for which
-  // cuBLAS needs the scratch that is lent: 8192, 6144, 4096 and 3072 x 64 numbers with a depth of four times the rows
-  // take 868, 503, 281 and 193 us with 1 MiB, and 784, 451, 218 and 136 with 32 MiB. With 8 MiB they do not gain, and
-  // larger ones lose: 15000 x 64 numbers with a depth of 15000 take 683 and 993 us (H100, f64).
+  // Elements of the largest C for which products use the lent scratch. Up to here, C has a tile of 128 x 64 for half of
+  // an H100's multiprocessors at most, and cuBLAS gains by splitting the sums, for which it needs scratch: C with 64
+  // columns and 8192, 6144, 4096 and 3072 rows, and sums of four times as many terms, takes 868, 503, 281 and 193 us
+  // with 1 MiB, and 784, 451, 218 and 136 us with 32 MiB. 8 MiB gain nothing. A larger C loses: 15000 x 64, with sums
+  // of 15000 terms, takes 683 us with 1 MiB and 993 us with 32 MiB (f64).
   static constexpr std::int64_t small_product = 66 * 128 * 64;
 
   template <class T>

@@ -26,7 +26,7 @@ class Lanes {
   Lanes& operator=(const Lanes&) = delete;
 
   cudaStream_t stream(Lane lane);
-  // In the workspace that was lent, if there is one and it is wanted.
+  // With the lent workspace if `in_lent` and there is one, otherwise with the lane's own.
   cublasHandle_t blas(Lane lane, bool in_lent = false);
   // A second workspace for a lane's BLAS, until the call ends or another one is lent; or none.
   void lend(Lane lane, std::byte* workspace, std::int64_t bytes);
@@ -54,7 +54,7 @@ class Lanes {
     bool used = false;
     std::byte *own_workspace = nullptr, *lent_workspace = nullptr;
     std::size_t lent_bytes = 0;
-    std::byte* workspace = nullptr;  // that BLAS has
+    std::byte* workspace = nullptr;  // as set in the cuBLAS handle; null: unknown
   };
   static std::size_t index(Lane lane) { return static_cast<std::size_t>(lane); }
 

@@ -164,7 +164,7 @@ class SweepOnRank {
   __device__ __forceinline__ const T* unit_columns(const SweepUnit& u) const { return a + u.local * p.ld; }
   __device__ __forceinline__ T element(T value) const { return dots ? conjugate_if(p.conjugated, value) : value; }
 
-  // The step of an own unit, the first from `step` on after `skipped` others.
+  // The step of an own unit: the first from `step` on, after skipping `skipped` own units.
   __device__ __forceinline__ int next_in_chain(int step, int skipped, SweepUnit& u) const {
     for (; step < p.units; ++step) {
       u = sweep_unit(p, step);
@@ -446,7 +446,7 @@ class SweepOnRank {
     }
   }
 
-  // Nanoseconds between two looks for unknowns of a unit that is `distance` steps before the unit of a chunk: the chunk
+  // Nanoseconds between two polls for unknowns of a unit that is `distance` steps before the unit of a chunk: the chunk
   // is needed only after these steps, of several microseconds each.
   static __device__ __forceinline__ unsigned nap_before(int distance) {
     return distance <= 1 ? 0u : static_cast<unsigned>(distance < 16 ? distance : 16) * 128u;

@@ -72,8 +72,8 @@ def qr(a, mode="reduced", *, options: Options):
     1989). Q is orthonormal to rounding errors for every matrix, also if it is singular. NaN and
     infinity propagate.
 
-    Derivatives require M >= N and full rank, as for ``jnp.linalg.qr``. ``vmap`` factors
-    matrices one after another, each on all devices.
+    Derivatives require M >= N and full rank, as for ``jnp.linalg.qr``. ``vmap`` factors matrices
+    one after another, each on all devices.
 
     Examples
     --------

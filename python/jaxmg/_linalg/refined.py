@@ -35,8 +35,8 @@ class RefinedFactor(Factor):
 
     Solves with it are refined to the accuracy of the dtype of A, as by `jaxmg.linalg.solve`. Where
     that fails, each solve factors A in full precision. An immutable pytree, like
-    `jaxmg.linalg.CholeskyFactor`. Its tangent has the tangent of A in the field `a`, and its
-    cotangent A's cotangent.
+    `jaxmg.linalg.CholeskyFactor`. In its tangent and cotangent, the field `a` holds the tangent
+    and cotangent of A.
 
     Attributes
     ----------

@@ -94,10 +94,10 @@ class Choice(NamedTuple):
 
 
 def sizes(routine: str, shape) -> tuple[int, int]:
-    """Return (n, rows) of the request for a matrix of any shape.
+    """Return (n, rows) of the request of a routine for a matrix of any shape.
 
-    Wide matrices are solved and decomposed as their adjoints; singular values and the polar factors
-    are of the square factor R.
+    Singular value and polar decompositions are made of the square factor R, and least-squares
+    problems with a wide matrix are solved with its adjoint.
     """
     m, n = shape
     if routine in SQUARE_FACTORS:

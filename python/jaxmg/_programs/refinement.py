@@ -78,7 +78,6 @@ def factor(a, *, positive: bool, precision: Precision, call: Call) -> LowFactor:
     """Scale, convert and factor an (N, N) matrix A."""
     n, low = a.shape[1], precision.dtype_for(a.dtype)
     ranks, routine = call.ranks, "potrf" if positive else "getrf"
-
     options = precision.factor_options(ranks.platform)
 
     def factor_on(call):

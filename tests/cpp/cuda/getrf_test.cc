@@ -55,8 +55,8 @@ TEST(TallPanels, F64) { tall_panels_are_lapacks<double>(); }
 TEST(TallPanels, C64) { tall_panels_are_lapacks<std::complex<float>>(); }
 TEST(TallPanels, C128) { tall_panels_are_lapacks<std::complex<double>>(); }
 
-// Plans of one and of several chunks, and the interchanges beside a leaf, agree with the host engine.
-TEST(RowInterchanges, AreThoseOfTheHost) {
+// With plans of one and of several chunks, and beside a leaf.
+TEST(RowInterchanges, AgreeWithTheHostEngine) {
   using T = float;
   constexpr std::int64_t rows = 1400, columns = 45, row = 7;
   std::mt19937 random(8);
@@ -69,7 +69,7 @@ TEST(RowInterchanges, AreThoseOfTheHost) {
             static_cast<std::int32_t>(row + i + static_cast<std::int64_t>(random()) % std::min(farthest, rows - i));
       }
       const auto a = random_matrix<T>(rows, columns, 9);
-      // Rows of A after interchanges of all its columns, and of those beside some.
+      // A after interchanges in all of its columns, and after interchanges in the columns beside some of them.
       const auto interchanged = [&](auto&& ranks) {
         auto all = ranks.template matrix<T>(rows, columns), beside = ranks.template matrix<T>(rows, columns);
         auto on_rank = ranks.template matrix<std::int32_t>(rows, 1);

@@ -32,11 +32,11 @@ class DecompositionSteps {
     if (const auto part = a.part(e_.rank()); !part.empty()) own.push_back(part);
     scale_matrix<T>(e_, lane, own, scaling_.norms, scaling_.scale, own_);
   }
-  // The solver's info. (A failure known before precedes it.)
+  // Records the solver's info, unless a failure is already known.
   void found(std::int32_t info) {
     if (info > 0 && !known_failure()) e_.set_info(lane, own_, info);
   }
-  // Columns of a matrix in blocks, one on each rank, zero beyond the last column.
+  // Columns of a matrix in blocks, contiguous on each rank, zero beyond the last column.
   void to_columns(const BlockCyclicMatrix<T>& from, MatrixView<T> to) {
     to_columns(from, {0, from.layout.columns.n}, to);
   }

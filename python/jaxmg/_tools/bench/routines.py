@@ -27,7 +27,7 @@ class Routine:
     operations: Callable[[int, int], float]  # of N and nrhs, for real types
     counts: str
     residual: str
-    given: str  # the caller's arrays in memory, besides the call's
+    given: str  # the caller's arrays in memory, besides the arrays of the call
     sweeps: dict[str, Sweep]
     rhs: tuple[str, ...] = ()  # default numbers of right-hand sides
     stages: bool = False  # whether a program of stages/ measures its stages
