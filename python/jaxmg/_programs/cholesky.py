@@ -207,7 +207,9 @@ def diagonal(factor: Dealt, *, call: Call):
     return from_factor.diagonal(factor, "potrs", call=call)
 
 
-def _row_solve(factor: Dealt, call: Call, sweeps: int, nrhs: int, merged: int | None = None):
+def _row_solve(
+    factor: Dealt, call: Call, sweeps: int, nrhs: int, merged: int | tuple[int, ...] = ()
+):
     """Return a function that solves with the data of a factor, for right-hand sides as rows.
 
     `nrhs` is the number of right-hand sides of one system, also in a batch.
