@@ -54,7 +54,7 @@ concept BlasOps = LaneOps<E> && requires(E& e, Lane lane, MatrixView<T> a, Matri
   // C = C + alpha op(A) op(B);  C = alpha op(A) op(B).
   e.gemm(lane, op, op, alpha, a, b, x);
   e.product(lane, op, op, alpha, a, b, x);
-  // Lends scratch to products in a lane, for those that the engine computes faster with it, until the next call; an
+  // Lends scratch to products in a lane until the next call, where the engine computes them faster with it; an
   // empty view ends the loan.
   e.lend_scratch(lane, scratch);
   // B = A;  B = A^H;  A = 0;  X = X - sum of terms.

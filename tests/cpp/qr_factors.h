@@ -295,7 +295,7 @@ Matrix<T> adjoint(const Matrix<T>& a) {
 }
 
 // The errors of r + A x = w and A^H r = v, for the largest of the right-hand sides, relative to n eps and to the norms
-// of the terms that are added: those of a backward stable method are a small number.
+// of the terms that are added: by a backward stable method, a small number.
 template <class T>
 double augmented_error(const Matrix<T>& a, const Matrix<T>& w, const Matrix<T>& v, const Matrix<T>& rest,
                        const Matrix<T>& x) {

@@ -9,19 +9,18 @@
 //   r = w - A x,  R^H R dx = A^H r - v,  x = x + dx
 //
 // A step multiplies the error of x by ||I - R^-H A^H A R^-1|| at most. Residuals are formed with A itself: steps shrink
-// until rounding errors in A^H r, of the size of those of QR, stop them. The iteration ends when the next step would
+// until rounding errors in A^H r, as large as by QR, stop them. The iteration ends when the next step would
 // be below eps times the first one, as the ratio of the last two predicts, or when steps do not shrink any more.
 //
 // Columns of M, n x m, are rows of A; everything is conjugated.
 #pragma once
 
 #include <algorithm>
-#include <cmath>
-#include <complex>
 #include <cstdint>
 #include <limits>
 #include <vector>
 
+#include "algorithms/qr/tall_sums.h"
 #include "algorithms/qr/tsqr.h"
 #include "comm/block.h"
 #include "core/arena.h"
@@ -64,38 +63,15 @@ class Seminormal {
   static constexpr Lane lane = Lane::panel;
   static constexpr int most_steps = 20;
 
-  MatrixView<T> term(int rank, std::int64_t count) const { return w_.terms.block(0, rank * count, n_, count); }
+  MatrixView<T> own_term(std::int64_t count) const { return w_.terms.block(0, e_.rank() * count, n_, count); }
 
   // y = R^-H (M r - v), the same on every rank.
   void find_step(MatrixView<T> v) {
-    const std::int64_t count = v.columns;
-    std::vector<MatrixView<T>> terms;
-    std::vector<Block> gather;
-    for (int rank = 0; rank < e_.size(); ++rank) {
-      terms.push_back(term(rank, count));
-      gather.push_back(make_block(rank, all_ranks, terms.back(), terms.back()));
-    }
-    if (e_.size() > 1) e_.exchange(lane, gather);
     const auto y = w_.correction;
     e_.copy(lane, v, y);
-    e_.subtract(lane, terms, y);  // v - M r
+    subtract_sum(e_, lane, w_.terms, y);  // v - M r
     e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, r_, y);
     if (e_.size() > 1) e_.exchange(lane, {make_block(0, all_ranks, y, y)});
-  }
-
-  std::vector<double> sizes() {
-    const auto y = w_.correction;
-    std::vector<T> all(static_cast<std::size_t>(n_ * y.columns));
-    e_.fetch(lane, y.data, static_cast<std::int64_t>(all.size()), all.data());
-    std::vector<double> found;
-    for (std::int64_t k = 0; k < y.columns; ++k) {
-      double sum = 0;
-      for (std::int64_t i = 0; i < n_; ++i) {
-        sum += std::norm(std::complex<double>(all[static_cast<std::size_t>(i + k * n_)]));
-      }
-      found.push_back(std::sqrt(sum));
-    }
-    return found;
   }
 
   E& e_;
@@ -115,10 +91,10 @@ void Seminormal<T, E>::solve(MatrixView<T> w, MatrixView<T> v, MatrixView<T> x, 
   std::vector<double> first, before;
   bool improves = true;
   for (int step = 0;; ++step) {
-    e_.residual_products(lane, m_, x, own_w, own_rest, w_.scratch, term(e_.rank(), count));
+    e_.residual_products(lane, m_, x, own_w, own_rest, w_.scratch, own_term(count));
     if (!improves || step == most_steps) break;
     find_step(v);
-    const auto found = sizes();
+    const auto found = column_norms(e_, lane, w_.correction);
     if (step == 0) first = found;
     improves = false;
     for (std::size_t k = 0; k < found.size(); ++k) {

@@ -35,8 +35,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
-#include <complex>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -47,6 +45,7 @@
 #include "algorithms/eigen/scale_matrix.h"
 #include "algorithms/qr/geqrf.h"
 #include "algorithms/qr/orgqr.h"
+#include "algorithms/qr/tall_sums.h"
 #include "comm/block.h"
 #include "core/arena.h"
 #include "core/ceil_div.h"
@@ -257,16 +256,8 @@ class Tsqr {
 
   // In the same order on every rank. Own terms are negative.
   void sum_over_ranks() {
-    const auto mine = own_gram();
-    std::vector<MatrixView<T>> terms;
-    std::vector<Block> gather;
-    for (int rank = 0; rank < e_.size(); ++rank) {
-      terms.push_back(w_.gathered.block(0, rank * n_, n_, n_));
-      gather.push_back(make_block(rank, all_ranks, mine, terms.back()));
-    }
-    if (e_.size() > 1) e_.exchange(lane, gather);
     e_.zero(lane, w_.gram);
-    e_.subtract(lane, terms, w_.gram);
+    subtract_sum(e_, lane, w_.gathered, w_.gram, own_gram());
   }
 
   // Cholesky factorisation of the Gram matrix. Every rank takes the decision of rank 0.
@@ -327,28 +318,16 @@ class Tsqr {
     e_.trsm(lane, Side::left, Uplo::lower, Op::conj_transpose, Diag::non_unit, w_.gram, y);
     const MatrixView<T> rest{w_.x.data, m.columns, z.columns, std::max<std::int64_t>(m.columns, 1)};
     e_.residual_products(lane, m, y, MatrixView<T>{nullptr, m.columns, 0, 1}, rest, trial.scratch, mine);
-    std::vector<MatrixView<T>> terms;
-    std::vector<Block> gather;
-    for (int rank = 0; rank < e_.size(); ++rank) {
-      terms.push_back(trial.terms.block(0, rank * z.columns, n_, z.columns));
-      gather.push_back(make_block(rank, all_ranks, terms.back(), terms.back()));
-    }
-    if (e_.size() > 1) e_.exchange(lane, gather);
     e_.zero(lane, y);
-    e_.subtract(lane, terms, y);
+    subtract_sum(e_, lane, trial.terms, y);
     e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, w_.gram, y);
     e_.subtract(lane, {z}, y);
     if (e_.size() > 1) e_.exchange(lane, {make_block(0, all_ranks, y, y)});
-    std::vector<T> all(static_cast<std::size_t>(n_ * z.columns));
-    e_.fetch(lane, y.data, static_cast<std::int64_t>(all.size()), all.data());
     double most = 0;
-    for (std::int64_t k = 0; k < z.columns; ++k) {
-      double sum = 0;
-      for (std::int64_t i = 0; i < n_; ++i)
-        sum += std::norm(std::complex<double>(all[static_cast<std::size_t>(i + k * n_)]));
-      if (!(sum <= most)) most = sum;  // NaN, too
+    for (const double norm : column_norms(e_, lane, y)) {
+      if (!(norm <= most)) most = norm;  // NaN, too
     }
-    return std::sqrt(most);
+    return most;
   }
 
   template <class Number>

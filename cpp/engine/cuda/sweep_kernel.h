@@ -23,7 +23,7 @@
 //
 // The product with the inverse Y of a piece D replaces a substitution of 31 dependent steps. The computed x must be as
 // accurate as by substitution: the residual |D x - r| is to be of order eps |D| |x|, element by element. Single
-// precision has Y in double precision, and x is D^-1 r but for its own rounding. In double precision, a correction
+// precision has Y in double precision, and x is D^-1 r up to its own rounding. In double precision, a correction
 // follows, x = x + Y (r - D x) (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 12.2: one step
 // of iterative refinement makes a solver backward stable, element by element). Both require that the condition number
 // | |D^-1| |D| | of a piece is moderate; other pieces are solved by substitution.
