@@ -180,15 +180,22 @@ test-python: $(VENV)/tests
 	  else targets+=" test-jax-$$jax"; fi; \
 	done; \
 	echo "== Two at a time, each printed when it has ended:" $$targets; \
-	$(MAKE) --no-print-directory -j 2 --output-sync=target $$targets
+	rm -f build/test-*.log; \
+	$(MAKE) --no-print-directory -j 2 --output-sync=target $$targets || { \
+	  echo "== What failed, out of build/test-*.log:"; \
+	  grep -E '$(FAILURE)' build/test-*.log | cut -c 1-400 | tail -n 40; exit 1; }
+
+# Failed tests; and of a process that was ended: its last words, and the Python code that ran.
+FAILURE := ^(FAILED|ERROR|F[0-9]{4} |LLVM ERROR|Fatal Python error|terminate called|  what)|^  File .*/tests/python/|corrupt
 
 # $(call pytest,PYTHON,TESTS[,FLAGS]): FLAGS are passed to XLA unless this release rejects one of them, as it does at the
 # start.
 define pytest
-	@if [ -n '$(3)' ] && XLA_FLAGS='$(3)' $(1) -c 'import jax; jax.devices("cpu")' 2>/dev/null; then \
+	@mkdir -p build; \
+	if [ -n '$(3)' ] && XLA_FLAGS='$(3)' $(1) -c 'import jax; jax.devices("cpu")' 2>/dev/null; then \
 	  export XLA_FLAGS="$(3) $${XLA_FLAGS:-}"; fi; \
 	jax=$$($(1) -c 'import jax; print(jax.__version__)'); echo "== Python tests: JAX $$jax"; \
-	$(1) -m pytest -rs $(PYTEST) $(2); echo "== Python tests: JAX $$jax took $$SECONDS s"
+	$(1) -m pytest -rs $(PYTEST) $(2) 2>&1 | tee build/$@.log; echo "== Python tests: JAX $$jax took $$SECONDS s"
 endef
 
 # Compiled programs are small and run once: XLA and LLVM need not optimise them. They do for the oldest release.

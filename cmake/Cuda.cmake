@@ -152,7 +152,12 @@ function(jaxmg_embed_kernels target major source)
     if(NOT CMAKE_CROSSCOMPILING)
       list(APPEND targets "-ccbin=${CMAKE_CXX_COMPILER}")
     endif()
-    set(compile "${JAXMG_CUDA${major}_NVCC}" --fatbin --std=c++17 -O3 --threads=2 ${targets} ${roots} "-I${source}"
+    # As C++: optimised unless the build type is None. The default of nvcc is -O3.
+    set(optimisation -O3)
+    if(CMAKE_BUILD_TYPE STREQUAL "None")
+      set(optimisation -Xcicc=-O0 -Xptxas=-O0)
+    endif()
+    set(compile "${JAXMG_CUDA${major}_NVCC}" --fatbin --std=c++17 ${optimisation} --threads=2 ${targets} ${roots} "-I${source}"
                 -MD -MT "${image}" -MF "${image}.d" "${source}/kernels.cu" -o "${image}")
     set(depfile DEPFILE "${image}.d")
     set(how nvcc)

@@ -2,6 +2,7 @@
 
 import collections
 import gc
+import importlib.metadata
 import itertools
 import os
 import re
@@ -11,10 +12,14 @@ from pathlib import Path
 os.environ.setdefault("JAXMG_TIMEOUT_SECONDS", "60")
 # Matrices of tests are small, and test the work of several devices; see test_one_rank.py.
 os.environ.setdefault("JAXMG_ONE_RANK_UP_TO", "0")
-if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = (
-        os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    )
+xla_flags = os.environ.get("XLA_FLAGS", "")
+if "xla_force_host_platform_device_count" not in xla_flags:
+    xla_flags += " --xla_force_host_platform_device_count=8"
+# XLA ends the process when CPU devices have waited 40 s for each other, as they do on a machine
+# that stands still for a while. JAX 0.7 does not know the flag.
+if int(importlib.metadata.version("jaxlib").split(".")[1]) >= 8:
+    xla_flags += " --xla_cpu_collective_call_terminate_timeout_seconds=120"
+os.environ["XLA_FLAGS"] = xla_flags
 sys.path.insert(0, str(Path(__file__).parent))
 
 import jax  # noqa: E402
