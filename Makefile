@@ -33,7 +33,7 @@ TESTS_2 := $(filter-out $(TESTS_1),$(sort $(wildcard tests/python/test_*.py)))
 CXX_FILES = $(shell find cpp tests/cpp benchmarks \( -name '*.h' -o -name '*.cc' -o -name '*.cu' \) -not -path '*/build/*')
 SOURCES = CMakeLists.txt pyproject.toml $(shell find cmake cpp python -type f -not -name '*.pyc')
 
-.PHONY: help demo external-links test test-cpp test-sanitizers test-python test-cuda-builds test-gpu bench docs format \
+.PHONY: help demo external-links test test-cpp test-compiled test-sanitizers test-python test-cuda-builds test-gpu bench docs format \
         lint types wheel sdist check-wheel aarch64 clean build-tools test-tools lint-tools
 
 help:  ## List the targets
@@ -147,7 +147,11 @@ $(VENVS_JAX)/%/tests: dist/wheel
 # Installation and the C++ tests run side by side: one waits for downloads, the other compiles.
 test: test-tools  ## All tests that need no GPU, and the builds of the CUDA libraries
 	@$(MAKE) --no-print-directory -j 2 --output-sync=target $(VENV)/tests test-cpp
-	@$(MAKE) --no-print-directory -j 1 --output-sync=none test-sanitizers test-python test-cuda-builds
+	@$(MAKE) --no-print-directory -j 2 --output-sync=none test-compiled test-python
+
+# Beside the Python tests: at the end of each of its steps, a core would be idle.
+test-compiled: test-tools
+	@$(MAKE) --no-print-directory -j 1 --output-sync=none test-sanitizers test-cuda-builds
 
 # Each step prints the seconds that it took. ($$SECONDS starts at 0 in every line of a recipe.)
 
@@ -198,12 +202,13 @@ define pytest
 	$(1) -m pytest -rs $(PYTEST) $(2) 2>&1 | tee build/$@.log; echo "== Python tests: JAX $$jax took $$SECONDS s"
 endef
 
-# Compiled programs are small and run once: XLA and LLVM need not optimise them. They do for the oldest release.
+# Compiled programs are small and run once: XLA and LLVM need not optimise them. They do for the oldest release, which
+# tests XLA's defaults.
 NO_OPTIMISATION := JAX_DISABLE_MOST_OPTIMIZATIONS=1
 OLDEST_JAX := $(firstword $(subst :, ,$(firstword $(JAX_RELEASES))))
 
 # Without XLA's code generation through MLIR, and with programs compiled whole, not in parallel parts, a compilation takes
-# half the time. The shares on other releases test XLA's defaults.
+# half the time.
 QUICK_XLA := --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 
 test-newest-jax-%: $(VENV)/tests
@@ -213,8 +218,10 @@ test-newest-jax-%: $(VENV)/tests
 # versions have different quarters.
 MINOR_JAX = $(word 2,$(subst ., ,$*))
 
+NOT_OLDEST = $(filter-out $(OLDEST_JAX),$*)
+
 test-jax-%: $(VENVS_JAX)/%/tests
-	$(call pytest,$(if $(filter-out $(OLDEST_JAX),$*),$(NO_OPTIMISATION)) $(VENVS_JAX)/$*/bin/python,-m "not numerics" --share $(MINOR_JAX)/$(if $(filter-out $(OLDEST_JAX),$*),4,2) $(JAX_TESTS:%=tests/python/test_%.py))
+	$(call pytest,$(if $(NOT_OLDEST),$(NO_OPTIMISATION)) $(VENVS_JAX)/$*/bin/python,-m "not numerics" --share $(MINOR_JAX)/$(if $(NOT_OLDEST),4,2) $(JAX_TESTS:%=tests/python/test_%.py),$(if $(NOT_OLDEST),$(QUICK_XLA)))
 
 # They only have to compile and link: without optimisation, for one architecture, apart from the builds of their presets.
 # Side by side: each waits for nvcc, a single process, and for what it downloads.
