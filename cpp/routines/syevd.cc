@@ -54,7 +54,13 @@ std::int64_t choose_delay(const SyevdProblem& q) {
   return elements >= std::int64_t{1} << 28 ? 4 : elements >= std::int64_t{1} << 27 ? 2 : 1;
 }
 
-// The fastest blocking within the workspace limit.
+// cuBLAS gains nothing from less (engine/cuda/blas_ops.h). Smaller shards do without, and CPUs have no use for it.
+std::int64_t choose_scratch(const SyevdProblem& q) {
+  constexpr std::int64_t scratch = std::int64_t{32} << 20;
+  return q.platform == Platform::cuda && q.shard_bytes() >= 2 * scratch ? scratch : 0;
+}
+
+// The fastest blocking.
 SyevdBlocking preferred_blocking(const SyevdProblem& q, std::int64_t b) {
   SyevdBlocking blocking{};
   blocking.b = b;
@@ -71,6 +77,7 @@ SyevdBlocking preferred_blocking(const SyevdProblem& q, std::int64_t b) {
   // All reflectors are P / 2 shards of the matrix. Beside it, the eigenvectors and 1.5 shards for the way back, four
   // ranks have room for them within six shards.
   blocking.kept = q.ranks <= 4 ? b : Reflectors<double>::share(b, q.ranks);
+  blocking.scratch = choose_scratch(q);
   return blocking;
 }
 
@@ -86,6 +93,16 @@ Planned<Syevd::Plan> preferred_plan(const SyevdProblem& q, bool solo) {
   made.rhs_bytes = q.vector_bytes();
   made.workspace_bytes = workspace_bytes<Syevd>(q, made.plan);
   return made;
+}
+
+// Gives up the scratch, which loses least time, where that frees memory; false where other stages need more.
+bool give_up_scratch(const SyevdProblem& q, Planned<Syevd::Plan>& made) {
+  Planned<Syevd::Plan> without = made;
+  without.plan.blocking.scratch = 0;
+  without.workspace_bytes = workspace_bytes<Syevd>(q, without.plan);
+  if (without.workspace_bytes == made.workspace_bytes) return false;
+  made = without;
+  return true;
 }
 
 // Shrinks the blocking, cheapest loss first; false when it is minimal.
@@ -133,7 +150,7 @@ Planned<Syevd::Plan> Syevd::plan(const Problem& q) {
     made.plan.blocking.library = false;
     measure();
   }
-  while (exceeds_limit(q, made) && shrink(q, made.plan.blocking)) measure();
+  while (exceeds_limit(q, made) && (give_up_scratch(q, made) || shrink(q, made.plan.blocking))) measure();
   check_limit(q, made);
   made.seconds = estimate(q, made);
   return made;
