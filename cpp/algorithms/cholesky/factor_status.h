@@ -36,19 +36,11 @@ void begin_status(E& engine, const StagedWorkspace& w, std::int32_t known = no_f
 // Detects failure on the diagonal of a dealt factor. The factor of an indefinite matrix is NaN throughout, and results
 // computed from it become NaN, too.
 template <class T, class E>
+  requires CholeskyOps<E, T>
 void check_diagonal(E& engine, const TileColumns& layout, MatrixView<T> factor, const StagedWorkspace& w,
                     std::int32_t known = no_failure) {
   begin_status(engine, w, known);
-  if constexpr (WholeDiagonalOps<E, T>) {
-    engine.check_diagonal(Lane::panel, layout, engine.rank(), factor, w.info + engine.rank());
-    engine.join();
-    return;
-  }
-  for (const std::int64_t t : layout.tiles_of(engine.rank())) {
-    const std::int64_t width = layout.width(t);
-    engine.check_factor(Lane::panel, factor.block(layout.begin(t), layout.local_offset(t), width, width), w.failed,
-                        layout.begin(t), w.info + engine.rank());
-  }
+  engine.check_diagonal(Lane::panel, layout, engine.rank(), factor, w.info + engine.rank());
   engine.join();
 }
 
