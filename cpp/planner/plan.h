@@ -68,6 +68,12 @@ std::int64_t workspace_bytes(const typename R::Problem& q, const typename R::Pla
   return std::max(carved, Arena::alignment) + engine_scratch_bytes(q.platform, plan.largest_potrf, q.processes);
 }
 
+// Seconds until the matrix, and its right-hand sides or eigenvectors, are on one rank.
+template <class P>
+double collection_seconds(const Problem& q, const Planned<P>& made) {
+  return cost_of(q).collect(static_cast<double>(made.shard_bytes + made.rhs_bytes));
+}
+
 template <class P>
 bool exceeds_limit(const Problem& q, const Planned<P>& made) {
   return q.workspace_limit > 0 && made.workspace_bytes > q.workspace_limit;

@@ -24,6 +24,7 @@ struct Gesvd {
   static constexpr auto name = "gesvd";
   static constexpr auto one_rank = &OneRankOrders::gesvd;
   static constexpr bool uses_up_a = true;
+  static constexpr bool factors = true;
   static constexpr bool data_decides = true;  // steps of the iteration, deflation in merges
   struct Problem : SquareProblem {
     std::int64_t vectors = 0;  // n or 0

@@ -33,9 +33,8 @@ std::int64_t choose_tile(const SyevdProblem& q, std::int64_t b) {
 // Several ranks are faster only if the time saved exceeds communication and synchronisation. On GPUs an exchange takes
 // 20 to 65 us, there are three for each of n / b panels and as many for a level of merges.
 bool one_is_enough(const SyevdProblem& q) {
-  const std::int64_t most = q.one_rank_up_to >= 0 ? q.one_rank_up_to : one_rank_orders(q.platform).syevd.of(q.type);
   // A given tile size requests a distributed solve.
-  return q.ranks > 1 && q.tile == 0 && q.n <= most;
+  return q.ranks > 1 && q.tile == 0 && q.n <= most_for_one_rank(q, Syevd::one_rank);
 }
 
 // The library has no way to find a few eigenvectors only.
@@ -135,8 +134,7 @@ double estimate(const SyevdProblem& q, const Planned<Syevd::Plan>& made) {
   const SyevdBlocking& blocking = made.plan.blocking;
   const ColumnsCost cost = cost_of(made.plan.solo() ? alone(q) : q);
   const double seconds = cost.syevd(q.n, q.vectors, blocking.b, blocking.kept < blocking.b);
-  const auto moved = static_cast<double>(made.shard_bytes + made.rhs_bytes);
-  return made.plan.solo() ? seconds + cost_of(q).collect(moved) : seconds;
+  return made.plan.solo() ? seconds + collection_seconds(q, made) : seconds;
 }
 
 }  // namespace

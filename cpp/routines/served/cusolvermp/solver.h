@@ -139,10 +139,7 @@ struct CusolverMpRoutine {
     made.plan.tile = choose_tile(q);
     made.plan.block = choose_block(q);
     made.shard_bytes = q.shard_bytes();
-    if constexpr (requires { made.plan.distributed_rhs; }) {
-      made.plan.distributed_rhs = distributes(q);
-      made.rhs_bytes = columns_of_rank(q, made.plan.distributed_rhs) * q.n * size_of(q.type);
-    }
+    place_right_hand_sides(q, made);
     if constexpr (requires { Self::rhs_bytes(q); }) made.rhs_bytes = Self::rhs_bytes(q);
     made.workspace_bytes = workspace_bytes<Self>(q, made.plan);
     made.seconds = Self::seconds(cost_of<GridCost>(q), q);
