@@ -52,8 +52,7 @@ struct Ormqr : OnBlockColumns<Ormqr> {
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> b, MatrixView<T> a,
                   MatrixView<T> factors) {
-    w.apply(engine, q.layout(plan.tile), plan.distributed_rhs, q.adjoint ? Op::conj_transpose : Op::none, a, factors,
-            b);
+    w.apply(engine, q.layout(plan.tile), plan.distributed_rhs, q.op(), a, factors, b);
   }
 };
 

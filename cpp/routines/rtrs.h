@@ -46,8 +46,7 @@ struct Rtrs : OnBlockColumns<Rtrs> {
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> x, MatrixView<T> a) {
     const TileColumns layout = SolveWithR<T>::system(q).layout(plan.tile);
-    const Op op = q.adjoint ? Op::conj_transpose : Op::none;
-    w.solve(engine, layout, plan.depth, a.block(0, 0, q.n, a.columns), x, {Uplo::upper, op, Diag::non_unit});
+    w.solve(engine, layout, plan.depth, a.block(0, 0, q.n, a.columns), x, {Uplo::upper, q.op(), Diag::non_unit});
   }
 };
 

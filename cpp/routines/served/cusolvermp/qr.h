@@ -18,7 +18,6 @@
 #include "core/scalar.h"
 #include "routines/geqrf.h"
 #include "routines/served/cusolvermp/solver.h"
-#include "routines/syevd.h"
 
 namespace jaxmg {
 
@@ -29,7 +28,7 @@ struct Served<CusolverMp, routines::Geqrf> : CusolverMpRoutine<routines::Geqrf, 
   template <class T>
   struct Workspace {
     SolverWorkspace common;
-    routines::ScalingWorkspace<T> scaling;
+    ScalingWorkspace<T> scaling;
     T *own_tau, *tau;    // of the local columns of A; of all columns
     StagedArena shared;  // the matrix and, when it is no longer needed, the rest
     BlockCyclicMatrix<T> a;
