@@ -61,7 +61,7 @@ struct OnTallRows {
 
 // The first zero on the diagonal of R.
 template <class T, class E>
-void conclude_tall(E& engine, MatrixView<T> r, MatrixView<std::int32_t> info, const StagedWorkspace& w) {
+void conclude_tall(E& engine, MatrixView<T> r, MatrixView<std::int32_t> info, const StatusWorkspace& w) {
   engine.check_pivots(Lane::panel, r, 0, w.info + engine.rank());
   conclude(engine, MatrixView<T>{}, info.data, w);
   engine.join();

@@ -104,17 +104,13 @@ std::int64_t choose_block(const GridProblem<P>& q) {
 }
 
 // Memory of every routine of the solver, and of workspace queries.
-struct SolverWorkspace {
-  std::int32_t* info;    // an entry for each rank
-  std::int32_t* failed;  // one more word
+struct SolverWorkspace : StatusWorkspace {
   std::uint32_t* words;  // for the rendezvous
 
   static constexpr std::int64_t word_count = 64;
 
   SolverWorkspace(Arena& arena, std::int64_t ranks)
-      : info(arena.take<std::int32_t>(ranks)),
-        failed(arena.take<std::int32_t>(1)),
-        words(arena.take<std::uint32_t>(word_count)) {}
+      : StatusWorkspace(arena, ranks), words(arena.take<std::uint32_t>(word_count)) {}
 
   static VendorWorkspace rest_of(Arena& arena) { return {{arena.take<std::byte>(0)}, arena.left()}; }
 };
