@@ -32,15 +32,13 @@ inline constexpr std::int64_t widest_tile = 2048;
 // Up to this many right-hand sides, a chain of small steps is faster than broadcasting the factor.
 inline constexpr std::int64_t few_rhs = 64;
 inline bool distributes(const auto& q) { return q.ranks > 1 && q.nrhs > few_rhs; }
-// Number of right-hand sides on each rank.
-inline std::int64_t columns_of_rank(const auto& q, bool distributed) { return distributed ? q.share(q.nrhs) : q.nrhs; }
 
 // Decides which ranks have which right-hand sides, if the plan has any.
 template <class P>
 void place_right_hand_sides(const auto& q, Planned<P>& made) {
   if constexpr (requires { made.plan.distributed_rhs; }) {
     made.plan.distributed_rhs = distributes(q);
-    made.rhs_bytes = columns_of_rank(q, made.plan.distributed_rhs) * q.rows() * size_of(q.type);
+    made.rhs_bytes = made.plan.columns_of_rank(q) * q.rows() * size_of(q.type);
   }
 }
 

@@ -40,6 +40,8 @@ struct WithDistribution : P {
     P::fields(visit);
     visit("distributed_rhs", distributed_rhs);
   }
+  // Right-hand sides on each rank.
+  std::int64_t columns_of_rank(const auto& q) const { return distributed_rhs ? q.share(q.nrhs) : q.nrhs; }
 };
 
 // A plan, with its memory and time for the caller.
