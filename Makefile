@@ -36,6 +36,12 @@ SOURCES = CMakeLists.txt pyproject.toml $(shell find cmake cpp python -type f -n
 .PHONY: help demo external-links test test-cpp test-compiled test-sanitizers test-python test-cuda-builds test-gpu bench docs format \
         lint types wheel sdist check-wheel aarch64 clean build-tools test-tools lint-tools
 
+# These goals build the wheel and install it into $(VENV), `test` in a make of its own. Several of them at once run one
+# after another: side by side they would do it twice, in the same place.
+ifneq ($(word 2,$(filter demo wheel check-wheel sdist test test-python test-gpu bench docs,$(MAKECMDGOALS))),)
+.NOTPARALLEL:
+endif
+
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 

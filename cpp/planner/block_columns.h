@@ -32,8 +32,15 @@ inline constexpr std::int64_t widest_tile = 2048;
 // Up to this many right-hand sides, a chain of small steps is faster than broadcasting the factor.
 inline constexpr std::int64_t few_rhs = 64;
 inline bool distributes(const auto& q) { return q.ranks > 1 && q.nrhs > few_rhs; }
-// Number of right-hand sides on each rank.
-inline std::int64_t columns_of_rank(const auto& q, bool distributed) { return distributed ? q.share(q.nrhs) : q.nrhs; }
+
+// Decides which ranks have which right-hand sides, if the plan has any.
+template <class P>
+void place_right_hand_sides(const auto& q, Planned<P>& made) {
+  if constexpr (requires { made.plan.distributed_rhs; }) {
+    made.plan.distributed_rhs = distributes(q);
+    made.rhs_bytes = made.plan.columns_of_rank(q) * q.rows() * size_of(q.type);
+  }
+}
 
 // Columns of a tile: enough to avoid thousands of chain steps in a solve, and at most the width of a block column.
 inline std::int64_t choose_tile(const SquareProblem& q) {
@@ -75,14 +82,22 @@ inline void choose_block_columns(const SquareProblem& q, BlockColumnPlan& plan) 
   plan.slots = on_gpus && q.ranks > 1 ? 3 : 1;
 }
 
+// Sets the workspace of a plan for R, and the largest block that its potrf factors.
+template <class R>
+void measure_workspace(const typename R::Problem& q, Planned<typename R::Plan>& made) {
+  if constexpr (requires { R::factors; }) {
+    made.plan.largest_potrf = q.ranks == 1 || made.plan.solo() ? q.n : made.plan.depth;
+  }
+  made.workspace_bytes = workspace_bytes<R>(q, made.plan);
+}
+
 // A tile narrower than a shard, as requested or of a given factor, requires all ranks. Many right-hand sides are work
 // for all of them, too.
 template <class R>
 bool one_rank_is_enough(const typename R::Problem& q) {
   if constexpr (requires { R::one_rank; }) {
     if (q.ranks == 1 || (q.tile > 0 && q.tile < q.shard()) || q.shard() > widest_tile) return false;
-    const OrdersByType orders = one_rank_orders(q.platform).*R::one_rank;
-    const std::int64_t most = q.one_rank_up_to >= 0 ? q.one_rank_up_to : orders.of(q.type);
+    const std::int64_t most = most_for_one_rank(q, R::one_rank);
     if (q.n > most) return false;
     if constexpr (requires { q.nrhs; }) {
       const auto n = static_cast<double>(q.n), nrhs = static_cast<double>(q.nrhs), order = static_cast<double>(most);
@@ -102,17 +117,11 @@ Planned<typename R::Plan> plan_one_rank(const typename R::Problem& q) {
   typename R::Problem single = alone(q);
   single.workspace_limit = 0;
   Planned<typename R::Plan> made = plan_block_columns<R>(single);
-  auto& plan = made.plan;
-  plan.alone = std::exchange(plan.tile, q.shard());
+  made.plan.alone = std::exchange(made.plan.tile, q.shard());
   made.shard_bytes = q.shard_bytes();
-  double moved = static_cast<double>(made.shard_bytes);
-  if constexpr (requires { plan.distributed_rhs; }) {
-    plan.distributed_rhs = distributes(q);
-    made.rhs_bytes = columns_of_rank(q, plan.distributed_rhs) * q.n * size_of(q.type);
-    moved += static_cast<double>(made.rhs_bytes);
-  }
-  made.workspace_bytes = workspace_bytes<R>(q, plan);
-  made.seconds += 2 * cost_of(q).collect(moved);
+  place_right_hand_sides(q, made);
+  measure_workspace<R>(q, made);
+  made.seconds += 2 * collection_seconds(q, made);  // and back
   return made;
 }
 
@@ -136,20 +145,13 @@ Planned<typename R::Plan> plan_block_columns(const typename R::Problem& q) {
   auto& plan = made.plan;
   plan.tile = choose_tile(q);
   made.shard_bytes = q.shard_bytes();
-  if constexpr (requires { plan.distributed_rhs; }) {
-    plan.distributed_rhs = distributes(q);
-    made.rhs_bytes = columns_of_rank(q, plan.distributed_rhs) * q.rows() * size_of(q.type);
-  }
+  place_right_hand_sides(q, made);
   bool by_blocks = q.ranks > 1 || !factors;
   if constexpr (requires { q.by_blocks(); }) by_blocks |= q.by_blocks();
   plan.slots = on_gpus && by_blocks ? 3 : 1;
   std::int64_t depth = preferred_depth(q.n);
   if constexpr (requires { R::preferred_depth(q.n); }) depth = R::preferred_depth(q.n);
   plan.depth = on_gpus ? std::max(plan.tile, depth / plan.tile * plan.tile) : plan.tile;
-  const auto measure = [&] {
-    if (factors) plan.largest_potrf = q.ranks == 1 ? q.n : plan.depth;
-    return made.workspace_bytes = workspace_bytes<R>(q, plan);
-  };
   std::int64_t most = made.shard_bytes / 2;
   if constexpr (requires { R::most_workspace(q); }) most = R::most_workspace(q);
   // Small matrices may exceed that. What the engine needs between processes comes on top: the blocking does not depend
@@ -157,7 +159,9 @@ Planned<typename R::Plan> plan_block_columns(const typename R::Problem& q) {
   most = std::max(most, std::int64_t{256} << 20) + engine_scratch_bytes(q.platform, 0, q.processes) -
          engine_scratch_bytes(q.platform, 0, 1);
   const std::int64_t limit = q.workspace_limit > 0 ? q.workspace_limit : most;
-  while (measure() > limit && shrink(plan, q.workspace_limit > 0 ? 1 : 2)) continue;
+  const std::int64_t least_slots = q.workspace_limit > 0 ? 1 : 2;
+  measure_workspace<R>(q, made);
+  while (made.workspace_bytes > limit && shrink(plan, least_slots)) measure_workspace<R>(q, made);
   check_limit(q, made);
   made.seconds = R::seconds(cost_of(q), q, plan);
   return made;

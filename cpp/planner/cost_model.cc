@@ -63,6 +63,10 @@ constexpr double message_seconds = 1e-6;
 // Columns of a block of a grid.
 constexpr double grid_block = 1024;
 
+// Steps of a polar decomposition, as for a condition of 1e8: a Gram matrix (n^3), a Cholesky factorisation and two
+// solves (2 n^3) each; then two products of 2 n^3. Every stage broadcasts a matrix.
+constexpr double polar_steps = 6, polar_cubes = 3 * polar_steps + 4, polar_broadcasts = 2 * polar_steps + 3;
+
 // Tensor cores multiply this many times faster. On one H100, Cholesky factorisations of order 16384, 32768 and 49152
 // take 0.029, 0.141 and 0.388 s with TF32, and 0.035, 0.166 and 0.464 s with two FP16 numbers.
 double speedup(Arithmetic arithmetic) {
@@ -296,16 +300,15 @@ double ColumnsCost::ormqr(std::int64_t rows, std::int64_t columns, std::int64_t 
   return std::max(products, 2 * pass(elements(area))) + k / width * send;
 }
 
-// Six steps, as for a condition of 1e8: a Gram matrix (n^3), a Cholesky factorisation and two solves (2 n^3); then two
-// products of 2 n^3. Every stage broadcasts a matrix, and each step makes two adjoints. What the chains of the solves
-// and of the inverse iterations add is fitted to four H200, f64: 0.35 and 1.08 s for n = 8192 and 16384.
+// Each step also makes two adjoints. What the chains of the solves and of the inverse iterations add is fitted to four
+// H200, f64: 0.35 and 1.08 s for n = 8192 and 16384.
 double ColumnsCost::polar(std::int64_t order, std::int64_t tile, std::int64_t depth) const {
-  constexpr double steps = 6;
   const double n = static_cast<double>(order), matrix = elements(n * n);
-  const double products = fma_ * (3 * steps + 4) * n * n * n / ranks_ / rate(static_cast<double>(depth));
-  const double moved = ranks_ > 1 ? spread((2 * steps + 3) * matrix, ranks_) + 2 * steps * deal(matrix / ranks_) : 0;
-  const double passes = (2 * steps + 2) * pass(matrix / ranks_);
-  return std::max(products, moved) + passes + steps * (potrf(order, tile, depth) + n * machine_.polar_seconds);
+  const double products = fma_ * polar_cubes * n * n * n / ranks_ / rate(static_cast<double>(depth));
+  const double moved =
+      ranks_ > 1 ? spread(polar_broadcasts * matrix, ranks_) + 2 * polar_steps * deal(matrix / ranks_) : 0;
+  const double passes = (2 * polar_steps + 2) * pass(matrix / ranks_);
+  return std::max(products, moved) + passes + polar_steps * (potrf(order, tile, depth) + n * machine_.polar_seconds);
 }
 
 double ColumnsCost::syevd(std::int64_t order, std::int64_t wanted, std::int64_t bandwidth, bool shared) const {
@@ -433,12 +436,11 @@ double GridCost::geqrf(std::int64_t rows, std::int64_t columns) const {
 
 // Not measured: as ColumnsCost has it, by products on the grid.
 double GridCost::polar(std::int64_t order) const {
-  constexpr double steps = 6;
   const double n = static_cast<double>(order), depth = std::min(grid_block, n);
-  const double products = fma_ * (3 * steps + 4) * n * n * n / ranks_ / rate(depth);
+  const double products = fma_ * polar_cubes * n * n * n / ranks_ / rate(depth);
   const double moved =
-      (2 * steps + 3) * (along_row(elements(n * n / rows_)) + along_column(elements(n * n / columns_)));
-  return products + moved + steps * potrf(order);
+      polar_broadcasts * (along_row(elements(n * n / rows_)) + along_column(elements(n * n / columns_)));
+  return products + moved + polar_steps * potrf(order);
 }
 
 // In one stage: half of its work are products of the matrix with one vector, which read what is left of it.

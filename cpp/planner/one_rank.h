@@ -78,6 +78,11 @@ inline const OneRankOrders& one_rank_orders(Platform platform) {
   return platform == Platform::cuda ? orders_on_gpus : orders_on_cpus;
 }
 
+// The largest order that one rank solves for all: the caller's, or else the one of a routine.
+inline std::int64_t most_for_one_rank(const Problem& q, OrdersByType OneRankOrders::*routine) {
+  return q.one_rank_up_to >= 0 ? q.one_rank_up_to : (one_rank_orders(q.platform).*routine).of(q.type);
+}
+
 // Problem and plan of the rank that works alone.
 template <std::derived_from<Problem> Q>
 Q alone(Q q) {

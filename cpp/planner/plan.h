@@ -40,6 +40,8 @@ struct WithDistribution : P {
     P::fields(visit);
     visit("distributed_rhs", distributed_rhs);
   }
+  // Right-hand sides on each rank.
+  std::int64_t columns_of_rank(const auto& q) const { return distributed_rhs ? q.share(q.nrhs) : q.nrhs; }
 };
 
 // A plan, with its memory and time for the caller.
@@ -66,6 +68,12 @@ template <class R>
 std::int64_t workspace_bytes(const typename R::Problem& q, const typename R::Plan& plan) {
   const std::int64_t carved = dispatch(q.type, [&]<class T>() { return carved_bytes<R, T>(q, plan); });
   return std::max(carved, Arena::alignment) + engine_scratch_bytes(q.platform, plan.largest_potrf, q.processes);
+}
+
+// Seconds until the matrix, and its right-hand sides or eigenvectors, are on one rank.
+template <class P>
+double collection_seconds(const Problem& q, const Planned<P>& made) {
+  return cost_of(q).collect(static_cast<double>(made.shard_bytes + made.rhs_bytes));
 }
 
 template <class P>

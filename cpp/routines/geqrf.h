@@ -41,20 +41,17 @@ struct QrSystemProblem : RectangularSystemProblem {
     RectangularSystemProblem::fields(visit);
     visit("adjoint", adjoint);
   }
+  Op op() const { return adjoint ? Op::conj_transpose : Op::none; }
 };
 
 // Columns that the engine's geqrt factors at once, at most.
 inline constexpr std::int64_t geqrt_leaf = 64;
 
-// Stage: workspace of the algorithm, the norm of A on each rank, and what A is multiplied by.
+// Stage: workspaces of the algorithm and of scaling.
 template <class T>
-struct FactorQr : GeqrfWorkspace<T> {
-  Real<T>*norms, *scale;
-
+struct FactorQr : GeqrfWorkspace<T>, ScalingWorkspace<T> {
   FactorQr(Arena& arena, const RectangularProblem& q, const BlockColumnPlan& plan)
-      : GeqrfWorkspace<T>(arena, q.layout(plan.tile), geqrt_leaf, plan.slots),
-        norms(arena.take<Real<T>>(q.ranks)),
-        scale(arena.take<Real<T>>(1)) {}
+      : GeqrfWorkspace<T>(arena, q.layout(plan.tile), geqrt_leaf, plan.slots), ScalingWorkspace<T>(arena, q.ranks) {}
 };
 
 struct Geqrf : OnBlockColumns<Geqrf> {

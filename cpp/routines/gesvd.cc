@@ -19,18 +19,13 @@ SyevdProblem eigenproblem(const Gesvd::Problem& q, std::int64_t vectors, std::in
   static_cast<SquareProblem&>(of_h) = q;
   of_h.vectors = vectors;
   of_h.workspace_limit = limit;
-  if (of_h.one_rank_up_to < 0) of_h.one_rank_up_to = one_rank_orders(q.platform).gesvd.of(q.type);
+  of_h.one_rank_up_to = most_for_one_rank(q, Gesvd::one_rank);
   return of_h;
 }
 
 // Singular values alone have eigenvectors where the condition is measured (algorithms/svd/gesvd.h).
 bool values_by_vectors(const Gesvd::Problem& q) {
   return q.vectors == 0 && (q.type == ScalarType::f64 || q.type == ScalarType::c128);
-}
-
-void measure(const Gesvd::Problem& q, Planned<Gesvd::Plan>& made) {
-  made.plan.largest_potrf = q.ranks == 1 || made.plan.solo() ? q.n : made.plan.depth;
-  made.workspace_bytes = workspace_bytes<Gesvd>(q, made.plan);
 }
 
 Planned<Gesvd::Plan> preferred_plan(const Gesvd::Problem& q, bool by_vectors) {
@@ -47,7 +42,7 @@ Planned<Gesvd::Plan> preferred_plan(const Gesvd::Problem& q, bool by_vectors) {
   choose_block_columns(at_work, made.plan);
   made.shard_bytes = q.shard_bytes();
   made.rhs_bytes = q.vectors == 0 ? 0 : q.shard_bytes() + q.SquareProblem::shard_bytes();
-  measure(q, made);
+  measure_workspace<Gesvd>(q, made);
   return made;
 }
 
@@ -64,9 +59,9 @@ Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
   }
   if (made.plan.blocking.library && exceeds_limit(q, made)) {
     made.plan.blocking.library = false;
-    measure(q, made);
+    measure_workspace<Gesvd>(q, made);
   }
-  while (exceeds_limit(q, made) && shrink(made.plan)) measure(q, made);
+  while (exceeds_limit(q, made) && shrink(made.plan)) measure_workspace<Gesvd>(q, made);
   // Two or three matrices stay beside the eigensolver's workspace.
   const std::int64_t matrices = (q.vectors == 0 ? 3 : 2) * q.shard_bytes();
   if (exceeds_limit(q, made) && q.workspace_limit > matrices) {
@@ -74,7 +69,7 @@ Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
     of_h.tile = made.plan.tile;
     made.plan.blocking = Syevd::plan(of_h).plan.blocking;
     made.plan.blocking.library = false;
-    measure(q, made);
+    measure_workspace<Gesvd>(q, made);
   }
   check_limit(q, made);
   require(
@@ -82,7 +77,6 @@ Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
       "LAPACK decomposes " + std::to_string(q.m) + " x " + std::to_string(q.n) +
           " matrices only on a CPU, without a tile size, and within its limits on sizes and the limit on workspace");
   const auto& blocking = made.plan.blocking;
-  const auto moved = static_cast<double>(made.shard_bytes + made.rhs_bytes);
   const ColumnsCost cost = cost_of(made.plan.solo() ? alone(q) : q);
   if (blocking.library) {
     made.seconds = cost.gesdd(q.n, q.vectors) * static_cast<double>(std::max(q.m, q.n)) / static_cast<double>(q.n);
@@ -90,7 +84,7 @@ Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
     made.seconds = cost.polar(q.n, made.plan.tile, made.plan.depth) +
                    cost.syevd(q.n, q.vectors, blocking.b, blocking.kept < blocking.b);
   }
-  if (made.plan.solo()) made.seconds += cost_of(q).collect(moved);
+  if (made.plan.solo()) made.seconds += collection_seconds(q, made);
   return made;
 }
 

@@ -24,6 +24,7 @@ struct Gesvd {
   static constexpr auto name = "gesvd";
   static constexpr auto one_rank = &OneRankOrders::gesvd;
   static constexpr bool uses_up_a = true;
+  static constexpr bool factors = true;
   static constexpr bool data_decides = true;  // steps of the iteration, deflation in merges
   struct Problem : SquareProblem {
     std::int64_t vectors = 0;  // n or 0
@@ -45,6 +46,11 @@ struct Gesvd {
       require(m == 0 || m >= n,
               "gesvd requires at least as many rows as columns, got " + std::to_string(m) + " x " + std::to_string(n));
       require(m <= n || (ranks == 1 && as_columns), "gesvd decomposes matrices that are not square on one device only");
+    }
+    // The columns of a rank's right singular vectors of A^T, in the memory of the result (also if that is rows).
+    template <class T>
+    MatrixView<T> right_vectors_in(MatrixView<T> u) const {
+      return vectors == 0 ? MatrixView<T>{} : MatrixView<T>{u.data, n, shard(), n};
     }
     // Rows of A on each rank.
     std::int64_t rows_of_rank() const { return m > n ? m : shard(); }
@@ -117,8 +123,7 @@ struct Gesvd {
       }
     }
     const TileColumns layout = q.layout(plan.tile);
-    // Columns, also where the result is rows.
-    const MatrixView<T> right = q.vectors == 0 ? MatrixView<T>{} : MatrixView<T>{u.data, q.n, q.shard(), q.n};
+    const MatrixView<T> right = q.right_vectors_in(u);
     redistribute(engine, layout, a, w.memory.shared(), false);
     jaxmg::Gesvd<T, E>(engine, layout, plan.depth, plan.blocking, a, s.data, vh, right, info.data, *w.gesvd).run();
     if (q.as_columns && q.vectors > 0) adjoint_in_place(engine, lane, right, w.turned);

@@ -12,7 +12,7 @@ namespace jaxmg {
 // Right-hand sides as rows: this rank's share or all.
 struct Columns : OfScalars {
   static constexpr auto name = "b";
-  static Shape shape(const auto& q, const auto& plan) { return {plan.distributed_rhs ? q.share(q.nrhs) : q.nrhs, q.m}; }
+  static Shape shape(const auto& q, const auto& plan) { return {plan.columns_of_rank(q), q.m}; }
 };
 
 namespace routines {
@@ -21,8 +21,7 @@ namespace routines {
 template <class T>
 struct ApplyQ : OrmqrWorkspace<T> {
   ApplyQ(Arena& arena, const RectangularSystemProblem& q, const SystemPlan& plan)
-      : OrmqrWorkspace<T>(arena, q.layout(plan.tile), columns_of_rank(q, plan.distributed_rhs),
-                          plan.distributed_rhs ? plan.slots : 1) {}
+      : OrmqrWorkspace<T>(arena, q.layout(plan.tile), plan.columns_of_rank(q), plan.distributed_rhs ? plan.slots : 1) {}
 
   template <class E>
   void apply(E& engine, const TileColumns& layout, bool distributed, Op op, MatrixView<T> a, MatrixView<T> factors,
@@ -52,8 +51,7 @@ struct Ormqr : OnBlockColumns<Ormqr> {
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> b, MatrixView<T> a,
                   MatrixView<T> factors) {
-    w.apply(engine, q.layout(plan.tile), plan.distributed_rhs, q.adjoint ? Op::conj_transpose : Op::none, a, factors,
-            b);
+    w.apply(engine, q.layout(plan.tile), plan.distributed_rhs, q.op(), a, factors, b);
   }
 };
 

@@ -1,7 +1,7 @@
 // Planner, encoding and capability table of a list of routines.
 //
 // The planner passes a plan to the handler as an opaque encoding of routine, backend, problem and plan. Fields that the
-// caller needs are also in Answer.
+// caller needs are also in Summary.
 #pragma once
 
 #include <cstdint>
@@ -17,11 +17,15 @@
 
 namespace jaxmg {
 
-struct Answer {
-  Words plan;  // encoded
+// Mirrored in python/jaxmg/_native/plans.py.
+struct Summary {
   std::int64_t tile = 0, distributed_rhs = 0, workspace_bytes = 0, shard_bytes = 0, rhs_bytes = 0;
   double seconds = 0;
   std::int64_t ranks_at_work = 1;  // 1 if one rank gathers the matrix and works alone
+  std::int64_t words = 0;          // of the encoded plan
+};
+struct Answer : Summary {
+  Words plan;  // encoded
 };
 
 // At the front of an encoding: indices of the routine and of its backend in their lists, and their schema.
@@ -56,12 +60,13 @@ Answer answer(typename R::Problem problem, const Header& header) {
   problem.workspace_limit = 0;
   problem.network = {};
   problem.one_rank_up_to = -1;
-  Answer answer{{}, made.plan.tile, 0, made.workspace_bytes, made.shard_bytes, made.rhs_bytes, made.seconds};
+  Answer answer{{made.plan.tile, 0, made.workspace_bytes, made.shard_bytes, made.rhs_bytes, made.seconds}, {}};
   answer.ranks_at_work = made.plan.solo() ? 1 : problem.ranks;
   if constexpr (requires { made.plan.distributed_rhs; }) answer.distributed_rhs = made.plan.distributed_rhs;
   encode(header, answer.plan);
   encode(problem, answer.plan);
   encode(made.plan, answer.plan);
+  answer.words = static_cast<std::int64_t>(answer.plan.size());
   return answer;
 }
 

@@ -15,6 +15,7 @@ namespace jaxmg::routines {
 
 struct Polar {
   static constexpr auto name = "polar";
+  static constexpr bool factors = true;
   static constexpr bool data_decides = true;  // steps of the iteration
   struct Problem : SquareProblem {
     bool left = false;     // A = H U
@@ -49,12 +50,8 @@ struct Polar {
     choose_block_columns(q, made.plan);
     made.shard_bytes = q.shard_bytes();
     made.rhs_bytes = q.factor_h ? q.shard_bytes() : 0;
-    const auto measure = [&] {
-      made.plan.largest_potrf = q.ranks == 1 ? q.n : made.plan.depth;
-      made.workspace_bytes = workspace_bytes<Polar>(q, made.plan);
-    };
-    measure();
-    while (exceeds_limit(q, made) && shrink(made.plan)) measure();
+    measure_workspace<Polar>(q, made);
+    while (exceeds_limit(q, made) && shrink(made.plan)) measure_workspace<Polar>(q, made);
     check_limit(q, made);
     made.seconds = cost_of(q).polar(q.n, made.plan.tile, made.plan.depth);
     return made;

@@ -11,18 +11,14 @@
 
 namespace jaxmg::routines {
 
+// The tile columns of R, the first n rows of the factor.
+inline TileColumns layout_of_r(const SquareProblem& q, std::int64_t tile) { return q.layout(tile); }
+
 // Stage: workspace of the sweeps.
 template <class T>
 struct SolveWithR : SweepsWorkspace<T> {
   SolveWithR(Arena& arena, const RectangularSystemProblem& q, const SystemPlan& plan)
-      : SweepsWorkspace<T>(arena, system(q), plan) {}
-
-  static SystemProblem system(const RectangularSystemProblem& q) {
-    SystemProblem square;
-    static_cast<SquareProblem&>(square) = q;
-    square.nrhs = q.nrhs;
-    return square;
-  }
+      : SweepsWorkspace<T>(arena, layout_of_r(q, plan.tile), q.nrhs, plan) {}
 };
 
 struct Rtrs : OnBlockColumns<Rtrs> {
@@ -45,9 +41,8 @@ struct Rtrs : OnBlockColumns<Rtrs> {
 
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan& plan, Workspace<T>& w, MatrixView<T> x, MatrixView<T> a) {
-    const TileColumns layout = SolveWithR<T>::system(q).layout(plan.tile);
-    const Op op = q.adjoint ? Op::conj_transpose : Op::none;
-    w.solve(engine, layout, plan.depth, a.block(0, 0, q.n, a.columns), x, {Uplo::upper, op, Diag::non_unit});
+    const TileColumns layout = layout_of_r(q, plan.tile);
+    w.solve(engine, layout, plan.depth, a.block(0, 0, q.n, a.columns), x, {Uplo::upper, q.op(), Diag::non_unit});
   }
 };
 

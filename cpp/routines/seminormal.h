@@ -3,7 +3,7 @@
 // and r, and all of v and x.
 #pragma once
 
-#include <string>
+#include <cstdint>
 
 #include "algorithms/qr/seminormal.h"
 #include "routines/record.h"
@@ -11,23 +11,10 @@
 
 namespace jaxmg::routines {
 
-struct Seminormal {
+struct Seminormal : OnTallRows<Seminormal> {
   static constexpr auto name = "seminormal";
   static constexpr bool data_decides = true;  // the number of steps
-  struct Problem : TallProblem {
-    std::int64_t nrhs = 1;
-    static constexpr const char* counted = "nrhs";
-
-    void fields(auto&& visit) {
-      TallProblem::fields(visit);
-      visit(counted, nrhs);
-    }
-    void check() const {
-      TallProblem::check();
-      require(nrhs >= 1, "nrhs must be at least 1, got " + std::to_string(nrhs));
-    }
-  };
-  using Plan = jaxmg::Plan;
+  using Problem = WithRightHandSides<TallProblem>;
   struct W : OfScalars {
     static constexpr auto name = "w";
     static Shape shape(const Problem& q, const Plan&) { return {q.nrhs, q.shard()}; }
@@ -52,12 +39,8 @@ struct Seminormal {
   template <class T>
   using Workspace = Staged<Solve<T>>;
 
-  static Planned<Plan> plan(const Problem& q) {
-    auto made = plan_tall<Seminormal>(q);
-    made.rhs_bytes = (q.shard() + q.n) * q.nrhs * size_of(q.type);
-    made.seconds = ColumnsCost(q.platform, q.type, q.ranks, q.network).seminormal(q.m, q.n, q.nrhs);
-    return made;
-  }
+  static std::int64_t rhs_bytes(const Problem& q) { return (q.shard() + q.n) * q.nrhs * size_of(q.type); }
+  static double seconds(const ColumnsCost& cost, const Problem& q) { return cost.seminormal(q.m, q.n, q.nrhs); }
 
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan&, Workspace<T>& w, MatrixView<T> a, MatrixView<T> r,

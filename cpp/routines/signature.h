@@ -162,7 +162,7 @@ struct Factor : Shard {
 // Right-hand sides as rows, conjugated: this rank's share or all.
 struct RightHandSides : OfScalars {
   static constexpr auto name = "b";
-  static Shape shape(const auto& q, const auto& plan) { return {plan.distributed_rhs ? q.share(q.nrhs) : q.nrhs, q.n}; }
+  static Shape shape(const auto& q, const auto& plan) { return {plan.columns_of_rank(q), q.n}; }
   static bool divided(const auto& plan) { return plan.distributed_rhs; }
 };
 

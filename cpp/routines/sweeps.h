@@ -20,12 +20,13 @@ struct SweepsWorkspace {
   std::optional<TrsmFewWorkspace<T>> few;    // replicated right-hand sides
   std::optional<TrsmManyWorkspace<T>> many;  // distributed right-hand sides
 
-  SweepsWorkspace(Arena& arena, const SystemProblem& q, const SystemPlan& plan) {
-    const TileColumns layout = q.layout(plan.tile);
+  SweepsWorkspace(Arena& arena, const SystemProblem& q, const SystemPlan& plan)
+      : SweepsWorkspace(arena, q.layout(plan.tile), q.nrhs, plan) {}
+  SweepsWorkspace(Arena& arena, const TileColumns& layout, std::int64_t nrhs, const SystemPlan& plan) {
     if (plan.distributed_rhs) {
       many.emplace(arena, layout, plan.depth, plan.slots);
     } else {
-      few.emplace(arena, layout, q.nrhs);
+      few.emplace(arena, layout, nrhs);
     }
   }
 

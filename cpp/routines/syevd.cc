@@ -33,9 +33,8 @@ std::int64_t choose_tile(const SyevdProblem& q, std::int64_t b) {
 // Several ranks are faster only if the time saved exceeds communication and synchronisation. On GPUs an exchange takes
 // 20 to 65 us, there are three for each of n / b panels and as many for a level of merges.
 bool one_is_enough(const SyevdProblem& q) {
-  const std::int64_t most = q.one_rank_up_to >= 0 ? q.one_rank_up_to : one_rank_orders(q.platform).syevd.of(q.type);
   // A given tile size requests a distributed solve.
-  return q.ranks > 1 && q.tile == 0 && q.n <= most;
+  return q.ranks > 1 && q.tile == 0 && q.n <= most_for_one_rank(q, Syevd::one_rank);
 }
 
 // The library has no way to find a few eigenvectors only.
@@ -54,7 +53,13 @@ std::int64_t choose_delay(const SyevdProblem& q) {
   return elements >= std::int64_t{1} << 28 ? 4 : elements >= std::int64_t{1} << 27 ? 2 : 1;
 }
 
-// The fastest blocking within the workspace limit.
+// cuBLAS gains nothing from less (engine/cuda/blas_ops.h). Smaller shards do without, and CPUs have no use for it.
+std::int64_t choose_scratch(const SyevdProblem& q) {
+  constexpr std::int64_t scratch = std::int64_t{32} << 20;
+  return q.platform == Platform::cuda && q.shard_bytes() >= 2 * scratch ? scratch : 0;
+}
+
+// The fastest blocking.
 SyevdBlocking preferred_blocking(const SyevdProblem& q, std::int64_t b) {
   SyevdBlocking blocking{};
   blocking.b = b;
@@ -71,6 +76,7 @@ SyevdBlocking preferred_blocking(const SyevdProblem& q, std::int64_t b) {
   // All reflectors are P / 2 shards of the matrix. Beside it, the eigenvectors and 1.5 shards for the way back, four
   // ranks have room for them within six shards.
   blocking.kept = q.ranks <= 4 ? b : Reflectors<double>::share(b, q.ranks);
+  blocking.scratch = choose_scratch(q);
   return blocking;
 }
 
@@ -86,6 +92,16 @@ Planned<Syevd::Plan> preferred_plan(const SyevdProblem& q, bool solo) {
   made.rhs_bytes = q.vector_bytes();
   made.workspace_bytes = workspace_bytes<Syevd>(q, made.plan);
   return made;
+}
+
+// Gives up the scratch, which loses least time, where that frees memory; false where other stages need more.
+bool give_up_scratch(const SyevdProblem& q, Planned<Syevd::Plan>& made) {
+  Planned<Syevd::Plan> without = made;
+  without.plan.blocking.scratch = 0;
+  without.workspace_bytes = workspace_bytes<Syevd>(q, without.plan);
+  if (without.workspace_bytes == made.workspace_bytes) return false;
+  made = without;
+  return true;
 }
 
 // Shrinks the blocking, cheapest loss first; false when it is minimal.
@@ -118,8 +134,7 @@ double estimate(const SyevdProblem& q, const Planned<Syevd::Plan>& made) {
   const SyevdBlocking& blocking = made.plan.blocking;
   const ColumnsCost cost = cost_of(made.plan.solo() ? alone(q) : q);
   const double seconds = cost.syevd(q.n, q.vectors, blocking.b, blocking.kept < blocking.b);
-  const auto moved = static_cast<double>(made.shard_bytes + made.rhs_bytes);
-  return made.plan.solo() ? seconds + cost_of(q).collect(moved) : seconds;
+  return made.plan.solo() ? seconds + collection_seconds(q, made) : seconds;
 }
 
 }  // namespace
@@ -133,7 +148,7 @@ Planned<Syevd::Plan> Syevd::plan(const Problem& q) {
     made.plan.blocking.library = false;
     measure();
   }
-  while (exceeds_limit(q, made) && shrink(q, made.plan.blocking)) measure();
+  while (exceeds_limit(q, made) && (give_up_scratch(q, made) || shrink(q, made.plan.blocking))) measure();
   check_limit(q, made);
   made.seconds = estimate(q, made);
   return made;

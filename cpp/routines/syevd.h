@@ -50,15 +50,6 @@ struct SyevdProblem : SquareProblem {
   }
 };
 
-// Norms of the ranks' columns, and the factor that scales the matrix.
-template <class T>
-struct ScalingWorkspace {
-  Real<T>*norms, *scale;
-
-  ScalingWorkspace(Arena& arena, std::int64_t ranks)
-      : norms(arena.take<Real<T>>(ranks)), scale(arena.take<Real<T>>(1)) {}
-};
-
 // Stages. A block column that is mirrored is a tile; on one rank there is nothing to send.
 template <class T>
 struct MirrorByTiles : MirrorWorkspace<T> {

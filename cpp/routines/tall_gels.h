@@ -10,11 +10,10 @@
 
 namespace jaxmg::routines {
 
-struct TallGels {
+struct TallGels : OnTallRows<TallGels> {
   static constexpr auto name = "tall_gels";
   static constexpr bool data_decides = true;  // whether Gram matrices suffice
-  struct Problem : TallProblem {};
-  using Plan = jaxmg::Plan;
+  using Problem = TallProblem;
   struct Q : OfScalars {
     static constexpr auto name = "q";
     static Shape shape(const Problem& q, const Plan&) { return {q.shard(), q.n}; }
@@ -36,11 +35,11 @@ struct TallGels {
   using Workspace = Staged<Factor<T>>;
 
   static Planned<Plan> plan(const Problem& q) {
-    auto made = plan_tall<TallGels>(q);
+    auto made = OnTallRows::plan(q);
     made.shard_bytes *= 2;  // A and Q
-    made.seconds = ColumnsCost(q.platform, q.type, q.ranks, q.network).tall_gels(q.m, q.n);
     return made;
   }
+  static double seconds(const ColumnsCost& cost, const Problem& q) { return cost.tall_gels(q.m, q.n); }
 
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan&, Workspace<T>& w, MatrixView<T> a, MatrixView<T> factor,

@@ -39,28 +39,35 @@ struct ReplicatedR : OfScalars {
   static Shape shape(const TallProblem& q, const Plan&) { return {q.n, q.n}; }
 };
 
-// A plan of a routine R on a tall matrix, without its time.
+// Base of a routine R on a tall matrix, with their planner. R may have
+//   static std::int64_t rhs_bytes(q)      of its right-hand sides
 template <class R>
-Planned<Plan> plan_tall(const typename R::Problem& q) {
-  q.check();
-  Planned<Plan> made;
-  made.plan.tile = std::min<std::int64_t>(q.n, q.tile > 0 ? q.tile : 128);
-  made.plan.largest_potrf = q.n;
-  made.shard_bytes = q.shard_bytes();
-  made.workspace_bytes = workspace_bytes<R>(q, made.plan);
-  check_limit(q, made);
-  return made;
-}
+struct OnTallRows {
+  using Plan = jaxmg::Plan;
+
+  static Planned<Plan> plan(const auto& q) {
+    q.check();
+    Planned<Plan> made;
+    made.plan.tile = std::min<std::int64_t>(q.n, q.tile > 0 ? q.tile : 128);
+    made.plan.largest_potrf = q.n;
+    made.shard_bytes = q.shard_bytes();
+    if constexpr (requires { R::rhs_bytes(q); }) made.rhs_bytes = R::rhs_bytes(q);
+    made.workspace_bytes = workspace_bytes<R>(q, made.plan);
+    check_limit(q, made);
+    made.seconds = R::seconds(cost_of(q), q);
+    return made;
+  }
+};
 
 // The first zero on the diagonal of R.
 template <class T, class E>
-void conclude_tall(E& engine, MatrixView<T> r, MatrixView<std::int32_t> info, const StagedWorkspace& w) {
+void conclude_tall(E& engine, MatrixView<T> r, MatrixView<std::int32_t> info, const StatusWorkspace& w) {
   engine.check_pivots(Lane::panel, r, 0, w.info + engine.rank());
   conclude(engine, MatrixView<T>{}, info.data, w);
   engine.join();
 }
 
-struct Tsqr {
+struct Tsqr : OnTallRows<Tsqr> {
   static constexpr auto name = "tsqr";
   static constexpr bool data_decides = true;  // whether Gram matrices suffice
   struct Problem : TallProblem {
@@ -71,7 +78,6 @@ struct Tsqr {
       visit("vectors", vectors);
     }
   };
-  using Plan = jaxmg::Plan;
   using Buffers = Signature<InOut<TallShard>, Out<ReplicatedR>, Out<Info>>;
 
   // Stage: workspace of the algorithm.
@@ -83,11 +89,7 @@ struct Tsqr {
   template <class T>
   using Workspace = Staged<FactorTall<T>>;
 
-  static Planned<Plan> plan(const Problem& q) {
-    auto made = plan_tall<Tsqr>(q);
-    made.seconds = ColumnsCost(q.platform, q.type, q.ranks, q.network).tsqr(q.m, q.n, q.vectors);
-    return made;
-  }
+  static double seconds(const ColumnsCost& cost, const Problem& q) { return cost.tsqr(q.m, q.n, q.vectors); }
 
   template <class T, class E>
   static void run(E& engine, const Problem& q, const Plan&, Workspace<T>& w, MatrixView<T> a, MatrixView<T> r,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <complex>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <random>
@@ -65,6 +66,15 @@ Matrix<T> random_matrix(std::int64_t rows, std::int64_t columns, unsigned seed) 
       a(i, j) = make_scalar<T>(real, entry(random));
     }
   }
+  return a;
+}
+
+// A 2^exponent.
+template <class T>
+Matrix<T> times_power_of_two(Matrix<T> a, int exponent) {
+  auto* const reals = reinterpret_cast<Real<T>*>(a.data());
+  const auto count = static_cast<std::size_t>(a.rows() * a.columns()) * (sizeof(T) / sizeof(Real<T>));
+  for (std::size_t i = 0; i < count; ++i) reals[i] = std::ldexp(reals[i], exponent);
   return a;
 }
 

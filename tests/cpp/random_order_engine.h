@@ -424,6 +424,16 @@ class RandomOrderEngine {
         [=](HostEngine& host) { host.check_factor(lane, l, failed, row, info); });
   }
   template <class T>
+  void check_diagonal(Lane lane, const TileColumns& layout, int rank, MatrixView<T> l, std::int32_t* info) {
+    std::vector<Region> diagonals;
+    for (const std::int64_t t : layout.tiles_of(rank)) {
+      const std::int64_t width = layout.width(t);
+      diagonals.push_back(Region::of(diagonal(l.block(layout.begin(t), layout.local_offset(t), width, width))));
+    }
+    put(lane, "check_diagonal", std::move(diagonals), {entries(info, 1)},
+        [=](HostEngine& host) { host.check_diagonal(lane, layout, rank, l, info); });
+  }
+  template <class T>
   void trsm(Lane lane, Side side, Uplo uplo, Op op, Diag diag, MatrixView<T> a, MatrixView<T> x) {
     if (x.empty()) return;
     put(lane, "trsm", {Region::triangle(a, uplo, diag)}, {Region::of(x)},

@@ -10,6 +10,7 @@
 
 #include "core/scalar.h"
 #include "engine/host/blas.h"
+#include "gtest/gtest.h"
 #include "lapack.h"
 #include "matrices.h"
 
@@ -68,6 +69,19 @@ double solve_error(const Matrix<T>& a, const Matrix<T>& x, const Matrix<T>& b) {
   auto difference = widened(b);
   gemm<Wide<T>>(-1.0, widened(a), Op::none, widened(x), difference);
   return frobenius(difference) / (n_eps<T>(a.rows()) * frobenius(a) * frobenius(x));
+}
+
+// solve(B), by substitutions for a diagonally dominant A, where B has elements up to 1 times a power of two near the
+// ends of the range. No sum that a substitution may form exceeds 2^5 times the largest element of B: up to there, the
+// power multiplies X without rounding. Near the smallest normal numbers, products are rounded to multiples of the least
+// positive number, which is below eps times the elements of B.
+template <class T>
+void expect_solutions_near_the_ends_of_the_range(const Matrix<T>& a, const Matrix<T>& b, auto&& solve) {
+  using Limits = std::numeric_limits<Real<T>>;
+  constexpr int large = Limits::max_exponent - 6, small = Limits::min_exponent + 12;
+  EXPECT_EQ(solve(times_power_of_two(b, large)), times_power_of_two(solve(b), large));
+  const Matrix<T> x = times_power_of_two(solve(times_power_of_two(b, small)), -small);
+  EXPECT_LE(solve_error(a, x, b), 3);
 }
 
 template <class T>

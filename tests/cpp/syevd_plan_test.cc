@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/fields.h"
 #include "eigenproblems.h"
 #include "gtest/gtest.h"
 #include "hermitian.h"
@@ -156,6 +157,43 @@ TEST(SyevdPlan, ALimitIsKeptOrRejected) {
       }
     }
   }
+}
+
+// Products of the reduction to a band have scratch on GPUs, unless the shard is small.
+TEST(SyevdPlan, OnlyLargeShardsOfGpusHaveScratch) {
+  for (const bool vectors : {true, false}) {
+    EXPECT_EQ(Syevd::plan(request(Platform::cpu, 16384, 4, vectors)).plan.blocking.scratch, 0);
+    EXPECT_EQ(Syevd::plan(request(Platform::cuda, 4096, 4, vectors)).plan.blocking.scratch, 0);
+    const EigenPlan made = Syevd::plan(request(Platform::cuda, 16384, 4, vectors));
+    EXPECT_EQ(made.plan.blocking.scratch, 32 << 20);
+  }
+}
+
+// A limit takes the scratch before anything that costs more time, and only where it frees memory.
+TEST(SyevdPlan, ALimitTakesTheScratchFirst) {
+  const auto limited = [](SyevdProblem q, std::int64_t limit) {
+    q.workspace_limit = limit;
+    return Syevd::plan(q);
+  };
+  // On one rank and without eigenvectors, the reduction needs the most memory of all stages.
+  SyevdProblem q = request(Platform::cuda, 16384, 1, false);
+  const EigenPlan free = Syevd::plan(q);
+  for (const std::int64_t spared : {std::int64_t{1}, free.plan.blocking.scratch}) {
+    const EigenPlan made = limited(q, free.workspace_bytes - spared);
+    EXPECT_EQ(made.workspace_bytes, free.workspace_bytes - free.plan.blocking.scratch);
+    SyevdBlocking expected = free.plan.blocking;
+    expected.scratch = 0;
+    Words words, expected_words;
+    encode(made.plan.blocking, words);
+    encode(expected, expected_words);
+    EXPECT_EQ(words, expected_words);
+  }
+  EXPECT_LT(limited(q, free.workspace_bytes - free.plan.blocking.scratch - 1).plan.blocking.delay,
+            free.plan.blocking.delay);
+  // With eigenvectors, other stages need more.
+  q.vectors = q.n;
+  const EigenPlan with_vectors = Syevd::plan(q);
+  EXPECT_EQ(limited(q, with_vectors.workspace_bytes - 1).plan.blocking.scratch, with_vectors.plan.blocking.scratch);
 }
 
 TEST(SyevdPlan, LargerProblemsTakeLongerAndValuesAloneLess) {

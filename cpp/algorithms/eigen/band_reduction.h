@@ -54,18 +54,14 @@ struct BandReductionWorkspace {
   // order.
   std::vector<MatrixView<T>> left, right;
 
-  // cuBLAS gains nothing from less (engine/cuda/blas_ops.h). Smaller shards do without.
-  static constexpr std::int64_t scratch_bytes = std::int64_t{32} << 20, least_shard_bytes = 2 * scratch_bytes;
-
-  BandReductionWorkspace(Arena& arena, const TileColumns& layout, std::int64_t b, std::int64_t delay)
+  BandReductionWorkspace(Arena& arena, const TileColumns& layout, std::int64_t b, std::int64_t delay,
+                         std::int64_t scratch_bytes = 0)
       : panel(arena.matrix<T>(layout.order(), b)), qr(arena, b, b) {
     const std::int64_t n = layout.order(), depth = 2 * b * delay;
     own_y = arena.matrix<T>(layout.shard(), b);
     products = arena.matrix<T>(depth, b);
     two_sided = arena.take<T>(two_sided_scratch(b));
-    if (n * layout.shard() * static_cast<std::int64_t>(sizeof(T)) >= least_shard_bytes) {
-      scratch = arena.matrix<std::byte>(scratch_bytes, 1);
-    }
+    if (scratch_bytes > 0) scratch = arena.matrix<std::byte>(scratch_bytes, 1);
     for (int slot = 0; slot < 2; ++slot) {
       left.push_back(arena.matrix<T>(n, depth));
       right.push_back(arena.matrix<T>(layout.shard(), depth));

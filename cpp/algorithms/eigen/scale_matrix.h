@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "algorithms/moves/share_entries.h"
+#include "core/arena.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
 #include "engine/engine.h"
@@ -12,6 +13,15 @@
 #include "layout/tile_columns.h"
 
 namespace jaxmg {
+
+// The norm of each rank's part of a matrix, and the factor that scales the matrix.
+template <class T>
+struct ScalingWorkspace {
+  Real<T>*norms, *scale;
+
+  ScalingWorkspace(Arena& arena, std::int64_t ranks)
+      : norms(arena.take<Real<T>>(ranks)), scale(arena.take<Real<T>>(1)) {}
+};
 
 // The scale that choose_scale computes from the norms of all ranks, in *scale and on the host.
 template <class T, class E>

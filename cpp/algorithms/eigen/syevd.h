@@ -42,15 +42,16 @@ namespace jaxmg {
 
 // Blocking of the stages. Results are the same up to rounding.
 struct SyevdBlocking {
-  std::int64_t b;         // half-bandwidth of the band
-  std::int64_t delay;     // panels per update of A
-  std::int64_t depth;     // columns of V applied at once, a multiple of b
-  std::int64_t columns;   // eigenvectors that Q2 is applied to at once
-  std::int64_t diamonds;  // diamonds of Q2 formed at once
-  std::int64_t secular;   // columns of S formed at once by the last merge
-  std::int64_t kept;      // sweeps of every b whose reflectors a rank keeps: all b, or Reflectors::share
-  bool in_place = false;  // Q2 is applied by apply_waves
-  bool library = false;   // one rank leaves the problem to LAPACK or cuSOLVERDn (heevd.h)
+  std::int64_t b;            // half-bandwidth of the band
+  std::int64_t delay;        // panels per update of A
+  std::int64_t depth;        // columns of V applied at once, a multiple of b
+  std::int64_t columns;      // eigenvectors that Q2 is applied to at once
+  std::int64_t diamonds;     // diamonds of Q2 formed at once
+  std::int64_t secular;      // columns of S formed at once by the last merge
+  std::int64_t kept;         // sweeps of every b whose reflectors a rank keeps: all b, or Reflectors::share
+  std::int64_t scratch = 0;  // bytes lent to products of the reduction to a band
+  bool in_place = false;     // Q2 is applied by apply_waves
+  bool library = false;      // one rank leaves the problem to LAPACK or cuSOLVERDn (heevd.h)
 
   void fields(auto&& visit) {
     visit("half_bandwidth", b);
@@ -60,6 +61,7 @@ struct SyevdBlocking {
     visit("diamonds", diamonds);
     visit("secular", secular);
     visit("kept", kept);
+    visit("scratch", scratch);
     visit("in_place", in_place);
     visit("library", library);
   }
@@ -131,7 +133,7 @@ struct SyevdWorkspace {
     StagedArena stages(arena);
     stages.carve_stage([&](Arena& pieces) {
       chasing.emplace(pieces, n, b);
-      reduction.emplace(pieces, layout, b, blocking.delay);
+      reduction.emplace(pieces, layout, b, blocking.delay, blocking.scratch);
     });
     if (vectors) {
       merging = stages.stage<DivideAndConquerWorkspace<R>>(n, layout.shard(), blocking.secular, lends(layout, share));

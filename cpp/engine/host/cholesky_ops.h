@@ -11,6 +11,7 @@
 #include "engine/cholesky_ops.h"
 #include "engine/host/blas.h"
 #include "engine/host/blas_ops.h"
+#include "layout/tile_columns.h"
 
 namespace jaxmg {
 
@@ -32,6 +33,15 @@ class HostCholeskyOps {
       if (!(pivot > 0) || !std::isfinite(pivot)) first = i + 1;
     }
     if (first <= l.rows) *info = std::min(*info, checked_int(row + first, "info"));
+  }
+
+  template <class T>
+  void check_diagonal(Lane lane, const TileColumns& layout, int rank, MatrixView<T> l, std::int32_t* info) {
+    const std::int32_t failed = 0;
+    for (const std::int64_t t : layout.tiles_of(rank)) {
+      check_factor(lane, l.block(layout.begin(t), layout.local_offset(t), layout.width(t), layout.width(t)), &failed,
+                   layout.begin(t), info);
+    }
   }
 };
 

@@ -1,4 +1,4 @@
-// C API for Python's ctypes. The struct mirrors one in python/jaxmg/_native/plans.py.
+// C API for Python's ctypes.
 #include <cstdint>
 #include <span>
 #include <string>
@@ -7,13 +7,6 @@
 #include "ffi/c_api.h"
 #include "ffi/handlers.h"
 #include "routines/planning.h"
-
-struct jaxmg_answer {
-  std::int64_t tile, distributed_rhs, workspace_bytes, shard_bytes, rhs_bytes;
-  double seconds;
-  std::int64_t ranks_at_work;
-  std::int64_t words;  // of the encoded plan
-};
 
 JAXMG_EXPORT void jaxmg_set_blas(const char* name, void* function) { jaxmg::set_blas(name, function); }
 
@@ -25,15 +18,13 @@ JAXMG_EXPORT const char* jaxmg_routines() {
 
 // Plans a call, see plan(). Writes the encoded plan to `words`, at most `most` of them. Returns 0, or 1 with the
 // reason in `message`.
-JAXMG_EXPORT int jaxmg_plan(const char* routine, const char* backend, const char* problem, jaxmg_answer* result,
+JAXMG_EXPORT int jaxmg_plan(const char* routine, const char* backend, const char* problem, jaxmg::Summary* result,
                             std::int64_t* words, std::int64_t most, char* message, std::int64_t message_size) {
   return jaxmg::answered(message, message_size, [&] {
     const jaxmg::Answer made = jaxmg::plan<jaxmg::Calls>(routine, backend, problem);
-    const auto size = static_cast<std::int64_t>(made.plan.size());
-    if (size > most) throw jaxmg::Error(jaxmg::ErrorCode::internal, "there is no room for the encoded plan");
+    if (made.words > most) throw jaxmg::Error(jaxmg::ErrorCode::internal, "there is no room for the encoded plan");
     std::copy(made.plan.begin(), made.plan.end(), words);
-    *result = {made.tile,      made.distributed_rhs, made.workspace_bytes, made.shard_bytes,
-               made.rhs_bytes, made.seconds,         made.ranks_at_work,   size};
+    *result = made;
   });
 }
 

@@ -22,10 +22,10 @@ struct Served<CusolverMg, routines::Syevd> {
   using Buffers = routines::Syevd::Buffers;
 
   template <class T>
-  struct Workspace : routines::ScalingWorkspace<T>,
+  struct Workspace : ScalingWorkspace<T>,
                      CusolverMgWorkspace<T, routines::MirrorByTiles<T>, routines::AdjointWorkspace<T>, Dealing<T>> {
     Workspace(Arena arena, const Problem& q, const Plan& plan)
-        : routines::ScalingWorkspace<T>(arena, q.ranks), Workspace::CusolverMgWorkspace(arena, q, plan) {}
+        : ScalingWorkspace<T>(arena, q.ranks), Workspace::CusolverMgWorkspace(arena, q, plan) {}
   };
 
   static Planned<Plan> plan(const Problem& q) {

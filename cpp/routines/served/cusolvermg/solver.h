@@ -101,7 +101,7 @@ struct CusolverMgSystem {
   // All right-hand sides are on rank 0, or the same number on each rank.
   static DealtColumns right_hand_sides(const Problem& q, const Plan& plan, const std::vector<void*>& parts) {
     if constexpr (requires { plan.distributed_rhs; }) {
-      const std::int64_t share = columns_of_rank(q, plan.distributed_rhs);
+      const std::int64_t share = plan.columns_of_rank(q);
       return {q.type, q.n, plan.distributed_rhs ? q.ranks * share : share, share, parts};
     } else {
       return {};

@@ -13,11 +13,9 @@ namespace jaxmg {
 // found on the diagonal.
 template <class E>
 void check_block_cyclic_factor(E& engine, const auto& w, std::int32_t found) {
-  std::int32_t* const info = w.common.info + engine.rank();
-  engine.set_info(Lane::panel, info, found > 0 ? found : no_failure);
-  engine.set_info(Lane::panel, w.common.failed, 0);
+  begin_status(engine, w.common, found > 0 ? found : no_failure);
   w.a.each_diagonal(engine.rank(), [&](std::int64_t begin, auto block) {
-    engine.check_factor(Lane::panel, block, w.common.failed, begin, info);
+    engine.check_factor(Lane::panel, block, w.common.failed, begin, w.common.info + engine.rank());
   });
 }
 
@@ -42,7 +40,8 @@ struct Served<CusolverMp, routines::Potrf> : CusolverMpRoutine<routines::Potrf, 
     move(engine, w.a, shards);
     engine.join();
     redistribute(engine, q.layout(plan.tile), a, w.shared.shared(), false);
-    w.conclude(engine, a, info.data);
+    conclude(engine, a, info.data, w.common);
+    engine.join();
   }
 };
 
@@ -68,7 +67,8 @@ struct Served<CusolverMp, routines::Posv> : CusolverMpRoutine<routines::Posv, Sy
     move(engine, {q.shards(), a.data}, w.a);
     check_block_cyclic_factor(engine, w, call_solver<T>(engine, q, w));
     w.put_back(engine, x, plan.distributed_rhs);
-    w.conclude(engine, x, info.data);
+    conclude(engine, x, info.data, w.common);
+    engine.join();
   }
 };
 

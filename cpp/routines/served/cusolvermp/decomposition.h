@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "algorithms/eigen/divide_and_conquer.h"
 #include "algorithms/eigen/scale_matrix.h"
 #include "algorithms/moves/block_cyclic.h"
 #include "algorithms/moves/share_entries.h"
@@ -12,7 +13,6 @@
 #include "core/scalar.h"
 #include "engine/scaling_ops.h"
 #include "routines/served/cusolvermp/solver.h"
-#include "routines/syevd.h"
 
 namespace jaxmg {
 
@@ -20,7 +20,7 @@ namespace jaxmg {
 template <class T, class E>
 class DecompositionSteps {
  public:
-  DecompositionSteps(E& engine, const SolverWorkspace& common, const routines::ScalingWorkspace<T>& scaling)
+  DecompositionSteps(E& engine, const SolverWorkspace& common, const ScalingWorkspace<T>& scaling)
       : e_(engine), info_(common.info), own_(common.info + engine.rank()), scaling_(scaling) {
     e_.set_info(lane, own_, no_failure);
   }
@@ -76,7 +76,7 @@ class DecompositionSteps {
 
   E& e_;
   std::int32_t *info_, *own_;
-  const routines::ScalingWorkspace<T>& scaling_;
+  const ScalingWorkspace<T>& scaling_;
 };
 
 }  // namespace jaxmg

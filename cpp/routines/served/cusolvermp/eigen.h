@@ -26,7 +26,7 @@ struct Served<CusolverMp, routines::Syevd> : CusolverMpRoutine<routines::Syevd, 
   template <class T>
   struct Workspace {
     SolverWorkspace common;
-    routines::ScalingWorkspace<T> scaling;
+    ScalingWorkspace<T> scaling;
     Real<T>* values;            // eigenvalues of the call; a placeholder in workspace queries
     StagedArena shared;         // the matrices and, when they are no longer needed, `turned`
     BlockCyclicMatrix<T> a, z;  // z is not written without eigenvectors

@@ -39,16 +39,16 @@ struct Served<CusolverMp, routines::Gesv> : CusolverMpRoutine<routines::Gesv, Sy
     engine.conjugate(Lane::panel, x);
     w.fetch(engine, x, plan.distributed_rhs);
     const std::int32_t found = call_solver<T>(engine, q, w);
-    std::int32_t* own_info = w.common.info + engine.rank();
-    engine.set_info(Lane::panel, own_info, found > 0 ? found : no_failure);
+    begin_status(engine, w.common, found > 0 ? found : no_failure);
     // cuSOLVERMp 0.9.1 does not report pivots that are zero. With four ranks, elements of U's diagonal above the first
     // such pivot are NaN, too, and the number in info is lower than LAPACK's.
     w.a.each_diagonal(engine.rank(), [&](std::int64_t begin, auto block) {
-      engine.check_pivots(Lane::panel, block, begin, own_info);
+      engine.check_pivots(Lane::panel, block, begin, w.common.info + engine.rank());
     });
     w.put_back(engine, x, plan.distributed_rhs);
     engine.conjugate(Lane::panel, x);
-    w.conclude(engine, x, info.data);
+    conclude(engine, x, info.data, w.common);
+    engine.join();
   }
 };
 

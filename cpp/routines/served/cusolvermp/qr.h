@@ -9,7 +9,6 @@
 #include "algorithms/eigen/scale_matrix.h"
 #include "algorithms/moves/block_cyclic.h"
 #include "algorithms/moves/redistribute.h"
-#include "algorithms/moves/share_entries.h"
 #include "algorithms/qr/block_factor.h"
 #include "algorithms/qr/geqrf.h"
 #include "algorithms/qr/reflectors.h"
@@ -18,7 +17,6 @@
 #include "core/scalar.h"
 #include "routines/geqrf.h"
 #include "routines/served/cusolvermp/solver.h"
-#include "routines/syevd.h"
 
 namespace jaxmg {
 
@@ -29,7 +27,7 @@ struct Served<CusolverMp, routines::Geqrf> : CusolverMpRoutine<routines::Geqrf, 
   template <class T>
   struct Workspace {
     SolverWorkspace common;
-    routines::ScalingWorkspace<T> scaling;
+    ScalingWorkspace<T> scaling;
     T *own_tau, *tau;    // of the local columns of A; of all columns
     StagedArena shared;  // the matrix and, when it is no longer needed, the rest
     BlockCyclicMatrix<T> a;
@@ -61,7 +59,7 @@ struct Served<CusolverMp, routines::Geqrf> : CusolverMpRoutine<routines::Geqrf, 
                   MatrixView<T> factors, MatrixView<std::int32_t> info) {
     const TileColumns layout = q.layout(plan.tile);
     const int ranks = engine.size(), rank = engine.rank();
-    engine.set_info(lane, w.common.info + rank, no_failure);
+    begin_status(engine, w.common);
     const BlockCyclicMatrix<T> columns(BlockCyclic::in_pieces(q.m, q.n, {1, ranks}), a.data);
     std::vector<MatrixView<T>> own;
     if (const auto part = columns.part(rank); !part.empty()) own.push_back(part);
@@ -83,8 +81,7 @@ struct Served<CusolverMp, routines::Geqrf> : CusolverMpRoutine<routines::Geqrf, 
     }
     unscale_r(engine, layout, a, w.scaling.scale);
     check_diagonal_of_r(engine, layout, a, w.common.info + rank);
-    share_entries(engine, lane, w.common.info);
-    engine.conclude(lane, w.common.info, MatrixView<T>{}, info.data);
+    conclude(engine, MatrixView<T>{}, info.data, w.common);
     engine.join();
   }
 

@@ -104,17 +104,13 @@ std::int64_t choose_block(const GridProblem<P>& q) {
 }
 
 // Memory of every routine of the solver, and of workspace queries.
-struct SolverWorkspace {
-  std::int32_t* info;    // an entry for each rank
-  std::int32_t* failed;  // one more word
+struct SolverWorkspace : StatusWorkspace {
   std::uint32_t* words;  // for the rendezvous
 
   static constexpr std::int64_t word_count = 64;
 
   SolverWorkspace(Arena& arena, std::int64_t ranks)
-      : info(arena.take<std::int32_t>(ranks)),
-        failed(arena.take<std::int32_t>(1)),
-        words(arena.take<std::uint32_t>(word_count)) {}
+      : StatusWorkspace(arena, ranks), words(arena.take<std::uint32_t>(word_count)) {}
 
   static VendorWorkspace rest_of(Arena& arena) { return {{arena.take<std::byte>(0)}, arena.left()}; }
 };
@@ -139,10 +135,7 @@ struct CusolverMpRoutine {
     made.plan.tile = choose_tile(q);
     made.plan.block = choose_block(q);
     made.shard_bytes = q.shard_bytes();
-    if constexpr (requires { made.plan.distributed_rhs; }) {
-      made.plan.distributed_rhs = distributes(q);
-      made.rhs_bytes = columns_of_rank(q, made.plan.distributed_rhs) * q.n * size_of(q.type);
-    }
+    place_right_hand_sides(q, made);
     if constexpr (requires { Self::rhs_bytes(q); }) made.rhs_bytes = Self::rhs_bytes(q);
     made.workspace_bytes = workspace_bytes<Self>(q, made.plan);
     made.seconds = Self::seconds(cost_of<GridCost>(q), q);

@@ -23,7 +23,7 @@ struct Served<CusolverMp, routines::Gesvd> : CusolverMpRoutine<routines::Gesvd, 
   template <class T>
   struct Workspace {
     SolverWorkspace common;
-    routines::ScalingWorkspace<T> scaling;
+    ScalingWorkspace<T> scaling;
     Real<T>* values;             // singular values of the call; a placeholder in workspace queries
     BlockCyclicMatrix<T> u, vh;  // not written without vectors
     StagedArena shared;          // A and, when it is no longer needed, `rows`
@@ -62,7 +62,7 @@ struct Served<CusolverMp, routines::Gesvd> : CusolverMpRoutine<routines::Gesvd, 
   static void run(E& engine, const Problem& q, const Plan&, Workspace<T>& w, MatrixView<T> a, MatrixView<Real<T>> s,
                   MatrixView<T> u, MatrixView<T> vh, MatrixView<std::int32_t> info) {
     DecompositionSteps<T, E> steps(engine, w.common, w.scaling);
-    const MatrixView<T> right = q.vectors == 0 ? MatrixView<T>{} : MatrixView<T>{u.data, q.n, q.shard(), q.n};
+    const MatrixView<T> right = q.right_vectors_in(u);
     move(engine, {q.shards(), a.data}, w.a);
     steps.scale(w.a);
     w.values = s.data;
@@ -87,7 +87,7 @@ struct Served<CusolverMp, routines::Polar> : CusolverMpRoutine<routines::Polar, 
   template <class T>
   struct Workspace {
     SolverWorkspace common;
-    routines::ScalingWorkspace<T> scaling;
+    ScalingWorkspace<T> scaling;
     AdjointOfShard<T> rows;
     BlockCyclicMatrix<T> a, h;
     Arena rest;

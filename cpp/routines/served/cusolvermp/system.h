@@ -5,7 +5,6 @@
 #include <cstdint>
 
 #include "algorithms/moves/block_cyclic.h"
-#include "algorithms/moves/share_entries.h"
 #include "routines/served/cusolvermp/solver.h"
 
 namespace jaxmg {
@@ -53,14 +52,6 @@ struct BlockCyclicSystem {
     } else {
       gather_copies(engine, b, x);
     }
-  }
-
-  // All ranks agree on the least failing minor; if there is one, x becomes NaN.
-  template <class E>
-  void conclude(E& engine, MatrixView<T> x, std::int32_t* info) const {
-    share_entries(engine, Lane::panel, common.info);
-    engine.conclude(Lane::panel, common.info, x, info);
-    engine.join();
   }
 
  private:
