@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "cuda_ranks.h"
 #include "dealt.h"
+#include "engine/cuda/launch_order.h"
 #include "gtest/gtest.h"
 #include "matrices.h"
 #include "residuals.h"
@@ -251,6 +252,27 @@ TYPED_TEST(Sweep, SolvesForUnknownsNearTheLargestNumber) {
       }
     }
   }
+}
+
+// Ranks wait for the end of a turn before they make other calls of CUDA.
+TEST(LaunchOrder, ATurnEndsWithItsLastRankOrAnError) {
+  cuda::LaunchOrder order;
+  const int one = 1, other = 2;
+  const auto first = order.begin(&one, 2);
+  EXPECT_EQ(order.begin(&one, 2), first);
+  EXPECT_EQ(order.begin(&other, 2), 0);
+  order.end(&one);
+  EXPECT_FALSE(order.has_ended(first));
+  order.end(&one);
+  EXPECT_TRUE(order.has_ended(first));
+  const auto second = order.begin(&other, 2);
+  EXPECT_GT(second, first);
+  EXPECT_TRUE(order.has_ended(first));
+  EXPECT_FALSE(order.has_ended(second));
+  order.drop(&one);
+  EXPECT_FALSE(order.has_ended(second));
+  order.drop(&other);
+  EXPECT_TRUE(order.has_ended(second));
 }
 
 // A rank fails between the exchange after which all kernels are launched and its own launch. The kernels of the others
