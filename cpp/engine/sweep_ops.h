@@ -28,8 +28,8 @@ struct SweepSystem {
 // Right-hand sides that a sweep solves for at once; others follow one batch after another.
 template <class T>
 inline constexpr std::int64_t sweep_batch = sizeof(T) == 4 ? 8 : 1;
-// Largest number of right-hand sides for which this takes less time than solving tile by tile. On four H100, N = 32768,
-// two sweeps take 2.5 ms in float64, with 4 right-hand sides 9.7 ms, and solves tile by tile 27 ms with 4 or 8. In
+// Largest number of right-hand sides that are known to take less time than tile by tile. On four H100, N = 32768, two
+// sweeps with 1 and 4 right-hand sides take 2.5 and 9.7 ms in float64, and two solves tile by tile 9.3 and 27.2 ms. In
 // float32, 8 right-hand sides take 7.4 and 16.9 ms. Complex numbers: an estimate.
 template <class T>
 inline constexpr std::int64_t most_sweep_columns = sizeof(T) == 4 ? 8 : 4;

@@ -12,6 +12,7 @@
 #include "algorithms/eigen/divide_and_conquer.h"
 #include "algorithms/host/instances.h"
 #include "algorithms/moves/rows_to_columns.h"
+#include "core/larger.h"
 #include "gtest/gtest.h"
 #include "lapack.h"
 #include "matrices.h"
@@ -120,11 +121,11 @@ void expect_eigenvectors(const Tridiagonal<R>& t, const Decomposition<R>& found,
   for (std::int64_t j = 0; j < n; ++j) {
     for (std::int64_t i = 0; i < n; ++i) {
       const double one = i == j ? 1 : 0;
-      if (!(std::fabs(square(i, j) - one) <= loss)) loss = std::fabs(square(i, j) - one);
+      loss = larger_or_nan(loss, std::fabs(square(i, j) - one));
       double r = (at(t.d, i) / scale - static_cast<double>(found.w[0](j, 0)) / scale) * q(i, j);
       if (i > 0) r += at(t.e, i - 1) / scale * q(i - 1, j);
       if (i + 1 < n) r += at(t.e, i) / scale * q(i + 1, j);
-      if (!(std::fabs(r) <= residual)) residual = std::fabs(r);
+      residual = larger_or_nan(residual, std::fabs(r));
     }
   }
   EXPECT_LE(loss / n_eps<R>(n), bound) << "orthogonality";
@@ -139,7 +140,7 @@ void expect_eigenvalues(const Tridiagonal<R>& t, const Matrix<R>& w, double boun
   double worst = 0;
   for (std::int64_t i = 0; i < t.order(); ++i) {
     const double error = std::fabs(static_cast<double>(w(i, 0)) / scale - expected[static_cast<std::size_t>(i)]);
-    if (!(error <= worst)) worst = error;
+    worst = larger_or_nan(worst, error);
     if (i > 0) {
       EXPECT_LE(w(i - 1, 0), w(i, 0));
     }

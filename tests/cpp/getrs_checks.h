@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/larger.h"
 #include "general.h"
 #include "gtest/gtest.h"
 #include "lu_solves.h"
@@ -25,7 +26,7 @@ double worst_solve_error(const Matrix<T>& a, const Matrix<T>& x, const Matrix<T>
     Matrix<T> xj(x.rows(), 1), bj(b.rows(), 1);
     std::copy_n(&x(0, j), x.rows(), xj.data());
     std::copy_n(&b(0, j), b.rows(), bj.data());
-    worst = std::max(worst, solve_error(a, xj, bj));
+    worst = larger_or_nan(worst, solve_error(a, xj, bj));
   }
   return worst;
 }

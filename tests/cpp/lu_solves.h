@@ -13,6 +13,7 @@
 #include "algorithms/lu/getrs.h"
 #include "algorithms/triangular/trsm_few.h"
 #include "algorithms/triangular/trsm_many.h"
+#include "core/larger.h"
 #include "dealt.h"
 #include "gtest/gtest.h"
 #include "matrices.h"
@@ -289,7 +290,7 @@ double largest_multiplier(const Matrix<T>& lu) {
   double largest = 0;
   for (std::int64_t j = 0; j < lu.columns(); ++j) {
     for (std::int64_t i = j + 1; i < lu.rows(); ++i) {
-      largest = std::max(largest, static_cast<double>(std::abs(lu(i, j))));
+      largest = larger_or_nan(largest, static_cast<double>(std::abs(lu(i, j))));
     }
   }
   return largest;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "algorithms/host/instances.h"
+#include "core/larger.h"
 #include "dealt.h"
 #include "matrices.h"
 #include "residuals.h"
@@ -319,8 +320,8 @@ double augmented_error(const Matrix<T>& a, const Matrix<T>& w, const Matrix<T>& 
     }
     const double terms = std::sqrt(of_w) + norm * std::sqrt(of_x);
     if (terms == 0 && of_v == 0 && first + second == 0) continue;
-    const double error = std::max(std::sqrt(first) / terms, std::sqrt(second) / (norm * terms + std::sqrt(of_v)));
-    if (!(error <= worst)) worst = error;
+    const double error = larger_or_nan(std::sqrt(first) / terms, std::sqrt(second) / (norm * terms + std::sqrt(of_v)));
+    worst = larger_or_nan(worst, error);
   }
   return worst / n_eps<T>(n);
 }

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/larger.h"
 #include "gtest/gtest.h"
 
 namespace jaxmg::testing {
@@ -146,7 +147,7 @@ TYPED_TEST(SecularEquation, EigenvectorsAreOrthogonal) {
         for (std::size_t b = 0; b <= a; ++b) {
           double dot = a == b ? -1 : 0;
           for (std::size_t j = 0; j < s.size(); ++j) dot += s[a][j] * s[b][j];
-          if (!(std::fabs(dot) <= worst)) worst = std::fabs(dot);
+          worst = larger_or_nan(worst, std::fabs(dot));
         }
       }
       EXPECT_LE(worst, 4 * size * eps);

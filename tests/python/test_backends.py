@@ -95,15 +95,16 @@ def test_using_is_thread_local():
     assert seen == ["auto"]
 
 
-def test_timeout_of_a_call(monkeypatch):
+@pytest.mark.parametrize(("seconds", "milliseconds"), [(7.5, 7500), (1e20, 10**12)])
+def test_timeout_of_a_call(monkeypatch, seconds, milliseconds):
     calls = []
     real = ffi._attributes
     monkeypatch.setattr(
         ffi, "_attributes", lambda *args, **kw: calls.append(real(*args, **kw)) or calls[-1]
     )
-    with jaxmg.config.using(timeout_seconds=7.5):
+    with jaxmg.config.using(timeout_seconds=seconds):
         jax.jit(lambda a: linalg.solve(a, B, assume_a="pos")).lower(A)
-    assert {int(call["timeout_ms"]) for call in calls} == {7500}
+    assert {int(call["timeout_ms"]) for call in calls} == {milliseconds}
 
 
 @pytest.mark.parametrize(

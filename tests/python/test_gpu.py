@@ -96,18 +96,24 @@ def test_general_systems_of_several_tiles(make_mesh, ranks, dtype):
 @pytest.mark.parametrize(("ranks", "dtype"), RANKS_AND_DTYPES)
 def test_qr_of_several_tiles(make_mesh, ranks, dtype):
     mesh = make_mesh(ranks)
-    run = jax.jit(lambda a, b: (*linalg.qr(a), linalg.qr(a, mode="r"), linalg.lstsq(a, b).x))
+
+    @jax.jit
+    def run(a, b):
+        solutions = [linalg.lstsq(a, b, method=method).x for method in ("svd", "qr")]
+        return *linalg.qr(a), linalg.qr(a, mode="r"), *solutions
+
     singular = gaussian((5000, 40), dtype)
     singular[:, 20:] = singular[:, :20]
     tall, wide = gaussian((20001, 60), dtype), gaussian((300, 900), dtype)
     for a in (gaussian((1000, 1000), dtype), gaussian((1400, 900), dtype), tall, singular, wide):
         b = gaussian((len(a), 2), dtype, 1)
-        q, r, alone, x = map(np.asarray, run(put(a, mesh, "x", None), put(b, mesh)))
+        made = run(put(a, mesh, "x", None), put(b, mesh))
+        q, r, alone, *solutions = map(np.asarray, made)
         unit = 30 * max(a.shape) * np.finfo(dtype).eps
         assert np.linalg.norm(q @ r - a) <= unit * np.linalg.norm(a)
         assert np.linalg.norm(q.conj().T @ q - np.eye(q.shape[1])) <= unit
         assert np.linalg.norm(alone - r) <= 100 * unit * np.linalg.norm(r)
-        if a is not singular:
+        for x in solutions if a is not singular else []:
             # The residual is orthogonal to A, or 0.
             error = a.conj().T @ (a @ x - b) if len(a) >= a.shape[1] else a @ x - b
             assert np.linalg.norm(error) <= 10 * unit * np.linalg.norm(a) ** 2 * np.linalg.norm(x)
@@ -208,6 +214,23 @@ def test_eigenproblems_without_access_to_each_others_memory(make_mesh, ranks, mo
     a = hermitian(300)
     for _ in range(2):
         assert_eigen(a, *linalg.eigh(put(a, mesh, "x", None)))
+
+
+@pytest.mark.parametrize(("ranks", "dtype"), RANKS_AND_DTYPES)
+def test_one_gpu_decomposes_for_all(make_mesh, ranks, dtype):
+    """Eigenvectors and left singular vectors return to all GPUs by rows, which may be uneven."""
+    mesh = make_mesh(ranks)
+    with jaxmg.config.using(one_rank_up_to=100):
+        for n in (3, 64, 71):
+            a, general = hermitian(n, dtype), gaussian((n, n), dtype)
+            operand = put(a, mesh, "x", None)
+            assert_eigen(a, *linalg.eigh(operand))
+            assert_eigenvalues(a, linalg.eigvalsh(operand))
+            u, s, vh = map(np.asarray, linalg.svd(put(general, mesh, "x", None)))
+            unit = 30 * n * np.finfo(dtype).eps
+            assert np.linalg.norm(u * s @ vh - general) <= unit * np.linalg.norm(general)
+            for unitary in (u, vh):
+                assert np.linalg.norm(unitary @ unitary.conj().T - np.eye(n)) <= unit
 
 
 def test_peak_memory_of_eigenvectors_agrees_with_the_plan(make_mesh):

@@ -49,6 +49,7 @@
 #include "comm/block.h"
 #include "core/arena.h"
 #include "core/ceil_div.h"
+#include "core/larger.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
 #include "engine/cholesky_ops.h"
@@ -308,7 +309,7 @@ class Tsqr {
     }
   }
 
-  // The largest ||E z||, the same on every rank.
+  // The largest ||E z||, the same on every rank. NaN if one of them is.
   double departure(MatrixView<T> m, GramTrialWorkspace<T>& trial) {
     const auto z = trial.vectors, y = trial.products;
     const auto mine = trial.terms.block(0, e_.rank() * z.columns, n_, z.columns);
@@ -324,9 +325,7 @@ class Tsqr {
     e_.subtract(lane, {z}, y);
     if (e_.size() > 1) e_.exchange(lane, {make_block(0, all_ranks, y, y)});
     double most = 0;
-    for (const double norm : column_norms(e_, lane, y)) {
-      if (!(norm <= most)) most = norm;  // NaN, too
-    }
+    for (const double norm : column_norms(e_, lane, y)) most = larger_or_nan(most, norm);
     return most;
   }
 

@@ -16,6 +16,7 @@
 
 #include "algorithms/triangular/trsm_few.h"
 #include "core/arena.h"
+#include "core/larger.h"
 #include "core/matrix_view.h"
 #include "core/scalar.h"
 #include "engine/engine.h"
@@ -71,7 +72,7 @@ class ExtremeValues {
     e_.join();
   }
 
-  // The largest ratio of the norms of a vector after and before the last step.
+  // The largest ratio of the norms of a vector after and before the last step. NaN if one of them is.
   double growth() {
     const std::size_t n = static_cast<std::size_t>(layout_.order()), count = static_cast<std::size_t>(probe_vectors);
     std::vector<T> all(2 * n * count);
@@ -79,8 +80,7 @@ class ExtremeValues {
     e_.fetch(lane, w_.vectors.data, static_cast<std::int64_t>(all.size()), all.data());
     double most = 0;
     for (std::size_t k = 0; k < count; ++k) {
-      const double ratio = norm(&all[(count + k) * n], n) / norm(&all[k * n], n);
-      if (!(ratio <= most)) most = ratio;  // NaN, too
+      most = larger_or_nan(most, norm(&all[(count + k) * n], n) / norm(&all[k * n], n));
     }
     return most;
   }

@@ -239,7 +239,7 @@ class CudaBlasOps {
   template <class T>
   void update(Lane lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> c) {
     if (c.empty()) return;
-    cublasHandle_t blas = lanes_.blas(lane, c.rows * c.columns <= small_product);
+    cublasHandle_t blas = lanes_.blas(lane, c.rows * c.columns <= small_product());
     if (c.columns == 1 && opb == Op::none) {
       JAXMG_CHECK(cuda::gemv(blas, opa, checked_int(a.rows, "m"), checked_int(a.columns, "n"), &alpha, a.data,
                              leading(a), b.data, &beta, c.data));
@@ -251,11 +251,11 @@ class CudaBlasOps {
   }
 
   // Elements of the largest C for which products use the lent scratch. Up to here, C has a tile of 128 x 64 for half of
-  // an H100's multiprocessors at most, and cuBLAS gains by splitting the sums, for which it needs scratch: C with 64
-  // columns and 8192, 6144, 4096 and 3072 rows, and sums of four times as many terms, takes 868, 503, 281 and 193 us
-  // with 1 MiB, and 784, 451, 218 and 136 us with 32 MiB. 8 MiB gain nothing. A larger C loses: 15000 x 64, with sums
-  // of 15000 terms, takes 683 us with 1 MiB and 993 us with 32 MiB (f64).
-  static constexpr std::int64_t small_product = 66 * 128 * 64;
+  // the multiprocessors at most, and cuBLAS gains by splitting the sums, for which it needs scratch: C with 64 columns
+  // and 8192, 6144, 4096 and 3072 rows, and sums of four times as many terms, takes 868, 503, 281 and 193 us with 1
+  // MiB, and 784, 451, 218 and 136 us with 32 MiB. 8 MiB gain nothing. A larger C loses: 15000 x 64, with sums of 15000
+  // terms, takes 683 us with 1 MiB and 993 us with 32 MiB (f64, an H100 with 132 multiprocessors).
+  std::int64_t small_product() const { return lanes_.multiprocessors() / 2 * 128 * 64; }
 
   template <class T>
   static std::size_t bytes(std::int64_t elements) {

@@ -192,13 +192,21 @@ class CudaEngine : public CudaBlasOps,
       // The kernels of all ranks begin once the memory of each is ready. When this returns, every host has loaded its
       // kernel, and has only the launch before it.
       exchange(lane, greetings);
+      auto& order = LaunchOrder::instance();
+      std::uint64_t turn = 0;
       participant_.spin_until(
-          [&] { return LaunchOrder::instance().begin(&team_, static_cast<int>(participant_.members().size())); }, rank_,
-          size_);
-      const LaunchTurn turn(&team_);
-      LaunchOrder::instance().wait_for_earlier(resources_.device, stream);
-      launch_sweep(stream, kernel, p, x);
-      LaunchOrder::instance().launched(resources_.device, stream);
+          [&] {
+            turn = order.begin(&team_, static_cast<int>(participant_.members().size()));
+            return turn > 0;
+          },
+          rank_, size_);
+      {
+        const LaunchTurn own(&team_);
+        order.wait_for_earlier(resources_.device, stream);
+        launch_sweep(stream, kernel, p, x);
+        order.launched(resources_.device, stream);
+      }
+      participant_.spin_until([&] { return order.has_ended(turn); }, rank_, size_);
     }
   }
 

@@ -7,6 +7,9 @@
 namespace jaxmg::cuda {
 
 Lanes::Lanes() {
+  int device = 0;
+  JAXMG_CHECK(cudaGetDevice(&device));
+  JAXMG_CHECK(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device));
   int least = 0, greatest = 0;  // higher priorities are smaller numbers
   JAXMG_CHECK(cudaDeviceGetStreamPriorityRange(&least, &greatest));
   for (int i = 0; i < lane_count; ++i) {

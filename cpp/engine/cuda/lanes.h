@@ -30,6 +30,8 @@ class Lanes {
   cublasHandle_t blas(Lane lane, bool in_lent = false);
   // A second workspace for a lane's BLAS, until the call ends or another one is lent; or none.
   void lend(Lane lane, std::byte* workspace, std::int64_t bytes);
+  // Of the device.
+  std::int64_t multiprocessors() const { return multiprocessors_; }
   // cuSOLVER bound to a lane.
   cusolverDnHandle_t solver(Lane lane);
 
@@ -66,6 +68,7 @@ class Lanes {
   std::array<State, lane_count> states_{};
   cudaEvent_t fork_ = nullptr;
   std::size_t workspace_bytes_ = 0;
+  int multiprocessors_ = 0;
   cusolverDnHandle_t solver_{};
   std::vector<cudaEvent_t> events_;
   std::size_t used_events_ = 0;

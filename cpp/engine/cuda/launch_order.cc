@@ -9,24 +9,29 @@ LaunchOrder& LaunchOrder::instance() {
   return *order;
 }
 
-bool LaunchOrder::begin(const void* call, int members) {
+std::uint64_t LaunchOrder::begin(const void* call, int members) {
   std::lock_guard lock(mutex_);
   if (call_ == nullptr) {
     call_ = call;
     left_ = members;
     ++turn_;
   }
-  return call_ == call;
+  return call_ == call ? turn_ : 0;
 }
 
 void LaunchOrder::end(const void* call) {
   std::lock_guard lock(mutex_);
-  if (call_ == call && --left_ == 0) call_ = nullptr;
+  if (call_ == call && --left_ == 0) end_turn();
 }
 
 void LaunchOrder::drop(const void* call) {
   std::lock_guard lock(mutex_);
-  if (call_ == call) call_ = nullptr;
+  if (call_ == call) end_turn();
+}
+
+void LaunchOrder::end_turn() {
+  call_ = nullptr;
+  ended_.store(turn_, std::memory_order_release);
 }
 
 // Ranks of one call that share a device do not wait for each other's kernels.

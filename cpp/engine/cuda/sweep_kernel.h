@@ -289,11 +289,7 @@ class SweepOnRank {
         for (int c = 0; c < piece; ++c) panel[c] = square_of(warp, k)[c * pitch + lane];
       }
       if (warp == k) {
-        if (of_lane.inverted && finite(r)) {
-          multiply_by_inverse(row, of_lane.diagonal, r);
-        } else {
-          substitute(of_lane.diagonal, r);
-        }
+        if (!of_lane.inverted || !multiply_by_inverse(row, of_lane.diagonal, r)) substitute(of_lane.diagonal, r);
 #pragma unroll
         for (int j = 0; j < batch; ++j) {
           known()[own * batch + j] = r[j];
@@ -345,7 +341,7 @@ class SweepOnRank {
     __syncwarp();
   }
 
-  // Whether all lanes have finite numbers. A product would spread others to unknowns that do not depend on them.
+  // Whether all lanes have finite numbers.
   static __device__ __forceinline__ bool finite(const T (&r)[batch]) {
     bool yes = true;
 #pragma unroll
@@ -353,9 +349,10 @@ class SweepOnRank {
     return __all_sync(all, yes) != 0;
   }
 
-  // R = D^-1 R.
+  // R = D^-1 R. Where that is not finite, returns false and leaves R as it is: a product spreads infinities and NaNs to
+  // unknowns that do not depend on them, and its terms may overflow although R and the solution do not.
   template <int count>
-  __device__ __forceinline__ void multiply_by_inverse(const Wide (&row)[count], T diagonal, T (&r)[batch]) const {
+  __device__ __forceinline__ bool multiply_by_inverse(const Wide (&row)[count], T diagonal, T (&r)[batch]) const {
     const auto row_of_inverse = [&](int k) {
       if constexpr (count == piece) {
         return row[k];
@@ -376,13 +373,15 @@ class SweepOnRank {
       share(residual);
       multiply<T>(row_of_inverse, operand(), correction);
 #pragma unroll
-      for (int j = 0; j < batch; ++j) {
-        // The residual of a solution near the overflow threshold may overflow.
-        if (is_finite(correction[j])) x[j] = x[j] + correction[j];
-      }
+      for (int j = 0; j < batch; ++j) x[j] = x[j] + correction[j];
     }
+    T found[batch];
 #pragma unroll
-    for (int j = 0; j < batch; ++j) narrow(x[j], r[j]);
+    for (int j = 0; j < batch; ++j) narrow(x[j], found[j]);
+    if (!finite(found)) return false;
+#pragma unroll
+    for (int j = 0; j < batch; ++j) r[j] = found[j];
+    return true;
   }
 
   __device__ __forceinline__ void substitute(T diagonal, T (&r)[batch]) const {

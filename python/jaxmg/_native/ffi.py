@@ -322,13 +322,17 @@ def _roll(ranks: Ranks, call_site: int, *operands):
     return lax.all_gather(name, ranks.axes)
 
 
+# 31 years: the native code counts nanoseconds in 64 bits.
+_LONGEST_TIMEOUT = 1e9
+
+
 def _attributes(call: plans.CallPlan, call_site: int, ranks: Ranks):
     """Return the attributes of a call as int64, whatever JAX's default integer dtype."""
     return {
         "plan": np.array(call.words, np.int64),
         "call_site": np.int64(call_site),
         "ranks": np.int64(ranks.size),
-        "timeout_ms": np.int64(round(1000 * config.timeout_seconds)),
+        "timeout_ms": np.int64(round(1000 * min(config.timeout_seconds, _LONGEST_TIMEOUT))),
     }
 
 

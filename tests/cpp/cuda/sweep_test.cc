@@ -12,8 +12,10 @@
 #include "algorithms/triangular/trsm_few.h"
 #include "comm/block.h"
 #include "core/error.h"
+#include "core/larger.h"
 #include "cuda_ranks.h"
 #include "dealt.h"
+#include "engine/cuda/launch_order.h"
 #include "gtest/gtest.h"
 #include "matrices.h"
 #include "residuals.h"
@@ -69,8 +71,7 @@ class Sweep : public ::testing::Test {
           sum += product;
           size += static_cast<double>(std::abs(product));
         }
-        const double error = static_cast<double>(std::abs(sum)) / size;
-        worst = error <= worst ? worst : error;  // NaN counts
+        worst = larger_or_nan(worst, static_cast<double>(std::abs(sum)) / size);
       }
     }
     return worst;
@@ -216,6 +217,62 @@ TYPED_TEST(Sweep, SolvesBadlyScaledSystems) {
       EXPECT_LE(std::abs(x(i, 0) - expected), 8 * std::numeric_limits<Real<T>>::epsilon()) << "unknown " << i;
     }
   }
+}
+
+// Unknowns near the largest number, of pieces with x_i - 2 x_i-1 = b_i, and a condition number of 2^18: terms of the
+// product with the inverse overflow, which substitution does not form. All numbers are powers of two, and exact.
+TYPED_TEST(Sweep, SolvesForUnknownsNearTheLargestNumber) {
+  using T = typename TypeParam::Scalar;
+  using R = Real<T>;
+  JAXMG_NEEDS_RANKS(TypeParam::Ranks, 2);
+  const R value = std::ldexp(R(1), std::numeric_limits<R>::max_exponent - 3);
+  for (const int ranks : this->rank_counts()) {
+    const std::int64_t n = 90, shard = shard_of(n, ranks);
+    const TileColumns layout(n, shard, std::min<std::int64_t>(32, shard), ranks);
+    for (const std::int64_t nrhs : {1, 3}) {
+      for (const Op op : {Op::none, Op::conj_transpose}) {
+        SCOPED_TRACE(::testing::Message()
+                     << ranks << " ranks, " << nrhs << " right-hand sides" << (op == Op::none ? "" : ", transposed"));
+        const bool ascending = op == Op::none;
+        Matrix<T> factor(n, n), b(n, nrhs);
+        for (std::int64_t i = 0; i < n; ++i) {
+          factor(i, i) = T(1);
+          for (std::int64_t j = 0; j < nrhs; ++j) b(i, j) = T(value);
+        }
+        // Chains of 16 unknowns, also where a tile ends within one.
+        for (std::int64_t i = 1; i < n; ++i) {
+          if (i % 16 == 0) continue;
+          factor(i, i - 1) = T(-2);
+          for (std::int64_t j = 0; j < nrhs; ++j) b(ascending ? i : i - 1, j) = T(-value);
+        }
+        const auto x = this->solve(factor, b, layout, {Uplo::lower, op, Diag::non_unit})[0];
+        for (std::int64_t j = 0; j < nrhs; ++j) {
+          for (std::int64_t i = 0; i < n; ++i) EXPECT_EQ(x(i, j), T(value)) << "unknown " << i;
+        }
+      }
+    }
+  }
+}
+
+// Ranks wait for the end of a turn before they make other calls of CUDA.
+TEST(LaunchOrder, ATurnEndsWithItsLastRankOrAnError) {
+  cuda::LaunchOrder order;
+  const int one = 1, other = 2;
+  const auto first = order.begin(&one, 2);
+  EXPECT_EQ(order.begin(&one, 2), first);
+  EXPECT_EQ(order.begin(&other, 2), 0);
+  order.end(&one);
+  EXPECT_FALSE(order.has_ended(first));
+  order.end(&one);
+  EXPECT_TRUE(order.has_ended(first));
+  const auto second = order.begin(&other, 2);
+  EXPECT_GT(second, first);
+  EXPECT_TRUE(order.has_ended(first));
+  EXPECT_FALSE(order.has_ended(second));
+  order.drop(&one);
+  EXPECT_FALSE(order.has_ended(second));
+  order.drop(&other);
+  EXPECT_TRUE(order.has_ended(second));
 }
 
 // A rank fails between the exchange after which all kernels are launched and its own launch. The kernels of the others

@@ -1,0 +1,147 @@
+// The CUDA engine's operations on tall matrices, against sums in double precision.
+#include "engine/tall_ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/arithmetic.h"
+#include "core/larger.h"
+#include "cuda_ranks.h"
+#include "dealt.h"
+#include "gtest/gtest.h"
+#include "matrices.h"
+#include "residuals.h"
+#include "solves.h"
+#include "typed.h"
+
+namespace jaxmg::testing {
+namespace {
+
+template <class Parameter>
+class TallOps : public ::testing::Test {};
+
+TYPED_TEST_SUITE(TallOps, OnAllScalars<PeerRanks>);
+
+// R = W - M^H X and G = M R for more rows and right-hand sides than one pass takes, or fewer; without W, and in place
+// of W.
+TYPED_TEST(TallOps, ResidualsAndTheirProducts) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  const double eps = std::numeric_limits<Real<T>>::epsilon();
+  enum class Right { none, other, same };
+  JAXMG_NEEDS_RANKS(Ranks, 1);
+  for (const auto& [n, m, columns] : {std::tuple{1, 1, 1},
+                                      {3, 7, 2},
+                                      {33, 1000, 1},
+                                      {5, 70001, 1},
+                                      {100, 777, 3},
+                                      {9, 333, 5},
+                                      {7, 500, 9},
+                                      {600, 300, 2},
+                                      {2100, 65, 1}}) {
+    for (const Right right : {Right::none, Right::other, Right::same}) {
+      SCOPED_TRACE(::testing::Message() << n << " columns, " << m << " rows, " << columns << " right-hand sides, way "
+                                        << static_cast<int>(right));
+      const auto a = random_matrix<T>(n, m, 1), x = random_matrix<T>(n, columns, 2);
+      const auto w = right == Right::none ? Matrix<T>(m, columns) : random_matrix<T>(m, columns, 3);
+      Ranks ranks(1);
+      auto of_a = ranks.template matrix<T>(n, m), of_x = ranks.template matrix<T>(n, columns);
+      auto of_w = ranks.template matrix<T>(m, columns), of_r = ranks.template matrix<T>(m, columns);
+      auto of_g = ranks.template matrix<T>(n, columns);
+      auto scratch = ranks.template matrix<T>(residual_scratch(m, n, columns), 1);
+      of_a.upload(0, a);
+      of_x.upload(0, x);
+      (right == Right::same ? of_r : of_w).upload(0, w);
+      ranks.run([&, n = n, m = m, columns = columns](auto& engine) {
+        const MatrixView<T> none{nullptr, m, 0, 1};
+        engine.residual_products(Lane::panel, of_a.view(0), of_x.view(0),
+                                 right == Right::none    ? none
+                                 : right == Right::other ? of_w.view(0)
+                                                         : of_r.view(0),
+                                 of_r.view(0), scratch.view(0).data, of_g.view(0));
+      });
+      const auto r = of_r.download(0), g = of_g.download(0);
+      double error_of_r = 0, error_of_g = 0;
+      for (std::int64_t k = 0; k < columns; ++k) {
+        std::vector<Wide<T>> sums(static_cast<std::size_t>(n));
+        for (std::int64_t i = 0; i < m; ++i) {
+          Wide<T> left = Wide<T>(w(i, k)) - Wide<T>(r(i, k));
+          const Wide<T> own(r(i, k));
+          for (std::int64_t j = 0; j < n; ++j) {
+            const Wide<T> element(a(j, i));
+            left -= conjugate(element) * Wide<T>(x(j, k));
+            sums[static_cast<std::size_t>(j)] += element * own;
+          }
+          error_of_r += std::norm(left);
+        }
+        for (std::int64_t j = 0; j < n; ++j)
+          error_of_g += std::norm(sums[static_cast<std::size_t>(j)] - Wide<T>(g(j, k)));
+      }
+      const double size = frobenius(w) + frobenius(a) * frobenius(x);
+      EXPECT_LE(std::sqrt(error_of_r), (n + 4) * eps * size);
+      EXPECT_LE(std::sqrt(error_of_g), (m + 4) * eps * frobenius(a) * frobenius(r));
+    }
+  }
+}
+
+// Elements have 11 bits, hence those of products a relative error of 2^-10 at most, by Cauchy's inequality of the roots
+// of the diagonal elements. Tensor cores truncate sums of up to 4096 terms, which takes as much again. Rows are rounded
+// in parts where a rank has more than 2^18; `planned` may be more than a rank has. Columns differ in size.
+TEST(RoundedGram, HasTheAccuracyOfItsElements) {
+  JAXMG_NEEDS_RANKS(PeerRanks, 1);
+  for (const auto& [n, m, planned] : {std::tuple{1, 40, 40},
+                                      {17, 30, 30},
+                                      {24, 5, 5000},
+                                      {260, 4500, 4500},
+                                      {260, 1000, 9001},
+                                      {9, 300001, 300001}}) {
+    SCOPED_TRACE(::testing::Message() << n << " columns, " << m << " of " << planned << " rows");
+    auto a = random_matrix<float>(n, m, 4);
+    for (std::int64_t i = 0; i < m; ++i) {
+      for (std::int64_t j = 0; j < n; ++j) a(j, i) = j == 3 ? 0.0F : std::ldexp(a(j, i), static_cast<int>(j % 60) - 30);
+    }
+    const RoundedGramSizes sizes{n, planned};
+    PeerRanks ranks(1);
+    auto of_a = ranks.matrix<float>(n, m), gram = ranks.matrix<float>(n, n), scales = ranks.matrix<float>(n, 1);
+    auto halves = ranks.matrix<Half>(sizes.pitch(), sizes.rows());
+    auto partials = ranks.matrix<float>(sizes.partials(), 1);
+    of_a.upload(0, a);
+    ranks.run([&, n = n](auto& engine) {
+      const auto rounded = halves.view(0).block(0, 0, n, sizes.rows());
+      engine.rounded_gram(Lane::panel, sizes, of_a.view(0), scales.view(0).data, rounded, partials.view(0).data,
+                          gram.view(0));
+    });
+    Matrix<double> expected(n, n);
+    for (std::int64_t i = 0; i < m; ++i) {
+      for (std::int64_t j = 0; j < n; ++j) {
+        const double element = a(j, i);
+        for (std::int64_t k = j; k < n; ++k) expected(k, j) += element * static_cast<double>(a(k, i));
+      }
+    }
+    const auto found = gram.download(0);
+    double worst = 0;
+    for (std::int64_t j = 0; j < n; ++j) {
+      for (std::int64_t k = j; k < n; ++k) {
+        const double size = std::sqrt(expected(j, j) * expected(k, k)),
+                     error = std::abs(static_cast<double>(found(k, j)) + expected(k, j));
+        if (size == 0) {
+          EXPECT_EQ(error, 0) << "element " << k << ", " << j;
+        } else {
+          worst = larger_or_nan(worst, error / size);
+        }
+      }
+    }
+    EXPECT_LE(worst, 0x1p-9);
+  }
+}
+
+}  // namespace
+}  // namespace jaxmg::testing
