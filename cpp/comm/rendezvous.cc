@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <list>
+#include <optional>
 #include <utility>
 
 #include "comm/recent_use_counts.h"
@@ -84,49 +85,42 @@ std::string timeout_message(const std::vector<int>& ranks, int size, std::chrono
 
 std::size_t open_rendezvous() { return registry().open(); }
 
+namespace {
+
+// Barriers of ranks that have a core each take microseconds, and waking a thread takes longer.
+std::chrono::microseconds spin_of(std::size_t members) {
+  static const std::size_t cores = std::thread::hardware_concurrency();
+  return std::chrono::microseconds(members <= cores ? 20 : 0);
+}
+
+}  // namespace
+
 Rendezvous::Rendezvous(std::vector<int> members, std::chrono::milliseconds timeout, std::uint64_t repetition)
-    : members_(std::move(members)), timeout_(timeout), repetition_(repetition), entries_(members_.size()) {}
+    : members_(std::move(members)),
+      timeout_(timeout),
+      repetition_(repetition),
+      spin_(spin_of(members_.size())),
+      entries_(members_.size()) {}
 
 bool Rendezvous::join(int rank, MemoryRegions buffers, std::uint32_t device) {
-  std::lock_guard lock(mutex_);
   Entry& own = entry(rank);
   own.device = device;
   own.buffers = std::move(buffers);
-  own.joined = true;
-  ++own.steps;
-  if (!all_have_joined()) return false;
-  changed_.notify_all();
+  own.steps = 1;
+  ++joined_;
+  ++arrivals_;
+  if (!have_all_made(1)) return false;
+  changes_.advance();
   return true;
 }
 
-bool Rendezvous::all_have_joined() const {
-  return std::all_of(entries_.begin(), entries_.end(), [](const Entry& s) { return s.joined; });
-}
-
 void Rendezvous::await_members(int rank, std::chrono::microseconds spin) {
-  std::unique_lock lock(mutex_);
-  const auto end = std::chrono::steady_clock::now() + spin;
-  while (!all_have_joined() && failure_.empty() && std::chrono::steady_clock::now() < end) {
-    lock.unlock();
-    std::this_thread::yield();
-    lock.lock();
-  }
-  await(lock, rank, false);
+  await(entry(rank).steps, std::max(spin, spin_), false);
 }
 
-bool Rendezvous::has_joined(int rank) {
-  std::lock_guard lock(mutex_);
-  return entry(rank).joined;
-}
+bool Rendezvous::has_joined(int rank) { return entry(rank).steps > 0; }
 
-bool Rendezvous::all_left() const {
-  return std::all_of(entries_.begin(), entries_.end(), [](const Entry& s) { return s.left || !s.joined; });
-}
-
-bool Rendezvous::is_abandoned() {
-  std::lock_guard lock(mutex_);
-  return !failure_.empty() && all_left();
-}
+bool Rendezvous::is_abandoned() { return failed_ && all_left(); }
 
 Participant::Participant(const CallKey& key, int rank, const std::vector<int>& members, MemoryRegions buffers,
                          std::chrono::milliseconds timeout, std::uint32_t device, std::chrono::microseconds spin)
@@ -134,7 +128,7 @@ Participant::Participant(const CallKey& key, int rank, const std::vector<int>& m
   try {
     rendezvous_->await_members(rank, spin);
   } catch (...) {
-    rendezvous_->leave(rank);
+    rendezvous_->leave();
     throw;
   }
 }
@@ -148,59 +142,63 @@ Rendezvous::Entry& Rendezvous::entry(int rank) {
 }
 
 void Rendezvous::step(int rank, bool unlimited) {
-  std::unique_lock lock(mutex_);
-  ++entry(rank).steps;
-  await(lock, rank, unlimited);
+  const std::uint64_t steps = ++entry(rank).steps;
+  ++arrivals_;
+  if (have_all_made(steps)) changes_.advance();
+  await(steps, spin_, unlimited);
 }
 
-void Rendezvous::await(std::unique_lock<std::mutex>& lock, int rank, bool unlimited) {
-  const std::uint64_t mine = entry(rank).steps;
-  const auto missing = [&] {
+void Rendezvous::await(std::uint64_t steps, std::chrono::microseconds spin, bool unlimited) {
+  std::optional<EventCount::Clock::time_point> deadline;
+  if (!unlimited) deadline = EventCount::Clock::now() + timeout_;
+  if (!changes_.wait([&] { return have_all_made(steps) || failed_; }, spin, deadline)) {
     std::vector<int> late;
     for (std::size_t i = 0; i < entries_.size(); ++i) {
-      if (entries_[i].steps < mine) late.push_back(members_[i]);
+      if (entries_[i].steps < steps) late.push_back(members_[i]);
     }
-    return late;
-  };
-  const auto done = [&] { return !failure_.empty() || missing().empty(); };
-  if (done()) {
-    changed_.notify_all();
-  } else if (unlimited) {
-    changed_.wait(lock, done);
-  } else if (!changed_.wait_for(lock, timeout_, done)) {
-    failure_ = timeout_message(missing(), static_cast<int>(members_.size()), timeout_);
-    changed_.notify_all();
-    throw Error(ErrorCode::deadline_exceeded, failure_);
+    if (!late.empty()) time_out(late, static_cast<int>(members_.size()));
   }
-  if (!failure_.empty()) throw Error(ErrorCode::aborted, failure_);
+  if (failed_) throw_failure();
 }
 
 void Rendezvous::check(bool late, int other, int ranks) {
+  if (late) time_out({other}, ranks);
+  if (failed_) throw_failure();
+}
+
+void Rendezvous::time_out(const std::vector<int>& ranks, int size) {
+  std::unique_lock lock(mutex_);
+  if (failed_) return;
+  failure_ = timeout_message(ranks, size, timeout_);
+  failed_ = true;
+  changes_.advance();
+  throw Error(ErrorCode::deadline_exceeded, failure_);
+}
+
+void Rendezvous::throw_failure() {
   std::lock_guard lock(mutex_);
-  if (failure_.empty() && late) {
-    failure_ = timeout_message({other}, ranks, timeout_);
-    changed_.notify_all();
-    throw Error(ErrorCode::deadline_exceeded, failure_);
-  }
-  if (!failure_.empty()) throw Error(ErrorCode::aborted, failure_);
+  throw Error(ErrorCode::aborted, failure_);
 }
 
 void Rendezvous::fail(const std::string& why) noexcept {
   try {
     std::lock_guard lock(mutex_);
-    if (failure_.empty()) failure_ = why;
+    if (!failed_) failure_ = why;
+    failed_ = true;
   } catch (...) {  // out of memory while copying the text: the other ranks time out instead
   }
-  changed_.notify_all();
+  changes_.advance();
 }
 
-void Rendezvous::leave(int rank) noexcept {
-  std::unique_lock lock(mutex_);
-  entry(rank).left = true;
-  // Free the shared state before any member can start the next call.
-  if (all_left()) state_.reset();
-  changed_.notify_all();
-  changed_.wait(lock, [&] { return all_left(); });
+void Rendezvous::leave() noexcept {
+  {
+    std::lock_guard lock(mutex_);
+    ++left_;
+    // Free the shared state before any member can start the next call.
+    if (all_left()) state_.reset();
+  }
+  if (all_left()) changes_.advance();
+  changes_.wait([&] { return all_left(); }, spin_, {});
 }
 
 }  // namespace jaxmg

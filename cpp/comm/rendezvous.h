@@ -5,9 +5,9 @@
 // every rank throws: no rank hangs.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <compare>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "comm/block.h"
+#include "comm/event_count.h"
 
 namespace jaxmg {
 
@@ -54,29 +55,34 @@ class Rendezvous {
   struct Entry {
     MemoryRegions buffers;
     std::uint32_t device = 0;
-    std::uint64_t steps = 0;
-    bool joined = false;
-    bool left = false;
+    std::atomic<std::uint64_t> steps = 0;  // joining is the first
   };
   Entry& entry(int rank);
-  void step(int rank, bool unlimited = false);
-  // Returns once every member has made as many steps as `rank`; joining is the first.
-  void await(std::unique_lock<std::mutex>& lock, int rank, bool unlimited);
   void await_members(int rank, std::chrono::microseconds spin);
-  bool all_have_joined() const;
+  void step(int rank, bool unlimited = false);
+  // Returns once every member has made `steps` steps.
+  void await(std::uint64_t steps, std::chrono::microseconds spin, bool unlimited);
+  bool have_all_made(std::uint64_t steps) const { return arrivals_.load() >= steps * members_.size(); }
   void fail(const std::string& why) noexcept;
+  [[noreturn]] void throw_failure();
   // Throws if a member has failed. If `late`, fails the call with a time-out that names rank `other` of `ranks`.
   void check(bool late, int other, int ranks);
-  void leave(int rank) noexcept;
+  // Fails the call, unless it has failed already, with a time-out that names `ranks` of `size`.
+  void time_out(const std::vector<int>& ranks, int size);
+  void leave() noexcept;
+  bool all_left() const { return left_.load() == joined_.load(); }
 
-  bool all_left() const;
-
-  std::vector<int> members_;
-  std::chrono::milliseconds timeout_;
-  std::uint64_t repetition_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
+  const std::vector<int> members_;
+  const std::chrono::milliseconds timeout_;
+  const std::uint64_t repetition_;
+  const std::chrono::microseconds spin_;  // in barriers
   std::vector<Entry> entries_;
+  EventCount changes_;
+  // Steps of all members together. No member makes its next step before all have made the last one.
+  std::atomic<std::uint64_t> arrivals_ = 0;
+  std::atomic<std::size_t> joined_ = 0, left_ = 0;  // members
+  std::atomic<bool> failed_ = false;
+  std::mutex mutex_;  // of what follows
   std::string failure_;
   std::shared_ptr<void> state_;
 };
@@ -91,7 +97,7 @@ class Participant {
   Participant(const CallKey& key, int rank, const std::vector<int>& members, MemoryRegions buffers,
               std::chrono::milliseconds timeout, std::uint32_t device = 0,
               std::chrono::microseconds spin = std::chrono::microseconds(0));
-  ~Participant() { rendezvous_->leave(rank_); }
+  ~Participant() { rendezvous_->leave(); }
   Participant(const Participant&) = delete;
   Participant& operator=(const Participant&) = delete;
 

@@ -1,0 +1,71 @@
+// A place where threads wait for changes of state that they share.
+//
+// Woken threads read the state without a mutex. After a condition variable's notify_all() they would take its mutex one
+// after another, which wakes and stops most of them twice where there are more threads than cores.
+#pragma once
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <climits>
+#include <cstdint>
+#include <ctime>
+#include <optional>
+#include <thread>
+
+namespace jaxmg {
+
+class EventCount {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // To be called after each change.
+  void advance() noexcept {
+    count_.fetch_add(1);
+    if (sleepers_.load() > 0) futex(FUTEX_WAKE_PRIVATE, INT_MAX, nullptr);
+  }
+
+  // Returns once done() holds, first spinning for `spin`; false if it does not by the deadline.
+  template <class Done>
+  bool wait(const Done& done, std::chrono::microseconds spin, std::optional<Clock::time_point> deadline) {
+    if (done() || (spin.count() > 0 && spins_until(done, Clock::now() + spin))) return true;
+    while (true) {
+      const std::uint32_t seen = count_.load();
+      if (done()) return true;
+      std::timespec left{};
+      if (deadline.has_value()) {
+        const auto rest = std::chrono::duration_cast<std::chrono::nanoseconds>(*deadline - Clock::now()).count();
+        if (rest <= 0) return false;
+        left.tv_sec = rest / 1'000'000'000;
+        left.tv_nsec = rest % 1'000'000'000;
+      }
+      sleepers_.fetch_add(1);
+      futex(FUTEX_WAIT_PRIVATE, seen, deadline.has_value() ? &left : nullptr);  // unless count_ has advanced
+      sleepers_.fetch_sub(1);
+    }
+  }
+
+ private:
+  template <class Done>
+  static bool spins_until(const Done& done, Clock::time_point end) {
+    do {
+      for (int i = 0; i < 200; ++i) {
+        if (done()) return true;
+      }
+      std::this_thread::yield();
+    } while (Clock::now() < end);
+    return false;
+  }
+
+  void futex(int operation, std::uint32_t value, const std::timespec* timeout) noexcept {
+    static_assert(sizeof(count_) == sizeof(std::uint32_t) && std::atomic<std::uint32_t>::is_always_lock_free);
+    syscall(SYS_futex, &count_, operation, value, timeout, nullptr, 0);
+  }
+
+  std::atomic<std::uint32_t> count_ = 0, sleepers_ = 0;
+};
+
+}  // namespace jaxmg
