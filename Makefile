@@ -26,9 +26,11 @@ export PATH := $(CURDIR)/$(TOOLS):$(PATH)
 JAX_RELEASES := 0.6.2:10-13 0.7.2:11-14 0.8.3:11-14 0.9.2:11-14 0.10.2:11-14 0.11.2:12-14 0.12.0.1:12-14
 JAX_TESTS := sharding composition batches derivatives vma dtypes exported donation import potrs potri syevd
 
-# The tests on the newest JAX, in two parts of about equal length that run side by side.
-TESTS_1 := $(sort $(wildcard tests/python/test_[a-l]*.py))
-TESTS_2 := $(filter-out $(TESTS_1),$(sort $(wildcard tests/python/test_*.py)))
+# The tests on the newest JAX, in two parts of about equal length that run side by side. `make docs` runs those of the
+# documentation.
+TESTS_DOCS := tests/python/test_docs.py
+TESTS_1 := $(filter-out $(TESTS_DOCS),$(sort $(wildcard tests/python/test_[a-l]*.py)))
+TESTS_2 := $(filter-out $(TESTS_1) $(TESTS_DOCS),$(sort $(wildcard tests/python/test_*.py)))
 
 CXX_FILES = $(shell find cpp tests/cpp benchmarks \( -name '*.h' -o -name '*.cc' -o -name '*.cu' \) -not -path '*/build/*')
 SOURCES = CMakeLists.txt pyproject.toml $(shell find cmake cpp python -type f -not -name '*.pyc')
@@ -249,9 +251,10 @@ bench: $(VENV)/installed  ## Measure solves beside other solvers; options in BEN
 external-links:  ## List the links of the built documentation to other sites
 	@python3 docs/generate/links.py build/docs
 
-docs: $(VENV)/installed  ## Make the documentation, build/docs/index.html, and check its links
+docs: $(VENV)/installed  ## Make the documentation, build/docs/index.html; check its links, and run its code
 	@$(VENV)/bin/pip install -q "$$(ls dist/*.whl)[docs]"
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build -q --strict -d build/docs; echo "== Documentation built in $$SECONDS s"
+	$(call pytest,$(NO_OPTIMISATION) $(RUN),$(TESTS_DOCS),$(QUICK_XLA))
 
 # ---- format and lint ---------------------------------------------------------------------------
 
