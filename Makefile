@@ -136,6 +136,12 @@ $(VENV)/tests: $(VENV)/installed
 	@$(VENV)/bin/pip install -q "$$(ls dist/*.whl)[netket]" || echo "NetKet does not install here: its tests are skipped"
 	@touch $@
 
+# What all examples need, so that their pages have output and pictures.
+$(VENV)/examples: $(VENV)/tests
+	@jax=$$($(RUN) -c 'import jax; print(jax.__version__)'); \
+	$(VENV)/bin/pip install -q "$$(ls dist/*.whl)[gpjax]" "jax==$$jax" || echo "GPJax does not install here: its example is not run"
+	@touch $@
+
 .PRECIOUS: $(VENVS_JAX)/%/tests
 $(VENVS_JAX)/%/tests: dist/wheel
 	@echo "Installing into $(VENVS_JAX)/$*"
@@ -251,7 +257,7 @@ bench: $(VENV)/installed  ## Measure solves beside other solvers; options in BEN
 external-links:  ## List the links of the built documentation to other sites
 	@python3 docs/generate/links.py build/docs
 
-docs: $(VENV)/installed  ## Make the documentation, build/docs/index.html; check its links, and run its code
+docs: $(VENV)/examples  ## Make the documentation, build/docs/index.html; check its links, and run its code
 	@$(VENV)/bin/pip install -q "$$(ls dist/*.whl)[docs]"
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build -q --strict -d build/docs; echo "== Documentation built in $$SECONDS s"
 	$(call pytest,$(NO_OPTIMISATION) $(RUN),$(TESTS_DOCS),$(QUICK_XLA))
