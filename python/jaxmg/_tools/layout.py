@@ -75,7 +75,8 @@ def text(layout: Layout) -> str:
         if len(shown) > 8:
             shown = [*shown[:6], "...", shown[-1]]
         held = sum(last - first + 1 for first, last in runs)
-        lines.append(f"  device {rank}: {held} columns: {', '.join(shown) or 'none'}")
+        count = f"{held} column{'s' * (held != 1)}"
+        lines.append(f"  device {rank}: {count}: {', '.join(shown) or 'none'}")
     return "\n".join(lines)
 
 

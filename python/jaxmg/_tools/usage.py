@@ -17,7 +17,7 @@ def check_picture(path: Path | None) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise UsageError('--png needs Matplotlib: pip install "jaxmg[plot]"') from None
+        raise UsageError("--png needs Matplotlib: pip install matplotlib") from None
     if path.is_dir():
         raise UsageError(f"--png must be a file, and {path} is a folder")
     if not path.parent.is_dir():
