@@ -233,15 +233,15 @@ test-cuda%-build: test-tools
 # Small tests: emulated, they are many times slower. The last one, of which one case runs, calls BLAS.
 AARCH64_TESTS := arena_test block_columns_test tile_columns_test trsm_test
 
-aarch64: $(VENV_TOOLS)/cmake  ## Cross-compile for aarch64: the host library and tests that qemu runs; the CUDA 13 library with nvcc
+aarch64: $(VENV_TOOLS)/cmake  ## Cross-compile for aarch64: the host library and tests that qemu runs; both CUDA libraries
 	@sh cmake/require_tools.sh aarch64
 	@cmake --preset aarch64 --log-level=WARNING
 	@cmake --build --preset aarch64 --target jaxmg_host $(AARCH64_TESTS)
 	@GTEST_FILTER='-*/0.*:*/2.*:*/3.*:*Unit*:Trtrs.*' ctest --preset aarch64 -R "^($$(tr ' ' '|' <<< "$(strip $(AARCH64_TESTS))"))$$"
-	@if compgen -G '/usr/local/cuda-13*/bin/nvcc' >/dev/null; then \
-	  cmake --preset aarch64-cuda13 --log-level=STATUS | grep -E 'CUDA|Libraries'; cmake --build --preset aarch64-cuda13; \
-	  file -L build/aarch64-cuda13/libjaxmg_cuda13.so 2>/dev/null || ls -l build/aarch64-cuda13/libjaxmg_cuda13.so; \
-	else echo "There is no nvcc of CUDA 13: the CUDA library is not compiled"; fi
+	@for major in 12 13; do \
+	  cmake --preset aarch64-cuda$$major --log-level=STATUS | grep -E 'CUDA|Libraries'; cmake --build --preset aarch64-cuda$$major; \
+	  library=build/aarch64-cuda$$major/libjaxmg_cuda$$major.so; file -L $$library 2>/dev/null || ls -l $$library; \
+	done
 
 test-gpu: $(VENV)/tests test-tools  ## The tests on the GPUs of this machine
 	@$(RUN) -c 'import jax; print(*jax.devices("gpu"))'
