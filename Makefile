@@ -26,9 +26,11 @@ export PATH := $(CURDIR)/$(TOOLS):$(PATH)
 JAX_RELEASES := 0.6.2:10-13 0.7.2:11-14 0.8.3:11-14 0.9.2:11-14 0.10.2:11-14 0.11.2:12-14 0.12.0.1:12-14
 JAX_TESTS := sharding composition batches derivatives vma dtypes exported donation import potrs potri syevd
 
-# The tests on the newest JAX, in two parts of about equal length that run side by side.
-TESTS_1 := $(sort $(wildcard tests/python/test_[a-l]*.py))
-TESTS_2 := $(filter-out $(TESTS_1),$(sort $(wildcard tests/python/test_*.py)))
+# The tests on the newest JAX, in two parts of about equal length that run side by side. `make docs` runs those of the
+# documentation.
+TESTS_DOCS := tests/python/test_docs.py
+TESTS_1 := $(filter-out $(TESTS_DOCS),$(sort $(wildcard tests/python/test_[a-l]*.py)))
+TESTS_2 := $(filter-out $(TESTS_1) $(TESTS_DOCS),$(sort $(wildcard tests/python/test_*.py)))
 
 CXX_FILES = $(shell find cpp tests/cpp benchmarks \( -name '*.h' -o -name '*.cc' -o -name '*.cu' \) -not -path '*/build/*')
 SOURCES = CMakeLists.txt pyproject.toml $(shell find cmake cpp python -type f -not -name '*.pyc')
@@ -140,6 +142,12 @@ $(VENV)/tests: $(VENV)/installed
 	@$(VENV)/bin/pip install -q "$$(ls dist/*.whl)[netket]" || echo "NetKet does not install here: its tests are skipped"
 	@touch $@
 
+# What all examples need, so that their pages have output and pictures.
+$(VENV)/examples: $(VENV)/tests
+	@jax=$$($(RUN) -c 'import jax; print(jax.__version__)'); \
+	$(VENV)/bin/pip install -q "$$(ls dist/*.whl)[gpjax]" "jax==$$jax" || echo "GPJax does not install here: its example is not run"
+	@touch $@
+
 .PRECIOUS: $(VENVS_JAX)/%/tests
 $(VENVS_JAX)/%/tests: dist/wheel
 	@echo "Installing into $(VENVS_JAX)/$*"
@@ -245,15 +253,15 @@ test-cuda%-build: test-tools
 # Small tests: emulated, they are many times slower. The last one, of which one case runs, calls BLAS.
 AARCH64_TESTS := arena_test block_columns_test tile_columns_test trsm_test
 
-aarch64: $(VENV_TOOLS)/cmake  ## Cross-compile for aarch64: the host library and tests that qemu runs; the CUDA 13 library with nvcc
+aarch64: $(VENV_TOOLS)/cmake  ## Cross-compile for aarch64: the host library and tests that qemu runs; both CUDA libraries
 	@sh cmake/require_tools.sh aarch64
 	@cmake --preset aarch64 --log-level=WARNING
 	@cmake --build --preset aarch64 --target jaxmg_host $(AARCH64_TESTS)
 	@GTEST_FILTER='-*/0.*:*/2.*:*/3.*:*Unit*:Trtrs.*' ctest --preset aarch64 -R "^($$(tr ' ' '|' <<< "$(strip $(AARCH64_TESTS))"))$$"
-	@if compgen -G '/usr/local/cuda-13*/bin/nvcc' >/dev/null; then \
-	  cmake --preset aarch64-cuda13 --log-level=STATUS | grep -E 'CUDA|Libraries'; cmake --build --preset aarch64-cuda13; \
-	  file -L build/aarch64-cuda13/libjaxmg_cuda13.so 2>/dev/null || ls -l build/aarch64-cuda13/libjaxmg_cuda13.so; \
-	else echo "There is no nvcc of CUDA 13: the CUDA library is not compiled"; fi
+	@for major in 12 13; do \
+	  cmake --preset aarch64-cuda$$major --log-level=STATUS | grep -E 'CUDA|Libraries'; cmake --build --preset aarch64-cuda$$major; \
+	  library=build/aarch64-cuda$$major/libjaxmg_cuda$$major.so; file -L $$library 2>/dev/null || ls -l $$library; \
+	done
 
 test-gpu: $(VENV)/tests test-tools  ## The tests on the GPUs of this machine
 	@$(RUN) -c 'import jax; print(*jax.devices("gpu"))'
@@ -269,9 +277,10 @@ bench: $(VENV)/installed  ## Measure solves beside other solvers; options in BEN
 external-links:  ## List the links of the built documentation to other sites
 	@python3 docs/generate/links.py build/docs
 
-docs: $(VENV)/installed  ## Make the documentation, build/docs/index.html, and check its links
+docs: $(VENV)/examples  ## Make the documentation, build/docs/index.html; check its links, and run its code
 	@$(VENV)/bin/pip install -q "$$(ls dist/*.whl)[docs]"
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build -q --strict -d build/docs; echo "== Documentation built in $$SECONDS s"
+	$(call pytest,$(NO_OPTIMISATION) $(RUN),$(TESTS_DOCS),$(QUICK_XLA))
 
 # ---- format and lint ---------------------------------------------------------------------------
 

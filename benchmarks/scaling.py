@@ -25,13 +25,55 @@ ROUTINES = {
     "potrs": ("posv", (32768, 131072, 524288)),
     "syevd": ("syevd", (16384, 65536, 131072)),
 }
-# Medians of benchmarks/results, on H200: (routine, N, GPUs) -> seconds.
-MEASURED = {
-    ("potrs", 32768, 1): 0.237,
-    ("potrs", 32768, 4): 0.102,
-    ("potrs", 131072, 4): 3.53,
-    ("syevd", 16384, 1): 1.20,
-}
+
+
+class Measured(NamedTuple):
+    """A time of benchmarks/results, and the arguments of its plan."""
+
+    title: str
+    step: str
+    n: int
+    gpus: int
+    seconds: float
+    count: int = 1  # right-hand sides, eigenvectors or singular vectors
+    dtype: str = "float64"
+    backend: str = "tiled"
+
+    def modelled(self) -> float:
+        options = dict(ranks=self.gpus, backend=self.backend, one_rank_up_to=0)
+        if self.step == "geqrf":
+            options["m"] = self.n
+        return plans.plan(self.step, self.n, self.count, np.dtype(self.dtype), **options).seconds
+
+
+# The newest medians: on H200, but on H100 where said. Of eigenproblems, the sums of their stages.
+MEASURED = (
+    Measured("potrs", "posv", 1024, 4, 0.0017),
+    Measured("potrs", "posv", 4096, 4, 0.0047),
+    Measured("potrs", "posv", 16384, 4, 0.0219),
+    Measured("potrs", "posv", 32768, 4, 0.0926),
+    Measured("potrs", "posv", 65536, 4, 0.532),
+    Measured("potrs", "posv", 131072, 4, 3.53),
+    Measured("potrs, complex128", "posv", 32768, 4, 0.265, dtype="complex128"),
+    Measured("potrs", "posv", 32768, 1, 0.237),
+    Measured("cho_solve, H100", "potrs", 65536, 4, 0.0071),
+    Measured("gesv", "gesv", 16384, 4, 0.0793),
+    Measured("gesv", "gesv", 32768, 4, 0.251),
+    Measured("gesv", "gesv", 65536, 4, 1.24),
+    Measured("geqrf", "geqrf", 16384, 4, 0.112),
+    Measured("geqrf", "geqrf", 32768, 4, 0.418),
+    Measured("gesvd, condition 1e8", "gesvd", 8192, 4, 0.487, 8192),
+    Measured("syevd, H100", "syevd", 16384, 1, 0.922, 16384),
+    Measured("syevd, H100", "syevd", 8192, 4, 0.133, 8192),
+    Measured("syevd, H100", "syevd", 16384, 4, 0.417, 16384),
+    Measured("syevd, H100", "syevd", 32768, 4, 2.14, 32768),
+    Measured("eigenvalues alone, H100", "syevd", 32768, 4, 0.864, 0),
+    Measured("potrs of cuSOLVERMp", "posv", 16384, 4, 0.0479, backend="cusolvermp"),
+    Measured("potrs of cuSOLVERMp", "posv", 32768, 4, 0.149, backend="cusolvermp"),
+    Measured("potrs of cuSOLVERMp", "posv", 65536, 4, 0.715, backend="cusolvermp"),
+    Measured("gesv of cuSOLVERMp", "gesv", 16384, 4, 0.254, backend="cusolvermp"),
+    Measured("gesv of cuSOLVERMp", "gesv", 32768, 4, 0.702, backend="cusolvermp"),
+)
 
 
 class Point(NamedTuple):
@@ -87,16 +129,17 @@ def draw():
             gpus = [point.gpus for point in found]
             axes.plot(gpus, [point.columns for point in found], "-", label=f"N = {n}", **style)
             axes.plot(gpus, [point.grid for point in found], "--", **style)
-            for (name, order, count), seconds in MEASURED.items():
-                if (name, order) == (routine, n):
-                    axes.plot(count, seconds, "o", **style)
+            for measured in MEASURED:
+                name = measured.title.removesuffix(", H100")
+                if (name, measured.n) == (routine, n):
+                    axes.plot(measured.gpus, measured.seconds, "o", **style)
         axes.set(xscale="log", yscale="log", xlabel="GPUs", ylabel="seconds", title=routine)
         axes.set_xticks(GPUS[::2], [str(gpus) for gpus in GPUS[::2]])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
         axes.legend()
     figure.suptitle(
-        "MODELLED, float64, hosts of 8 GPUs; marks: measured on H200\n"
+        "MODELLED, float64, hosts of 8 GPUs; marks: measured on H200 (syevd: H100)\n"
         "solid: tile columns (this library), dashed: two-dimensional grid (cuSOLVERMp)",
         fontsize=10,
     )

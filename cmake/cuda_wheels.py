@@ -1,10 +1,11 @@
 """Make a small CUDA toolkit from NVIDIA's wheels on PyPI: headers, and libraries to link against.
 
-    python cmake/cuda_wheels.py 12|13 FOLDER [MACHINE]
+    python cmake/cuda_wheels.py 12|13 FOLDER [MACHINE [PART]]
 
 FOLDER/include and FOLDER/lib then hold the files that a build for that CUDA major needs, except a
 compiler (NVRTC compiles the kernels). The releases are the oldest that JAX accepts: a library built
-with them runs beside every later release. About 0.8 GB are fetched, one wheel at a time.
+with them runs beside every later release. About 0.8 GB are fetched, one wheel at a time. With PART,
+only the wheels whose name has this part are fetched.
 """
 
 import platform
@@ -27,6 +28,17 @@ WHEELS = {
         "nvidia-cublas-cu12==12.1.3.1",
         "nvidia-cusolver-cu12==11.4.5.107",
         "nvidia-nccl-cu12==2.18.1",
+    ),
+    # The oldest wheels for aarch64, which are of CUDA 12.3.
+    (12, "aarch64"): (
+        "nvidia-cuda-runtime-cu12==12.3.101",
+        "nvidia-cuda-nvcc-cu12==12.3.107",
+        "nvidia-cuda-cccl-cu12==12.3.101.post1",
+        "nvidia-cuda-nvrtc-cu12==12.3.107",
+        "nvidia-nvtx-cu12==12.3.101",
+        "nvidia-cublas-cu12==12.3.4.1",
+        "nvidia-cusolver-cu12==11.5.4.101",
+        "nvidia-nccl-cu12==2.20.3",
     ),
     13: (
         "nvidia-cuda-runtime==13.0.48",
@@ -62,13 +74,15 @@ def unpack(wheel, folder):
 
 
 def main():
-    if len(sys.argv) not in (3, 4) or sys.argv[1] not in ("12", "13"):
+    if len(sys.argv) not in (3, 4, 5) or sys.argv[1] not in ("12", "13"):
         sys.exit(__doc__)
-    machine = sys.argv[3] if len(sys.argv) == 4 else platform.machine()
-    wheels, folder = WHEELS[int(sys.argv[1])], Path(sys.argv[2])
+    major, folder = int(sys.argv[1]), Path(sys.argv[2])
+    machine = sys.argv[3] if len(sys.argv) > 3 else platform.machine()
+    part = sys.argv[4] if len(sys.argv) > 4 else ""
+    wheels = [w for w in WHEELS.get((major, machine), WHEELS[major]) if part in w]
     done = folder / "wheels.txt"  # written last: lists the releases that are complete here
     complete = done.read_text().split() if done.exists() else []
-    if complete == list(wheels):
+    if complete == wheels:
         return
     if not set(complete) <= set(wheels):  # of other releases
         shutil.rmtree(folder)

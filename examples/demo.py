@@ -7,6 +7,7 @@ the solution of K alpha = y, where K is the n x n kernel matrix: dense and symme
 definite. It is created and stored in row shards: no device ever holds the whole matrix.
 """
 
+import os
 import sys
 import time
 
@@ -85,8 +86,30 @@ def main():
     error = jnp.sqrt(jnp.mean((kernel(unseen, x) @ alpha - truth(unseen)) ** 2))
     print(f"Error at 200 unseen points: {float(error):.4f}, with noise of {NOISE} in the data")
 
+    if path := os.environ.get("JAXMG_EXAMPLE_PICTURE"):
+        draw(path, lambda places: kernel(places, x) @ alpha)
+
     if not relative < 1e-13:
         sys.exit("The residual is too large for rounding errors.")
+
+
+def draw(path, predicted):
+    """Draw the function and its prediction over the unit square."""
+    from matplotlib import pyplot as plt
+
+    width = jnp.linspace(0, 1, 80)
+    places = jnp.stack(jnp.meshgrid(width, width), axis=-1).reshape(-1, 2)
+    figure, panels = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained", sharey=True)
+    for panel, title, values in (
+        (panels[0], "function", truth(places)),
+        (panels[1], "prediction from noisy values", predicted(places)),
+    ):
+        image = panel.imshow(
+            values.reshape(80, 80), origin="lower", extent=(0, 1, 0, 1), vmin=-1, vmax=1
+        )
+        panel.set_title(title)
+    figure.colorbar(image, ax=panels)
+    figure.savefig(path, dpi=130)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""Solve a diagonal system whose matrix is sharded by rows over all devices."""
+"""A first solve: a diagonal system whose matrix is sharded by rows over all devices.
+
+The call is that of JAXMg 0.0.x; the solution has the elements 1, 1/2, 1/3 and so on.
+"""
+
+import os
 
 import jax
 
@@ -19,3 +24,14 @@ b = jax.device_put(b, NamedSharding(mesh, P(None, None)))
 out = potrs(A, b, T_A=T_A, mesh=mesh, in_specs=(P("x", None),))
 print(out)
 print(jnp.allclose(out.flatten(), 1.0 / (jnp.arange(N, dtype=dtype) + 1)))
+
+if path := os.environ.get("JAXMG_EXAMPLE_PICTURE"):
+    from matplotlib import pyplot as plt
+
+    plt.figure(figsize=(6, 3), layout="constrained")
+    owners = [i * len(devices) // N for i in range(N)]
+    plt.bar(range(N), out.ravel(), color=[f"C{owner}" for owner in owners])
+    plt.xticks(range(N), [f"row {i}\non {owner}" for i, owner in enumerate(owners)], fontsize=7)
+    plt.xlabel("row of the matrix, and its device")
+    plt.ylabel("x")
+    plt.savefig(path, dpi=130)

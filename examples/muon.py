@@ -1,4 +1,4 @@
-"""Muon: train a network with orthogonalised updates, a batch of layers at a time.
+"""Train a network with Muon: orthogonalised updates, a batch of layers at a time.
 
 Muon replaces the momentum of each weight matrix by its orthogonal polar factor.
 `polar(method="newton_schulz")` computes it approximately, by products of matrices; under `vmap`

@@ -1,4 +1,4 @@
-"""Spectral embedding and kernel PCA of a curved surface, from a few of N eigenvectors.
+"""Spectral embedding and kernel PCA of a curved surface: few of N eigenvectors are needed.
 
 Points on a rolled sheet in three dimensions are flattened by the lowest eigenvectors of the graph
 Laplacian of their nearest neighbours, and projected by the highest ones of a centred kernel matrix.

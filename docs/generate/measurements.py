@@ -2,6 +2,8 @@
 
 import functools
 import json
+import re
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -238,7 +240,7 @@ def _section(run: Run, title: str) -> str:
 
 def _title(run: Run) -> str:
     _, _, what = run.name.split("_", 2)
-    return f"{run.head['title']} ({what.replace('_', ' ')})"
+    return f"{run.head['title']} ({what.replace('_', ' ')}), {run.head['date'][:10]}"
 
 
 def sections(name: str = "") -> str:
@@ -252,6 +254,22 @@ def sections(name: str = "") -> str:
             hardware = run.head["hardware"]
             parts.append(f"## {hardware}")
         parts.append(_section(run, _title(run)))
+    return "\n\n".join(parts)
+
+
+def others() -> str:
+    """Return the tables of other programs than benchmarks/run.py, to unfold, newest first."""
+    parts = []
+    for path in sorted(RESULTS.glob("*.md"), reverse=True):
+        if path.with_suffix(".json").exists() or path.stem.endswith("_accuracy"):
+            continue
+        title, _, text = path.read_text().partition("\n")
+        date, hardware = (
+            re.search(f"^- {key}: (.*)", text, re.MULTILINE)[1] for key in ("date", "hardware")
+        )
+        text = re.sub("^## (.*)", r"**\1**", text.strip(), flags=re.MULTILINE)
+        heading = f'??? note "{title.removeprefix("# ")}: {hardware}, {date[:10]}"'
+        parts.append(f"{heading}\n\n{textwrap.indent(text, '    ')}")
     return "\n\n".join(parts)
 
 

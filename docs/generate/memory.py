@@ -20,24 +20,39 @@ CALLS = {
 }
 
 
+def fits(routine: str, n: int, devices: int, limit: float, **options) -> bool:
+    """Return whether a float64 call fits in `limit` bytes of each GPU.
+
+    If need be with less workspace, as calls decide, too: jaxmg._planning.memory.
+    """
+
+    def plan(**more):
+        asked = routine, (n, n), "float64", devices
+        return jaxmg.plan(*asked, platform="gpu", **options, **more)
+
+    try:
+        preferred = plan()
+        if preferred.total_bytes <= limit:
+            return True
+        room = int(limit * 0.98) - preferred.shard_bytes - preferred.rhs_bytes
+        return room > 0 and plan(workspace_limit=room).total_bytes <= limit
+    except ValueError:  # No plan has so little workspace, or sizes are too large for BLAS.
+        return False
+
+
 @functools.cache
 def order(routine: str, devices: int, limit: float, **options) -> int:
     """Return the largest multiple of STEP for which a float64 call fits in `limit` bytes."""
 
-    def fits(count):
-        n = count * STEP
-        try:
-            plan = jaxmg.plan(routine, (n, n), "float64", devices, platform="gpu", **options)
-        except ValueError:
-            return False
-        return plan.total_bytes <= limit
+    def fitting(count):
+        return fits(routine, count * STEP, devices, limit, **options)
 
     low, high = 1, 2
-    while fits(high):
+    while fitting(high):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
+        low, high = (middle, high) if fitting(middle) else (low, middle)
     return low * STEP
 
 

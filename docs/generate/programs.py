@@ -34,9 +34,10 @@ def read(path: Path) -> Program:
     if not docstring:
         raise PluginError(f"{path}: a docstring, with the title as its first line, is missing")
     # A long first line is a title up to its first comma, colon or semicolon, and a sentence.
-    title = re.split(r"[,:;.]", docstring.splitlines()[0])[0]
-    introduction = docstring if len(title) + 1 < len(docstring.splitlines()[0]) else ""
-    introduction = introduction or docstring.partition("\n")[2]
+    first, _, introduction = docstring.partition("\n")
+    title, rest = re.fullmatch(r"([^,:;.]*)[,:;.]?\s*(.*)", first).groups()
+    if rest:
+        introduction = f"{rest[0].upper()}{rest[1:]}\n{introduction}"
     lines = source.splitlines()[tree.body[0].end_lineno :]
     return Program(title, introduction.strip(), "\n".join(lines).strip())
 

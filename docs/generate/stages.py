@@ -1,6 +1,6 @@
 """The stages of the eigensolver on a GPU as measured, as a drawing and a table."""
 
-import statistics
+import re
 
 import measurements
 from svg import DEVICES, Drawing, figure
@@ -18,10 +18,13 @@ _STAGES = {
 _OTHERS = "all others"
 
 
+GPUS = 4  # whose measurements are shown
+
+
 def draw() -> tuple[str, str]:
     """Return the shares of the stages in the time of a call, and their seconds."""
-    run, found = _newest()
-    head, width, top, step = run.head, 600, 24, 46
+    date, hardware, found = _newest()
+    width, top, step = 600, 24, 46
     names = [*_STAGES, _OTHERS]
     orders = sorted(found)
     height = top + step * len(orders) + 22 * len(names)
@@ -36,9 +39,7 @@ def draw() -> tuple[str, str]:
             left += share
     for place, name in enumerate(names):
         d.text(90, top + step * len(orders) + 16 + 22 * place, f"{place + 1}  {name}", "small")
-    caption = (
-        f"{head['hardware']}, {head['date'][:10]}, float64, with eigenvectors, called from C++"
-    )
+    caption = f"{hardware}, {date}, float64, with eigenvectors, called from C++"
     rows = [f"| {' | '.join(['stage', *(f'N = {n}, s' for n in orders), 'work'])} |"]
     rows.append(f"|{'---|' * (len(orders) + 2)}")
     for name in names:
@@ -55,23 +56,21 @@ def table() -> str:
     return draw()[1]
 
 
-def _newest():
-    """Return the newest runs' hardware and the median seconds of stages on one GPU, by order."""
-    found, last = {}, None
-    for run in sorted(measurements.runs(), key=lambda run: run.head["date"]):
-        for record in run.head["records"]:
-            stages, job = record["details"].get("stages"), record["job"]
-            one = job["devices"] == 1 and job["nrhs"] == 0 and job["dtype"] == "float64"
-            if stages and one and set(_STAGES) <= stages.keys():
-                if last and last.head["hardware"] != run.head["hardware"]:
-                    found = {}
-                found[job["n"]], last = _medians(stages), run
-    if last is None:
-        raise ValueError("no run in benchmarks/results has the stages of the eigensolver")
-    return last, found
-
-
-def _medians(stages: dict[str, list[float]]) -> dict[str, float]:
-    seconds = {name: statistics.median(samples) for name, samples in stages.items()}
-    named = {name: seconds.pop(name) for name in _STAGES}
-    return named | {_OTHERS: sum(seconds.values())}
+def _newest() -> tuple[str, str, dict[int, dict[str, float]]]:
+    """Return date, hardware, and the seconds of stages by order, of the newest table of stages."""
+    path = max(measurements.RESULTS.glob("*_stages.md"))
+    text = path.read_text()
+    date, hardware = (
+        re.search(f"^- {key}: (.*)", text, re.MULTILINE)[1] for key in ("date", "hardware")
+    )
+    table = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)[0]  # the first one, with eigenvectors
+    head, _, *rows = ([c.strip() for c in row.split("|")[1:-1]] for row in table.splitlines())
+    seconds = {row[0]: row[1:] for row in rows}
+    found = {}
+    for column, title in enumerate(head[1:]):
+        gpus, n = re.fullmatch(r"(\d+) GPUs?, N = (\d+)", title).groups()
+        if int(gpus) == GPUS:
+            stages = {name: float(seconds[name][column]) for name in _STAGES}
+            others = float(seconds["together"][column]) - sum(stages.values())
+            found[int(n)] = stages | {_OTHERS: others}
+    return date, hardware, found

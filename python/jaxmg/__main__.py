@@ -9,7 +9,7 @@ from jaxmg._supported import DTYPES
 from jaxmg._tools import doctor, layout
 from jaxmg._tools.bench import command as bench
 from jaxmg._tools.bench.routines import ROUTINES
-from jaxmg._tools.usage import UsageError
+from jaxmg._tools.usage import UsageError, devices
 from jaxmg.plan import plan
 
 _STATUS = "exit status: 0, success; 1, {failure}; 2, an argument cannot be used"
@@ -108,7 +108,7 @@ def _plan(options) -> int:
             nrhs=options.nrhs,
             vectors=options.vectors,
             hosts=options.hosts,
-            platform=options.platform,
+            platform=options.platform or devices()[0].platform,
             refine=options.refine,
         )
     except (TypeError, ValueError, RuntimeError) as error:
@@ -189,7 +189,10 @@ def _add_png(command, default: str, what: str) -> None:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, got {text}")
     return seconds

@@ -91,6 +91,8 @@ def positive_int(value, name: str) -> int | None:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
     if number < 1:
         raise ValueError(f"{name} must be at least 1, got {number}")
+    if number >= 2**63:
+        raise ValueError(f"{name} must be below 2**63, got {number}")
     return number
 
 

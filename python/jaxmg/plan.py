@@ -80,7 +80,8 @@ class Plan:
         refined = "" if self.refine == "off" else f", refined from {self.refine}"
         return (
             f"{self.routine} of {self.shape[0]} x {self.shape[1]} {self.dtype}, "
-            f"{self.nrhs} {vectors}{refined}, on {self.ranks} devices: tile {self.tile}; "
+            f"{_counted(self.nrhs, vectors)}{refined}, on {_counted(self.ranks, 'devices')}: "
+            f"tile {self.tile}; "
             f"per device "
             f"{self.total_bytes / _GIB:.3g} GiB (matrix {self.shard_bytes / _GIB:.3g}, {vectors} "
             f"{self.rhs_bytes / _GIB:.3g}, workspace {self.workspace_bytes / _GIB:.3g}); "
@@ -183,6 +184,8 @@ def plan(
         expected = ", ".join(str(supported) for supported in DTYPES)
         raise TypeError(f"dtype must be one of {expected}; got {dtype}")
     ranks, platform, processes = _count(devices, platform)
+    if vectors is not None and routine not in _VECTORS:
+        raise ValueError(f"vectors supports only the routines {tuple(_VECTORS)}, got {routine!r}")
     if routine in _VECTORS:
         nrhs = _number_of_vectors(vectors, min(m, n))
     else:
@@ -255,6 +258,10 @@ def _of_refined(routine, request, backend, limits) -> tuple:
 
     positive = _REFINED[routine] == "pos"
     return positive, request.n, request.count, request.dtype, request.platform, plan_for
+
+
+def _counted(number: int, things: str) -> str:
+    return f"{number} {things.removesuffix('s') if number == 1 else things}"
 
 
 def _number_of_vectors(vectors, n: int) -> int:

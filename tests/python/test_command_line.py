@@ -54,6 +54,10 @@ def test_bench(tmp_path):
         (("bench", "--devices", "99"), "--devices must be at most 8, which JAX finds; got 99"),
         (("show-layout", "100", "--routine", "sytrf"), "--routine must be one of potrs"),
         (("plan", "potrs", "0"), "shape must be at least 1, got 0"),
+        (("plan", "potrs", str(2**64)), "shape must be below 2**63, got 18446744073709551616"),
+        (("plan", "potrs", "9", "--vectors", "3"), "vectors supports only the routines ('syevd'"),
+        (("bench", "--png", "nowhere/x.png"), "--png must be in a folder that exists, got nowhere"),
+        (("show-layout", "9", "--png", "."), "--png must be a file, and . is a folder"),
     ],
 )
 def test_errors_of_users(arguments, text, capsys):
@@ -64,7 +68,19 @@ def test_errors_of_users(arguments, text, capsys):
     assert printed.out == "" and "Traceback" not in printed.err
 
 
-@pytest.mark.parametrize("arguments", [("bench", "--sizes", "x"), ("bench", "sytrf"), ("show",)])
+@pytest.mark.parametrize("command", [("plan", "potrs", "9"), ("bench",), ("show-layout", "9")])
+def test_no_devices(command):
+    """CUDA without a GPU or without JAX's plugin, and a platform that does not exist."""
+    for platform in ("cuda", "abacus"):
+        status, output, error = run(*command, JAX_PLATFORMS=platform, CUDA_VISIBLE_DEVICES="")
+        assert status == 2 and output == "" and "Traceback" not in error
+        assert "python -m jaxmg: JAX finds no devices: " in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("bench", "--sizes", "x"), ("bench", "sytrf"), ("show",), ("doctor", "--time-limit", "x")],
+)
 def test_errors_of_arguments(arguments):
     with pytest.raises(SystemExit) as ended:
         __main__.main(arguments)

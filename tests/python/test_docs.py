@@ -115,11 +115,21 @@ def test_the_order_of_potrf():
     assert times["diagonal", 2][1] < times["bulk", 1][1]
 
 
-def test_the_largest_order_fits_and_the_next_one_does_not():
-    n = memory.order("potrs", 4, 80e9)
-    for order, fits in ((n, True), (n + memory.STEP, False)):
-        plan = jaxmg.plan("potrs", (order, order), "float64", 4, platform="gpu")
-        assert (plan.total_bytes <= 80e9) == fits
+@pytest.mark.parametrize("routine", ["potrs", "syevd"])
+def test_the_largest_order_fits_and_the_next_one_does_not(routine):
+    """With the workspace that is left, if the planner's choice does not fit."""
+    limit = int(80e9)
+
+    def planned(n):
+        asked = routine, (n, n), "float64", 4
+        plan = jaxmg.plan(*asked, platform="gpu")
+        room = int(0.98 * limit) - plan.shard_bytes - plan.rhs_bytes
+        return jaxmg.plan(*asked, platform="gpu", workspace_limit=room)
+
+    n = memory.order(routine, 4, limit)
+    assert planned(n).total_bytes <= limit
+    with pytest.raises(ValueError, match="the least workspace"):
+        planned(n + memory.STEP)
 
 
 def test_every_measured_time_is_in_the_tables():

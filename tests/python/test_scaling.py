@@ -26,3 +26,8 @@ def test_the_plot_is_labelled_as_modelled(scaling):
     svg = scaling["plot"]()
     assert "<svg" in svg and "MODELLED" in svg
     assert svg == scaling["plot"](), "the same model must make the same plot"
+
+
+def test_the_model_agrees_with_measurements(scaling):
+    for measured in scaling["MEASURED"]:
+        assert measured.modelled() == pytest.approx(measured.seconds, rel=0.2), measured

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxmg._config import config
 from jaxmg._planning.backends import STEPS
+from jaxmg._tools import usage
 from jaxmg._tools.usage import UsageError
 from jaxmg.compat.layout import cyclic_places
 from jaxmg.plan import Plan, plan
@@ -74,7 +75,8 @@ def text(layout: Layout) -> str:
         if len(shown) > 8:
             shown = [*shown[:6], "...", shown[-1]]
         held = sum(last - first + 1 for first, last in runs)
-        lines.append(f"  device {rank}: {held} columns: {', '.join(shown) or 'none'}")
+        count = f"{held} column{'s' * (held != 1)}"
+        lines.append(f"  device {rank}: {count}: {', '.join(shown) or 'none'}")
     return "\n".join(lines)
 
 
@@ -109,16 +111,12 @@ def plot(layout: Layout, path: Path) -> None:
     for rank in range(1, layout.ranks):
         panels[-1].axvline(rank * layout.shard, color="black", linewidth=1)
     panels[-1].set_xlabel(f"columns of a matrix of order {layout.n} on {layout.ranks} devices")
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=130, format="png")
 
 
 def run(options) -> int:
     """Print the layout and draw it; return the exit status."""
-    if options.png is not None:
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError:
-            raise UsageError('--png needs Matplotlib: pip install "jaxmg[plot]"') from None
+    usage.check_picture(options.png)
     made, alone = _planned(options)
     layout = Layout(options.n, options.devices, made.tile)
     ragged = layout.shard % layout.tile
@@ -144,7 +142,7 @@ def _planned(options) -> tuple[Plan, bool]:
     if options.routine not in STEPS:
         raise UsageError(f"--routine must be one of {', '.join(STEPS)}; got {options.routine!r}")
     asked = options.routine, (options.n, options.n), options.dtype, options.devices
-    chosen = dict(platform=options.platform, backend="tiled")
+    chosen = dict(platform=options.platform or usage.devices()[0].platform, backend="tiled")
     try:
         alone = plan(*asked, **chosen).ranks_at_work == 1 < options.devices
         with config.using(one_rank_up_to=0):

@@ -51,7 +51,11 @@ def libraries(note: Notes) -> None:
     try:
         loading.require("cpu")
     except (RuntimeError, OSError) as error:
-        note(PROBLEM, f"for CPUs: {error}", "pip install --force-reinstall jaxmg")
+        note(
+            PROBLEM,
+            f"for CPUs: {error}",
+            "Install its wheel or its checkout again, with pip install --force-reinstall.",
+        )
         return
     note(OK, f"for CPUs: {c_interface.library_dir() / 'libjaxmg_host.so'}")
     if not cuda.gpu_present():

@@ -200,7 +200,7 @@ def potri(
     Parameters
     ----------
     a, T_A, mesh, in_specs, return_status, pad, matrix_specs
-        As for `potrs`; `in_specs` is a single spec.
+        As for `potrs`, with a single spec.
     {options}
 
     Returns

@@ -21,7 +21,7 @@ def cyclic_1d(a, T_A, mesh=None, in_specs=None, pad=True, *, matrix_specs=None):
     T_A : int
         Rows of a tile, at least 1.
     mesh, in_specs, matrix_specs
-        As for `potrs`; `in_specs` is a single spec.
+        As for `potrs`, with a single spec.
     pad : bool
         Append zero rows so that all tiles are full; otherwise a ragged tile stays at the end of
         its shard.

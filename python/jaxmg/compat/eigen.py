@@ -44,7 +44,7 @@ def syevd(
     T_A : int, optional
         Tile size, a hint; values above 1024 are reduced to 1024, with a warning.
     mesh, in_specs, return_status, pad, matrix_specs
-        As for `potrs`; `in_specs` is a single spec.
+        As for `potrs`, with a single spec.
     return_eigenvectors : bool
         Also compute eigenvectors.
     {options}
@@ -59,9 +59,8 @@ def syevd(
         only that is given.
     status : () int32 array
         Only with ``return_status=True``: 0, or 7 if `a` holds NaN or infinity where it is read, or
-        an iteration did not converge; all results are then NaN.
-
-    A single result is returned as an array, not as a tuple.
+        an iteration did not converge; all results are then NaN. A single result
+        is returned as an array, not as a tuple.
 
     Raises
     ------

@@ -32,7 +32,7 @@ def qr(
     a : (M, N) array
         float32, float64, complex64 or complex128.
     T_A, mesh, matrix_specs, in_specs, return_status, pad, donate
-        As for `jaxmg.lu_solve`; `in_specs` is a single spec.
+        As for `jaxmg.lu_solve`, with a single spec.
     {options}
 
     Returns

@@ -53,9 +53,8 @@ def gesvd(
         Only with `compute_vh`.
     status : () int32 array
         Only with ``return_status=True``: 0, or 7 if `a` holds NaN or infinity, or an iteration did
-        not converge; all results are then NaN.
-
-    A single result is returned as an array, not as a tuple.
+        not converge; all results are then NaN. A single result
+        is returned as an array, not as a tuple.
 
     Raises
     ------
@@ -126,9 +125,8 @@ def polar(
     h : (N, N) array
         Only with `compute_h`.
     status : () int32 array
-        Only with ``return_status=True``; as for `gesvd`.
-
-    A single result is returned as an array, not as a tuple.
+        Only with ``return_status=True``; as for `gesvd`. A single result
+        is returned as an array, not as a tuple.
 
     Raises
     ------

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 import jaxmg
+from jaxmg._tools import usage
 from jaxmg._tools.bench import measure
 from jaxmg._tools.bench.routines import ROUTINES, Routine
 from jaxmg._tools.usage import UsageError
@@ -84,7 +85,7 @@ class Bench:
                 with jaxmg.config.using(backend=solver.backend):
                     found = task(n, self.dtype, 1, solver.devices, None)
         except Exception as error:  # Any error is the outcome of this measurement.
-            row.reason = _one_line(f"{type(error).__name__}: {error}")
+            row.reason = usage.one_line(f"{type(error).__name__}: {error}")
             return
         errors = [found["residual"], found.get("details", {}).get("orthogonality", 0.0)]
         row.error = max(errors) / (n * float(np.finfo(self.dtype).eps))
@@ -158,7 +159,7 @@ class Bench:
         if measured:
             panel.legend(fontsize=8)
         figure.text(0.995, 0.005, self.machine, ha="right", fontsize=7, color="0.4")
-        figure.savefig(path, dpi=130)
+        figure.savefig(path, dpi=130, format="png")
 
     def _unit(self) -> tuple[float, str]:
         largest = max([*self.roofline.values(), 1.0])
@@ -189,8 +190,7 @@ class Progress:
 def run(options) -> int:
     """Measure, print the table and draw the plot; return the exit status."""
     began = time.monotonic()
-    if options.png is not None:
-        _require_matplotlib()
+    usage.check_picture(options.png)
     bench, sizes = _prepared(options)
     solvers = bench.solvers()
     progress = Progress(len({1, bench.devices}) + len(sizes) * len(solvers))
@@ -228,10 +228,7 @@ def _prepared(options) -> tuple[Bench, tuple[int, ...]]:
         jax.config.update("jax_platforms", "cpu")
     if _VIRTUAL_DEVICES not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", options.devices or 4)
-    try:
-        found = jax.devices()
-    except RuntimeError as error:
-        raise UsageError(f"JAX finds no devices: {_one_line(str(error))}") from None
+    found = usage.devices()
     devices = options.devices or len(found)
     if devices > len(found):
         raise UsageError(f"--devices must be at most {len(found)}, which JAX finds; got {devices}")
@@ -250,13 +247,6 @@ def _prepared(options) -> tuple[Bench, tuple[int, ...]]:
     return Bench(routine, options.dtype, devices, machine), tuple(sizes)
 
 
-def _require_matplotlib() -> None:
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise UsageError('--png needs Matplotlib: pip install "jaxmg[plot]"') from None
-
-
 def _cores() -> str:
     count = len(os.sched_getaffinity(0))
     return f"{count} CPU core{'s' if count > 1 else ''}"
@@ -264,8 +254,3 @@ def _cores() -> str:
 
 def _devices(count: int) -> str:
     return f"{count} device{'s' if count > 1 else ''}"
-
-
-def _one_line(text: str, most: int = 160) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 3] + "..."
