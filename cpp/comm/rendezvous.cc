@@ -167,7 +167,7 @@ void Rendezvous::check(bool late, int other, int ranks) {
 }
 
 void Rendezvous::time_out(const std::vector<int>& ranks, int size) {
-  std::unique_lock lock(mutex_);
+  std::lock_guard lock(mutex_);
   if (failed_) return;
   failure_ = timeout_message(ranks, size, timeout_);
   failed_ = true;
