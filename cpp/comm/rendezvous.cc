@@ -85,22 +85,8 @@ std::string timeout_message(const std::vector<int>& ranks, int size, std::chrono
 
 std::size_t open_rendezvous() { return registry().open(); }
 
-namespace {
-
-// Barriers of ranks that have a core each take microseconds, and waking a thread takes longer.
-std::chrono::microseconds spin_of(std::size_t members) {
-  static const std::size_t cores = std::thread::hardware_concurrency();
-  return std::chrono::microseconds(members <= cores ? 20 : 0);
-}
-
-}  // namespace
-
 Rendezvous::Rendezvous(std::vector<int> members, std::chrono::milliseconds timeout, std::uint64_t repetition)
-    : members_(std::move(members)),
-      timeout_(timeout),
-      repetition_(repetition),
-      spin_(spin_of(members_.size())),
-      entries_(members_.size()) {}
+    : members_(std::move(members)), timeout_(timeout), repetition_(repetition), entries_(members_.size()) {}
 
 bool Rendezvous::join(int rank, MemoryRegions buffers, std::uint32_t device) {
   Entry& own = entry(rank);
@@ -114,19 +100,15 @@ bool Rendezvous::join(int rank, MemoryRegions buffers, std::uint32_t device) {
   return true;
 }
 
-void Rendezvous::await_members(int rank, std::chrono::microseconds spin) {
-  await(entry(rank).steps, std::max(spin, spin_), false);
-}
-
 bool Rendezvous::has_joined(int rank) { return entry(rank).steps > 0; }
 
 bool Rendezvous::is_abandoned() { return failed_ && all_left(); }
 
 Participant::Participant(const CallKey& key, int rank, const std::vector<int>& members, MemoryRegions buffers,
-                         std::chrono::milliseconds timeout, std::uint32_t device, std::chrono::microseconds spin)
+                         std::chrono::milliseconds timeout, std::uint32_t device)
     : rendezvous_(registry().join(key, rank, members, std::move(buffers), timeout, device)), rank_(rank) {
   try {
-    rendezvous_->await_members(rank, spin);
+    rendezvous_->await(1, false);
   } catch (...) {
     rendezvous_->leave();
     throw;
@@ -145,13 +127,13 @@ void Rendezvous::step(int rank, bool unlimited) {
   const std::uint64_t steps = ++entry(rank).steps;
   ++arrivals_;
   if (have_all_made(steps)) changes_.advance();
-  await(steps, spin_, unlimited);
+  await(steps, unlimited);
 }
 
-void Rendezvous::await(std::uint64_t steps, std::chrono::microseconds spin, bool unlimited) {
+void Rendezvous::await(std::uint64_t steps, bool unlimited) {
   std::optional<EventCount::Clock::time_point> deadline;
   if (!unlimited) deadline = EventCount::Clock::now() + timeout_;
-  if (!changes_.wait([&] { return have_all_made(steps) || failed_; }, spin, deadline)) {
+  if (!changes_.wait([&] { return have_all_made(steps) || failed_; }, deadline)) {
     std::vector<int> late;
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       if (entries_[i].steps < steps) late.push_back(members_[i]);
@@ -193,12 +175,12 @@ void Rendezvous::fail(const std::string& why) noexcept {
 void Rendezvous::leave() noexcept {
   {
     std::lock_guard lock(mutex_);
-    ++left_;
     // Free the shared state before any member can start the next call.
-    if (all_left()) state_.reset();
+    if (left_ + 1 == joined_) state_.reset();
+    ++left_;
   }
   if (all_left()) changes_.advance();
-  changes_.wait([&] { return all_left(); }, spin_, {});
+  changes_.wait([&] { return all_left(); }, {});
 }
 
 }  // namespace jaxmg

@@ -58,10 +58,9 @@ class Rendezvous {
     std::atomic<std::uint64_t> steps = 0;  // joining is the first
   };
   Entry& entry(int rank);
-  void await_members(int rank, std::chrono::microseconds spin);
   void step(int rank, bool unlimited = false);
   // Returns once every member has made `steps` steps.
-  void await(std::uint64_t steps, std::chrono::microseconds spin, bool unlimited);
+  void await(std::uint64_t steps, bool unlimited);
   bool have_all_made(std::uint64_t steps) const { return arrivals_.load() >= steps * members_.size(); }
   void fail(const std::string& why) noexcept;
   [[noreturn]] void throw_failure();
@@ -75,7 +74,6 @@ class Rendezvous {
   const std::vector<int> members_;
   const std::chrono::milliseconds timeout_;
   const std::uint64_t repetition_;
-  const std::chrono::microseconds spin_;  // in barriers
   std::vector<Entry> entries_;
   EventCount changes_;
   // Steps of all members together. No member makes its next step before all have made the last one.
@@ -92,11 +90,9 @@ class Rendezvous {
 class Participant {
  public:
   // Returns once all of `members` (the ranks in this process) have joined. The n-th join of a rank under the
-  // same key meets the n-th join of the others. They usually join within microseconds: a rank spins for `spin` before
-  // it sleeps, since waking takes longer.
+  // same key meets the n-th join of the others.
   Participant(const CallKey& key, int rank, const std::vector<int>& members, MemoryRegions buffers,
-              std::chrono::milliseconds timeout, std::uint32_t device = 0,
-              std::chrono::microseconds spin = std::chrono::microseconds(0));
+              std::chrono::milliseconds timeout, std::uint32_t device = 0);
   ~Participant() { rendezvous_->leave(); }
   Participant(const Participant&) = delete;
   Participant& operator=(const Participant&) = delete;

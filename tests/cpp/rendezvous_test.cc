@@ -59,19 +59,18 @@ TEST(Rendezvous, RanksSeeEachOthersBuffers) {
   }));
 }
 
-// The spin time has no influence on who meets whom.
+// Whether the others spin or sleep until the last one joins.
 TEST(Rendezvous, RanksOfAnExecutionLearnEachOthersDevices) {
-  for (const auto spin : {std::chrono::microseconds(0), std::chrono::microseconds(100)}) {
+  for (const auto late : {std::chrono::microseconds(0), std::chrono::microseconds(600)}) {
     const std::int64_t run = static_cast<std::int64_t>(fresh_call());
     expect_nothing_thrown(on_threads(4, [&](int rank) {
       for (int repetition = 0; repetition < 20; ++repetition) {
-        if (rank == repetition % 4) std::this_thread::sleep_for(std::chrono::microseconds(200));
+        if (rank == repetition % 4) std::this_thread::sleep_for(late);
         const auto device = static_cast<std::uint32_t>(7 - rank);
         const Membership members = Membership::of_run(run, 4, rank, device, 1, test_timeout);
         EXPECT_TRUE(members.without_roll());
         EXPECT_FALSE(members.spans());
-        const Participant participant(members.key, members.rank, members.local_ranks, {}, members.timeout, device,
-                                      spin);
+        const Participant participant(members.key, members.rank, members.local_ranks, {}, members.timeout, device);
         const Roll roll = roll_of(members, participant);
         for (int r = 0; r < 4; ++r) EXPECT_EQ(roll.rank_of(process_nonce(), 7 - static_cast<std::uint32_t>(r)), r);
       }
@@ -106,6 +105,7 @@ TEST(Rendezvous, NoRankPassesABarrierBeforeAllHaveArrived) {
   expect_nothing_thrown(on_threads(4, [&](int rank) {
     Participant participant(key, rank, all_members(4), {}, test_timeout);
     for (int round = 1; round <= 50; ++round) {
+      if (round % 10 == rank) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // the others sleep, too
       ++arrived;
       participant.barrier();
       EXPECT_GE(arrived.load(), 4 * round);

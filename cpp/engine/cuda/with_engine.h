@@ -5,7 +5,6 @@
 #include <nccl.h>
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <map>
@@ -58,8 +57,7 @@ class OfferedIds {
 template <class Body>
 void with_cuda_engine(const Membership& members, std::uint32_t device, cudaStream_t stream, const EngineNeeds& needs,
                       Body&& body) {
-  constexpr std::chrono::microseconds spin(100);
-  Participant participant(members.key, members.rank, members.local_ranks, needs.buffers, members.timeout, device, spin);
+  Participant participant(members.key, members.rank, members.local_ranks, needs.buffers, members.timeout, device);
   std::optional<ProcessLinks> links;  // only if the call spans several processes
   if (members.spans()) {
     links.emplace(Listener::instance(), participant, members.roll, members.key, members.timeout);
