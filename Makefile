@@ -35,8 +35,8 @@ TESTS_2 := $(filter-out $(TESTS_1) $(TESTS_DOCS),$(sort $(wildcard tests/python/
 CXX_FILES = $(shell find cpp tests/cpp benchmarks \( -name '*.h' -o -name '*.cc' -o -name '*.cu' \) -not -path '*/build/*')
 SOURCES = CMakeLists.txt pyproject.toml $(shell find cmake cpp python -type f -not -name '*.pyc')
 
-.PHONY: help demo external-links test test-cpp test-compiled test-sanitizers test-python test-cuda-builds test-gpu bench docs format \
-        lint types wheel sdist check-wheel aarch64 clean build-tools test-tools lint-tools
+.PHONY: help demo external-links test test-cpp test-compiled test-sanitizers test-python test-cuda-builds test-gpu bench \
+        docs format lint types wheel sdist check-wheel aarch64 clean build-tools test-tools lint-tools
 
 # These goals build the wheel and install it into $(VENV), `test` in a make of its own. Several of them at once run one
 # after another: side by side they would do it twice, in the same place.
@@ -220,6 +220,7 @@ endef
 # tests XLA's defaults.
 NO_OPTIMISATION := JAX_DISABLE_MOST_OPTIMIZATIONS=1
 OLDEST_JAX := $(firstword $(subst :, ,$(firstword $(JAX_RELEASES))))
+NOT_OLDEST = $(filter-out $(OLDEST_JAX),$*)
 
 # Without XLA's code generation through MLIR, and with programs compiled whole, not in parallel parts, a compilation takes
 # half the time.
@@ -231,8 +232,6 @@ test-newest-jax-%: $(VENV)/tests
 # Half of the cases of each test on the oldest release, and a quarter on the others, round-robin: consecutive minor
 # versions have different quarters.
 MINOR_JAX = $(word 2,$(subst ., ,$*))
-
-NOT_OLDEST = $(filter-out $(OLDEST_JAX),$*)
 
 test-jax-%: $(VENVS_JAX)/%/tests
 	$(call pytest,$(if $(NOT_OLDEST),$(NO_OPTIMISATION)) $(VENVS_JAX)/$*/bin/python,-m "not numerics" --share $(MINOR_JAX)/$(if $(NOT_OLDEST),4,2) $(JAX_TESTS:%=tests/python/test_%.py),$(if $(NOT_OLDEST),$(QUICK_XLA)))

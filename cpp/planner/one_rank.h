@@ -78,7 +78,7 @@ inline const OneRankOrders& one_rank_orders(Platform platform) {
   return platform == Platform::cuda ? orders_on_gpus : orders_on_cpus;
 }
 
-// The largest order that one rank solves for all: the caller's, or else the one of a routine.
+// The largest order that one rank solves for all: the caller's limit, or else the routine's.
 inline std::int64_t most_for_one_rank(const Problem& q, OrdersByType OneRankOrders::*routine) {
   return q.one_rank_up_to >= 0 ? q.one_rank_up_to : (one_rank_orders(q.platform).*routine).of(q.type);
 }

@@ -92,8 +92,8 @@ TYPED_TEST(TallOps, ResidualsAndTheirProducts) {
   }
 }
 
-// Elements have 11 bits, hence those of products a relative error of 2^-10 at most, by Cauchy's inequality of the roots
-// of the diagonal elements. Tensor cores truncate sums of up to 4096 terms, which takes as much again. Rows are rounded
+// Operands have 11 bits: by Cauchy's inequality, the error of a product is at most 2^-10 times the roots of its two
+// diagonal elements. Tensor cores truncate sums of up to 4096 terms, which takes as much again. Rows are rounded
 // in parts where a rank has more than 2^18; `planned` may be more than a rank has. Columns differ in size.
 TEST(RoundedGram, HasTheAccuracyOfItsElements) {
   JAXMG_NEEDS_RANKS(PeerRanks, 1);
