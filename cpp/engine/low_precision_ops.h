@@ -25,6 +25,10 @@ namespace jaxmg {
 template <class T>
 inline constexpr std::int64_t reals_of = is_complex<T> ? 2 : 1;
 
+// Columns of a product that uses the speed of tensor cores. More take longer without being faster, and kernels of the
+// critical path wait: cuBLAS's kernels occupy all multiprocessors until they end.
+inline constexpr std::int64_t product_columns = 1024;
+
 template <class E, class T>
 concept RoundedProductOps = requires(E& e, Lane lane, MatrixView<T> a, T alpha, Op op) {
   // C = C + alpha op(A) op(B), with operands rounded to TF32.

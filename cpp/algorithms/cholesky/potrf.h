@@ -188,40 +188,69 @@ class Potrf {
     e_.exchange(lane, broadcast);
   }
 
+  // Adjacent columns of this rank: where they begin in its shard and in its packed rows, and their number.
+  struct OwnColumns {
+    std::int64_t local, packed, width;
+  };
+
   // A22 = A22 - L21 L21^H in rows [begin, end) of own tiles of block column `target`, from the diagonal down.
   void update(Lane lane, std::size_t o, std::size_t target, std::int64_t begin, std::int64_t end) {
-    const std::int64_t depth = columns_[o].width();
-    if constexpr (SplitProductOps<E, T>) {
-      if (w_.arithmetic == Arithmetic::fp16x2 && target > o + 1) return update_by_parts(lane, o, target, begin, end);
-    }
+    const bool by_parts = target > o + 1;
     each_own(target, [&](std::int64_t t) {
-      const auto right = w_.own_rows[slot(o)].block(layout_.packed_offset(t), 0, layout_.width(t), depth);
-      w_.panels[slot(o)].pieces(std::max(begin, layout_.begin(t)), end, 0, depth,
-                                [&](std::int64_t row, MatrixView<T> left) {
-                                  const auto tile = a_.tile(t, row, row + left.rows);
-                                  if constexpr (RoundedProductOps<E, T>) {
-                                    if (w_.arithmetic == Arithmetic::tf32) {
-                                      e_.rounded_product(lane, Op::none, Op::conj_transpose, T(-1), left, right, tile);
-                                      return;
-                                    }
-                                  }
-                                  e_.gemm(lane, Op::none, Op::conj_transpose, T(-1), left, right, tile);
-                                });
+      multiply(lane, o, by_parts, {layout_.local_offset(t), layout_.packed_offset(t), layout_.width(t)},
+               std::max(begin, layout_.begin(t)), end);
     });
   }
 
-  void update_by_parts(Lane lane, std::size_t o, std::size_t target, std::int64_t begin, std::int64_t end)
-    requires SplitProductOps<E, T>
-  {
-    constexpr std::int64_t reals = reals_of<T>;
-    const std::int64_t depth = reals * columns_[o].width();
-    each_own(target, [&](std::int64_t t) {
-      const auto right = w_.own_parts[slot(o)].block(layout_.packed_offset(t), 0, layout_.width(t), 3 * depth);
-      w_.parts[slot(o)].pieces(reals * std::max(begin, layout_.begin(t)), reals * end, 0, 2 * depth,
-                               [&](std::int64_t row, MatrixView<Half> left) {
-                                 const auto tile = a_.tile(t, row / reals, (row + left.rows) / reals);
-                                 e_.split_product(lane, Op::conj_transpose, Real<T>(-1), left, right, tile);
-                               });
+  // The same for all own tiles of block columns from `target` on, of which adjacent ones are updated together in the
+  // rows that they share.
+  void update_together(Lane lane, std::size_t o, std::size_t target) {
+    OwnColumns joined{};
+    std::int64_t begin = 0;  // of the rows that the joined tiles share
+    a_.each_own(first_tile(target), layout_.count(), [&](std::int64_t t) {
+      const OwnColumns own{layout_.local_offset(t), layout_.packed_offset(t), layout_.width(t)};
+      const bool adjacent = own.local == joined.local + joined.width && own.packed == joined.packed + joined.width;
+      if (adjacent && joined.width + own.width <= product_columns) {
+        multiply(lane, o, true, joined, begin, layout_.begin(t));
+        joined.width += own.width;
+      } else {
+        multiply(lane, o, true, joined, begin, layout_.order());
+        joined = own;
+      }
+      begin = layout_.begin(t);
+    });
+    multiply(lane, o, true, joined, begin, layout_.order());
+  }
+
+  // A22 = A22 - L21 L21^H in rows [begin, end) of own columns.
+  void multiply(Lane lane, std::size_t o, bool by_parts, const OwnColumns& own, std::int64_t begin, std::int64_t end) {
+    if (own.width == 0) return;
+    const std::int64_t depth = columns_[o].width();
+    const auto columns = [&](std::int64_t row, std::int64_t rows) {
+      return a_.columns.block(row, own.local, rows, own.width);
+    };
+    if constexpr (SplitProductOps<E, T>) {
+      if (w_.arithmetic == Arithmetic::fp16x2 && by_parts) {
+        constexpr std::int64_t reals = reals_of<T>;
+        const auto right = w_.own_parts[slot(o)].block(own.packed, 0, own.width, 3 * reals * depth);
+        w_.parts[slot(o)].pieces(reals * begin, reals * end, 0, 2 * reals * depth,
+                                 [&](std::int64_t row, MatrixView<Half> left) {
+                                   e_.split_product(lane, Op::conj_transpose, Real<T>(-1), left, right,
+                                                    columns(row / reals, left.rows / reals));
+                                 });
+        return;
+      }
+    }
+    const auto right = w_.own_rows[slot(o)].block(own.packed, 0, own.width, depth);
+    w_.panels[slot(o)].pieces(begin, end, 0, depth, [&](std::int64_t row, MatrixView<T> left) {
+      const auto a22 = columns(row, left.rows);
+      if constexpr (RoundedProductOps<E, T>) {
+        if (w_.arithmetic == Arithmetic::tf32) {
+          e_.rounded_product(lane, Op::none, Op::conj_transpose, T(-1), left, right, a22);
+          return;
+        }
+      }
+      e_.gemm(lane, Op::none, Op::conj_transpose, T(-1), left, right, a22);
     });
   }
 
@@ -294,8 +323,12 @@ class Potrf {
     e_.wait(Lane::bulk, split_ready);
     update(Lane::bulk, o, o + 3, first_row(o + 3), layout_.order());
     steps_[o].bulk_front_updated = e_.record(Lane::bulk);
-    for (std::size_t target = o + 4; target < columns_.size(); ++target) {
-      update(Lane::bulk, o, target, first_row(target), layout_.order());
+    if (w_.arithmetic == Arithmetic::full) {
+      for (std::size_t target = o + 4; target < columns_.size(); ++target) {
+        update(Lane::bulk, o, target, first_row(target), layout_.order());
+      }
+    } else {
+      update_together(Lane::bulk, o, o + 4);
     }
     steps_[o].bulk_updated = e_.record(Lane::bulk);
   }

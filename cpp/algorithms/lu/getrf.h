@@ -208,7 +208,10 @@ class Getrf {
                        a_.span(own, row, layout_.order()));
       }
       solve(lane, o, by, own);
-      multiply(lane, o, by, own);
+      const std::int64_t most = w_.arithmetic == Arithmetic::full ? own.width : product_columns;
+      for (std::int64_t done = 0; done < own.width; done += most) {
+        multiply(lane, o, by, {own.begin + done, std::min(most, own.width - done)});
+      }
     }
     const Event done = ring_.used(lane, o);
     each_updated(tiles, [&](auto& last) { last = Update{lane, done}; });
