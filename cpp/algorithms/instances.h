@@ -18,6 +18,7 @@
 #include "algorithms/lu/getrf.h"
 #include "algorithms/lu/getri.h"
 #include "algorithms/qr/geqrf.h"
+#include "algorithms/qr/getsls.h"
 #include "algorithms/qr/orgqr.h"
 #include "algorithms/qr/ormqr.h"
 #include "algorithms/qr/seminormal.h"
@@ -44,12 +45,13 @@
   declare template class Getrf<T, E>; \
   declare template class Getri<T, E>;
 
-#define JAXMG_QR(declare, E, T)       \
-  declare template class Geqrf<T, E>; \
-  declare template class Ormqr<T, E>; \
-  declare template class Orgqr<T, E>; \
-  declare template class Tsqr<T, E>;  \
-  declare template class Seminormal<T, E>;
+#define JAXMG_QR(declare, E, T)            \
+  declare template class Geqrf<T, E>;      \
+  declare template class Ormqr<T, E>;      \
+  declare template class Orgqr<T, E>;      \
+  declare template class Tsqr<T, E>;       \
+  declare template class Seminormal<T, E>; \
+  declare template class Getsls<T, E>;
 
 #define JAXMG_EIGEN(declare, E, T)                     \
   declare template class BandReduction<T, E>;          \

@@ -13,19 +13,20 @@
 
 namespace jaxmg {
 
-// Scratch of `residual_products` for m rows: a sum for each thread block and right-hand side, of which 4 are processed
-// at once.
+// Scratch of `residual_products` and `rounded_gram` for m rows: a sum for each thread block and right-hand side, of
+// which 4 are processed at once.
 inline constexpr std::int64_t residual_vectors = 4;
 inline constexpr std::int64_t residual_blocks(std::int64_t m) {
   return std::clamp<std::int64_t>(ceil_div(m, 64), 1, 640);
 }
 inline constexpr std::int64_t residual_scratch(std::int64_t m, std::int64_t n, std::int64_t columns) {
-  return residual_blocks(m) * n * std::min(columns, residual_vectors);
+  return residual_blocks(m) * (n + 1) * std::min(columns, residual_vectors);
 }
 
 template <class E, class T>
 concept ResidualOps = LaneOps<E> && requires(E& e, Lane lane, MatrixView<T> a, T* scratch) {
-  // R = W - M^H X and G = M R; W without columns is zero, and may be R.
+  // R = W - M^H X and, in n + 1 rows, G = [M R; the squared norms of the columns of R]. W may be R, and may have fewer
+  // columns: the others are zero.
   e.residual_products(lane, a /*m*/, a /*x*/, a /*w*/, a /*r*/, scratch, a /*g*/);
 };
 
@@ -61,10 +62,12 @@ struct RoundedGramSizes {
 };
 
 template <class E, class T>
-concept RoundedGramOps = requires(E& e, Lane lane, const RoundedGramSizes& sizes, MatrixView<T> a, Real<T>* scales,
-                                  MatrixView<Half> halves) {
-  // The lower triangle of -M M^H, where M has at least one column.
-  e.rounded_gram(lane, sizes, a /*m*/, scales /*n*/, halves, scales /*partials*/, a /*gram*/);
+concept RoundedGramOps = requires(E& e, Lane lane, const RoundedGramSizes& sizes, MatrixView<T> a, T* scratch,
+                                  Real<T>* scales, MatrixView<Half> halves) {
+  // The lower triangle of -M M^H, where M has at least one column, and G = -M W in full precision; W has one column, or
+  // none.
+  e.rounded_gram(lane, sizes, a /*m*/, a /*w*/, scales /*n*/, halves, scales /*partials*/, a /*gram*/, scratch,
+                 a /*g*/);
 };
 
 }  // namespace jaxmg

@@ -267,6 +267,8 @@ double ColumnsCost::tsqr(std::int64_t rows, std::int64_t columns, bool vectors) 
   return std::max(products, (vectors ? 3 : 2) * pass(elements(share * n))) + replicated + gathers;
 }
 
+static constexpr double seminormal_steps = 3;
+
 // The lower triangle of one Gram matrix, and a pass over the rows that tries its factor; on GPUs, float32 is rounded to
 // FP16 before.
 double ColumnsCost::tall_gels(std::int64_t rows, std::int64_t columns) const {
@@ -279,14 +281,22 @@ double ColumnsCost::tall_gels(std::int64_t rows, std::int64_t columns) const {
   return std::max(products, pass(elements(share * n))) + pass(elements(share * n)) / 2 + replicated + gather;
 }
 
-// Three steps, each of which reads the rows once for four right-hand sides.
+// The factor and the first step, in one pass over the rows, which costs as much as the trial of the factor alone for
+// one right-hand side; where the Gram matrix is not rounded, another step.
+double ColumnsCost::getsls(std::int64_t rows, std::int64_t columns, std::int64_t nrhs) const {
+  const bool rounded = machine_.half_flops > 0 && type_ == ScalarType::f32 && nrhs == 1;
+  const double step = seminormal(rows, columns, nrhs) / seminormal_steps;
+  return tall_gels(rows, columns) + (rounded ? 0 : step);
+}
+
+// Some steps, each of which reads the rows once for four right-hand sides.
 double ColumnsCost::seminormal(std::int64_t rows, std::int64_t columns, std::int64_t nrhs) const {
-  constexpr double steps = 3;
   const double m = static_cast<double>(rows), n = static_cast<double>(columns), share = std::ceil(m / ranks_);
   const double count = static_cast<double>(nrhs);
   const double products = fma_ * 4 * share * n * count / machine_.thin_flops;
   const double reads = std::ceil(count / 4) * pass(elements(share * n)) / 2;
-  return steps * (std::max(products, reads) + 2 * n * machine_.unknown_seconds + (ranks_ > 1 ? 2 * exchange() : 0));
+  return seminormal_steps *
+         (std::max(products, reads) + 2 * n * machine_.unknown_seconds + (ranks_ > 1 ? 2 * exchange() : 0));
 }
 
 // Own columns of many, or all of few on one rank after another.

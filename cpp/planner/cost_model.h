@@ -92,6 +92,7 @@ class ColumnsCost : public CostModel {
   double tsqr(std::int64_t m, std::int64_t n, bool vectors) const;
   // Of a matrix of which the first Gram matrix suffices.
   double tall_gels(std::int64_t m, std::int64_t n) const;
+  double getsls(std::int64_t rows, std::int64_t columns, std::int64_t nrhs) const;
   double seminormal(std::int64_t m, std::int64_t n, std::int64_t nrhs) const;
   double ormqr(std::int64_t m, std::int64_t n, std::int64_t nrhs, std::int64_t tile, bool distributed) const;
   // The polar decomposition of a square matrix of moderate condition, with its Hermitian factor.

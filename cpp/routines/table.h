@@ -8,6 +8,7 @@
 #include "routines/getrf.h"
 #include "routines/getri.h"
 #include "routines/getrs.h"
+#include "routines/getsls.h"
 #include "routines/hemm.h"
 #include "routines/lower.h"
 #include "routines/orgqr.h"
@@ -37,28 +38,29 @@
 namespace jaxmg {
 
 // Plans name a routine by its place here.
-using Routines = List<routines::Posv,      //
-                      routines::Potrf,     //
-                      routines::Potrs,     //
-                      routines::Potri,     //
-                      routines::Lower,     //
-                      routines::Diagonal,  //
-                      routines::Syevd,     //
-                      routines::Gesv,      //
-                      routines::Getrf,     //
-                      routines::Getrs,     //
-                      routines::Getri,     //
-                      routines::Trtrs,     //
-                      routines::Geqrf,     //
-                      routines::Ormqr,     //
-                      routines::Orgqr,     //
-                      routines::Upper,     //
-                      routines::Rtrs,      //
-                      routines::Tsqr,      //
-                      routines::Polar,     //
-                      routines::Gesvd,     //
-                      routines::Hemm,      //
-                      routines::TallGels,  //
-                      routines::Seminormal>;
+using Routines = List<routines::Posv,        //
+                      routines::Potrf,       //
+                      routines::Potrs,       //
+                      routines::Potri,       //
+                      routines::Lower,       //
+                      routines::Diagonal,    //
+                      routines::Syevd,       //
+                      routines::Gesv,        //
+                      routines::Getrf,       //
+                      routines::Getrs,       //
+                      routines::Getri,       //
+                      routines::Trtrs,       //
+                      routines::Geqrf,       //
+                      routines::Ormqr,       //
+                      routines::Orgqr,       //
+                      routines::Upper,       //
+                      routines::Rtrs,        //
+                      routines::Tsqr,        //
+                      routines::Polar,       //
+                      routines::Gesvd,       //
+                      routines::Hemm,        //
+                      routines::TallGels,    //
+                      routines::Seminormal,  //
+                      routines::Getsls>;
 
 }  // namespace jaxmg

@@ -4,6 +4,7 @@
 // of R, or 0, the same on every rank.
 #pragma once
 
+#include "algorithms/qr/steps.h"
 #include "algorithms/qr/tsqr.h"
 #include "routines/record.h"
 #include "routines/tsqr.h"
@@ -29,7 +30,7 @@ struct TallGels : OnTallRows<TallGels> {
   struct Factor : TsqrWorkspace<T>, GramTrialWorkspace<T> {
     Factor(Arena& arena, const Problem& q, const Plan& plan)
         : TsqrWorkspace<T>(arena, q.rows_of_ranks(), plan.tile, geqrt_leaf),
-          GramTrialWorkspace<T>(arena, q.rows_of_ranks()) {}
+          GramTrialWorkspace<T>(arena, q.rows_of_ranks(), 0) {}
   };
   template <class T>
   using Workspace = Staged<Factor<T>>;
@@ -46,7 +47,10 @@ struct TallGels : OnTallRows<TallGels> {
                   MatrixView<T> r, MatrixView<std::int32_t> kept, MatrixView<std::int32_t> info) {
     begin_status(engine, w);
     jaxmg::Tsqr<T, E> tsqr(engine, q.rows_of_ranks(), true, factor, r, w);
-    engine.set_info(Lane::panel, kept.data, tsqr.run_for_least_squares(a, w) ? 1 : 0);
+    Steps steps = steps_of<Real<T>>();
+    const bool suffices = tsqr.run_for_least_squares(a, MatrixView<T>{nullptr, a.columns, 0, 1}, w, steps);
+    if (suffices) tsqr.copy_sufficient();
+    engine.set_info(Lane::panel, kept.data, suffices ? 1 : 0);
     conclude_tall(engine, r, info, w);
   }
 };

@@ -392,21 +392,6 @@ double contraction(const Matrix<T>& a, const Matrix<T>& r) {
   return std::sqrt(sum);
 }
 
-// A matrix with singular values from 1 to 1 / condition.
-template <class T>
-Matrix<T> of_condition(std::int64_t m, std::int64_t n, double condition) {
-  auto a = random_matrix<T>(m, n, 34);
-  const auto mixed = random_matrix<T>(n, n, 35);
-  Matrix<T> b(m, n);
-  for (std::int64_t j = 0; j < n; ++j) {
-    const auto size = static_cast<Real<T>>(
-        std::pow(condition, -static_cast<double>(j) / static_cast<double>(std::max<std::int64_t>(n - 1, 1))));
-    for (std::int64_t i = 0; i < m; ++i) a(i, j) *= size;
-  }
-  gemm<T>(T(1), a, Op::none, mixed, b);
-  return b;
-}
-
 // Well-conditioned matrices are kept, and the augmented system is solved; others get Q and R.
 TYPED_TEST_P(Geqrf, LeastSquaresKeepTheMatrixWhereAGramMatrixSuffices) {
   using T = typename TypeParam::Scalar;
@@ -480,11 +465,63 @@ TYPED_TEST_P(Geqrf, LeastSquaresOfHardMatrices) {
   EXPECT_TRUE(std::isnan(std::abs(found.factor.r[0](3, 3))));
 }
 
+// Of random and of consistent right-hand sides, and of zero, by Gram matrices and by reflectors.
+TYPED_TEST_P(Geqrf, LeastSquaresAndTheirResiduals) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  using R = Real<T>;
+  for (const int ranks : {1, 2, 3, 4, 8}) {
+    if (!Ranks::available(ranks)) continue;
+    for (const auto& [m, n] : tall_sizes()) {
+      if (m <= 2 * n) continue;
+      for (const double condition : {1.0, 30.0, 1e3, 1e6}) {
+        for (const std::int64_t count : {1, 2, 9}) {
+          if ((count > 1 || condition > 1) && ranks != 3) continue;
+          SCOPED_TRACE(::testing::Message() << ranks << " ranks, " << m << " x " << n << ", condition " << condition
+                                            << ", " << count << " right-hand sides");
+          const auto a = condition > 1 ? of_condition<T>(m, n, condition) : random_matrix<T>(m, n, 12);
+          auto consistent = Matrix<T>(m, count), mixed = random_matrix<T>(m, count, 13);
+          gemm<T>(T(1), a, Op::none, random_matrix<T>(n, count, 14), consistent);
+          if (count > 1) std::copy_n(&consistent(0, 0), m, &mixed(0, 1));
+          if (count > 2) std::fill_n(&mixed(0, 2), m, T(0));
+          for (const auto& w : {mixed, consistent, scaled(mixed, std::ldexp(R(1), -20)), Matrix<T>(m, count)}) {
+            const auto found = solve_tall(Ranks(ranks), a, w, 4, 20);
+            for (const auto& x : found.x) EXPECT_EQ(x, found.x[0]);
+            for (const auto& squares : found.squares) EXPECT_EQ(squares, found.squares[0]);
+            EXPECT_LE(least_squares_error(a, w, found.x[0], found.squares[0]), 30);
+          }
+        }
+      }
+    }
+  }
+}
+
+// A right-hand side that is not finite does not change the solutions for others.
+TYPED_TEST_P(Geqrf, RightHandSidesOfLeastSquaresThatAreNotFinite) {
+  using T = typename TypeParam::Scalar;
+  using Ranks = typename TypeParam::Ranks;
+  const std::int64_t m = 60, n = 7;
+  const auto a = random_matrix<T>(m, n, 12);
+  for (const T wrong : {not_a_number<T>(), T(std::numeric_limits<Real<T>>::infinity())}) {
+    for (const std::int64_t count : {1, 3}) {
+      auto w = random_matrix<T>(m, count, 13);
+      w(33, 0) = wrong;
+      const auto found = solve_tall(Ranks(1), a, w, 4, 20);
+      for (std::int64_t j = 0; j < n; ++j) EXPECT_FALSE(std::isfinite(std::abs(found.x[0](j, 0))));
+      EXPECT_FALSE(std::isfinite(found.squares[0][0]));
+      if (count == 1) continue;
+      const auto others = last_columns(found.x[0], count - 1), of_others = last_columns(w, count - 1);
+      EXPECT_LE(least_squares_error(a, of_others, others, {found.squares[0].begin() + 1, found.squares[0].end()}), 30);
+    }
+  }
+}
+
 REGISTER_TYPED_TEST_SUITE_P(Geqrf, FactorsMultiplyToTheMatrixAndQIsOrthogonal, RAgreesWithLapack,
                             HardMatricesAreFactored, ScalingChangesOnlyR, ScalingOfTallMatricesChangesOnlyR,
                             QIsAppliedWithoutBeingFormed, SystemsWithRAreSolved, InfoIsTheFirstZeroOnTheDiagonal,
                             NanPropagates, PanelsMayBeFactoredInLeaves, HardPanelsAreFactored,
                             TallMatricesAreFactoredByRows, HardTallMatricesAreFactoredByRows,
-                            LeastSquaresKeepTheMatrixWhereAGramMatrixSuffices, LeastSquaresOfHardMatrices);
+                            LeastSquaresKeepTheMatrixWhereAGramMatrixSuffices, LeastSquaresOfHardMatrices,
+                            LeastSquaresAndTheirResiduals, RightHandSidesOfLeastSquaresThatAreNotFinite);
 
 }  // namespace jaxmg::testing

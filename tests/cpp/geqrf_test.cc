@@ -30,7 +30,7 @@ TEST(TallLeastSquares, AnRIsNotAcceptedWhereOneOfItsTrialsIsNan) {
     HostRanks ranks(1);
     Arena measure;
     TsqrWorkspace<double>(measure, rows, 4, 3);
-    GramTrialWorkspace<double>(measure, rows);
+    GramTrialWorkspace<double>(measure, rows, 0);
     auto a = ranks.matrix<double>(n, m), q = ranks.matrix<double>(n, m), r = ranks.matrix<double>(n, n);
     auto workspace = ranks.matrix<std::byte>(measure.used(), 1);
     a.upload(0, random_matrix<double>(n, m, 12));
@@ -39,9 +39,10 @@ TEST(TallLeastSquares, AnRIsNotAcceptedWhereOneOfItsTrialsIsNan) {
       auto engine = engine_of(host);
       Arena arena = arena_over(workspace.view(0));
       TsqrWorkspace<double> w(arena, rows, 4, 3);
-      GramTrialWorkspace<double> trial(arena, rows);
+      GramTrialWorkspace<double> trial(arena, rows, 0);
+      Steps steps = steps_of<double>();
       accepted = Tsqr<double, decltype(engine)>(engine, rows, true, q.view(0), r.view(0), w)
-                     .run_for_least_squares(a.view(0), trial);
+                     .run_for_least_squares(a.view(0), MatrixView<double>{nullptr, m, 0, 1}, trial, steps);
     });
     return accepted;
   };

@@ -227,6 +227,21 @@ Matrix<T> last_columns(const Matrix<T>& a, std::int64_t count) {
   return b;
 }
 
+// A matrix with singular values from 1 to 1 / condition.
+template <class T>
+Matrix<T> of_condition(std::int64_t m, std::int64_t n, double condition) {
+  auto a = random_matrix<T>(m, n, 34);
+  const auto mixed = random_matrix<T>(n, n, 35);
+  Matrix<T> b(m, n);
+  for (std::int64_t j = 0; j < n; ++j) {
+    const auto size = static_cast<Real<T>>(
+        std::pow(condition, -static_cast<double>(j) / static_cast<double>(std::max<std::int64_t>(n - 1, 1))));
+    for (std::int64_t i = 0; i < m; ++i) a(i, j) *= size;
+  }
+  gemm<T>(T(1), a, Op::none, mixed, b);
+  return b;
+}
+
 template <class T>
 struct TallLeastSquares {
   TallQr<T> factor;  // without Q, A itself
@@ -244,7 +259,7 @@ TallLeastSquares<T> tall_least_squares(Ranks&& ranks, const Matrix<T>& a, const 
   const TileColumns blocks{n, m, shard, shard, ranks.size()}, sides{k, m, shard, shard, ranks.size()};
   Arena measure, small;
   TsqrWorkspace<T>(measure, rows, tile, 3);
-  GramTrialWorkspace<T>(measure, rows);
+  GramTrialWorkspace<T>(measure, rows, 0);
   SeminormalWorkspace<T>(small, rows, k);
   auto shards = ranks.template matrix<T>(n, shard), q = ranks.template matrix<T>(n, shard);
   // A call of the CUDA engine has at most 8 buffers: w and the residual share one, and v and x.
@@ -265,11 +280,13 @@ TallLeastSquares<T> tall_least_squares(Ranks&& ranks, const Matrix<T>& a, const 
     const int rank = engine.rank();
     Arena arena = arena_over(workspace.view(rank));
     TsqrWorkspace<T> of_factor(arena, rows, tile, 3);
-    GramTrialWorkspace<T> trial(arena, rows);
-    const bool kept = Tsqr<T, E>(engine, rows, true, q.view(rank), r.view(rank), of_factor)
-                          .run_for_least_squares(shards.view(rank), trial);
+    GramTrialWorkspace<T> trial(arena, rows, 0);
+    Tsqr<T, E> tsqr(engine, rows, true, q.view(rank), r.view(rank), of_factor);
+    Steps steps = steps_of<Real<T>>();
+    const bool kept = tsqr.run_for_least_squares(shards.view(rank), MatrixView<T>{nullptr, shard, 0, 1}, trial, steps);
     found.kept[static_cast<std::size_t>(rank)] = kept;
     if (!kept) return;
+    tsqr.copy_sufficient();
     Arena again = arena_over(workspace.view(rank));
     SeminormalWorkspace<T> of_solve(again, rows, k);
     const auto of_rank = tall.view(rank), of_all = small_sides.view(rank);
@@ -283,6 +300,45 @@ TallLeastSquares<T> tall_least_squares(Ranks&& ranks, const Matrix<T>& a, const 
   parts.clear();
   for (const auto& both : download(tall, ranks.size())) parts.push_back(transposed(last_columns(both, k)));
   found.rest = conjugated(transposed(from_blocks(parts, sides)));
+  return found;
+}
+
+template <class T>
+struct SquaredNorms {
+  std::vector<Matrix<T>> x;
+  std::vector<std::vector<Real<T>>> squares;
+};
+
+// Least squares of a tall matrix, by getsls.
+template <class T, class Ranks>
+SquaredNorms<T> solve_tall(Ranks&& ranks, const Matrix<T>& a, const Matrix<T>& w, std::int64_t tile,
+                           std::int64_t piece) {
+  using E = typename std::remove_cvref_t<Ranks>::Engine;
+  const std::int64_t m = a.rows(), n = a.columns(), k = w.columns(), shard = shard_of(m, ranks.size());
+  const TallRows rows{m, n, shard, ranks.size(), piece};
+  const TileColumns blocks{n, m, shard, shard, ranks.size()}, sides{k, m, shard, shard, ranks.size()};
+  Arena measure;
+  GetslsWorkspace<T>(measure, rows, k, tile, 3);
+  auto shards = ranks.template matrix<T>(n, shard), right = ranks.template matrix<T>(shard, k);
+  auto x = ranks.template matrix<T>(n, k);
+  auto squares = ranks.template matrix<Real<T>>(k, 1);
+  auto workspace = ranks.template matrix<std::byte>(measure.used(), 1);
+  upload(shards, in_blocks(transposed(a), blocks));
+  std::vector<Matrix<T>> parts;
+  for (const auto& part : in_blocks(transposed(conjugated(w)), sides)) parts.push_back(transposed(part));
+  upload(right, parts);
+  ranks.run([&](auto& engine) {
+    const int rank = engine.rank();
+    Arena arena = arena_over(workspace.view(rank));
+    GetslsWorkspace<T> memory(arena, rows, k, tile, 3);
+    Getsls<T, E>(engine, rows, shards.view(rank), memory).run(right.view(rank), x.view(rank), squares.view(rank).data);
+  });
+  EXPECT_EQ(from_blocks(download(shards, ranks.size()), blocks), transposed(a)) << "A has changed";
+  SquaredNorms<T> found;
+  for (const auto& conjugate : download(x, ranks.size())) found.x.push_back(conjugated(conjugate));
+  for (const auto& of_rank : download(squares, ranks.size())) {
+    found.squares.emplace_back(of_rank.data(), of_rank.data() + k);
+  }
   return found;
 }
 
@@ -324,6 +380,36 @@ double augmented_error(const Matrix<T>& a, const Matrix<T>& w, const Matrix<T>& 
     worst = larger_or_nan(worst, error);
   }
   return worst / n_eps<T>(n);
+}
+
+// The errors of least squares: of A^H (w - A x) = 0, as above, and of the squared norm of w - A x, where a residual has
+// rounding errors of the size of the terms that are added. For the largest of the right-hand sides.
+template <class T>
+double least_squares_error(const Matrix<T>& a, const Matrix<T>& w, const Matrix<T>& x,
+                           const std::vector<Real<T>>& squares) {
+  const double eps = n_eps<T>(a.columns());
+  double worst = 0;
+  Matrix<Wide<T>> rest = widened(w);
+  gemm<Wide<T>>(-1.0, widened(a), Op::none, widened(x), rest);
+  for (std::int64_t k = 0; k < w.columns(); ++k) {
+    double of_rest = 0, of_w = 0, of_x = 0, of_products = 0;
+    for (std::int64_t i = 0; i < a.rows(); ++i) {
+      of_rest += std::norm(rest(i, k));
+      of_w += std::norm(w(i, k));
+    }
+    for (std::int64_t j = 0; j < a.columns(); ++j) {
+      Wide<T> sum{};
+      for (std::int64_t i = 0; i < a.rows(); ++i) sum += conjugate(Wide<T>(a(i, j))) * rest(i, k);
+      of_products += std::norm(sum);
+      of_x += std::norm(x(j, k));
+    }
+    const double norm = frobenius(a), terms = std::sqrt(of_w) + norm * std::sqrt(of_x);
+    if (terms == 0 && squares[static_cast<std::size_t>(k)] == 0) continue;
+    worst = larger_or_nan(worst, std::sqrt(of_products) / (norm * terms) / eps);
+    const double error = std::abs(of_rest - static_cast<double>(squares[static_cast<std::size_t>(k)]));
+    worst = larger_or_nan(worst, error / (eps * terms * (std::sqrt(of_rest) + eps * terms)));
+  }
+  return worst;
 }
 
 // ||A - Q R|| / (max(m, n) eps ||A||), LAPACK's test ratio.

@@ -85,6 +85,12 @@ TEST(QrPlan, MemoryOfTallLeastSquares) {
   const auto solve = routines::Seminormal::plan(of_solve);
   EXPECT_LE(solve.workspace_bytes, 0.01 * static_cast<double>(q.shard_bytes()));
   EXPECT_GT(solve.rhs_bytes, 4'000'000);
+  auto of_both = request<routines::Getsls>(Platform::cuda, 4'000'000, 1024, 4);
+  of_both.type = ScalarType::f32;
+  const auto both = routines::Getsls::plan(of_both);
+  EXPECT_EQ(both.shard_bytes, q.shard_bytes());
+  EXPECT_LE(both.workspace_bytes, 2.2 * static_cast<double>(q.shard_bytes()));
+  EXPECT_LT(both.seconds, factor.seconds + solve.seconds);
 }
 
 TEST(QrPlan, LargerProblemsTakeLonger) {
@@ -104,6 +110,7 @@ TEST(QrPlan, LargerProblemsTakeLonger) {
       check(routines::Tsqr{});
       check(routines::TallGels{});
       check(routines::Seminormal{});
+      check(routines::Getsls{});
     }
   }
 }

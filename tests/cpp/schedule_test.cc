@@ -270,6 +270,19 @@ TEST(Schedule, TallLeastSquares) {
   }
 }
 
+TEST(Schedule, Getsls) {
+  const auto w = random_matrix<float>(47, 2, 21);
+  for (const int ranks : {1, 2, 3}) {
+    for (std::uint64_t seed = 0; seed < orders; ++seed) {
+      SCOPED_TRACE(::testing::Message() << ranks << " ranks, seed " << seed);
+      for (const auto& a : {random_matrix<float>(47, 6, 20), of_condition<float>(47, 6, 1e5)}) {
+        const auto found = solve_tall(RandomOrderRanks(ranks, seed), a, w, 2, 5);
+        EXPECT_LE(least_squares_error(a, w, found.x[0], found.squares[0]), 30);
+      }
+    }
+  }
+}
+
 TEST(Schedule, Redistribute) {
   for_orders([](const Shape& shape, std::uint64_t seed) {
     const TileColumns layout(shape.layout().shard() * shape.ranks, shape.layout().shard(), shape.tile, shape.ranks);

@@ -17,9 +17,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
+#include "algorithms/qr/steps.h"
 #include "algorithms/qr/tall_sums.h"
 #include "algorithms/qr/tsqr.h"
 #include "comm/block.h"
@@ -33,13 +33,13 @@ namespace jaxmg {
 
 template <class T>
 struct SeminormalWorkspace {
-  MatrixView<T> terms;  // of all ranks, side by side
-  MatrixView<T> correction;
+  MatrixView<T> terms;       // of all ranks, side by side
+  MatrixView<T> correction;  // R dx; below, squared norms of residuals
   T* scratch;
 
   SeminormalWorkspace(Arena& arena, const TallRows& rows, std::int64_t columns)
-      : terms(arena.matrix<T>(rows.n, columns * rows.ranks)),
-        correction(arena.matrix<T>(rows.n, columns)),
+      : terms(arena.matrix<T>(rows.n + 1, columns * rows.ranks)),
+        correction(arena.matrix<T>(rows.n + 1, columns)),
         scratch(arena.take<T>(residual_scratch(rows.shard, rows.n, columns))) {}
 };
 
@@ -59,19 +59,36 @@ class Seminormal {
   // For own rows of w and of the residual (shard x k), and v and x (n x k) on every rank.
   void solve(MatrixView<T> w, MatrixView<T> v, MatrixView<T> x, MatrixView<T> rest);
 
+  // The same for v = 0, from an x on and R dx of its next step (n x k), the last of `steps`. The residual is only
+  // formed where a step needs it. Returns its squared norms.
+  std::vector<double> improve(MatrixView<T> w, MatrixView<T> step, Steps& steps, MatrixView<T> x, MatrixView<T> rest);
+
  private:
   static constexpr Lane lane = Lane::panel;
   static constexpr int most_steps = 20;
 
-  MatrixView<T> own_term(std::int64_t count) const { return w_.terms.block(0, e_.rank() * count, n_, count); }
+  // r = w - A x.
+  void form_residual(MatrixView<T> w, MatrixView<T> x, MatrixView<T> rest) {
+    e_.residual_products(lane, m_, x, w.block(0, 0, rows_, x.columns), rest.block(0, 0, rows_, x.columns), w_.scratch,
+                         Terms<T>{w_.terms}.of_rank(e_.rank(), w_.correction));
+  }
 
   // y = R^-H (M r - v), the same on every rank.
-  void find_step(MatrixView<T> v) {
-    const auto y = w_.correction;
-    e_.copy(lane, v, y);
-    subtract_sum(e_, lane, w_.terms, y);  // v - M r
-    e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, r_, y);
+  void find_step(MatrixView<T> v, Steps& steps) {
+    const auto y = w_.correction, of_y = y.block(0, 0, n_, y.columns);
+    e_.zero(lane, y);
+    if (!v.empty()) e_.copy(lane, v, of_y);
+    subtract_sum(e_, lane, Terms<T>{w_.terms}, y);  // v - M r
+    e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, r_, of_y);
     if (e_.size() > 1) e_.exchange(lane, {make_block(0, all_ranks, y, y)});
+    const ColumnNorms found = column_norms(e_, lane, y);
+    steps.add(found.norms, found.below);
+  }
+
+  // x = x - R^-1 y
+  void make_step(MatrixView<T> y, MatrixView<T> x) {
+    e_.trsm(lane, Side::left, Uplo::lower, Op::conj_transpose, Diag::non_unit, r_, y);
+    e_.subtract(lane, {y}, x);
   }
 
   E& e_;
@@ -83,30 +100,38 @@ class Seminormal {
 template <class T, class E>
   requires BlasOps<E, T> && ExchangeOps<E> && ResidualOps<E, T>
 void Seminormal<T, E>::solve(MatrixView<T> w, MatrixView<T> v, MatrixView<T> x, MatrixView<T> rest) {
-  const std::int64_t count = v.columns;
-  const auto own_w = w.block(0, 0, rows_, count), own_rest = rest.block(0, 0, rows_, count);
+  Steps steps = steps_of<Real<T>>();
   e_.join();
   e_.zero(lane, x);
   e_.zero(lane, rest);
-  std::vector<double> first, before;
-  bool improves = true;
   for (int step = 0;; ++step) {
-    e_.residual_products(lane, m_, x, own_w, own_rest, w_.scratch, own_term(count));
-    if (!improves || step == most_steps) break;
-    find_step(v);
-    const auto found = column_norms(e_, lane, w_.correction);
-    if (step == 0) first = found;
-    improves = false;
-    for (std::size_t k = 0; k < found.size(); ++k) {
-      double next = found[k];
-      if (step > 0) next *= found[k] <= before[k] / 2 ? found[k] / before[k] : 0;
-      improves |= next > static_cast<double>(std::numeric_limits<Real<T>>::epsilon()) * first[k];
-    }
-    before = found;
-    e_.trsm(lane, Side::left, Uplo::lower, Op::conj_transpose, Diag::non_unit, r_, w_.correction);
-    e_.subtract(lane, {w_.correction}, x);
+    form_residual(w, x, rest);
+    if (!steps.improves() || step == most_steps) break;
+    find_step(v, steps);
+    make_step(w_.correction.block(0, 0, n_, x.columns), x);
   }
   e_.join();
+}
+
+template <class T, class E>
+  requires BlasOps<E, T> && ExchangeOps<E> && ResidualOps<E, T>
+std::vector<double> Seminormal<T, E>::improve(MatrixView<T> w, MatrixView<T> step, Steps& steps, MatrixView<T> x,
+                                              MatrixView<T> rest) {
+  e_.join();
+  make_step(step, x);
+  for (int count = 1; steps.improves() && count < most_steps; ++count) {
+    form_residual(w, x, rest);
+    find_step({}, steps);
+    make_step(w_.correction.block(0, 0, n_, x.columns), x);
+  }
+  auto squares = steps.squares_after();
+  if (!steps.knows_squares_after()) {
+    form_residual(w, x, rest);
+    find_step({}, steps);
+    squares = steps.squares_before();
+  }
+  e_.join();
+  return squares;
 }
 
 }  // namespace jaxmg

@@ -27,9 +27,10 @@
 //   E = R^-H A^H A R^-1 - I,  E z
 //
 // has the norm ||E||_F on average, and is below t ||E||_2 for a fraction t of all z at most. R is accepted if ||E z||
-// is below 1/32 for all of four z. That ||E||_2, by which a step of the iteration multiplies errors, is above 1/2 then
-// has a probability of 1e-5, and it is usually far below 1/32. The Gram matrix may therefore be computed in any way:
-// first in tensor cores, which round elements to 11 bits. Over many rows these errors cancel.
+// is below 1/64 for all of three z. That ||E||_2, by which a step of the iteration multiplies errors, is above 1/2 then
+// has a probability of 2e-5, and it is usually far below 1/64. The Gram matrix may therefore be computed in any way:
+// first in tensor cores, which round elements to 11 bits. Over many rows these errors cancel. The pass over A that
+// finds E z also makes the first step for the right-hand sides.
 //
 // A power of two scales A before and R after, where squares of elements would over- or underflow.
 #pragma once
@@ -45,6 +46,7 @@
 #include "algorithms/eigen/scale_matrix.h"
 #include "algorithms/qr/geqrf.h"
 #include "algorithms/qr/orgqr.h"
+#include "algorithms/qr/steps.h"
 #include "algorithms/qr/tall_sums.h"
 #include "comm/block.h"
 #include "core/arena.h"
@@ -143,20 +145,28 @@ struct TsqrWorkspace {
   TileColumns alone(std::int64_t rows, std::int64_t n) const { return {rows, n, n, tile, 1}; }
 };
 
-// Workspace for least squares, in addition.
+// Workspace for least squares with `sides` right-hand sides, in addition. The first `sides` columns are of these, the
+// others of the vectors that R is tried on.
 template <class T>
 struct GramTrialWorkspace {
-  static constexpr std::int64_t most_vectors = residual_vectors;
+  static constexpr std::int64_t tries = residual_vectors - 1;
 
-  MatrixView<T> vectors, products, terms;  // of all ranks, side by side
+  std::int64_t sides;
+  MatrixView<T> vectors, solutions;  // z; x and R^-1 z
+  MatrixView<T> products;            // R dx and E z, and R x before; below, squared norms of residuals
+  MatrixView<T> terms, start_terms;  // of all ranks, side by side
+  MatrixView<T> rest;                // w - A x of own rows
   T* scratch;
   Real<T>*scales, *partials;  // of a Gram matrix of rounded numbers
 
-  GramTrialWorkspace(Arena& arena, const TallRows& rows) {
-    const std::int64_t n = rows.n, count = std::min(most_vectors, n);
-    vectors = arena.matrix<T>(n, count);
-    products = arena.matrix<T>(n, count);
-    terms = arena.matrix<T>(n, count * rows.ranks);
+  GramTrialWorkspace(Arena& arena, const TallRows& rows, std::int64_t right_hand_sides) : sides(right_hand_sides) {
+    const std::int64_t n = rows.n, count = sides + tries;
+    vectors = arena.matrix<T>(n, tries);
+    solutions = arena.matrix<T>(n, count);
+    products = arena.matrix<T>(n + 1, count + sides);
+    terms = arena.matrix<T>(n + 1, count * rows.ranks);
+    start_terms = arena.matrix<T>(n, sides * rows.ranks);
+    rest = arena.matrix<T>(rows.shard, count);
     scratch = arena.take<T>(residual_scratch(rows.shard, n, count));
     scales = arena.take<Real<T>>(n);
     partials = arena.take<Real<T>>(std::same_as<T, float> ? RoundedGramSizes{n, rows.shard}.partials() : 0);
@@ -182,8 +192,14 @@ class Tsqr {
   void run();
 
   // The same for a matrix that is kept, `a` being another buffer, unless R of a Gram matrix suffices for the seminormal
-  // equations: then only `r` is written. Returns whether that is so.
-  bool run_for_least_squares(MatrixView<T> kept, GramTrialWorkspace<T>& trial);
+  // equations: then nothing is written but the workspace. Returns whether that is so. For own rows of the right-hand
+  // sides w, x and the first step R dx are then in the workspace, and its norm is the last of `steps`.
+  bool run_for_least_squares(MatrixView<T> kept, MatrixView<T> w, GramTrialWorkspace<T>& trial, Steps& steps);
+
+  // The R^T that suffices, in the workspace; the elements above the diagonal are undefined.
+  MatrixView<T> sufficient() const { return w_.gram; }
+  // Copies it.
+  void copy_sufficient();
 
  private:
   static constexpr Lane lane = Lane::panel;
@@ -250,23 +266,26 @@ class Tsqr {
                     mine.block(begin, begin, n_ - begin, width));
       }
     }
-    sum_over_ranks();
+    e_.zero(lane, w_.gram);
+    subtract_sum(e_, lane, gram_terms(), w_.gram);
   }
 
   MatrixView<T> own_gram() const { return e_.size() == 1 ? w_.gathered : w_.identity; }
+  Terms<T> gram_terms() const { return {w_.gathered, own_gram()}; }  // negative
 
-  // In the same order on every rank. Own terms are negative.
-  void sum_over_ranks() {
-    e_.zero(lane, w_.gram);
-    subtract_sum(e_, lane, w_.gathered, w_.gram, own_gram());
-  }
-
-  // Cholesky factorisation of the Gram matrix. Every rank takes the decision of rank 0.
+  // Cholesky factorisation of the Gram matrix.
   bool factor_gram() {
+    enqueue_factor();
+    return is_factored();
+  }
+  void enqueue_factor() {
     e_.set_info(lane, w_.failed, 0);
     e_.set_info(lane, w_.info, no_failure);
     e_.potrf(lane, w_.gram, w_.failed);
     e_.check_factor(lane, w_.gram, w_.failed, 0, w_.info);
+  }
+  // Every rank takes the decision of rank 0.
+  bool is_factored() {
     std::int32_t info = 0;
     e_.fetch(lane, of_first_rank(w_.info), 1, &info);
     return info == no_failure;
@@ -287,46 +306,84 @@ class Tsqr {
     return distance * static_cast<Real<T>>(n_) <= Real<T>(0.1);
   }
 
-  // The same by numbers of FP16 where the engine can; otherwise by TF32, or not at all. Returns whether it did.
-  bool sum_rounded(MatrixView<T> m, GramTrialWorkspace<T>& trial) {
+  // How a Gram matrix was formed: not at all, alone, or with the products A^H w, which are then in the solutions.
+  enum class Formed { no, alone, with_products };
+
+  // By numbers of FP16 where the engine can; otherwise by TF32, or not at all.
+  Formed sum_rounded(MatrixView<T> m, MatrixView<T> w, GramTrialWorkspace<T>& trial) {
     if constexpr (RoundedGramOps<E, T>) {
       const RoundedGramSizes sizes{n_, rows_.shard};
       const MatrixView<Half> halves{reinterpret_cast<Half*>(w_.x.data), n_, sizes.rows(), sizes.pitch()};
-      if (2 * halves.ld * halves.columns > 4 * n_ * rows_.shard) return false;
+      if (2 * halves.ld * halves.columns > 4 * n_ * rows_.shard) return Formed::no;
+      const bool starts = w.columns == 1;
       const auto mine = own_gram();
+      const Terms<T> starting{trial.start_terms};
+      const auto start = trial.solutions.block(0, 0, n_, starts ? 1 : 0),
+                 own_start = starting.of_rank(e_.rank(), start);
       if (m.columns > 0) {
-        e_.rounded_gram(lane, sizes, m, trial.scales, halves, trial.partials, mine);
+        e_.rounded_gram(lane, sizes, m, w.block(0, 0, m.columns, start.columns), trial.scales, halves, trial.partials,
+                        mine, trial.scratch, own_start);
       } else {
         e_.zero(lane, mine);
+        e_.zero(lane, own_start);
       }
-      sum_over_ranks();
-      return true;
+      std::vector<Block> blocks;
+      gram_terms().gather(e_.size(), w_.gram, blocks);
+      if (starts) starting.gather(e_.size(), start, blocks);
+      if (e_.size() > 1) e_.exchange(lane, blocks);
+      e_.zero(lane, w_.gram);
+      subtract_gathered(e_, lane, gram_terms(), w_.gram);
+      if (!starts) return Formed::alone;
+      e_.zero(lane, start);
+      subtract_gathered(e_, lane, starting, start);
+      return Formed::with_products;
     } else if constexpr (RoundedProductOps<E, T>) {
       sum_gram_matrices(m, true);
-      return true;
+      return Formed::alone;
     } else {
-      return false;
+      return Formed::no;
     }
   }
 
-  // The largest ||E z||, the same on every rank. NaN if one of them is.
-  double departure(MatrixView<T> m, GramTrialWorkspace<T>& trial) {
-    const auto z = trial.vectors, y = trial.products;
-    const auto mine = trial.terms.block(0, e_.rank() * z.columns, n_, z.columns);
+  // Solves with R, and passes over A once: for x = R^-1 R^-H A^H w where these products are known, or else for x = 0.
+  // Returns whether R is accepted, the same on every rank.
+  bool suffices(MatrixView<T> m, MatrixView<T> w, bool started, GramTrialWorkspace<T>& trial, Steps& steps) {
+    const std::int64_t sides = trial.sides, tries = trial.tries, count = sides + tries;
+    const auto x = trial.solutions, z = trial.vectors, tried = x.block(0, sides, n_, tries);
+    const auto y = trial.products.block(0, 0, n_ + 1, count), of_y = y.block(0, 0, n_, count);
+    const auto start = x.block(0, 0, n_, sides), of_start = trial.products.block(0, count, n_, sides);
     e_.zero(lane, z);
     e_.add_noise(lane, Real<T>(1), 0, 0, z);
-    e_.copy(lane, z, y);
-    e_.trsm(lane, Side::left, Uplo::lower, Op::conj_transpose, Diag::non_unit, w_.gram, y);
-    const MatrixView<T> rest{w_.x.data, m.columns, z.columns, std::max<std::int64_t>(m.columns, 1)};
-    e_.residual_products(lane, m, y, MatrixView<T>{nullptr, m.columns, 0, 1}, rest, trial.scratch, mine);
+    e_.copy(lane, z, tried);
+    if (started) {
+      e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, w_.gram, start);
+      e_.copy(lane, start, of_start);
+    } else {
+      e_.zero(lane, start);
+      e_.zero(lane, of_start);
+    }
+    const auto solved = started ? x : tried;
+    e_.trsm(lane, Side::left, Uplo::lower, Op::conj_transpose, Diag::non_unit, w_.gram, solved);
+    const Terms<T> terms{trial.terms};
+    e_.residual_products(lane, m, x, w.block(0, 0, m.columns, sides), trial.rest.block(0, 0, m.columns, count),
+                         trial.scratch, terms.of_rank(e_.rank(), y));
     e_.zero(lane, y);
-    subtract_sum(e_, lane, trial.terms, y);
-    e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, w_.gram, y);
-    e_.subtract(lane, {z}, y);
-    if (e_.size() > 1) e_.exchange(lane, {make_block(0, all_ranks, y, y)});
-    double most = 0;
-    for (const double norm : column_norms(e_, lane, y)) most = larger_or_nan(most, norm);
-    return most;
+    subtract_sum(e_, lane, terms, y);
+    e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, w_.gram, of_y);
+    e_.subtract(lane, {z}, of_y.block(0, sides, n_, tries));
+    e_.zero(lane, trial.products.block(n_, count, 1, sides));
+    if (e_.size() > 1) e_.exchange(lane, {make_block(0, all_ranks, trial.products, trial.products)});
+    const ColumnNorms found = column_norms(e_, lane, trial.products);
+    const auto part = [&](std::int64_t first, std::int64_t length) {
+      return std::vector<double>(found.norms.begin() + first, found.norms.begin() + first + length);
+    };
+    double departure = 0;
+    for (const double norm : part(sides, tries)) departure = larger_or_nan(departure, norm);
+    if (!(departure <= largest_departure)) return false;
+    steps.departure = departure;
+    if (started) steps.add(part(count, sides), {});
+    steps.add(part(0, sides), {found.below.begin(), found.below.begin() + sides});
+    return true;
   }
 
   template <class Number>
@@ -437,7 +494,7 @@ class Tsqr {
   // Columns of a product for the lower triangle of a Gram matrix, and rows of A that it sums.
   static constexpr std::int64_t gram_columns = 256, gram_rows = 16384;
   // See above.
-  static constexpr double largest_departure = 1.0 / 32;
+  static constexpr double largest_departure = 1.0 / 64;
 
   E& e_;
   E alone_;
@@ -463,29 +520,38 @@ void Tsqr<T, E>::run() {
 template <class T, class E>
   requires BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> &&
            ScalingOps<E, T> && SvdOps<E, T> && ResidualOps<E, T>
-bool Tsqr<T, E>::run_for_least_squares(MatrixView<T> kept, GramTrialWorkspace<T>& trial) {
+bool Tsqr<T, E>::run_for_least_squares(MatrixView<T> kept, MatrixView<T> w, GramTrialWorkspace<T>& trial,
+                                       Steps& steps) {
   const auto m = kept.block(0, 0, n_, a_.columns);
   bool definite = false;
   e_.join();
   for (const bool rounded : {true, false}) {
-    if (!rounded) {
+    Formed formed = Formed::alone;
+    if (rounded) {
+      formed = sum_rounded(m, w, trial);
+    } else {
       sum_gram_matrices(m, false);
-    } else if (!sum_rounded(m, trial)) {
-      continue;
     }
-    definite = factor_gram();
-    if (!definite || !(departure(m, trial) <= largest_departure)) continue;
-    e_.identity(lane, w_.first);
-    keep_factor(w_.second);
-    e_.store(lane, &scale_, 1, w_.scale);
-    conclude();
-    return true;
+    if (formed == Formed::no) continue;
+    enqueue_factor();
+    // A matrix without a factor is not accepted either.
+    if (suffices(m, w, formed == Formed::with_products, trial, steps)) return true;
+    definite = is_factored();
   }
   e_.copy(lane, m, a_);
   scale_up();
   if (!by_gram_matrices(scale_ == 1 ? std::optional(definite) : std::nullopt)) by_reflectors();
   conclude();
   return false;
+}
+
+template <class T, class E>
+  requires BlasOps<E, T> && BlasOps<E, Real<T>> && ExchangeOps<E> && CholeskyOps<E, T> && PanelQrOps<E, T> &&
+           ScalingOps<E, T> && SvdOps<E, T> && ResidualOps<E, T>
+void Tsqr<T, E>::copy_sufficient() {
+  keep_factor(w_.second);
+  e_.conj_transpose(lane, w_.second, r_);
+  e_.join();
 }
 
 template <class T, class E>

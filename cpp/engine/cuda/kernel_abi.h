@@ -226,13 +226,13 @@ struct RowPass {
   long long ld;
   const void* x;  // n by `columns`
   long long ldx;
-  const void* w;  // m by `columns`; null: zero
+  const void* w;  // m by `right` columns; the others are zero
   long long ldw;
   void* r;  // m by `columns`, may be w; null: not stored
   long long ldr;
-  void* sums;  // n by `columns` for each block
+  void* sums;  // n + 1 by `columns` for each block
   long long m;
-  int n, columns;
+  int n, columns, right;
 };
 
 template <int scalar_bytes>

@@ -168,19 +168,27 @@ extern "C" __global__ void __launch_bounds__(256)
   scales[j] = most > 0 ? ldexpf(1.0f, min(max(4 - exponent, -126), 126)) : 1.0f;
 }
 
-// H = diag(scales) M in FP16. `group` threads take a column of M, `vector` elements each, 4 or 1.
+// H = diag(scales) M in FP16 and, with w, -M w in full precision, for which each block writes its own sum, or adds it
+// to that of an earlier launch. `group` threads take a column of M, `vector` elements each, 4 or 1.
 template <int vector>
 __device__ void round_rows(const float* a, long long ld, long long m, int n, const float* scales, unsigned short* to,
-                           long long to_ld, int group) {
+                           long long to_ld, int group, const float* w, float* sums, bool adds) {
   constexpr int columns = 4;  // in flight
+  __shared__ float partial[256][vector];
   const int own = vector * (static_cast<int>(threadIdx.x) % group);
   const long long stride = static_cast<long long>(gridDim.x) * (blockDim.x / group);
   const long long first = static_cast<long long>(blockIdx.x) * (blockDim.x / group) + threadIdx.x / group;
-  for (int j = own; j < n; j += vector * group) {
-    float scale[vector];
-    for (int v = 0; v < vector; ++v) scale[v] = scales[j + v];
-    for (long long i = first; i < m; i += columns * stride) {
+  for (int begin = 0; begin < n; begin += vector * group) {
+    const int j = begin + own;
+    const long long last = j < n ? m : 0;
+    float scale[vector], sum[vector];
+    for (int v = 0; v < vector; ++v) {
+      scale[v] = j < n ? scales[j + v] : 0.0f;
+      sum[v] = 0;
+    }
+    for (long long i = first; i < last; i += columns * stride) {
       alignas(16) float from[columns][vector];
+      float right[columns];
 #pragma unroll
       for (int c = 0; c < columns; ++c) {
         if (i + c * stride >= m) continue;
@@ -190,6 +198,7 @@ __device__ void round_rows(const float* a, long long ld, long long m, int n, con
         } else {
           from[c][0] = *at;
         }
+        right[c] = w != nullptr ? w[i + c * stride] : 0.0f;
       }
 #pragma unroll
       for (int c = 0; c < columns; ++c) {
@@ -198,6 +207,7 @@ __device__ void round_rows(const float* a, long long ld, long long m, int n, con
 #pragma unroll
         for (int v = 0; v < vector; ++v) {
           asm("cvt.rn.f16.f32 %0, %1;" : "=h"(rounded[v]) : "f"(scale[v] * from[c][v]));
+          sum[v] -= from[c][v] * right[c];
         }
         unsigned short* const at = to + j + (i + c * stride) * to_ld;
         if constexpr (vector == 4) {
@@ -207,15 +217,27 @@ __device__ void round_rows(const float* a, long long ld, long long m, int n, con
         }
       }
     }
+    if (w == nullptr) continue;
+    for (int v = 0; v < vector; ++v) partial[threadIdx.x][v] = sum[v];
+    __syncthreads();
+    if (static_cast<int>(threadIdx.x) < group && j < n) {
+      float* const at = sums + static_cast<long long>(blockIdx.x) * n + j;
+      for (int v = 0; v < vector; ++v) {
+        float total = adds ? at[v] : 0.0f;
+        for (int t = threadIdx.x; t < static_cast<int>(blockDim.x); t += group) total += partial[t][v];
+        at[v] = total;
+      }
+    }
+    __syncthreads();
   }
 }
 extern "C" __global__ void __launch_bounds__(256)
     jaxmg_round_rows(const float* a, long long ld, long long m, int n, const float* scales, unsigned short* to,
-                     long long to_ld, int group, int vector) {
+                     long long to_ld, int group, int vector, const float* w, float* sums, int adds) {
   if (vector == 4) {
-    round_rows<4>(a, ld, m, n, scales, to, to_ld, group);
+    round_rows<4>(a, ld, m, n, scales, to, to_ld, group, w, sums, adds != 0);
   } else {
-    round_rows<1>(a, ld, m, n, scales, to, to_ld, group);
+    round_rows<1>(a, ld, m, n, scales, to, to_ld, group, w, sums, adds != 0);
   }
 }
 

@@ -3,6 +3,8 @@
 //
 //   R = W - M^H X,  G = M R        columns of M, n x m, are the conjugated rows of A
 //
+// and, below G, for the squared norms of the columns of R.
+//
 // A thread holds some rows of M: its elements of X, and of the sum G. A block takes `batch` columns of M at a time. It
 // adds up the products of its threads with X, and multiplies the residuals by the same elements, which are still in
 // registers. Loads of the next columns are in flight meanwhile. Each block writes its own sum; add_sums() adds these in
@@ -68,8 +70,9 @@ __device__ void row_pass(const RowPass& p) {
   const bool takes_part = threadIdx.x < values && side < p.columns;
   const auto load_right = [&](long long row) {
     const long long i = row + threadIdx.x % batch;
-    return takes_part && i < last && p.w != nullptr ? static_cast<const T*>(p.w)[i + side * p.ldw] : T{};
+    return takes_part && i < last && side < p.right ? static_cast<const T*>(p.w)[i + side * p.ldw] : T{};
   };
+  DeviceReal<T> squares{};
   T next[batch][own], next_right = load_right(first);
   load(first, next);
   for (long long row = first; row < last; row += batch) {
@@ -103,6 +106,7 @@ __device__ void row_pass(const RowPass& p) {
       const T left = right - product;
       if (takes_part && i < last && p.r != nullptr) static_cast<T*>(p.r)[i + side * p.ldr] = left;
       residual[threadIdx.x] = left;
+      squares += squared_modulus(left);
     }
     __syncthreads();
 #pragma unroll
@@ -116,14 +120,19 @@ __device__ void row_pass(const RowPass& p) {
     }
   }
 
-  T* const sums = static_cast<T*>(p.sums) + static_cast<long long>(blockIdx.x) * p.n * p.columns;
+  T* const sums = static_cast<T*>(p.sums) + static_cast<long long>(blockIdx.x) * (p.n + 1) * p.columns;
+  if (warp == 0) {
+#pragma unroll
+    for (int mask = batch / 2; mask > 0; mask /= 2) squares += shuffle_xor(squares, mask);
+    if (takes_part && threadIdx.x % batch == 0) sums[p.n + side * (p.n + 1)] = scalar<T>(squares, 0);
+  }
 #pragma unroll
   for (int k = 0; k < vectors; ++k) {
     if (k >= p.columns) break;
 #pragma unroll
     for (int c = 0; c < own; ++c) {
       const int j = threadIdx.x + c * threads;
-      if (j < p.n) sums[j + k * p.n] = sum[k][c];
+      if (j < p.n) sums[j + k * (p.n + 1)] = sum[k][c];
     }
   }
 }

@@ -25,13 +25,15 @@ class HostTallOps {
     for (std::int64_t row = 0; row < m.columns; row += step) {
       const std::int64_t count = std::min(step, m.columns - row);
       const auto part = m.block(0, row, m.rows, count), rest = r.block(row, 0, count, r.columns);
-      if (w.columns == 0) {
-        blas.zero(lane, rest);
-      } else if (w.data != r.data) {
-        blas.copy(lane, w.block(row, 0, count, w.columns), rest);
+      if (w.columns > 0 && w.data != r.data) {
+        blas.copy(lane, w.block(row, 0, count, w.columns), rest.block(0, 0, count, w.columns));
       }
+      blas.zero(lane, rest.block(0, w.columns, count, r.columns - w.columns));
       blas.gemm(lane, Op::conj_transpose, Op::none, T(-1), part, x, rest);
-      blas.gemm(lane, Op::none, Op::none, T(1), part, rest, g);
+      blas.gemm(lane, Op::none, Op::none, T(1), part, rest, g.block(0, 0, m.rows, g.columns));
+      for (std::int64_t k = 0; k < rest.columns; ++k) {
+        for (std::int64_t i = 0; i < count; ++i) *g.at(m.rows, k) += std::norm(*rest.at(i, k));
+      }
     }
   }
 

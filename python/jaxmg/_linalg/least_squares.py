@@ -169,11 +169,10 @@ def _least_squares(a, b, *, call: Call, spec):
         return programs.auto(lambda b: jnp.zeros((rows, *right), b.dtype), call.ranks, None)(b)
 
     if m >= n:
-        r, x, info = rules.augmented(call, a, b, zeros(n), adjoint=False)
+        x, residuals, info = rules.least_squares(call, a, b)
     else:
         x, _, info = rules.augmented(call, a, zeros(n), b, adjoint=True)
-        r = zeros(m)
-    residuals = programs.auto(_squares, call.ranks, None)(r)
+        residuals = programs.auto(rules.squared_norms, call.ranks, None)(zeros(m))
     return programs.auto(lambda x: x, call.ranks, spec)(x), residuals, info
 
 
@@ -196,7 +195,7 @@ def _of_any_rank(a, b, rcond, *, call: Call, spec):
     x = svd_rules.apply_pseudo_inverse(call, wide, rcond, of, u, s, vh, columns)
 
     def residuals(a, x, b):
-        return _squares(b - jnp.matmul(a, x, precision=lax.Precision.HIGHEST))
+        return rules.squared_norms(b - jnp.matmul(a, x, precision=lax.Precision.HIGHEST))
 
     def shaped(x, info):
         return jnp.where(info == 0, x if b.ndim == 2 else x[:, 0], jnp.nan)
@@ -206,11 +205,6 @@ def _of_any_rank(a, b, rcond, *, call: Call, spec):
     return x, of_b, rank, s, aside.info
 
 
-def _squares(r):
-    r = r if r.ndim == 2 else r[:, None]
-    return jnp.sum(r.real**2 + r.imag**2 if jnp.iscomplexobj(r) else r**2, axis=0)
-
-
 def _nothing(a, b, call: Call, spec):
     """Return the results for an empty matrix, or without right-hand sides."""
     shape = (a.shape[1], *b.shape[1:])
@@ -218,6 +212,6 @@ def _nothing(a, b, call: Call, spec):
     def all_ranks(a, b):
         # Sums of nothing, for JAX drops operands that are not read, and their devices.
         nothing = jnp.sum(a[:0]) + jnp.sum(b[:0])
-        return jnp.zeros(shape, b.dtype) + nothing, _squares(b), jnp.zeros((), np.int32)
+        return jnp.zeros(shape, b.dtype) + nothing, rules.squared_norms(b), jnp.zeros((), np.int32)
 
     return programs.auto(all_ranks, call.ranks, (spec, None, None))(a, b)

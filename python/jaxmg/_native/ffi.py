@@ -154,6 +154,18 @@ def seminormal(a, r, w, v, *, call: plans.CallPlan, ranks: Ranks):
     return _call("seminormal", (), results, read=(a, r, w, v), call=call, ranks=ranks)
 
 
+def getsls(a, w, *, call: plans.CallPlan, ranks: Ranks):
+    """Solve least squares of a tall A for few right-hand sides; return (x, squares, info).
+
+    `a` is as for `tsqr`, but only read; `w` as for `seminormal`. `squares` has the squared norms of
+    the residuals.
+    """
+    count = w.shape[0]
+    x = jax.ShapeDtypeStruct((count, a.shape[1]), a.dtype)
+    squares = jax.ShapeDtypeStruct((count,), np.finfo(a.dtype).dtype)
+    return _call("getsls", (), (x, squares, _INFO), read=(a, w), call=call, ranks=ranks)
+
+
 def upper(a, *, rows: int, call: plans.CallPlan, ranks: Ranks):
     """Return this rank's columns of R, `rows` rows, as rows; zeros below the diagonal."""
     result = jax.ShapeDtypeStruct((a.shape[0], rows), a.dtype)

@@ -46,7 +46,7 @@ STEPS = {
 # Routines of matrices of any shape; and whether "tsqr", which replaces their steps for a tall
 # matrix, forms Q. Of least squares with few right-hand sides, other steps do.
 RECTANGULAR = {"geqrf": False, "orgqr": True, "gels": True}
-_SEMINORMAL = ("tall_gels", "seminormal")
+_SEMINORMAL = ("getsls",)
 # Products with A that the seminormal equations take the place of Q with, about.
 _SEMINORMAL_PRODUCTS = 8
 # Routines of square matrices, and of the square factor R of others.

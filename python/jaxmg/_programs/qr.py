@@ -77,9 +77,35 @@ def tsqr(a, *, call: Call, vectors=True):
 
 
 def without_q(shape, dtype, *, call: Call, count: int) -> bool:
-    """Return whether a tall matrix is factored by `tall_gels`."""
+    """Return whether least squares of a tall matrix are solved by `getsls`."""
     m, n = shape
     return backends.without_q("gels", backends.Request.on(call.ranks, n, count, dtype, m))
+
+
+def getsls(a, b, *, call: Call):
+    """Solve least squares of a tall matrix, for b (m,) or (m, k); return (x, squares, info).
+
+    `squares` are the squared norms of the residuals.
+    """
+    ranks, (m, n) = call.ranks, a.shape
+
+    def solve(a, w):
+        plan = call.plan("getsls", n, w.shape[0], a.dtype, rows=m)
+        x, squares, info = programs.over_ranks(
+            functools.partial(ffi.getsls, call=plan, ranks=ranks),
+            ranks,
+            (ranks.rows, ranks.columns),
+            (REPLICATED, _VECTOR, _VECTOR),
+        )(a, jnp.pad(w, ((0, 0), (0, ranks.padded_rows(m) - m))))
+        return x, squares, info[0]
+
+    def all_ranks(a, b):
+        run = batchable_on_all(solve, merged=1, shared=(False, False, True))
+        x, squares, info = run(a, as_rows(b))
+        return as_columns(x, b.ndim), squares, info
+
+    a = in_row_blocks(a, call=call)
+    return programs.auto(all_ranks, ranks, (None, None, PartitionSpec()))(a, b)
 
 
 def tall_gels(a, *, call: Call):

@@ -17,7 +17,7 @@ from jaxmg._programs import qr, row_blocks
 from jaxmg._programs.call import Call
 from jaxmg._programs.dealt import DealtQR
 from jaxmg._rules import lu
-from jaxmg._rules.tangents import is_zero
+from jaxmg._rules.tangents import constant, is_zero
 
 # --- Q and R ----------------------------------------------------------------------------------
 
@@ -149,6 +149,55 @@ def _linear(call: Call, spec, function, adjoint: bool, b):
 # --- least squares ----------------------------------------------------------------------------
 
 
+def least_squares(call: Call, a, b):
+    """Return (x, squares, info) for m >= n; `squares` are the squared norms of the residuals."""
+    if _without_q(call, a, b):
+        return _getsls(call, a, b)
+    return _by_augmented(call, a, b)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _getsls(call: Call, a, b):
+    return qr.getsls(a, b, call=call)
+
+
+@functools.partial(_getsls.defjvp, symbolic_zeros=True)
+def _(call, primals, tangents):
+    # Derivatives need the residual, which is not formed above, and reuse the factor.
+    moving = [i for i, tangent in enumerate(tangents) if not is_zero(tangent)]
+
+    def of_moving(*values):
+        operands = dict(enumerate(primals)) | dict(zip(moving, values, strict=True))
+        return _by_augmented(call, *operands.values())
+
+    if not moving:
+        found = of_moving()
+        return found, constant(found)
+    return jax.jvp(of_moving, [primals[i] for i in moving], [tangents[i] for i in moving])
+
+
+def _by_augmented(call: Call, a, b):
+    def zeros(b):
+        # It depends on b: JAX requires tangents of all right-hand sides where A has none.
+        return jnp.zeros((a.shape[1], *b.shape[1:]), b.dtype) + _nothing(b)
+
+    v = programs.auto(zeros, call.ranks, None)(b)
+    r, x, info = augmented(call, a, b, v, adjoint=False)
+    return x, programs.auto(squared_norms, call.ranks, None)(r), info
+
+
+def squared_norms(r):
+    """Return the squared norms of the columns of r, of length 1 for a vector."""
+    r = r if r.ndim == 2 else r[:, None]
+    return jnp.sum(r.real**2 + r.imag**2 if jnp.iscomplexobj(r) else r**2, axis=0)
+
+
+def _without_q(call: Call, a, b) -> bool:
+    few = max(1, math.prod(b.shape[1:]))
+    tall = qr.is_tall("gels", a.shape, a.dtype, call=call, count=few)
+    return tall and qr.without_q(a.shape, a.dtype, call=call, count=few)
+
+
 def augmented(call: Call, a, w, v, *, adjoint: bool):
     """Solve r + M x = w, M^H r = v for M = A or, with `adjoint`, M = A^H; return (r, x, info).
 
@@ -180,11 +229,11 @@ def augmented(call: Call, a, w, v, *, adjoint: bool):
 
 def _both_used(r, x):
     """Return r and x, each depending on both: JAX 0.6 cannot transpose a solve of one alone."""
+    return r + _nothing(x), x + _nothing(r)
 
-    def nothing(y):
-        return jnp.where(False, jnp.sum(y), jnp.zeros((), y.dtype))
 
-    return r + nothing(x), x + nothing(r)
+def _nothing(y):
+    return jnp.where(False, jnp.sum(y), jnp.zeros((), y.dtype))
 
 
 def _solver(call: Call, a, adjoint: bool, few: int):
