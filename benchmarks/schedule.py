@@ -63,7 +63,8 @@ class Schedule:
         """Take note of the time of a trial, and of its calls, if they succeeded."""
         routine, job = trial.routine, trial.job
         if seconds is not None:
-            self._overheads.append(max(0.0, wall - self._calls(trial.samples) * seconds))
+            known = self._calls(trial.samples) * seconds + self._preparing(routine, job)
+            self._overheads.append(max(0.0, wall - known))
         elif wall > 4 * self._solver.overhead:
             seconds = wall  # at least: it failed late
         if seconds is not None:
@@ -78,16 +79,23 @@ class Schedule:
         return last[1] * planned / self._plan(routine, last[0]).seconds
 
     def bytes(self, routine: Routine, job: Job, donate: bool = False) -> int:
-        """Return the planned peak of a device in a call of jaxmg."""
+        """Return the planned peak of a device in a call of jaxmg, and in its preparation."""
         plan = self._plan(routine, job)
-        copied = 0 if donate or routine.kept else plan.shard_bytes
-        return plan.total_bytes + copied
+        if routine.factor:
+            return max(plan.total_bytes, self._factor(routine, job).total_bytes)
+        return plan.total_bytes + (0 if donate else plan.shard_bytes)
 
     def wall(self, routine: Routine, job: Job) -> float:
         """Return the expected seconds of a trial, its preparation included."""
         recent = self._overheads[-8:]
         calls = self._calls(self._samples(routine, job))
-        return sum(recent) / len(recent) + calls * self.seconds(routine, job)
+        seconds = calls * self.seconds(routine, job) + self._preparing(routine, job)
+        return sum(recent) / len(recent) + seconds
+
+    def _preparing(self, routine: Routine, job: Job) -> float:
+        if not routine.factor:
+            return 0.0
+        return self._solver.rounds * self._solver.slowness * self._factor(routine, job).seconds
 
     def _calls(self, samples: int) -> float:
         return self._solver.rounds * (1 + samples)
@@ -117,18 +125,19 @@ class Schedule:
                 self.too_large.append((routine, job, why))
 
     def _plan(self, routine: Routine, job: Job) -> jaxmg.Plan:
-        if (routine.name, job) not in self._plans:
-            columns = TALL_COLUMNS if routine.tall else job.n
-            options = {"vectors": 0} if routine.values_only else {}
-            if routine.rhs:
-                options["nrhs"] = job.nrhs
-            self._plans[routine.name, job] = jaxmg.plan(
-                routine.plan or routine.name,
-                (job.n, columns),
-                np.dtype(job.dtype),
-                job.devices,
-                platform=self._platform,
-                backend="tiled",
-                **options,
-            )
-        return self._plans[routine.name, job]
+        options = {"vectors": 0} if routine.values_only else {}
+        if routine.rhs:
+            options["nrhs"] = job.nrhs
+        columns = TALL_COLUMNS if routine.tall else job.n
+        return self._planned(routine.plan or routine.name, columns, job, **options)
+
+    def _factor(self, routine: Routine, job: Job) -> jaxmg.Plan:
+        return self._planned(routine.factor, job.n, job)
+
+    def _planned(self, name: str, columns: int, job: Job, **options) -> jaxmg.Plan:
+        key = name, columns, job, *options.items()
+        if key not in self._plans:
+            shape, dtype = (job.n, columns), np.dtype(job.dtype)
+            options |= {"platform": self._platform, "backend": "tiled"}
+            self._plans[key] = jaxmg.plan(name, shape, dtype, job.devices, **options)
+        return self._plans[key]

@@ -33,7 +33,7 @@ class Routine:
     stages: bool = False  # whether a program of stages/ measures its stages
     plan: str = ""  # its name in jaxmg.plan, if it is another one
     values_only: bool = False  # no eigenvectors or singular vectors
-    kept: bool = False  # the factor is made before, and is not overwritten
+    factor: str = ""  # name in jaxmg.plan of the factorisation, if that is made before
     tall: bool = False  # N x TALL_COLUMNS
 
     def flops(self, job) -> float:
@@ -112,7 +112,7 @@ _ALL = (
         given=_A_FACTOR,
         sweeps=_SHORTER,
         rhs=("1", "16", "N/16"),
-        kept=True,
+        factor="cho_factor",
     ),
     Routine(
         name="potri",
@@ -152,7 +152,7 @@ _ALL = (
         sweeps=_SHORTER,
         rhs=("1", "16", "N/16"),
         plan="getrs",
-        kept=True,
+        factor="getrf",
     ),
     Routine(
         name="geqrf",
