@@ -49,24 +49,28 @@ class Record:
         """Loss of orthonormality of the eigenvectors."""
         return self.details.get("orthogonality")
 
+    @property
+    def of_planned(self) -> float | None:
+        """Measured time in units of the planner's."""
+        planned = self.details.get("planned_seconds")
+        return self.seconds / planned if self.seconds and planned else None
+
 
 def rhs_count(word: str, n: int) -> int:
     """Return the number of right-hand sides that "16" or "N/16" stands for."""
     return max(1, n // int(word[2:])) if word.startswith("N/") else int(word)
 
 
-def plan_jobs(options, routine: Routine, platform: str, devices: int) -> list[Job]:
-    """Return the jobs for the options, the smallest matrices first.
-
-    In this order, peak memory belongs to the current job if it has grown.
-    """
-    counts = [devices if count == "all" else int(count) for count in options.devices.split(",")]
-    counts = sorted({min(count, devices) for count in counts}, reverse=True)
+def plan_jobs(options, routine: Routine, platform: str, counts: list[int]) -> list[Job]:
+    """Return the jobs for the options on these numbers of devices."""
     sweep = routine.sweeps[platform]
-    jobs = set()
+    words = routine.rhs and (options.nrhs or routine.rhs)
+    jobs = []
     for count in counts:
         if options.sizes or options.dtypes or options.quick:
             orders = options.sizes or (QUICK_SIZES[platform] if options.quick else sweep.sizes)
+            if routine.tall and (options.quick or len(options.routine) > 1):
+                orders = sweep.sizes[: 1 if options.quick else None]
             systems = [(n, dtype) for n in orders for dtype in options.dtypes or ("float64",)]
         elif count == counts[0]:
             systems = [(n, "float64") for n in sweep.sizes]
@@ -74,6 +78,6 @@ def plan_jobs(options, routine: Routine, platform: str, devices: int) -> list[Jo
         else:
             systems = [(n, "float64") for n in sweep.single]
         for n, dtype in systems:
-            numbers = [rhs_count(word, n) for word in options.nrhs] or [0]
-            jobs |= {Job(n, dtype, nrhs, count) for nrhs in numbers}
-    return sorted(jobs, key=lambda job: (-job.devices, job.bytes, job.n, job.nrhs))
+            numbers = [rhs_count(word, n) for word in words] or [0]
+            jobs += [Job(n, dtype, nrhs, count) for nrhs in numbers]
+    return jobs

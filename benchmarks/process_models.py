@@ -106,7 +106,7 @@ def _eigh(n, rows, everywhere, samples):
     import jaxmg
     from jaxmg._tools.bench import systems
 
-    a = systems.make_matrix(n, "float64", rows, systems.chirp)
+    a = systems.make_matrix(n, "float64", rows, systems.hermitian_noise)
     b = systems.make_right_hand_sides(n, systems.PROBES, "float64", everywhere)
     solve = jax.jit(jaxmg.linalg.eigh)
     seconds, (values, vectors) = _timed(lambda: solve(a), min(samples, 3))

@@ -6,6 +6,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -29,21 +30,28 @@ class Failed(Exception):
 class JaxWorker:
     """A worker.py process, started by the first question and restarted after a failure."""
 
-    def __init__(self, platform: str, cpu_devices: int = 1, **environment: str):
-        self._arguments = [platform, str(cpu_devices)]
+    def __init__(self, platform: str, cpu_devices: int = 1, *team: int, **environment: str):
+        """`team`: port, number of processes and number of this one, for jax.distributed."""
+        self._arguments = [platform, *map(str, (cpu_devices, *team))]
         self._environment = environment
         self._process = None
 
     def ask(self, task: str, seconds: float, **question):
         """Return the answer to a question, with a timeout of `seconds`."""
+        self.send(task, **question)
+        return self.answer(seconds)
+
+    def send(self, task: str, **question):
         if self._process is None or self._process.poll() is not None:
             self._start()
         line = json.dumps({"task": task} | question) + "\n"
         self._errors.seek(0, os.SEEK_END)
-        silent_until = self._errors.tell()
-        with contextlib.suppress(BrokenPipeError):  # The end of the worker is detected below.
+        self._silent_until = self._errors.tell()
+        with contextlib.suppress(BrokenPipeError):  # The end of the worker is detected in answer().
             self._process.stdin.write(line)
             self._process.stdin.flush()
+
+    def answer(self, seconds: float):
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -52,7 +60,7 @@ class JaxWorker:
                 self.stop()
                 raise Failed(f"no result within {seconds:.0f} s") from None
             if answer is None:
-                why = _ending(self._process.wait(), self._errors, silent_until)
+                why = _ending(self._process.wait(), self._errors, self._silent_until)
                 self.stop()
                 raise Failed(why)
             if answer.startswith(ANSWER):
@@ -85,6 +93,42 @@ class JaxWorker:
         )
         self._lines = queue.SimpleQueue()
         threading.Thread(target=_read, args=(self._process, self._lines), daemon=True).start()
+
+
+class JaxTeam:
+    """Workers with one device each, which work together by jax.distributed."""
+
+    def __init__(self, platform: str, count: int):
+        self._platform, self._count = platform, count
+        self._workers = []
+
+    def ask(self, task: str, seconds: float, **question):
+        """Return the first worker's answer; after a failure of any worker, all start anew."""
+        if not self._workers:
+            with socket.socket() as free:
+                free.bind(("localhost", 0))
+                port = free.getsockname()[1]
+            team = port, self._count
+            self._workers = [
+                JaxWorker(self._platform, 1, *team, number, XLA_PYTHON_CLIENT_MEM_FRACTION="0.85")
+                for number in range(self._count)
+            ]
+        for worker in self._workers:
+            worker.send(task, **question)
+        deadline = time.monotonic() + seconds
+        try:
+            answers = [
+                worker.answer(max(0.1, deadline - time.monotonic())) for worker in self._workers
+            ]
+        except Failed:
+            self.stop()
+            raise
+        return answers[0]
+
+    def stop(self):
+        for worker in self._workers:
+            worker.stop()
+        self._workers = []
 
 
 def run_program(command: list[str], seconds: float, environment: dict) -> str:

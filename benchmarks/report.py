@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from jaxmg._tools.bench.routines import Routine
@@ -34,13 +34,33 @@ class Report:
         self._rhs = rhs
         on_gpu = head["platform"] == "gpu"
         self.unit, self._scale = ("TFLOP/s", 1e12) if on_gpu else ("GFLOP/s", 1e9)
-        self._gemm: dict[tuple[str, int], dict] = {}  # (dtype, devices) -> the measurement
+        self.gemm: dict[tuple[str, int], dict] = {}  # (dtype, devices) -> the measurement
         self._records: list[Record] = []
         self.overhead: dict = {}
         self.absent: dict[str, str] = {}  # solver -> why it was not measured
 
-    def add_gemm(self, dtype: str, devices: int, measured: dict):
-        self._gemm[dtype, devices] = measured
+    def load(self):
+        """Take over the times of an earlier run with this name."""
+        path = self.path.with_suffix(".json")
+        if not path.exists():
+            return
+        earlier = json.loads(path.read_text())
+        for measured in earlier["gemm"]:
+            self.gemm[measured.pop("dtype"), measured.pop("devices")] = measured
+        self.overhead = earlier["overhead"]
+        self.absent = {who: why for who, why in earlier["absent"].items() if why != "no time"}
+        names = {field.name for field in fields(Record)}
+        if self._head["command"] not in earlier["command"]:
+            self._head["command"] = f"{earlier['command']} && {self._head['command']}"
+        for record in earlier["records"]:
+            if not record["seconds"]:
+                continue
+            kept = {name: value for name, value in record.items() if name in names}
+            self._records.append(Record(**kept | {"job": Job(**record["job"])}))
+
+    def has(self, system: str, job: Job) -> bool:
+        """Return whether there is a row of this solver."""
+        return any((record.system, record.job) == (system, job) for record in self._records)
 
     def add(self, record: Record):
         self._records.append(record)
@@ -56,7 +76,7 @@ class Report:
     def fraction(self, record: Record) -> float | None:
         """Return the rate of a job as a fraction of GEMM's on as many devices."""
         rate = self.flops_per_second(record)
-        roofline = self._gemm.get((record.job.dtype, record.job.devices))
+        roofline = self.gemm.get((record.job.dtype, record.job.devices))
         if roofline is None or rate is None:
             return None
         return rate / roofline["flops_per_second"]
@@ -70,7 +90,7 @@ class Report:
             **self._head,
             "gemm": [
                 {"dtype": dtype, "devices": devices, **measured}
-                for (dtype, devices), measured in self._gemm.items()
+                for (dtype, devices), measured in self.gemm.items()
             ],
             "overhead": self.overhead,
             "absent": self.absent,
@@ -97,8 +117,9 @@ class Report:
             value = self._head[key]
             lines.append(f"- {key}: `{value}`" if key == "command" else f"- {key}: {value}")
         lines += [
-            f"- Seconds are the median of several warm calls, of {routine.timed}. "
-            f"jaxmg and {routine.jax} are called from Python, in jit; {routine.calls}",
+            "- Seconds are the median of warm calls, many short ones or few long ones, of "
+            f"{routine.timed}. jaxmg and {routine.jax} are called from Python, in jit; "
+            f"{routine.calls}",
             f"- The rate counts {routine.counts}, four times as many for complex types; "
             "«of GEMM» is its ratio to what as many devices reach together in a large GEMM of the "
             f"same type, in the same run. The residual is {routine.residual}.",
@@ -117,7 +138,14 @@ class Report:
         has_vectors = any(record.orthogonality is not None for record in calls)
         columns = ["N", "dtype", *(["nrhs"] if self._rhs else []), "solver", "devices", "seconds"]
         columns += [self.unit, "of GEMM", "residual", *(["orthogonality"] if has_vectors else [])]
-        columns += ["planned, s", "first call, s", "peak GiB", "planned GiB", "note"]
+        columns += [
+            "planned, s",
+            "measured / planned",
+            "first call, s",
+            "peak GiB",
+            "planned GiB",
+            "note",
+        ]
         lines = [_row(columns), _row(["---"] * len(columns))]
         for record in sorted(calls, key=self._table_order):
             job, fraction, rate = record.job, self.fraction(record), self.flops_per_second(record)
@@ -130,6 +158,7 @@ class Report:
                 _number(record.residual, "{:.1e}"),
                 *([_number(record.orthogonality, "{:.1e}")] if has_vectors else []),
                 _number(record.details.get("planned_seconds"), "{:.4f}"),
+                _number(record.of_planned, "{:.2f}"),
                 _number(record.first_call, "{:.2f}"),
                 _number(record.peak_bytes and record.peak_bytes / _GIB, "{:.4g}"),
                 _number(record.planned_bytes and record.planned_bytes / _GIB, "{:.4g}"),
@@ -189,7 +218,7 @@ class Report:
     def _rooflines(self) -> list[str]:
         lines = ["## Sustained GEMM", "", _row(["dtype", "devices", "n", f"{self.unit} together"])]
         lines.append(_row(["---"] * 4))
-        for (dtype, devices), measured in self._gemm.items():
+        for (dtype, devices), measured in self.gemm.items():
             rate = self.rate(measured["flops_per_second"])
             lines.append(_row([dtype, devices, measured["n"], rate]))
         return [*lines, ""]
@@ -303,7 +332,7 @@ class Report:
         for i, (system, devices) in enumerate(series):
             self._line(panel, [r for r in records if _series(r) == (system, devices)], i)
         best = max(map(self.flops_per_second, records), default=0)
-        for (dtype, devices), measured in sorted(self._gemm.items()):
+        for (dtype, devices), measured in sorted(self.gemm.items()):
             # A line far above all others would flatten them.
             if dtype == records[0].job.dtype and measured["flops_per_second"] < 30 * best:
                 self._roofline(panel, devices, measured["flops_per_second"] / self._scale)

@@ -1,8 +1,9 @@
-"""Measure a routine of jaxmg, and other solvers for the same problem, side by side.
+"""Measure routines of jaxmg, and other solvers for the same problems, side by side.
 
     python benchmarks/run.py [--routine potri] [--quick] [--sizes 16384,32768] ...
+    python benchmarks/run.py --routine all --devices all,1,2 --time-limit 280
 
-Works on the GPUs it finds, or on virtual CPU devices. Every solver runs in a separate process with
+Works on the GPUs it finds, or on virtual CPU devices. Every solver runs in separate processes with
 a time limit; a failure is a row with its reason. This process never uses a device.
 """
 
@@ -11,10 +12,12 @@ import datetime
 import os
 import re
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
 
+import estimates
 import hardware
 from jaxmg._tools.bench.routines import ROUTINES
 from jobs import EPS, ITEMSIZE, Record, plan_jobs
@@ -22,97 +25,163 @@ from peers import all_solvers
 from processes import Failed, JaxWorker
 from progress import say
 from report import Report
+from schedule import Schedule
 
 OVERHEAD_ORDER = 1024
 
 
 def main() -> int:
     options = parse_arguments()
+    if options.summary:
+        print(estimates.table(estimates.rows(options.output)))
+        return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     began = time.monotonic()
 
     def left() -> float:
         return options.time_limit - (time.monotonic() - began)
 
-    surveyor = JaxWorker(options.platform, options.cpu_devices)
+    worker = JaxWorker(options.platform, options.cpu_devices)
     try:
-        machine = surveyor.ask("describe", min(120, options.time_limit))
+        machine = worker.ask("describe", min(120, options.time_limit))
     except Failed as failure:
         say(f"JAX does not start: {failure}", "red")
         return 1
-    jobs = plan_jobs(options, options.routine, machine["platform"], machine["devices"])
-    report = start_report(options, machine)
     say(f"{hardware.describe(machine)}, JAX {machine['jax']}, jaxmg {machine['jaxmg']}", "bold")
-    say(f"Results go to {report.path}.{{md,json,png}}")
+    reports = {routine.name: start_report(options, machine, routine) for routine in options.routine}
+    tasks = plan_tasks(options, machine)
+    for report in reports.values():
+        say(f"Results go to {report.path}.{{md,json,png}}")
     try:
-        survey(surveyor, report, jobs, machine, options, left)
-        surveyor.stop()
-        for solver in all_solvers(machine, options.routine, options.tile):
-            if options.only and solver.name not in options.only:
-                continue
-            why = solver.available()
-            if why is not None:
-                report.absent[solver.name] = why
-                say(f"{solver.name}: {why}", "yellow")
-            else:
-                measure(solver, report, jobs, options, left)
-            report.save()
-            report.plot()
+        survey(worker, reports, tasks, machine, options, left)
+        solvers = [
+            solver
+            for solver in all_solvers(machine, worker, options.tile)
+            if not options.only or any(asked(options, solver, r) for r in options.routine)
+        ]
+        for at, solver in enumerate(solvers):
+            shares = sum(other.share for other in solvers[at:])
+            end = time.monotonic() + left() * solver.share / shares
+            measure(
+                solver, reports, tasks, machine, options, lambda end=end: end - time.monotonic()
+            )
     finally:
-        surveyor.stop()
-        report.save()
-        if (why := report.plot()) is not None:
-            say(f"No plot: {why}", "yellow")
-    say(f"Written: {report.path}.md after {time.monotonic() - began:.0f} s", "bold")
+        worker.stop()
+        for report in reports.values():
+            report.save()
+            if options.plots and (why := report.plot()) is not None:
+                say(f"{report.path.name}: no plot, {why}", "yellow")
+    say(f"Finished after {time.monotonic() - began:.0f} s", "bold")
     return 0
 
 
-def survey(surveyor, report, jobs, machine, options, left):
+def asked(options, solver, routine) -> bool:
+    return not options.only or bool({solver.name, solver.named(routine)} & set(options.only))
+
+
+def plan_tasks(options, machine) -> dict:
+    """Return the value of each pair of a routine and a job.
+
+    It grows with the root of N, and is a quarter for other types than float64, and for each further
+    number of devices.
+    """
+    counts = [machine["devices"] if c == "all" else int(c) for c in options.devices.split(",")]
+    counts = list(dict.fromkeys(min(count, machine["devices"]) for count in counts))
+    tasks = {}
+    for routine in options.routine:
+        for job in plan_jobs(options, routine, machine["platform"], counts):
+            rank = counts.index(job.devices) + (job.dtype != "float64")
+            tasks[routine, job] = job.n**0.5 / 4**rank
+    return tasks
+
+
+def survey(worker, reports, tasks, machine, options, left):
     """Measure the baselines of the solvers: GEMM, and the overhead of a call."""
-    single = {(job.dtype, 1) for job in jobs}
-    for dtype, devices in sorted(single | {(job.dtype, job.devices) for job in jobs}):
+    gemm = {key: rate for report in reports.values() for key, rate in report.gemm.items()}
+    overhead = next((report.overhead for report in reports.values() if report.overhead), None)
+    absent = {}
+    a_report = next(iter(reports.values()))
+    wanted = {(job.dtype, devices) for _, job in tasks for devices in (1, job.devices)}
+    for dtype, devices in sorted(wanted - set(gemm)):
         try:
-            rate = surveyor.ask("gemm", limit(options, left), dtype=dtype, devices=devices)
+            rate = worker.ask("gemm", limit(options, left), dtype=dtype, devices=devices)
         except Failed as failure:
-            report.absent[f"GEMM {dtype} on {devices}"] = str(failure)
+            absent[f"GEMM {dtype} on {devices}"] = str(failure)
             say(f"GEMM {dtype} on {devices}: {failure}", "red")
-            continue
-        report.add_gemm(dtype, devices, rate)
-        say(f"GEMM {dtype} on {devices}: {report.rate(rate['flops_per_second'])} {report.unit}")
-    devices, n = machine["devices"], OVERHEAD_ORDER
-    try:
-        seconds = surveyor.ask("overhead", limit(options, left), devices=devices, n=n)
-    except Failed as failure:
-        report.absent["overhead"] = str(failure)
-        say(f"overhead: {failure}", "red")
-    else:
-        report.overhead = {"n": n, "devices": devices, "seconds": seconds}
-        dealing, solve = 1e3 * seconds["dealing"], 1e3 * seconds["solve"]
-        say(f"At N={n}: roll call and redistribution {dealing:.2f} ms, a solve {solve:.2f} ms")
-    report.save()
-
-
-def measure(solver, report, jobs, options, left):
-    """Run a solver's jobs, each of them once."""
-    own_jobs = dict.fromkeys(filter(None, map(solver.job_for, jobs)))
-    for job in own_jobs:
-        if left() <= 0:
-            report.absent.setdefault("time limit", f"reached before {solver.name}, {job}")
-            say("The time limit is reached", "yellow")
-            break
+        else:
+            gemm[dtype, devices] = rate
+            per_second = a_report.rate(rate["flops_per_second"])
+            say(f"GEMM {dtype} on {devices}: {per_second} {a_report.unit}")
+    if overhead is None:
+        how = {"devices": machine["devices"], "n": OVERHEAD_ORDER}
         try:
-            record = solver.run(job, limit(options, left))
-            check(record)
+            seconds = worker.ask("overhead", limit(options, left), **how)
         except Failed as failure:
-            record = Record(solver.name, job, reason=str(failure))
-        report.add(record)
-        if record.seconds is None:
-            say(f"{solver.name}, {job}: {record.reason}", "red")
+            absent["overhead"] = str(failure)
+            say(f"overhead: {failure}", "red")
+        else:
+            overhead = how | {"seconds": seconds}
+            dealing, solve = 1e3 * seconds["dealing"], 1e3 * seconds["solve"]
+            say(f"Roll call and redistribution {dealing:.2f} ms, a small solve {solve:.2f} ms")
+    for report in reports.values():
+        report.gemm.update(gemm)
+        report.overhead = overhead or {}
+        report.absent |= absent
+        report.save()
+
+
+def measure(solver, reports, tasks, machine, options, left):
+    """Run a solver's jobs, as many as it has time for."""
+    own, reasons = {}, {}
+    for routine in options.routine:
+        if asked(options, solver, routine) and (why := solver.available(routine)) is not None:
+            reports[routine.name].absent[solver.named(routine)] = why
+            reasons.setdefault(why, []).append(routine.name)
+    for why, routines in reasons.items():
+        say(f"{solver.name}: {why} ({', '.join(routines)})", "yellow")
+    for (routine, job), value in tasks.items():
+        job = solver.job_for(job)
+        if job is None or not asked(options, solver, routine) or solver.available(routine):
             continue
-        fraction = report.fraction(record)
-        share = f", {100 * fraction:.0f} % of GEMM" if fraction is not None else ""
-        rate = f"{report.rate(report.flops_per_second(record))} {report.unit}"
-        say(f"{solver.name}, {job}: {record.seconds:.4f} s, {rate}{share}")
-    solver.stop()
+        if not reports[routine.name].has(solver.named(routine), job):
+            own[routine, job] = max(value, own.get((routine, job), 0.0))
+    memory = machine["memory"] if solver.by_planner else None
+    schedule = Schedule(solver, own, machine["platform"], memory)
+    for routine, job, why in schedule.too_large:
+        reports[routine.name].absent[f"{solver.named(routine)}, {job}"] = why
+    try:
+        while (trial := schedule.next(left())) is not None:
+            run(solver, trial, schedule, reports[trial.routine.name], options, left)
+    finally:
+        solver.stop()
+        for routine, job in schedule.remaining:
+            reports[routine.name].absent[f"{solver.named(routine)}, {job}"] = "no time"
+        for report in reports.values():
+            report.save()
+
+
+def run(solver, trial, schedule, report, options, left):
+    """Measure one job, and add its row."""
+    job, name = trial.job, solver.named(trial.routine)
+    began = time.monotonic()
+    try:
+        record = solver.run(trial, limit(options, left))
+        wall = time.monotonic() - began
+        schedule.learn(trial, wall, record.seconds)
+        check(record)
+    except Failed as failure:
+        wall = time.monotonic() - began
+        record = Record(name, job, reason=str(failure))
+        schedule.learn(trial, wall, None)
+    report.add(record)
+    what = f"{name}, {trial.routine.name} {job}"
+    if record.seconds is None:
+        say(f"{what}: {record.reason} ({wall:.1f} s)", "red")
+        return
+    fraction = report.fraction(record)
+    share = f", {100 * fraction:.0f} % of GEMM" if fraction is not None else ""
+    rate = f"{report.rate(report.flops_per_second(record))} {report.unit}"
+    say(f"{what}: {record.seconds:.4f} s, {rate}{share} ({wall:.1f} s)")
 
 
 def check(record: Record):
@@ -131,10 +200,11 @@ def limit(options, left) -> float:
     return max(15.0, min(options.job_limit, left()))
 
 
-def start_report(options, machine) -> Report:
+def start_report(options, machine, routine) -> Report:
     now = datetime.datetime.now().astimezone()
-    routine = options.routine
-    what = options.what or routine.name + ("-quick" if options.quick else "")
+    what = routine.name + ("-quick" if options.quick else "")
+    if options.what:
+        what = options.what if len(options.routine) == 1 else f"{routine.name}-{options.what}"
     head = {
         "platform": machine["platform"],
         "title": routine.title,
@@ -147,7 +217,11 @@ def start_report(options, machine) -> Report:
         "command": shlex.join(["python", "benchmarks/run.py", *arguments_that_matter()]),
     }
     name = f"{now.date()}_{hardware.short_name(machine)}_{what}"
-    return Report(options.output, name, head, routine, options.nrhs)
+    rhs = options.nrhs if options.nrhs and routine.rhs else routine.rhs
+    report = Report(options.output, name, head, routine, rhs)
+    if options.resume:
+        report.load()
+    return report
 
 
 def arguments_that_matter() -> list[str]:
@@ -177,12 +251,19 @@ def parse_arguments():
             raise argparse.ArgumentTypeError(f"unknown dtype {unknown[0]}; one of {[*ITEMSIZE]}")
         return words
 
+    def routines(text):
+        words = [*ROUTINES] if text == "all" else text.split(",")
+        unknown = [word for word in words if word not in ROUTINES]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"unknown {unknown[0]}; one of all, {[*ROUTINES]}")
+        return [ROUTINES[word] for word in words]
+
     parser = argparse.ArgumentParser(
-        description="Measure a routine of jaxmg beside other solvers.",
+        description="Measure routines of jaxmg beside other solvers.",
         epilog="Lists are separated by commas.",
     )
     add = parser.add_argument
-    add("--routine", choices=ROUTINES, default="potrs", help="what to measure (default: potrs)")
+    add("--routine", type=routines, default="potrs", help="what to measure, or 'all' (potrs)")
     add("--sizes", type=orders, help="orders N (default: a float64 sweep, one of other types)")
     add("--dtypes", type=dtypes, help="float32, float64, complex64, complex128")
     add("--nrhs", type=rhs, help="numbers of right-hand sides, also as N/16")
@@ -197,11 +278,12 @@ def parse_arguments():
     add("--what", help="last part of the files' name")
     results = Path(__file__).resolve().parent / "results"
     add("--output", type=Path, default=results, help="folder of the results")
+    add("--resume", action="store_true", help="add what is missing to the reports of this name")
+    add("--no-plots", dest="plots", action="store_false", help="write tables and samples only")
+    add("--summary", action="store_true", help="print the planner's times beside all results")
     options = parser.parse_args()
-    options.routine = ROUTINES[options.routine]
-    if options.nrhs and not options.routine.rhs:
-        parser.error(f"{options.routine.name} has no right-hand sides")
-    options.nrhs = options.nrhs or options.routine.rhs
+    if options.nrhs and not any(routine.rhs for routine in options.routine):
+        parser.error(f"{options.routine[0].name} has no right-hand sides")
     return options
 
 

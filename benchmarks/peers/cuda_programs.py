@@ -1,4 +1,7 @@
-"""NVIDIA's solvers, in small C++ programs that are compiled at their first measurement."""
+"""NVIDIA's solvers, in small C++ programs.
+
+They are compiled at their first measurement, unless the folder JAXMG_BENCH_PROGRAMS has them.
+"""
 
 import functools
 import importlib.util
@@ -14,30 +17,36 @@ from pathlib import Path
 from jaxmg._tools.bench.routines import Routine
 from jobs import Job, Record
 from processes import Failed, run_program
+from schedule import Trial
 
 _HERE = Path(__file__).parent
-_REPEATS = 3
 
 
 class CudaProgram:
     """A program of this folder: takes a routine and a job, prints a line of JSON per tile size."""
 
-    def __init__(
-        self, machine, routine: Routine, name: str, libraries, most_devices=None, lacks=()
-    ):
+    slowness = 2.0
+    share = 2
+    by_planner = False
+
+    def __init__(self, name: str, libraries, most_devices=None, lacks=(), rounds=1):
+        """`rounds`: how many tile sizes the program measures."""
         self.name = name
-        self._routine = routine.name
+        self.rounds = rounds
+        self.overhead = 2.0 if most_devices == 1 else 5.0
         self._lacks = lacks
-        self._platform = machine["platform"]
         self._program = name.lower()
         self._libraries = ["cudart", *libraries]
         self._most_devices = most_devices
 
-    def available(self) -> str | None:
-        if self._platform != "gpu":
-            return "needs GPUs"
-        if self._routine in self._lacks:
-            return f"has no {self._routine}"
+    def named(self, routine: Routine) -> str:
+        return self.name
+
+    def available(self, routine: Routine) -> str | None:
+        if routine.name in self._lacks:
+            return f"has no {routine.name}"
+        if _built(self._program) is not None:
+            return None
         if shutil.which(_compiler()) is None:
             return f"no C++ compiler {_compiler()}"
         for header in ["cuda_runtime.h", *self._headers()]:
@@ -54,14 +63,17 @@ class CudaProgram:
         # On one device, a one-device library is the better comparison.
         return job if job.devices > 1 else None
 
-    def run(self, job: Job, seconds: float) -> Record:
-        program = _build(self._program, tuple(self._libraries))
-        command = [program, self._routine, job.n, job.dtype, job.nrhs, job.devices, _REPEATS]
+    def run(self, trial: Trial, seconds: float) -> Record:
+        job = trial.job
+        program = _built(self._program) or _build(self._program, tuple(self._libraries))
+        command = [program, trial.routine.name, job.n, job.dtype, job.nrhs, job.devices]
+        command.append(trial.samples)
         output = run_program([str(word) for word in command], seconds, loader_path())
         outcomes = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-        best = min(outcomes, key=lambda outcome: statistics.median(seconds_of_calls(outcome)[1:]))
-        steps = {name: samples[1:] for name, samples in best["steps"].items()}
-        samples = seconds_of_calls(best)[1:]
+        first = min(trial.samples, 1)  # the first call counts if it is the only one
+        best = min(outcomes, key=lambda found: statistics.median(seconds_of_calls(found)[first:]))
+        steps = {name: samples[first:] for name, samples in best["steps"].items()}
+        samples = seconds_of_calls(best)[first:]
         note = f"tile {best['tile']}"
         if len(steps) > 1:
             medians = [f"{name} {statistics.median(steps[name]):.4f}" for name in steps]
@@ -88,6 +100,13 @@ class CudaProgram:
 def seconds_of_calls(outcome: dict) -> list[float]:
     """Return the total seconds of all steps of a program for each call, in order."""
     return [sum(steps) for steps in zip(*outcome["steps"].values(), strict=True)]
+
+
+def _built(program: str) -> Path | None:
+    """Return a program that was compiled before."""
+    folder = os.environ.get("JAXMG_BENCH_PROGRAMS")
+    path = Path(folder or "", program)
+    return path.absolute() if folder and path.is_file() else None
 
 
 @functools.cache

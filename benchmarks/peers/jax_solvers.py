@@ -5,61 +5,97 @@ from dataclasses import replace
 
 from jaxmg._tools.bench.routines import Routine
 from jobs import Job, Record
-from processes import Failed, JaxWorker
+from processes import Failed, JaxTeam, JaxWorker
+from schedule import Trial
 
 
 class JaxMg:
-    """The function of jaxmg that a routine measures, with backend="auto" or a given backend."""
+    """The functions of jaxmg that the routines measure, with one backend."""
 
-    def __init__(self, machine: dict, routine: Routine, tile: int | None, backend: str = "auto"):
-        self.name = "jaxmg" if backend == "auto" else f"jaxmg {backend}"
-        self._backend = backend
-        self._routine = routine
+    slowness = 1.0
+    rounds = 1
+    overhead = 1.0
+
+    def __init__(self, name: str, worker: JaxWorker | JaxTeam, tile, devices=None, share=1):
+        """`devices`: the only number of devices that is measured; by default any."""
+        self.name = name
+        self.share = share
+        self.by_planner = True
+        self._worker = worker
         self._tile = tile
-        self._devices = machine["devices"]
-        self._platform = machine["platform"]
-        self._worker = None
-        self._used = None
+        self._devices = devices
 
-    def available(self) -> str | None:
+    def named(self, routine: Routine) -> str:
+        return self.name
+
+    def available(self, routine: Routine) -> str | None:
         return None
 
     def job_for(self, job: Job) -> Job | None:
-        return job
+        return job if self._devices in (None, job.devices) else None
 
-    def run(self, job: Job, seconds: float) -> Record:
+    def run(self, trial: Trial, seconds: float) -> Record:
+        job = trial.job
         if job.n % job.devices:
             raise Failed(f"JAX shards {job.n} rows over {job.devices} devices unevenly")
-        if self._used != job.devices:
-            # A new process for each number of devices, to reset the peak memory.
-            self.stop()
-            self._worker = JaxWorker(self._platform, self._devices, JAXMG_BACKEND=self._backend)
-            self._used = job.devices
-        answer = self._worker.ask(self._routine.name, seconds, **vars(job), tile=self._tile)
+        how = dict(tile=self._tile, samples=trial.samples, donate=trial.donate)
+        answer = self._worker.ask(trial.routine.name, seconds, problem=vars(job) | how)
         return _record(self.name, job, answer)
 
     def stop(self):
-        if self._worker is not None:
-            self._worker.stop()
+        self._worker.stop()
+
+
+class Vendor(JaxMg):
+    """jaxmg with one of NVIDIA's libraries as its backend."""
+
+    slowness = 2.0
+
+    def __init__(self, backend: str, platform: str, devices: int, tile: int | None):
+        worker = JaxWorker(platform, devices, JAXMG_BACKEND=backend)
+        super().__init__(f"jaxmg {backend}", worker, tile)
+        self.by_planner = False
+        self._backend = backend
+        self._routines = None
+
+    def available(self, routine: Routine) -> str | None:
+        if self._routines is None:
+            try:
+                self._routines = self._worker.ask("backends", 60)[self._backend]
+            except Failed as failure:
+                self._routines = str(failure)
+        if isinstance(self._routines, str):
+            return self._routines
+        has = (routine.plan or routine.name) in self._routines
+        return None if has else f"has no {routine.name}"
 
 
 class JaxSolver:
-    """JAX's function for a routine, in jit."""
+    """JAX's functions for the routines, in jit."""
 
-    def __init__(self, machine: dict, routine: Routine):
-        self.name = f"jax {routine.jax}"
-        self._task = f"jax_{routine.name}"
-        self._worker = JaxWorker(machine["platform"])
+    name = "jax"
+    slowness = 4.0
+    rounds = 1
+    overhead = 1.5
+    share = 1
+    by_planner = False
 
-    def available(self) -> str | None:
+    def __init__(self, platform: str):
+        self._worker = JaxWorker(platform)
+
+    def named(self, routine: Routine) -> str:
+        return f"{self.name} {routine.jax}"
+
+    def available(self, routine: Routine) -> str | None:
         return None
 
     def job_for(self, job: Job) -> Job | None:
         return replace(job, devices=1)
 
-    def run(self, job: Job, seconds: float) -> Record:
-        answer = self._worker.ask(self._task, seconds, n=job.n, dtype=job.dtype, nrhs=job.nrhs)
-        return _record(self.name, job, answer)
+    def run(self, trial: Trial, seconds: float) -> Record:
+        problem = vars(trial.job) | {"devices": None, "samples": trial.samples}
+        answer = self._worker.ask(f"jax_{trial.routine.name}", seconds, problem=problem)
+        return _record(self.named(trial.routine), trial.job, answer)
 
     def stop(self):
         self._worker.stop()

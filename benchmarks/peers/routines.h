@@ -31,9 +31,11 @@ struct Arguments {
   bool general() const { return lu() || routine == "gels"; }  // a system of the noise
   bool solve() const { return routine == "potrs" || routine == "cho_solve" || general(); }
   Diagonals diagonals() const {
-    if (routine == "syevd_values") return wrapped_chirp(n);
-    return eigenproblem() ? chirp : general() || routine == "geqrf" ? noise : kernel;
+    if (eigenproblem()) return hermitian_noise;
+    return general() || routine == "geqrf" ? noise : positive_noise(n);
   }
+  // A lower bound of the norm of a system's matrix.
+  double norm() const { return general() ? std::sqrt(static_cast<double>(n) / 3) : diagonal_of_positive_noise(n); }
 };
 
 inline Arguments parse(int count, char** values) {
@@ -102,7 +104,7 @@ void judge_eigenproblem(const Arguments& arguments, Solver& solver, Outcome& out
   for (std::size_t i = 0; i < columns.size(); ++i) {
     const double value = values[static_cast<std::size_t>(columns[i])];
     const double residual = distance_from_product(
-        chirp, vectors[i], [&](std::size_t row) { return value * std::complex<double>(vectors[i][row]); });
+        hermitian_noise, vectors[i], [&](std::size_t row) { return value * std::complex<double>(vectors[i][row]); });
     keep_largest(outcome.residual, residual / norm);
     for (std::size_t j = 0; j <= i; ++j) {
       const double one = columns[i] == columns[j] ? 1 : 0;
@@ -131,16 +133,15 @@ void judge(const Arguments& arguments, Solver& solver, const std::vector<T>& rhs
     judge_eigenproblem<T>(arguments, solver, outcome);
   } else if (arguments.routine == "geqrf") {
     outcome.residual = difference_of_norms<T>(arguments, solver);
-  } else if (arguments.general()) {
-    outcome.residual = relative_residual_of_noise(solver.solution(), rhs.data());
   } else if (arguments.solve()) {
-    outcome.residual = relative_residual(solver.solution(), rhs.data());
+    outcome.residual = relative_residual(arguments.diagonals(), arguments.norm(), solver.solution(), rhs.data());
   } else {
     outcome.residual = 0;
     for (const std::int64_t k : some_columns(arguments.n)) {
       std::vector<T> unit(static_cast<std::size_t>(arguments.n));
       unit[static_cast<std::size_t>(k)] = 1;
-      keep_largest(outcome.residual, relative_residual(solver.column(k), unit.data()));
+      keep_largest(outcome.residual,
+                   relative_residual(arguments.diagonals(), arguments.norm(), solver.column(k), unit.data()));
     }
   }
 }

@@ -14,10 +14,10 @@ from pathlib import Path
 from jaxmg._tools.bench.routines import Routine
 from jobs import Job, Record
 from processes import Failed, run_program
+from schedule import Trial
 
 from peers.cuda_programs import loader_path, seconds_of_calls
 
-_REPEATS = 3
 _PROGRAMS = {
     "gpu": ("syevd_stages_cuda13", "syevd_stages_cuda12"),
     "cpu": ("syevd_stages_host",),
@@ -28,16 +28,25 @@ class Stages:
     """Times of the stages of jaxmg's eigensolver, called from C++."""
 
     name = "jaxmg by stages"
+    slowness = 1.0
+    rounds = 1
+    overhead = 3.0
+    share = 1
+    by_planner = False
 
-    def __init__(self, machine: dict, routine: Routine):
-        self._routine = routine.name
-        self._on_gpu = machine["platform"] == "gpu"
+    def __init__(self, platform: str):
+        self._on_gpu = platform == "gpu"
         folder = Path(os.environ.get("JAXMG_LIBRARY_DIR", "")).absolute()
-        found = [folder / name for name in _PROGRAMS[machine["platform"]]]
+        found = [folder / name for name in _PROGRAMS[platform]]
         self._names = " or ".join(path.name for path in found)
         self._program = next((path for path in found if path.is_file()), None)
 
-    def available(self) -> str | None:
+    def named(self, routine: Routine) -> str:
+        return self.name
+
+    def available(self, routine: Routine) -> str | None:
+        if not routine.stages:
+            return "measures eigenproblems only"
         if self._program is None:
             return f"JAXMG_LIBRARY_DIR is not a build with {self._names}"
         return None
@@ -45,8 +54,10 @@ class Stages:
     def job_for(self, job: Job) -> Job | None:
         return replace(job, devices=job.devices * self._ranks_per_device())
 
-    def run(self, job: Job, seconds: float) -> Record:
-        command = [self._program, self._routine, job.n, job.dtype, job.nrhs, job.devices, _REPEATS]
+    def run(self, trial: Trial, seconds: float) -> Record:
+        job = trial.job
+        command = [self._program, trial.routine.name, job.n, job.dtype, job.nrhs, job.devices]
+        command.append(max(1, trial.samples))
         environment = loader_path() if self._on_gpu else {}
         if self._ranks_per_device() > 1:
             # Streams of ranks that wait for each other must not share a queue of the GPU.

@@ -1,4 +1,4 @@
-// Test matrices of all solvers (the same as in benchmarks/systems.py), and residuals of results.
+// Dense test matrices of all solvers (the same as in systems.py of jaxmg._tools.bench), and residuals of results.
 //
 //   A[i, j] = f(i - j) exp(0.1i (i - j))     (real types: without the phase)
 #pragma once
@@ -23,30 +23,23 @@ struct Real<std::complex<T>> {
 // f: values of the diagonals.
 using Diagonals = std::function<double(std::int64_t)>;
 
-// Elements further off the diagonal are zero, or below the least double.
-constexpr std::int64_t band = 700;
-
-// Hermitian positive definite, a smooth kernel with some noise.
-inline double kernel(std::int64_t distance) {
-  const double d = static_cast<double>(distance);
-  return std::exp(-(d / 50) * (d / 50)) + (distance == 0 ? 0.01 : 0.0);
-}
-
-// For LU: pseudo-random numbers in [-1, 1).
+// Pseudo-random numbers in [-1, 1).
 inline double noise(std::int64_t distance) {
   const double x = std::sin(static_cast<double>(distance) * 12.9898 + 1) * 43758.5453;
   return 2 * (x - std::floor(x)) - 1;
 }
 
-// For eigensolvers: eigenvalues spaced as in a random matrix, while nearly all eigenvalues of the kernel are equal.
-inline double chirp(std::int64_t distance) {
-  const double d = static_cast<double>(distance);
-  return std::abs(distance) <= band ? std::cos(d * d) : 0.0;
+inline double hermitian_noise(std::int64_t distance) { return noise(std::abs(distance)); }
+
+// At least half of the norm of the positive definite matrix.
+inline double diagonal_of_positive_noise(std::int64_t n) {
+  return 2 * std::sqrt(static_cast<double>(n) * std::log(static_cast<double>(n + 1)));
 }
 
-// The same with its ends joined, f(n - d) = f(d): A is similar to a circulant matrix, whose eigenvalues are known.
-inline Diagonals wrapped_chirp(std::int64_t n) {
-  return [n](std::int64_t distance) { return chirp(std::min(std::abs(distance), n - std::abs(distance))); };
+// Hermitian noise with a diagonal above its norm.
+inline Diagonals positive_noise(std::int64_t n) {
+  const double diagonal = diagonal_of_positive_noise(n);
+  return [diagonal](std::int64_t distance) { return distance == 0 ? diagonal : hermitian_noise(distance); };
 }
 
 template <class T>
@@ -72,21 +65,22 @@ std::vector<T> right_hand_sides(std::int64_t n, std::int64_t nrhs) {
   return b;
 }
 
-// |A x - y| in the 2-norm, times(i) being y_i.
+// Estimates |A x - y| in the 2-norm from about 1024 rows, times(i) being y_i.
 template <class T, class Times>
 double distance_from_product(const Diagonals& diagonals, const std::vector<T>& x, Times&& times) {
   const auto n = static_cast<std::int64_t>(x.size());
   std::vector<std::complex<double>> elements;
-  for (std::int64_t d = -band; d <= band; ++d) elements.push_back(std::complex<double>(element<T>(diagonals, d)));
+  for (std::int64_t d = 1 - n; d < n; ++d) elements.emplace_back(element<T>(diagonals, d));
+  const std::int64_t step = std::max<std::int64_t>(1, n / 1024);
   double sum = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    std::complex<double> y = -times(static_cast<std::size_t>(i));
-    for (std::int64_t j = std::max<std::int64_t>(0, i - band); j < std::min(n, i + band + 1); ++j) {
-      y += elements[static_cast<std::size_t>(i - j + band)] * std::complex<double>(x[static_cast<std::size_t>(j)]);
+  for (std::int64_t i = 0; i < n; i += step) {
+    std::complex<double> y = -std::complex<double>(times(static_cast<std::size_t>(i)));
+    for (std::int64_t j = 0; j < n; ++j) {
+      y += elements[static_cast<std::size_t>(i - j + n - 1)] * std::complex<double>(x[static_cast<std::size_t>(j)]);
     }
     sum += std::norm(y);
   }
-  return std::sqrt(sum);
+  return std::sqrt(static_cast<double>(step) * sum);
 }
 
 // x^H y
@@ -99,51 +93,25 @@ std::complex<double> inner_product(const std::vector<T>& x, const std::vector<T>
   return sum;
 }
 
-// Estimates |A x - b| / (|A| |x|) in the 2-norm for the noise from about 1024 rows, with |A| = |A|_F / sqrt(n).
+// |A x - b| / (|A| |x|) in the 2-norm, for a matrix with this (lower bound of the) norm.
 template <class T>
-double relative_residual_of_noise(const std::vector<T>& x, const T* b) {
-  const auto n = static_cast<std::int64_t>(x.size());
-  const std::int64_t step = std::max<std::int64_t>(1, n / 1024);
-  double sum = 0;
-  for (std::int64_t i = 0; i < n; i += step) {
-    std::complex<double> y = -std::complex<double>(b[i]);
-    for (std::int64_t j = 0; j < n; ++j) {
-      y += std::complex<double>(element<T>(noise, i - j)) * std::complex<double>(x[static_cast<std::size_t>(j)]);
-    }
-    sum += std::norm(y);
-  }
-  const double norm = std::sqrt(static_cast<double>(n) / 3);
-  return std::sqrt(static_cast<double>(step) * sum) / (norm * std::sqrt(inner_product(x, x).real()));
-}
-
-// |A x - b| / (|A| |x|) in the 2-norm, for the kernel.
-template <class T>
-double relative_residual(const std::vector<T>& x, const T* b) {
-  const double residual = distance_from_product(kernel, x, [&](std::size_t i) { return std::complex<double>(b[i]); });
-  const double norm = 0.01 + std::min(50 * std::sqrt(std::acos(-1.0)), static_cast<double>(x.size()));
+double relative_residual(const Diagonals& diagonals, double norm, const std::vector<T>& x, const T* b) {
+  const double residual = distance_from_product(diagonals, x, [&](std::size_t i) { return b[i]; });
   return residual / (norm * std::sqrt(inner_product(x, x).real()));
 }
 
-// |λ - λ'| over the largest |λ|, in the maximum norm, λ' being the eigenvalues of the wrapped chirp of order n: the
-// discrete Fourier transform of its first column. Both ascend.
+// The larger error of the sum and of the 2-norm of the eigenvalues of Hermitian noise: they are the trace of A and
+// |A|_F. Relative to |A|_F.
 inline double eigenvalue_error(const std::vector<double>& values) {
   const auto n = static_cast<std::int64_t>(values.size());
-  std::vector<double> cosines, exact;
-  for (std::int64_t k = 0; k < n; ++k) {
-    cosines.push_back(std::cos(2 * std::acos(-1.0) * static_cast<double>(k) / static_cast<double>(n)));
+  double squares = 0, sum = 0, exact = static_cast<double>(n) * std::pow(hermitian_noise(0), 2);
+  for (const double value : values) {
+    squares += value * value;
+    sum += value;
   }
-  for (std::int64_t k = 0; k < n; ++k) {
-    double sum = 0;
-    for (std::int64_t d = -std::min(band, (n - 1) / 2); d <= std::min(band, n / 2); ++d) {
-      sum += chirp(d) * cosines[static_cast<std::size_t>(std::abs(d) * k % n)];
-    }
-    exact.push_back(sum);
-  }
-  std::sort(exact.begin(), exact.end());
-  double error = 0;
-  for (std::size_t i = 0; i < exact.size(); ++i) {
-    const double own = std::abs(values[i] - exact[i]);
-    if (own > error || std::isnan(own)) error = own;  // NaN stays
-  }
-  return error / std::max(std::abs(exact.front()), std::abs(exact.back()));
+  for (std::int64_t d = 1; d < n; ++d) exact += 2 * static_cast<double>(n - d) * std::pow(hermitian_noise(d), 2);
+  const double norm = std::sqrt(exact);
+  const double of_norm = std::abs(std::sqrt(squares) - norm);
+  const double of_sum = std::abs(sum - static_cast<double>(n) * hermitian_noise(0));
+  return (of_norm > of_sum ? of_norm : of_sum) / norm;  // NaN stays
 }

@@ -17,12 +17,11 @@ import numpy as np
 import jaxmg
 from jaxmg._tools import usage
 from jaxmg._tools.bench import measure
+from jaxmg._tools.bench.measure import Problem
 from jaxmg._tools.bench.routines import ROUTINES, Routine
 from jaxmg._tools.usage import UsageError
 
 _SIZES = {"cpu": (512, 1024, 2048), "gpu": (4096, 8192, 16384)}
-# Routines whose name in `jaxmg.plan` is another one.
-_PLANNED = {"lu_solve": "getrs", "syevd_values": "syevd", "svdvals": "gesvd"}
 _VIRTUAL_DEVICES = "xla_force_host_platform_device_count"
 
 
@@ -63,7 +62,7 @@ class Bench:
 
     def solvers(self) -> list[Solver]:
         found = [Solver("jaxmg", self.devices, "tiled")]
-        planned = _PLANNED.get(self.routine.name, self.routine.name)
+        planned = self.routine.plan or self.routine.name
         for backend in jaxmg.backends()[1:]:
             if backend.available and planned in backend.routines:
                 found.append(Solver(backend.name, self.devices, backend.name))
@@ -79,11 +78,11 @@ class Bench:
         self.rows.append(row)
         try:
             if solver.backend is None:
-                found = getattr(measure, f"jax_{self.routine.name}")(n, self.dtype, 1)
+                found = getattr(measure, f"jax_{self.routine.name}")(Problem(n, self.dtype, 1))
             else:
                 task = getattr(measure, self.routine.name)
                 with jaxmg.config.using(backend=solver.backend):
-                    found = task(n, self.dtype, 1, solver.devices, None)
+                    found = task(Problem(n, self.dtype, 1, solver.devices))
         except Exception as error:  # Any error is the outcome of this measurement.
             row.reason = usage.one_line(f"{type(error).__name__}: {error}")
             return

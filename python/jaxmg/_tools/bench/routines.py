@@ -17,7 +17,7 @@ class Sweep:
     other: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Routine:
     name: str
     title: str
@@ -31,6 +31,10 @@ class Routine:
     sweeps: dict[str, Sweep]
     rhs: tuple[str, ...] = ()  # default numbers of right-hand sides
     stages: bool = False  # whether a program of stages/ measures its stages
+    plan: str = ""  # its name in jaxmg.plan, if it is another one
+    values_only: bool = False  # no eigenvectors or singular vectors
+    factor: str = ""  # name in jaxmg.plan of the factorisation, if that is made before
+    tall: bool = False  # N x TALL_COLUMNS
 
     def flops(self, job) -> float:
         """Operations of a job, a complex multiply-add counting as eight."""
@@ -60,14 +64,15 @@ _TALL = {
 }
 
 _CALLS_ON_A = (
-    "their matrix is not donated, so their time includes a copy of it. NVIDIA's libraries are "
+    "their matrix is not donated, so their time includes a copy of it, unless the note says so. "
+    "NVIDIA's libraries are "
     "called from C++ on a matrix that is already distributed, and overwrite it."
 )
 _CALLS_ON_A_FACTOR = (
     "they read a factor that they made before. NVIDIA's libraries are called from C++ on a factor "
     "and right-hand sides that are already distributed, and overwrite the latter."
 )
-_A_FACTOR = "factor and right-hand sides; a peak below that of making the factor is not seen"
+_A_FACTOR = "factor and right-hand sides"
 _GENERAL_RESIDUAL = "|Ax-b| / (|A| |x|), |A| being |A|_F / sqrt(n)"
 _EIGEN_COUNTS = (
     "by convention 4/3 n³ operations (the count of a reduction to tridiagonal form, whatever the "
@@ -107,6 +112,7 @@ _ALL = (
         given=_A_FACTOR,
         sweeps=_SHORTER,
         rhs=("1", "16", "N/16"),
+        factor="cho_factor",
     ),
     Routine(
         name="potri",
@@ -145,6 +151,8 @@ _ALL = (
         given=_A_FACTOR,
         sweeps=_SHORTER,
         rhs=("1", "16", "N/16"),
+        plan="getrs",
+        factor="getrf",
     ),
     Routine(
         name="geqrf",
@@ -197,6 +205,8 @@ _ALL = (
         given="matrix and right-hand sides",
         sweeps=_TALL,
         rhs=("1",),
+        plan="gels",
+        tall=True,
     ),
     Routine(
         name="syevd",
@@ -220,10 +230,12 @@ _ALL = (
         calls=_CALLS_ON_A,
         operations=lambda n, nrhs: 4 * n**3 / 3,
         counts=_EIGEN_COUNTS,
-        residual="max |λ - λ'| / |A|, λ' being the eigenvalues, which are known",
+        residual="the larger difference of sum and 2-norm of λ from trace and |A|_F, over |A|_F",
         given="matrix",
         sweeps=_EIGENPROBLEMS,
         stages=True,
+        plan="syevd",
+        values_only=True,
     ),
     Routine(
         name="gesvd",
@@ -249,6 +261,8 @@ _ALL = (
         residual="| |s| - |A|_F | / |A|_F",
         given="matrix",
         sweeps=_EIGENPROBLEMS,
+        plan="gesvd",
+        values_only=True,
     ),
     Routine(
         name="polar",
