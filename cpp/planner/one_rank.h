@@ -54,22 +54,33 @@ inline constexpr OneRankOrders orders_on_gpus{
 // The sizes of LAPACK's syevd and gesdd and of their workspaces (2 n^2 and 5 n^2 elements) have 32 bits.
 inline constexpr std::int64_t most_for_lapack = 32000, most_for_gesdd = 20000;
 
-// Four ranks on two x86 cores, BLAS with one thread in either case; milliseconds of all ranks and of one for all, f64:
+// Four ranks on two x86 cores; milliseconds of all ranks and of one for all, f64 (at 4096, of a single call):
 //
-//   n               64             512             1024            2048
-//   posv      1.1   0.24      4.9    2.4      19     13       100     101
-//   gesv      0.55  0.26      5.5    4.2      26     23       155     166
-//   syevd     0.89  0.92     97     35      1120    350     10000    2500
+//   n                  512         1024          2048          3072           4096
+//   posv             2.3   1.6    13    7.8    74    56     174   153      293   296
+//   posv and potri   6.1   4.9    32     23   147   146     362   401      700   811
+//   gesv             3.8   3.2    20     15   104    85     219   211      460   464
+//   trtrs            0.6   0.5   2.0    1.7    11    12      30    61       66   105
+//   syevd                                    2304  1184    5164  3535    10382  8232
+//   eigenvalues                              1012   612    2179  1821     3906  3744
 //
-// (2048: one device by itself.) The same for svd on a machine that was busy with other work: 17.7 s of all ranks for
-// 2048, and 4.0 s of LAPACK's gesdd. While one rank works for all, BLAS may use all of its threads.
+// All ranks have one thread each. One rank that works for all has all threads of BLAS, here two: with one, gesv of 2048
+// takes 135 ms. svd of 2048 took 17.7 s of all ranks, and 4.0 s of LAPACK's gesdd.
+//
+// Eigenvalues alone, of one rank, by LAPACK and by our own algorithm:
+//
+//   n           1024          2048          3072          4096
+//   f32                     320   363    1087   924    2445  1878
+//   f64       45   109      505   549    1365  1494    3258  3043
+//   c64      119   177      856   881
+//   c128     250   318     1691  1594
 inline constexpr OneRankOrders orders_on_cpus{
-    .posv = {1024, 1024, 1024, 1024},
-    .gesv = {1024, 1024, 1024, 1024},
+    .posv = {2048, 2048, 2048, 2048},
+    .gesv = {2048, 2048, 2048, 2048},
     .trtrs = {1024, 1024, 1024, 1024},
-    .syevd = {1536, 1536, 1536, 1536},
+    .syevd = {4096, 4096, 4096, 4096},
     .library_syevd = {most_for_lapack, most_for_lapack, most_for_lapack, most_for_lapack},
-    .library_syevd_values = {512, 512, 512, 512},
+    .library_syevd_values = {2048, 3072, 2048, 1536},
     .gesvd = {4096, 4096, 4096, 4096},
     .library_gesvd = {most_for_gesdd, most_for_gesdd, most_for_gesdd, most_for_gesdd},
 };

@@ -43,7 +43,8 @@ struct SyevdProblem : SquareProblem {
   EigenvectorChoice<R> choice(MatrixView<R> bounds, MatrixView<std::int32_t> found) const {
     return {{first, vectors}, by_value ? bounds.data : nullptr, by_value ? found.data : nullptr};
   }
-  // A rank's eigenvectors as columns, in the memory of the result (also if that is rows).
+  // A rank's eigenvectors as columns, in the memory of the result. That is Z, or Z^H if `as_columns`: rows of Z^H, read
+  // column-major, are the columns of V in JAX's rows.
   template <class T>
   MatrixView<T> vectors_in(MatrixView<T> result) const {
     return {result.data, n, share_of_vectors(), n};
@@ -149,19 +150,18 @@ struct Syevd {
       const StageEnded& ended = [](const char*) {}) {
     constexpr Lane lane = Lane::panel;
     const TileColumns layout = q.layout(plan.tile);
-    const MatrixView<T> z = q.vectors_in(vectors);
     const auto choice = q.choice(bounds, found);
     redistribute(engine, layout, a, w.memory.shared(), false);
     ended("dealing");
     mirror(engine, layout, w.mirroring.depth, a, w.mirroring);
     ended("mirroring");
     if (w.library && engine.template heevd_fits<T>(q.n, q.vectors > 0)) {
-      heevd(engine, lane, a, values.data, z, choice, info.data, *w.library);
+      heevd(engine, lane, a, values.data, vectors, q.as_columns, choice, info.data, *w.library);
       ended("library");
-    } else {
-      jaxmg::Syevd<T, E>(engine, layout, plan.blocking, a, values.data, z, choice, info.data, *w.syevd).run(ended);
+      return;
     }
-    // Rows of Z^H, read column-major, are the columns of V in JAX's rows.
+    const MatrixView<T> z = q.vectors_in(vectors);
+    jaxmg::Syevd<T, E>(engine, layout, plan.blocking, a, values.data, z, choice, info.data, *w.syevd).run(ended);
     if (q.as_columns && !z.empty()) {
       adjoint_in_place(engine, lane, z, w.turned.adjoint);
       ended("turning");

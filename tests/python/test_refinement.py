@@ -11,6 +11,7 @@ import jaxmg
 import numpy as np
 import pytest
 from jaxmg import config, linalg
+from jaxmg._programs import row_products
 from systems import gaussian, put
 
 N, COUNT, RANKS = 50, 7, 3
@@ -425,3 +426,12 @@ def test_errors_of_kept_factors():
         factor.solve(jnp.ones(4) + 1j)
     with pytest.raises(TypeError, match="got RefinedFactor"):
         linalg.solve_triangular(factor, jnp.ones(4))
+
+
+@pytest.mark.parametrize("rows_of_part", [1, 3, 10, 64])
+def test_the_norm_in_parts_is_that_of_the_triangle(monkeypatch, rows_of_part):
+    a = gaussian((10, 12), "complex128")
+    monkeypatch.setattr(row_products, "_BYTES_OF_PART", rows_of_part * a[0].nbytes)
+    of_rows, of_columns = row_products._sums_of_triangle(jnp.asarray(a), 2, in_parts=True)
+    np.testing.assert_allclose(of_rows, np.abs(np.triu(a, 2)).sum(axis=1), rtol=1e-14)
+    np.testing.assert_allclose(of_columns, np.abs(np.triu(a, 3)).sum(axis=0), rtol=1e-14)

@@ -38,11 +38,11 @@ struct HeevdWorkspace {
 };
 
 // Arguments as of Syevd, on one rank: `a` has all columns, both triangles, and `z` room for all eigenvectors of the
-// choice.
+// choice, as columns or, if `adjoint`, as rows of Z^H.
 template <class T, class E>
   requires BlasOps<E, T> && ExchangeOps<E> && ScalingOps<E, T> && StatusOps<E, T> && HeevdOps<E, T>
-void heevd(E& e, Lane lane, MatrixView<T> a, Real<T>* w, MatrixView<T> z, const EigenvectorChoice<Real<T>>& choice,
-           std::int32_t* status, HeevdWorkspace<T>& work) {
+void heevd(E& e, Lane lane, MatrixView<T> a, Real<T>* w, MatrixView<T> z, bool adjoint,
+           const EigenvectorChoice<Real<T>>& choice, std::int32_t* status, HeevdWorkspace<T>& work) {
   const std::int64_t n = a.rows;
   const MatrixView<T> matrix = a.block(0, 0, n, n);
   e.set_info(lane, work.info, no_failure);
@@ -59,8 +59,14 @@ void heevd(E& e, Lane lane, MatrixView<T> a, Real<T>* w, MatrixView<T> z, const 
       e.fetch(lane, w, n, all.data());
     }
     const EigenvectorRange wanted = chosen(e, lane, choice, all, work.scale);
-    e.copy(lane, matrix.block(0, wanted.first, n, wanted.count), z.block(0, 0, n, wanted.count));
-    e.zero(lane, z.block(0, wanted.count, n, z.columns - wanted.count));
+    const MatrixView<T> found = matrix.block(0, wanted.first, n, wanted.count);
+    if (adjoint) {
+      e.conj_transpose(lane, found, z.block(0, 0, wanted.count, n));
+      e.zero(lane, z.block(wanted.count, 0, z.rows - wanted.count, n));
+    } else {
+      e.copy(lane, found, z.block(0, 0, n, wanted.count));
+      e.zero(lane, z.block(0, wanted.count, n, z.columns - wanted.count));
+    }
   }
   e.divide(lane, work.scale, values);
   e.conclude(lane, work.info, values, status);

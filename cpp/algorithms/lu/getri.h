@@ -11,6 +11,8 @@
 // X L = Z, and its residual is bounded by |Z L|; this residual is bounded by |Z| |Y| |L| |U| (Du Croz and Higham,
 // "Stability of methods for matrix inversion", IMA J. Numer. Anal. 12, 1992, methods B and D). Partial pivoting keeps L
 // well conditioned in practice. In tile columns, LAPACK's method would require sums over ranks or a second matrix.
+//
+// A matrix of one tile column is solved for instead, in two calls: L U M^-1 = P.
 #pragma once
 
 #include <algorithm>
@@ -163,13 +165,35 @@ class Getri {
     e_.join();
   }
 
-  // W P: column j is column places[j] of W; P moved row j of M to row places[j].
-  void interchange_columns() {
+  // L U M^-1 = P, by the rank that has the tile column. P is the identity with the columns of W P.
+  void solve() {
     constexpr Lane lane = Lane::rows;
-    const std::int64_t n = layout_.order(), height = w_.before.rows;
+    const std::int64_t n = layout_.order();
+    if (a_.owns(0)) {
+      const auto a = a_.diagonal(0), x = w_.after.block(0, 0, n, n), identity = w_.before.block(0, 0, n, n);
+      find_places(lane);
+      e_.identity(lane, identity);
+      e_.gather_columns(lane, identity, w_.places, x);
+      e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::unit, a, x);
+      e_.trsm(lane, Side::left, Uplo::upper, Op::none, Diag::non_unit, a, x);
+      e_.copy(lane, x, a);
+    }
+    e_.join();
+  }
+
+  // P moved row j of M to row places[j].
+  void find_places(Lane lane) {
+    const std::int64_t n = layout_.order();
     e_.plan_interchanges(lane, pivots_, 0, n, n, w_.moves);
     e_.number(lane, n, w_.places);
     e_.place(lane, w_.moves, n, w_.places);
+  }
+
+  // W P: column j is column places[j] of W.
+  void interchange_columns() {
+    constexpr Lane lane = Lane::rows;
+    const std::int64_t n = layout_.order(), height = w_.before.rows;
+    find_places(lane);
     for (std::int64_t first = 0; first < n; first += height * e_.size()) {
       const auto row = [&](int rank) { return std::min(n, first + rank * height); };
       std::vector<Block> there, back;
@@ -201,6 +225,7 @@ class Getri {
 template <class T, class E>
   requires BlasOps<E, T> && ExchangeOps<E> && LuOps<E, T>
 void Getri<T, E>::run() {
+  if (layout_.count() == 1) return solve();
   invert(Uplo::lower, Diag::unit);
   invert(Uplo::upper, Diag::non_unit);
   multiply();

@@ -53,8 +53,21 @@ class HostBlasOps {
 
   template <class T>
   void conj_transpose(Lane, MatrixView<T> from, MatrixView<T> to) {
-    by_squares(from.rows, from.columns,
-               [&](std::int64_t i, std::int64_t j) { *to.at(j, i) = conjugate(*from.at(i, j)); });
+    // A transposition that walks whole columns misses the cache at every element of a row. Columns at a distance of a
+    // power of two even evict each other: each square is transposed in a buffer.
+    T turned[square * square];
+    for (std::int64_t left = 0; left < from.columns; left += square) {
+      for (std::int64_t top = 0; top < from.rows; top += square) {
+        const MatrixView<T> part =
+            from.block(top, left, std::min(square, from.rows - top), std::min(square, from.columns - left));
+        for (std::int64_t j = 0; j < part.columns; ++j) {
+          for (std::int64_t i = 0; i < part.rows; ++i) turned[i * square + j] = conjugate(*part.at(i, j));
+        }
+        for (std::int64_t i = 0; i < part.rows; ++i) {
+          std::copy_n(turned + i * square, part.columns, to.at(left, top + i));
+        }
+      }
+    }
   }
 
   template <class T>
@@ -69,11 +82,16 @@ class HostBlasOps {
   }
 
   template <class T>
-  void mirror(Lane, MatrixView<T> a) {
-    by_squares(a.rows, a.columns, [&](std::int64_t i, std::int64_t j) {
-      if (i > j) *a.at(j, i) = conjugate(*a.at(i, j));
-      if (i == j) *a.at(j, j) = std::real(*a.at(j, j));
-    });
+  void mirror(Lane lane, MatrixView<T> a) {
+    for (std::int64_t left = 0; left < a.columns; left += square) {
+      const std::int64_t right = std::min(a.columns, left + square);
+      for (std::int64_t j = left; j < right; ++j) {
+        *a.at(j, j) = std::real(*a.at(j, j));
+        for (std::int64_t i = j + 1; i < right; ++i) *a.at(j, i) = conjugate(*a.at(i, j));
+      }
+      conj_transpose(lane, a.block(right, left, a.rows - right, right - left),
+                     a.block(left, right, right - left, a.columns - right));
+    }
   }
 
   template <class T>
@@ -107,6 +125,8 @@ class HostBlasOps {
   }
 
  private:
+  static constexpr std::int64_t square = 32;
+
   // C = beta C + alpha op(A) op(B).
   template <class T>
   static void update(Lane, Op opa, Op opb, T alpha, MatrixView<T> a, MatrixView<T> b, T beta, MatrixView<T> c) {
@@ -116,19 +136,6 @@ class HostBlasOps {
     const int lda = leading_dimension(a), ldb = leading_dimension(b), ldc = leading_dimension(c);
     Blas<T>::instance().gemm(letter(opa), letter(opb), &m, &n, &k, &alpha, a.data, &lda, b.data, &ldb, &beta, c.data,
                              &ldc);
-  }
-
-  // Visits all elements (i, j), square by square: a transposition that walks whole columns misses the cache at every
-  // element of a row.
-  static void by_squares(std::int64_t rows, std::int64_t columns, auto&& visit) {
-    constexpr std::int64_t side = 32;
-    for (std::int64_t left = 0; left < columns; left += side) {
-      for (std::int64_t top = 0; top < rows; top += side) {
-        for (std::int64_t j = left; j < std::min(columns, left + side); ++j) {
-          for (std::int64_t i = top; i < std::min(rows, top + side); ++i) visit(i, j);
-        }
-      }
-    }
   }
 };
 

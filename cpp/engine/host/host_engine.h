@@ -49,9 +49,11 @@ class HostEngine : public HostBlasOps,
     explicit Range(const char*) {}
   };
 
+  // The engine of a single rank.
+  HostEngine() = default;
   explicit HostEngine(Communicator& communicator) : communicator_(&communicator) {}
 
-  HostEngine alone() const { return HostEngine(); }
+  HostEngine alone() const { return {}; }
 
   int rank() const { return communicator_ != nullptr ? communicator_->rank() : 0; }
   int size() const { return communicator_ != nullptr ? communicator_->size() : 1; }
@@ -70,6 +72,7 @@ class HostEngine : public HostBlasOps,
 
   void copy_all(Lane, const std::vector<Block>& blocks) {
     for (const Block& block : blocks) {
+      if (block.from == block.to) continue;
       for (std::int64_t j = 0; j < block.columns; ++j) {
         std::memcpy(block.to + j * block.to_pitch, block.from + j * block.from_pitch,
                     static_cast<std::size_t>(block.column_bytes));
@@ -111,8 +114,6 @@ class HostEngine : public HostBlasOps,
   }
 
  private:
-  HostEngine() = default;
-
   Communicator* communicator_ = nullptr;  // null: this is the only rank
 };
 

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 
@@ -16,17 +18,21 @@ class HostScalingOps {
  public:
   template <class T>
   void largest(Lane, MatrixView<T> a, Real<T>* norm) {
-    constexpr Real<T> infinity = std::numeric_limits<Real<T>>::infinity();
-    Real<T> largest = *norm;
+    using R = Real<T>;
+    // Maxima of interleaved rows do not depend on each other: compilers vectorise them.
+    constexpr std::int64_t lanes = 8;
+    std::array<R, lanes> found;
+    found.fill(*norm);
+    const std::int64_t count = a.rows * (is_complex<T> ? 2 : 1);  // real and imaginary parts
     for (std::int64_t j = 0; j < a.columns; ++j) {
-      for (std::int64_t i = 0; i < a.rows; ++i) {
-        const T value = *a.at(i, j);
-        for (const Real<T> part : {std::abs(std::real(value)), std::abs(std::imag(value))}) {
-          largest = std::max(largest, std::isfinite(part) ? part : infinity);
-        }
+      const R* const x = reinterpret_cast<const R*>(a.at(0, j));
+      std::int64_t i = 0;
+      for (; i + lanes <= count; i += lanes) {
+        for (std::size_t k = 0; k < lanes; ++k) found[k] = larger(found[k], x[i + static_cast<std::int64_t>(k)]);
       }
+      for (; i < count; ++i) found[0] = larger(found[0], x[i]);
     }
-    *norm = largest;
+    *norm = *std::max_element(found.begin(), found.end());
   }
 
   template <class T>
@@ -48,6 +54,15 @@ class HostScalingOps {
     for (std::int64_t j = 0; j < a.columns; ++j) {
       for (std::int64_t i = 0; i < std::min(a.rows, row + j + 1); ++i) *a.at(i, j) /= *scale;
     }
+  }
+
+ private:
+  // The larger of `most` and |x|; infinity if x is not finite.
+  template <class R>
+  static R larger(R most, R x) {
+    const R size = std::abs(x),
+            finite = size <= std::numeric_limits<R>::max() ? size : std::numeric_limits<R>::infinity();
+    return most < finite ? finite : most;
   }
 };
 

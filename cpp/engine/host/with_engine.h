@@ -20,6 +20,14 @@ namespace jaxmg {
 // Runs body(engine, workspace) on the thread of one rank of a call.
 template <class Body>
 void with_host_engine(const Membership& members, const EngineNeeds& needs, Body&& body) {
+  // Called once all ranks have arrived: until then, other users of BLAS keep their threads.
+  const auto work = [&](HostEngine engine, auto&& meet) {
+    std::optional<SingleThreadedBlas> single_threaded;
+    if (!needs.one_at_work) single_threaded.emplace();
+    body(engine, Arena(needs.workspace.base, needs.workspace.bytes));
+    meet();
+  };
+  if (members.roll.ranks() == 1) return work(HostEngine(), [] {});
   Participant participant(members.key, members.rank, members.local_ranks, needs.buffers, members.timeout);
   std::optional<ProcessLinks> links;  // only if the call spans several processes
   try {
@@ -32,13 +40,8 @@ void with_host_engine(const Membership& members, const EngineNeeds& needs, Body&
       }
       links->connect();
     }
-    // Made once all ranks have arrived: other users of BLAS keep their threads while this call waits for ranks.
-    std::optional<SingleThreadedBlas> single_threaded;
-    if (!needs.one_at_work) single_threaded.emplace();
     Communicator communicator = links ? Communicator(participant, *links) : Communicator(participant);
-    HostEngine engine(communicator);
-    body(engine, Arena(needs.workspace.base, needs.workspace.bytes));
-    communicator.barrier();  // a rank that fails here fails all ranks
+    work(HostEngine(communicator), [&] { communicator.barrier(); });  // a rank that fails here fails all ranks
   } catch (const std::exception& error) {
     const Error reported = report_failure(participant, error);
     if (links) links->fail(reported.what());

@@ -161,17 +161,27 @@ def by_lapack(shape, dtype, *, call: Call, vectors=True) -> bool:
 
 def lapack_qr(a, *, call: Call):
     """Factor a matrix of any shape on one CPU; return (Q, R)."""
-    real = np.finfo(a.dtype)
 
     def factored(a):
-        # A power of two, and an exact product: products of elements neither over- nor underflow.
-        largest = jnp.max(jnp.maximum(jnp.abs(a.real), jnp.abs(a.imag)))
-        _, exponent = jnp.frexp(jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1))
-        exponent = jnp.clip(exponent, real.minexp + 1, real.maxexp - 2)
-        q, r = lax.linalg.qr(a * jnp.ldexp(real.dtype.type(1), -exponent), full_matrices=False)
-        return q, r * jnp.ldexp(real.dtype.type(1), exponent)
+        scale = _scale_for_squares(a)
+        q, r = lax.linalg.qr(a * scale, full_matrices=False)
+        return q, r / scale
 
     return programs.auto(factored, call.ranks, (call.ranks.rows,) * 2)(a)
+
+
+def _scale_for_squares(a):
+    """Return a power of two: squares of the elements of A times it neither over- nor underflow.
+
+    It is 1 for most matrices. Products with it and quotients by it are exact.
+    """
+    parts = (a.real, a.imag) if jnp.iscomplexobj(a) else (a,)
+    largest = functools.reduce(jnp.maximum, (jnp.max(jnp.abs(part), initial=0) for part in parts))
+    real = np.finfo(a.dtype)
+    bound = real.dtype.type(2.0 ** (real.maxexp // 3))
+    factor = real.dtype.type(2.0 ** (3 * real.maxexp // 5))
+    small, large = (largest < 1 / bound) & (largest > 0), (largest > bound) & (largest < jnp.inf)
+    return jnp.where(small, factor, jnp.where(large, 1 / factor, 1)).astype(real.dtype)
 
 
 def upper(factor: DealtQR, *, call: Call):

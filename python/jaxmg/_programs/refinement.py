@@ -159,9 +159,16 @@ def _factored_positive(a, precision: Precision, options: dict[str, int], call: C
         tries, _, info, norm = state
         return valid & (info != 0) & (tries < shifts.size) & (norm <= 2 * n)
 
-    zero = varying.zeros_like(k[0])
-    state = zero, row_products.zeros_like(a, low, call=call), zero + 1, zero.astype(scales.dtype)
-    _, data, info, norm = lax.while_loop(unfinished, attempt, state)
+    # Most matrices need one attempt. It is outside of the loop, before which XLA computes masks of
+    # the size of A, and the loop is in a branch.
+    state = attempt((varying.zeros_like(k[0]), None, None, None))
+    state = lax.cond(
+        unfinished(state),
+        lambda state: lax.while_loop(unfinished, attempt, state),
+        lambda state: state,
+        state,
+    )
+    _, data, info, norm = state
     status = _status(valid & (norm <= 2 * n), info)
     return data, jnp.stack([k, k]), jnp.stack([norm, norm]), status
 

@@ -15,15 +15,7 @@ from jaxmg._programs.call import Call
 from jaxmg._programs.right_hand_sides import REPLICATED
 
 _VECTOR = PartitionSpec(None)
-
-
-def zeros_like(a, dtype, *, call: Call):
-    """Return zeros of another dtype, in row blocks like A."""
-    ranks = call.ranks
-    run = programs.over_ranks(
-        lambda a: varying.zeros_like(a).astype(dtype), ranks, (ranks.rows,), ranks.rows
-    )
-    return run(a)
+_BYTES_OF_PART = 2**19
 
 
 def scaled_copy(a, left, right, dtype, shift=None, *, call: Call):
@@ -105,16 +97,40 @@ def hermitian_norm(a, *, call: Call):
     ranks = call.ranks
 
     def one_rank(a):
-        first = _first_row(a, ranks)
-        row = first + lax.broadcasted_iota(np.int32, a.shape, 0)
-        column = lax.broadcasted_iota(np.int32, a.shape, 1)
-        strict = jnp.where(row < column, jnp.abs(a), 0)
-        of_rows = jnp.sum(jnp.where(row == column, jnp.abs(a), strict), axis=1)
-        sums = jnp.pad(jnp.sum(strict, axis=0), (0, ranks.padded_rows(a.shape[1]) - a.shape[1]))
-        own = lax.dynamic_slice_in_dim(sums, first, a.shape[0])
+        first, (rows, n) = _first_row(a, ranks), a.shape
+        of_rows, of_columns = _sums_of_triangle(a, first, in_parts=ranks.platform == "cpu")
+        sums = jnp.pad(of_columns, (0, ranks.padded_rows(n) - n))
+        own = lax.dynamic_slice_in_dim(sums, first, rows)
         return jnp.max(_sum(lax.dynamic_update_slice_in_dim(sums, own + of_rows, first, 0), ranks))
 
     return programs.over_ranks(one_rank, ranks, (ranks.rows,), PartitionSpec())(a)
+
+
+def _sums_of_triangle(a, first, *, in_parts: bool):
+    """Return sums of magnitudes of rows from number `first` on, and of columns above the diagonal.
+
+    XLA for CPUs stores the magnitudes that it sums: in parts of A, they stay in the cache.
+    """
+    rows, n = a.shape
+    height = min(rows, max(1, _BYTES_OF_PART // (n * a.itemsize))) if in_parts else rows
+    if height == rows:
+        row = first + lax.broadcasted_iota(np.int32, a.shape, 0)
+        column = lax.broadcasted_iota(np.int32, a.shape, 1)
+        of_rows = jnp.sum(jnp.where(row <= column, jnp.abs(a), 0), axis=1)
+        return of_rows, jnp.sum(jnp.where(row < column, jnp.abs(a), 0), axis=0)
+
+    def add(i, sums):
+        at = i * height
+        part = lax.dynamic_slice_in_dim(a, at, height)
+        of_rows, of_columns = _sums_of_triangle(part, first + at, in_parts=False)
+        return lax.dynamic_update_slice_in_dim(sums[0], of_rows, at, 0), sums[1] + of_columns
+
+    zeros = varying.zeros_like(jnp.abs(a[:, 0])), varying.zeros_like(jnp.abs(a[0]))
+    of_rows, of_columns = lax.fori_loop(0, rows // height, add, zeros)
+    if left := rows % height:
+        last, rest = _sums_of_triangle(a[-left:], first + (rows - left), in_parts=False)
+        of_rows, of_columns = of_rows.at[-left:].set(last), of_columns + rest
+    return of_rows, of_columns
 
 
 def _first_row(a, ranks: Ranks):
