@@ -17,20 +17,32 @@
 
 namespace jaxmg::cuda {
 
-// Largest order that potrf factors by its own kernel. Larger blocks have enough products for cuSOLVER: beside products
-// that fill the GPU, the kernel takes 0.70, 1.21 and 1.82 ms for 1024, 1536 and 2048, and cuSOLVER 1.08, 1.34 and 1.55
-// (H100, f64).
+// The limits were found beside products that fill the GPU, where these kernels run on the critical path (H100; times in
+// milliseconds).
+
+// Largest order that potrf factors by its own kernel. Larger blocks have enough products for cuSOLVER:
+//
+//               order    256         512         1024        1536
+//   f32                0.30 0.40   0.37 0.52   0.64 0.82   1.16 0.97     own, cuSOLVER
+//   f64                0.32 0.44   0.41 0.67   0.70 1.10   1.22 1.34
+//   c64                0.63 0.60   1.10 0.92   2.00 1.65   2.79 2.01
+//   c128               0.71 0.92   1.32 1.48   2.44 1.44   3.70 1.98
 template <class T>
-inline constexpr std::int64_t largest_own_potrf = sizeof(T) == 16 ? 1024 : 1536;
+inline constexpr std::int64_t largest_own_potrf =
+    is_complex<T> ? (sizeof(T) == 8 ? 256 : 512) : (sizeof(T) == 8 ? 1536 : 1024);
 
 // Largest number of rows of X that a solve from the right takes by its own kernel. More rows fill the GPU in cuBLAS.
-// Beside products that fill the GPU, the kernel takes 0.64 ms for 1024 columns and 4096 rows, and cuBLAS 2.37 (H100,
-// f64).
+// For 1024 columns:
+//
+//                rows    2048        4096        8192        16384
+//   f32                0.60 2.08   0.64 2.18   1.02 2.37                 own, cuBLAS
+//   f64                0.54 2.19   0.63 2.34   1.03 2.57   1.81 3.09
+//   c64                0.79 2.28   0.88 2.52   1.53 2.92   2.81 3.85
+//   c128               2.01 2.44   2.50 2.75   4.12 3.31   7.02 4.49
 template <class T>
-inline constexpr std::int64_t most_rows_of_own_solve = sizeof(T) == 16 ? 2048 : 4096;
+inline constexpr std::int64_t most_rows_of_own_solve = sizeof(T) == 16 ? 4096 : 16384;
 // Up to this number, thread blocks take half as many rows, which takes less time and more thread blocks.
-template <class T>
-inline constexpr std::int64_t few_rows_of_own_solve = sizeof(T) == 16 ? 1024 : 2048;
+inline constexpr std::int64_t few_rows_of_own_solve = 2048;
 
 // Bytes that own_potrf() needs to count finished tiles.
 template <class T>

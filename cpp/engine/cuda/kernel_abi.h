@@ -141,12 +141,15 @@ JAXMG_PORTABLE constexpr int gram_shared(int n) {
 template <int scalar_bytes>
 constexpr int cholesky_threads = 32 * cholesky_width<scalar_bytes> / cholesky_columns_of_warp;
 // Distance of the columns of a tile with this many rows in shared memory, which avoids bank conflicts.
-JAXMG_PORTABLE constexpr int cholesky_pitch(int rows) { return rows + 2; }
+template <int scalar_bytes>
+JAXMG_PORTABLE constexpr int cholesky_pitch(int rows) {
+  return rows + (scalar_bytes == 4 ? 4 : 2);
+}
 // Shared memory: partial sums of each warp, a tile of X, a tile of L, and the reciprocals of its diagonal.
 template <int scalar_bytes>
 JAXMG_PORTABLE constexpr int cholesky_shared_bytes(int rows) {
   constexpr int width = cholesky_width<scalar_bytes>, warps = cholesky_threads<scalar_bytes> / 32;
-  return scalar_bytes * width * ((warps + 1) * cholesky_pitch(rows) + width + 1);
+  return scalar_bytes * width * ((warps + 1) * cholesky_pitch<scalar_bytes>(rows) + width + 1);
 }
 
 // A block to factor, see potrf_kernel.h: a thread block for each row of tiles.

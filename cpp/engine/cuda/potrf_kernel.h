@@ -14,8 +14,8 @@
 // run, however many run at once. The critical path is the sequence of diagonal tiles; all products but the last are
 // summed up before a thread block waits for the diagonal tile above.
 //
-// The sums are formed by several warps: each takes four columns of every tile k. The substitution and the factorisation
-// of a tile are work of one warp with a row in each thread, in registers.
+// The sums are formed by several warps in matrix units: each takes four columns of every tile k. The substitution and
+// the factorisation of a tile are work of one warp with a row in each thread, in registers.
 //
 // For the kernel compiler only.
 #pragma once
@@ -23,16 +23,9 @@
 #include "device_flags.h"
 #include "device_scalar.h"
 #include "kernel_abi.h"
+#include "matrix_units.h"
 
 namespace jaxmg {
-
-// C = C + A B^T for an 8 x 8 matrix C and A, B with 4 columns. A lane holds element (lane / 4, lane % 4) of A and of B,
-// and elements (lane / 4, 2 (lane % 4)) and the next one of C.
-__device__ inline void multiply_8x8x4(double (&c)[2], double a, double b) {
-  asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
-      : "+d"(c[0]), "+d"(c[1])
-      : "d"(a), "d"(b));
-}
 
 // Some rows of a column-major matrix in global memory, with zeros below them. Other thread blocks may have written
 // them.
@@ -52,47 +45,11 @@ struct SharedRows {
   __device__ __forceinline__ T operator()(int i, int k) const { return at[i + (k - first) * pitch]; }
 };
 
-// A warp's operands of a product of `rows` by `width`, for `depth` columns of each. A lane computes elements
-// (8 i + lane / 4, 8 j + 2 (lane % 4) + {0, 1}) of the product.
+// A lane's elements of four columns of X and L, the operands of a warp's product of `rows` by `width`; see
+// matrix_units.h.
 template <class T, int rows, int width>
 struct WarpOperands {
-  static constexpr int depth = sizeof(T) == 8 ? 1 : 2;
-  T left[depth][rows / 8], right[depth][width / 8][2];
-
-  template <class Left, class Right>
-  __device__ __forceinline__ void load(Left x, Right l, int column) {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-#pragma unroll
-    for (int k = 0; k < depth; ++k) {
-#pragma unroll
-      for (int i = 0; i < rows / 8; ++i) left[k][i] = x(8 * i + lane / 4, column + k);
-#pragma unroll
-      for (int j = 0; j < width / 8; ++j) {
-#pragma unroll
-        for (int c = 0; c < 2; ++c) right[k][j][c] = conjugate(l(8 * j + 2 * (lane % 4) + c, column + k));
-      }
-    }
-  }
-  __device__ __forceinline__ void multiply(T (&sum)[rows / 8][width / 8][2]) const {
-#pragma unroll
-    for (int k = 0; k < depth; ++k) {
-#pragma unroll
-      for (int i = 0; i < rows / 8; ++i) {
-#pragma unroll
-        for (int j = 0; j < width / 8; ++j) {
-#pragma unroll
-          for (int c = 0; c < 2; ++c) sum[i][j][c] = sum[i][j][c] + left[k][i] * right[k][j][c];
-        }
-      }
-    }
-  }
-};
-
-// In double precision by matrix units.
-template <int rows, int width>
-struct WarpOperands<double, rows, width> {
-  static constexpr int depth = 4;
-  double left[rows / 8], right[width / 8];
+  T left[rows / 8], right[width / 8];
 
   template <class Left, class Right>
   __device__ __forceinline__ void load(Left x, Right l, int column) {
@@ -102,20 +59,13 @@ struct WarpOperands<double, rows, width> {
 #pragma unroll
     for (int j = 0; j < width / 8; ++j) right[j] = l(8 * j + lane / 4, column + lane % 4);
   }
-  __device__ __forceinline__ void multiply(double (&sum)[rows / 8][width / 8][2]) const {
-#pragma unroll
-    for (int i = 0; i < rows / 8; ++i) {
-#pragma unroll
-      for (int j = 0; j < width / 8; ++j) multiply_8x8x4(sum[i][j], left[i], right[j]);
-    }
-  }
 };
 
 // The tiles that a thread block works on, `tile_rows` by `width`, and its shared memory.
 template <class T, int tile_rows>
 struct RowOfTiles {
   static constexpr int rows = tile_rows, width = cholesky_width<sizeof(T)>, threads = cholesky_threads<sizeof(T)>;
-  static constexpr int warps = threads / 32, pitch = cholesky_pitch(rows), share = rows * width / threads;
+  static constexpr int warps = threads / 32, pitch = cholesky_pitch<sizeof(T)>(rows), share = rows * width / threads;
   static_assert(width / warps == cholesky_columns_of_warp, "a warp takes its columns of every tile");
 
   // A warp's elements of a sum over some columns, and a thread's shares of a tile and of L_jj.
@@ -139,25 +89,38 @@ struct RowOfTiles {
   // The row of a lane where one warp has all rows.
   __device__ static int row_of_lane() { return lane() % rows; }
 
-  // Adds X_i,k L_j,k^H for tiles [first, last).
+  // Adds X_i,k L_j,k^H for tiles [first, last). While a product is formed, the operands of the next tile are on their
+  // way from the L2 cache; in float32, whose products take little time, those of four tiles.
   template <class Left, class Right>
   __device__ static __forceinline__ void accumulate(Sum& sum, Left x, Right l, int first, int last) {
     using Operands = WarpOperands<T, rows, width>;
-    constexpr int steps = cholesky_columns_of_warp / Operands::depth;
-    const auto column = [](int step) {
-      return step / steps * width + cholesky_columns_of_warp * warp() + step % steps * Operands::depth;
-    };
-    if (first == last) return;
-    int step = first * steps;
-    Operands operands;
-    operands.load(x, l, column(step));
-    for (; step + 1 < last * steps; ++step) {
-      Operands next;
-      next.load(x, l, column(step + 1));
-      operands.multiply(sum);
-      operands = next;
+    const auto column = [](int k) { return k * width + cholesky_columns_of_warp * warp(); };
+    if constexpr (sizeof(T) == 4) {
+      constexpr int ahead = 4;
+      Operands operands[ahead];
+#pragma unroll
+      for (int s = 0; s < ahead; ++s) {
+        if (first + s < last) operands[s].load(x, l, column(first + s));
+      }
+      for (int k = first; k < last; k += ahead) {
+#pragma unroll
+        for (int s = 0; s < ahead; ++s) {
+          if (k + s < last) add_product(sum, operands[s].left, operands[s].right);
+          if (k + s + ahead < last) operands[s].load(x, l, column(k + s + ahead));
+        }
+      }
+    } else {
+      if (first == last) return;
+      Operands operands;
+      operands.load(x, l, column(first));
+      for (int k = first; k + 1 < last; ++k) {
+        Operands next;
+        next.load(x, l, column(k + 1));
+        add_product(sum, operands.left, operands.right);
+        operands = next;
+      }
+      add_product(sum, operands.left, operands.right);
     }
-    operands.multiply(sum);
   }
 
   // Element m of a thread's share of a tile.

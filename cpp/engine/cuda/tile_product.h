@@ -4,7 +4,7 @@
 #pragma once
 
 #include "device_scalar.h"
-#include "potrf_kernel.h"
+#include "matrix_units.h"
 
 namespace jaxmg {
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cuda_ranks.h"
+#include "engine/cuda/diagonal_blocks.h"
 #include "potrf_checks.h"
 
 namespace jaxmg::testing {
@@ -43,6 +44,13 @@ TEST(TensorCores, ErrorsAreThoseOfTheArithmetic) {
       EXPECT_LE(error_with<std::complex<float>>(Arithmetic::fp16x2, shape), 4 * 0x1p-22 * root);
     }
   }
+}
+
+template <class T>
+Matrix<T> rows_of(const Matrix<T>& a, std::int64_t first, std::int64_t count) {
+  Matrix<T> rows(count, a.columns());
+  for (std::int64_t j = 0; j < a.columns(); ++j) std::copy_n(&a(first, j), count, &rows(0, j));
+  return rows;
 }
 
 // Operations of the engine on one GPU.
@@ -139,7 +147,7 @@ TYPED_TEST(DiagonalBlock, IsFactoredInPlace) {
     const auto found = this->factor(lower_only(a));
     EXPECT_EQ(found.failed, 0);
     EXPECT_LE(factor_error(a, lower_triangle(found.l)), 2);
-    if (n > 512) continue;  // cuSOLVER may write there
+    if (n > cuda::largest_own_potrf<TypeParam>) continue;  // cuSOLVER may write there
     for (std::int64_t j = 0; j < n; ++j) {
       for (std::int64_t i = 0; i < j; ++i) ASSERT_TRUE(std::isnan(std::real(found.l(i, j)))) << i << ", " << j;
     }
@@ -149,7 +157,7 @@ TYPED_TEST(DiagonalBlock, IsFactoredInPlace) {
 // The condition is 1 / (20 n eps), near the largest for which A is positive definite in working precision.
 TYPED_TEST(DiagonalBlock, OfASmoothKernelIsFactoredAndSolvedWithStably) {
   using T = TypeParam;
-  for (const std::int64_t n : {100, 513}) {
+  for (const std::int64_t n : {100, 513, 1000}) {
     SCOPED_TRACE(n);
     const std::int64_t rows = 70;
     const auto whole = kernel<T>(n + rows, 20, 20 * n_eps<T>(n) * 50);
@@ -208,7 +216,9 @@ TYPED_TEST(DiagonalBlock, SolvesFromTheRight) {
   for (const std::int64_t n : {1, 2, 16, 31, 32, 33, 64, 100}) {
     auto l = positive_definite<T>(n, 4);
     ASSERT_EQ(lapack_potrf(l), 0);
-    for (const std::int64_t rows : {1, 7, 8, 16, 17, 33, 100, 2047, 2049, 4097}) {
+    for (const std::int64_t rows :
+         {std::int64_t{1}, std::int64_t{7}, std::int64_t{8}, std::int64_t{17}, std::int64_t{33}, std::int64_t{100},
+          cuda::few_rows_of_own_solve + 1, cuda::most_rows_of_own_solve<T> + 1}) {
       SCOPED_TRACE(::testing::Message() << rows << " x " << n);
       const auto b = random_matrix<T>(rows, n, 5);
       EXPECT_LE(this->right_error(lower_triangle(l), this->solve(lower_only(l), b), b), 3);
@@ -216,9 +226,75 @@ TYPED_TEST(DiagonalBlock, SolvesFromTheRight) {
   }
 }
 
+// Many columns, whose last tile is full or not, by both kernels. The error of a row does not depend on the other rows:
+// some of them are enough.
+TYPED_TEST(DiagonalBlock, SolvesManyColumnsFromTheRight) {
+  using T = TypeParam;
+  for (const std::int64_t n : {512, 519, 777, 1000, 1024}) {
+    auto l = positive_definite<T>(n, 4);
+    ASSERT_EQ(lapack_potrf(l), 0);
+    for (const std::int64_t rows : {std::int64_t{5}, std::int64_t{33}, cuda::few_rows_of_own_solve + 9}) {
+      SCOPED_TRACE(::testing::Message() << rows << " x " << n);
+      const auto b = random_matrix<T>(rows, n, 5);
+      const auto x = this->solve(lower_only(l), b);
+      const std::int64_t some = std::min<std::int64_t>(rows, 40);
+      for (const std::int64_t first : {std::int64_t{0}, rows - some}) {
+        EXPECT_LE(this->right_error(lower_triangle(l), rows_of(x, first, some), rows_of(b, first, some)), 3);
+      }
+    }
+  }
+}
+
+// A number that is not finite spoils its row from its column on, and no other element.
+TYPED_TEST(DiagonalBlock, SolvesKeepNumbersThatAreNotFiniteInTheirRows) {
+  using T = TypeParam;
+  const std::int64_t n = 139, rows = 70;
+  auto l = positive_definite<T>(n, 4);
+  ASSERT_EQ(lapack_potrf(l), 0);
+  const auto b = random_matrix<T>(rows, n, 5);
+  const auto expected = this->solve(l, b);
+  for (const Real<T> number : {std::numeric_limits<Real<T>>::quiet_NaN(), std::numeric_limits<Real<T>>::infinity()}) {
+    for (const std::int64_t column : {0, 15, 37, 95, 138}) {
+      for (const std::int64_t row : {0, 31, 69}) {
+        SCOPED_TRACE(::testing::Message() << number << " in " << row << ", " << column);
+        auto spoilt = b;
+        spoilt(row, column) = T(number);
+        const auto x = this->solve(l, spoilt);
+        for (std::int64_t j = 0; j < n; ++j) {
+          for (std::int64_t i = 0; i < rows; ++i) {
+            if (i == row && j >= column) {
+              ASSERT_FALSE(std::isfinite(std::abs(x(i, j)))) << i << ", " << j;
+            } else {
+              ASSERT_EQ(x(i, j), expected(i, j)) << i << ", " << j;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// In the last tile of the longest block that the kernel takes and that does not fill it, and in the tile before.
+TYPED_TEST(DiagonalBlock, InfoIsTheFailingMinorOfALongBlock) {
+  using T = TypeParam;
+  const std::int64_t n = cuda::largest_own_potrf<T> - 24;
+  const auto a = positive_definite<T>(n, 2);
+  std::vector<Matrix<T>> matrices;
+  std::vector<std::int64_t> minors;
+  for (const std::int64_t minor : {n - 8, n - 7, n - 3, n}) {
+    auto& negative = matrices.emplace_back(a);
+    negative(minor - 1, minor - 1) = -negative(minor - 1, minor - 1);
+    matrices.emplace_back(a)(minor - 1, minor / 2) = not_a_number<T>();
+    matrices.emplace_back(a)(minor - 1, minor / 2) = T(std::numeric_limits<Real<T>>::infinity());
+    minors.insert(minors.end(), 3, minor);
+  }
+  const auto found = this->factor(matrices);
+  for (std::size_t k = 0; k < minors.size(); ++k) EXPECT_EQ(found[k].failed, minors[k]) << "matrix " << k;
+}
+
 // Results do not depend on the order in which thread blocks run.
 TYPED_TEST(DiagonalBlock, IsFactoredReproducibly) {
-  const auto a = positive_definite<TypeParam>(500, 6);
+  const auto a = positive_definite<TypeParam>(std::min<std::int64_t>(500, cuda::largest_own_potrf<TypeParam>), 6);
   const auto found = this->factor(std::vector(20, a));
   for (const auto& again : found) EXPECT_EQ(lower_triangle(again.l), lower_triangle(found[0].l));
 }
