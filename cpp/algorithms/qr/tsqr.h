@@ -27,10 +27,10 @@
 //   E = R^-H A^H A R^-1 - I,  E z
 //
 // has the norm ||E||_F on average, and is below t ||E||_2 for a fraction t of all z at most. R is accepted if ||E z||
-// is below 1/64 for all of three z. That ||E||_2, by which a step of the iteration multiplies errors, is above 1/2 then
-// has a probability of 2e-5, and it is usually far below 1/64. The Gram matrix may therefore be computed in any way:
-// first in tensor cores, which round elements to 11 bits. Over many rows these errors cancel. The pass over A that
-// finds E z also makes the first step for the right-hand sides.
+// is below 1/64 for all of three z, or below 1/32 for them and three others. That ||E||_2, by which a step of the
+// iteration multiplies errors, is above 1/2 then has a probability of 3e-5 at most, and it is usually far below 1/64.
+// The Gram matrix may therefore be computed in any way: first in tensor cores, which round elements to 11 bits. Over
+// many rows these errors cancel. The pass over A that finds E z also makes the first step for the right-hand sides.
 //
 // A power of two scales A before and R after, where squares of elements would over- or underflow.
 #pragma once
@@ -345,16 +345,13 @@ class Tsqr {
     }
   }
 
-  // Solves with R, and passes over A once: for x = R^-1 R^-H A^H w where these products are known, or else for x = 0.
-  // Returns whether R is accepted, the same on every rank.
+  // Solves with R, and passes over A once, or twice in doubt: for x = R^-1 R^-H A^H w where these products are known,
+  // or else for x = 0. Returns whether R is accepted, the same on every rank.
   bool suffices(MatrixView<T> m, MatrixView<T> w, bool started, GramTrialWorkspace<T>& trial, Steps& steps) {
     const std::int64_t sides = trial.sides, tries = trial.tries, count = sides + tries;
     const auto x = trial.solutions, z = trial.vectors, tried = x.block(0, sides, n_, tries);
     const auto y = trial.products.block(0, 0, n_ + 1, count), of_y = y.block(0, 0, n_, count);
     const auto start = x.block(0, 0, n_, sides), of_start = trial.products.block(0, count, n_, sides);
-    e_.zero(lane, z);
-    e_.add_noise(lane, Real<T>(1), 0, 0, z);
-    e_.copy(lane, z, tried);
     if (started) {
       e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, w_.gram, start);
       e_.copy(lane, start, of_start);
@@ -362,27 +359,34 @@ class Tsqr {
       e_.zero(lane, start);
       e_.zero(lane, of_start);
     }
-    const auto solved = started ? x : tried;
-    e_.trsm(lane, Side::left, Uplo::lower, Op::conj_transpose, Diag::non_unit, w_.gram, solved);
-    const Terms<T> terms{trial.terms};
-    e_.residual_products(lane, m, x, w.block(0, 0, m.columns, sides), trial.rest.block(0, 0, m.columns, count),
-                         trial.scratch, terms.of_rank(e_.rank(), y));
-    e_.zero(lane, y);
-    subtract_sum(e_, lane, terms, y);
-    e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, w_.gram, of_y);
-    e_.subtract(lane, {z}, of_y.block(0, sides, n_, tries));
     e_.zero(lane, trial.products.block(n_, count, 1, sides));
-    if (e_.size() > 1) e_.exchange(lane, {make_block(0, all_ranks, trial.products, trial.products)});
-    const ColumnNorms found = column_norms(e_, lane, trial.products);
-    const auto part = [&](std::int64_t first, std::int64_t length) {
-      return std::vector<double>(found.norms.begin() + first, found.norms.begin() + first + length);
-    };
-    double departure = 0;
-    for (const double norm : part(sides, tries)) departure = larger_or_nan(departure, norm);
-    if (!(departure <= largest_departure)) return false;
-    steps.departure = departure;
-    if (started) steps.add(part(count, sides), {});
-    steps.add(part(0, sides), {found.below.begin(), found.below.begin() + sides});
+    for (const bool again : {false, true}) {
+      e_.zero(lane, z);
+      e_.add_noise(lane, Real<T>(1), 0, again ? tries : 0, z);
+      e_.copy(lane, z, tried);
+      const auto solved = started && !again ? x : tried;
+      e_.trsm(lane, Side::left, Uplo::lower, Op::conj_transpose, Diag::non_unit, w_.gram, solved);
+      const Terms<T> terms{trial.terms};
+      e_.residual_products(lane, m, x, w.block(0, 0, m.columns, sides), trial.rest.block(0, 0, m.columns, count),
+                           trial.scratch, terms.of_rank(e_.rank(), y));
+      e_.zero(lane, y);
+      subtract_sum(e_, lane, terms, y);
+      e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, w_.gram, of_y);
+      e_.subtract(lane, {z}, of_y.block(0, sides, n_, tries));
+      if (e_.size() > 1) e_.exchange(lane, {make_block(0, all_ranks, trial.products, trial.products)});
+      const ColumnNorms found = column_norms(e_, lane, trial.products);
+      const auto part = [&](std::int64_t first, std::int64_t length) {
+        return std::vector<double>(found.norms.begin() + first, found.norms.begin() + first + length);
+      };
+      double departure = 0;
+      for (const double norm : part(sides, tries)) departure = larger_or_nan(departure, norm);
+      if (!(departure <= largest_departure)) return false;
+      if (!again && departure > certain_departure) continue;
+      steps.departure = departure;
+      if (started) steps.add(part(count, sides), {});
+      steps.add(part(0, sides), {found.below.begin(), found.below.begin() + sides});
+      break;
+    }
     return true;
   }
 
@@ -494,7 +498,7 @@ class Tsqr {
   // Columns of a product for the lower triangle of a Gram matrix, and rows of A that it sums.
   static constexpr std::int64_t gram_columns = 256, gram_rows = 16384;
   // See above.
-  static constexpr double largest_departure = 1.0 / 64;
+  static constexpr double largest_departure = 1.0 / 32, certain_departure = 1.0 / 64;
 
   E& e_;
   E alone_;
