@@ -48,6 +48,11 @@ def everything(a, b):
     )
 
 
+@jax.jit
+def one_call(a, b):
+    return jaxmg.linalg.solve(a, b, assume_a="pos")
+
+
 def check(results):
     a, b = system()
     x, inverse = np.linalg.solve(a, b), np.linalg.inv(a)
@@ -58,30 +63,37 @@ def check(results):
         np.testing.assert_allclose(result, expected, rtol=1e-10, atol=1e-10)
 
 
-def export(path, platform="cpu"):
+def export(path, platform="cpu", what="everything"):
     from jax.export import DisabledSafetyCheck, export
 
     names = ("roll_call", "posv", "potrf", "potrs", "potri", "lower", "diagonal", "syevd",
              "gesv", "getrf", "getrs", "getri", "trtrs")  # fmt: skip
     checks = [DisabledSafetyCheck.custom_call(f"jaxmg_{name}") for name in names]
-    exported = export(everything, platforms=[platform], disabled_checks=checks)(*placed_system())
+    program = export(globals()[what], platforms=[platform], disabled_checks=checks)
+    exported = program(*placed_system())
     path.write_bytes(exported.serialize())
 
 
-def run_exported(path):
+def run(path):
     from jax.export import deserialize
 
     program = deserialize(bytearray(path.read_bytes()))
-    check(jax.jit(program.call)(*placed_system()))
+    return jax.block_until_ready(jax.jit(program.call)(*placed_system()))
+
+
+def run_exported(path):
+    check(run(path))
 
 
 def run_exported_without_blas(path):
+    """Run a program of one call: where it fails, other devices would wait in XLA before the next."""
+
     def fail(_):
         raise RuntimeError("SciPy is broken")
 
     jaxmg._native.blas.hand_over = fail
     try:
-        run_exported(path)
+        run(path)
     except jax.errors.JaxRuntimeError as error:
         assert "SciPy is broken" in str(error)
     else:
