@@ -44,7 +44,7 @@ class CudaBlasOps {
         side == Side::right && uplo == Uplo::lower && op == Op::conj_transpose && diag == Diag::non_unit;
     if (side == Side::left && uplo == Uplo::lower && op == Op::none && diag == Diag::unit && n > 1 && n <= narrow) {
       solve_unit_lower(lane, a, x);
-    } else if (of_cholesky && x.rows <= most_rows_of_own_solve<T>) {
+    } else if (of_cholesky && x.rows <= most_rows_of_own_solve<T>(x.columns)) {
       own_solve_right(lanes_.stream(lane), a, x, x.rows <= few_rows_of_own_solve);
     } else if (side == Side::left && n == 1) {
       JAXMG_CHECK(cuda::trsv(lanes_.blas(lane), uplo, op, diag, m, a.data, leading(a), x.data));

@@ -39,8 +39,13 @@ inline constexpr std::int64_t largest_own_potrf =
 //   f64                0.54 2.19   0.63 2.34   1.03 2.57   1.81 3.09
 //   c64                0.79 2.28   0.88 2.52   1.53 2.92   2.81 3.85
 //   c128               2.01 2.44   2.50 2.75   4.12 3.31   7.02 4.49
+//
+// The time of these kernels grows faster with the columns than cuBLAS's; wider blocks keep lower limits.
 template <class T>
-inline constexpr std::int64_t most_rows_of_own_solve = sizeof(T) == 16 ? 4096 : 16384;
+constexpr std::int64_t most_rows_of_own_solve(std::int64_t columns) {
+  if (columns > 1024) return sizeof(T) == 16 ? 2048 : 4096;
+  return sizeof(T) == 16 ? 4096 : 16384;
+}
 // Up to this number, thread blocks take half as many rows, which takes less time and more thread blocks.
 inline constexpr std::int64_t few_rows_of_own_solve = 2048;
 

@@ -218,7 +218,7 @@ TYPED_TEST(DiagonalBlock, SolvesFromTheRight) {
     ASSERT_EQ(lapack_potrf(l), 0);
     for (const std::int64_t rows :
          {std::int64_t{1}, std::int64_t{7}, std::int64_t{8}, std::int64_t{17}, std::int64_t{33}, std::int64_t{100},
-          cuda::few_rows_of_own_solve + 1, cuda::most_rows_of_own_solve<T> + 1}) {
+          cuda::few_rows_of_own_solve + 1, cuda::most_rows_of_own_solve<T>(n) + 1}) {
       SCOPED_TRACE(::testing::Message() << rows << " x " << n);
       const auto b = random_matrix<T>(rows, n, 5);
       EXPECT_LE(this->right_error(lower_triangle(l), this->solve(lower_only(l), b), b), 3);
@@ -230,7 +230,7 @@ TYPED_TEST(DiagonalBlock, SolvesFromTheRight) {
 // some of them are enough.
 TYPED_TEST(DiagonalBlock, SolvesManyColumnsFromTheRight) {
   using T = TypeParam;
-  for (const std::int64_t n : {512, 519, 777, 1000, 1024}) {
+  for (const std::int64_t n : {519, 1024}) {
     auto l = positive_definite<T>(n, 4);
     ASSERT_EQ(lapack_potrf(l), 0);
     for (const std::int64_t rows : {std::int64_t{5}, std::int64_t{33}, cuda::few_rows_of_own_solve + 9}) {
