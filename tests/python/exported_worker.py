@@ -86,7 +86,7 @@ def run_exported(path):
 
 
 def run_exported_without_blas(path):
-    """Run a program of one call: where it fails, other devices would wait in XLA before the next."""
+    """Run a program of one call: in others, devices would wait in XLA for one that failed."""
 
     def fail(_):
         raise RuntimeError("SciPy is broken")
