@@ -53,14 +53,28 @@ class EventCount {
   // that it waits for: on two cores, four ranks solve a system of order 512 in 2.3 ms, and in 7.4 ms if they sleep at
   // once.
   static constexpr std::chrono::microseconds spin{200};
+  // Where other programs are busy, they get the core for a time slice, which is long. A thread that has lost its core
+  // like that sleeps at once in its next waits: a thread that is woken takes the core from them. Beside two busy
+  // programs of lower priority on two cores, a test took 39 s without this, 4.3 s with it, and 0.45 s on its own.
+  static constexpr std::chrono::microseconds slice{2500};
+  static constexpr int waits_without_yield = 256;
 
   template <class Done>
   static bool holds_soon(const Done& done) {
-    const Clock::time_point end = Clock::now() + spin;
-    do {
+    thread_local int waits_to_sleep = 0;
+    if (waits_to_sleep > 0) {
+      --waits_to_sleep;
+      return false;
+    }
+    Clock::time_point now = Clock::now();
+    const Clock::time_point end = now + spin;
+    while (now < end) {
+      const Clock::time_point before = now;
       std::this_thread::yield();
+      now = Clock::now();
+      if (now - before > slice) waits_to_sleep = waits_without_yield;
       if (done()) return true;
-    } while (Clock::now() < end);
+    }
     return false;
   }
 
