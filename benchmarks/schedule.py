@@ -50,7 +50,7 @@ class Schedule:
     def next(self, seconds: float) -> Trial | None:
         """Return a trial that ends within `seconds`, and remove it; None if there is none.
 
-        Small matrices come first, of those that are chosen: a peak of memory is seen if it grows.
+        The smallest of the chosen matrices comes first: a peak of memory is visible if it grows.
         """
         chosen = self._chosen(seconds)
         if not chosen:

@@ -14,20 +14,12 @@ namespace jaxmg::routines {
 struct Getsls : OnTallRows<Getsls> {
   static constexpr auto name = "getsls";
   static constexpr bool data_decides = true;  // whether Gram matrices suffice, and the number of steps
-  using Problem = WithRightHandSides<TallProblem>;
-  struct W : OfScalars {
-    static constexpr auto name = "w";
-    static Shape shape(const Problem& q, const Plan&) { return {q.nrhs, q.shard()}; }
-  };
-  struct X : OfScalars {
-    static constexpr auto name = "x";
-    static Shape shape(const Problem& q, const Plan&) { return {q.nrhs, q.n}; }
-  };
+  using Problem = TallSystem;
   struct Squares : OfReals {
     static constexpr auto name = "squares";
     static Shape shape(const Problem& q, const Plan&) { return {q.nrhs}; }
   };
-  using Buffers = Signature<In<TallShard>, In<W>, Out<X>, Out<Squares>, Out<Info>>;
+  using Buffers = Signature<In<TallShard>, In<TallRhs>, Out<TallSolution>, Out<Squares>, Out<Info>>;
 
   // Stage: workspace of the algorithm.
   template <class T>
@@ -38,7 +30,6 @@ struct Getsls : OnTallRows<Getsls> {
   template <class T>
   using Workspace = Staged<Solve<T>>;
 
-  static std::int64_t rhs_bytes(const Problem& q) { return (q.shard() + q.n) * q.nrhs * size_of(q.type); }
   static double seconds(const ColumnsCost& cost, const Problem& q) { return cost.getsls(q.m, q.n, q.nrhs); }
 
   template <class T, class E>

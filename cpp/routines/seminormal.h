@@ -1,6 +1,5 @@
 // seminormal: the solution of r + A x = w, A^H r = v by corrected seminormal equations, for a tall matrix whose rows
-// are divided among the ranks and the R of tall_gels. Right-hand sides are rows, conjugated: this rank's elements of w
-// and r, and all of v and x.
+// are divided among the ranks and the R of tall_gels. This rank has its elements of w and r, and all of v and x.
 #pragma once
 
 #include <cstdint>
@@ -14,22 +13,14 @@ namespace jaxmg::routines {
 struct Seminormal : OnTallRows<Seminormal> {
   static constexpr auto name = "seminormal";
   static constexpr bool data_decides = true;  // the number of steps
-  using Problem = WithRightHandSides<TallProblem>;
-  struct W : OfScalars {
-    static constexpr auto name = "w";
-    static Shape shape(const Problem& q, const Plan&) { return {q.nrhs, q.shard()}; }
-  };
-  struct V : OfScalars {
+  using Problem = TallSystem;
+  struct V : TallSolution {
     static constexpr auto name = "v";
-    static Shape shape(const Problem& q, const Plan&) { return {q.nrhs, q.n}; }
   };
-  struct Rest : W {
+  struct Rest : TallRhs {
     static constexpr auto name = "rest";
   };
-  struct X : V {
-    static constexpr auto name = "x";
-  };
-  using Buffers = Signature<In<TallShard>, In<ReplicatedR>, In<W>, In<V>, Out<Rest>, Out<X>>;
+  using Buffers = Signature<In<TallShard>, In<ReplicatedR>, In<TallRhs>, In<V>, Out<Rest>, Out<TallSolution>>;
 
   // Stage: workspace of the algorithm.
   template <class T>
@@ -39,7 +30,6 @@ struct Seminormal : OnTallRows<Seminormal> {
   template <class T>
   using Workspace = Staged<Solve<T>>;
 
-  static std::int64_t rhs_bytes(const Problem& q) { return (q.shard() + q.n) * q.nrhs * size_of(q.type); }
   static double seconds(const ColumnsCost& cost, const Problem& q) { return cost.seminormal(q.m, q.n, q.nrhs); }
 
   template <class T, class E>

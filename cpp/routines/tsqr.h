@@ -39,8 +39,20 @@ struct ReplicatedR : OfScalars {
   static Shape shape(const TallProblem& q, const Plan&) { return {q.n, q.n}; }
 };
 
-// Base of a routine R on a tall matrix, with their planner. R may have
-//   static std::int64_t rhs_bytes(q)      of its right-hand sides
+// A tall matrix and right-hand sides, as rows, conjugated: this rank's elements, and the replicated solutions.
+struct TallSystem : WithRightHandSides<TallProblem> {
+  std::int64_t rhs_bytes() const { return (shard() + n) * nrhs * size_of(type); }
+};
+struct TallRhs : OfScalars {
+  static constexpr auto name = "w";
+  static Shape shape(const TallSystem& q, const Plan&) { return {q.nrhs, q.shard()}; }
+};
+struct TallSolution : OfScalars {
+  static constexpr auto name = "x";
+  static Shape shape(const TallSystem& q, const Plan&) { return {q.nrhs, q.n}; }
+};
+
+// Base of a routine R on a tall matrix, with their planner.
 template <class R>
 struct OnTallRows {
   using Plan = jaxmg::Plan;
@@ -51,7 +63,7 @@ struct OnTallRows {
     made.plan.tile = std::min<std::int64_t>(q.n, q.tile > 0 ? q.tile : 128);
     made.plan.largest_potrf = q.n;
     made.shard_bytes = q.shard_bytes();
-    if constexpr (requires { R::rhs_bytes(q); }) made.rhs_bytes = R::rhs_bytes(q);
+    if constexpr (requires { q.rhs_bytes(); }) made.rhs_bytes = q.rhs_bytes();
     made.workspace_bytes = workspace_bytes<R>(q, made.plan);
     check_limit(q, made);
     made.seconds = R::seconds(cost_of(q), q);

@@ -349,9 +349,7 @@ class Tsqr {
   // or else for x = 0. Returns whether R is accepted, the same on every rank.
   bool suffices(MatrixView<T> m, MatrixView<T> w, bool started, GramTrialWorkspace<T>& trial, Steps& steps) {
     const std::int64_t sides = trial.sides, tries = trial.tries, count = sides + tries;
-    const auto x = trial.solutions, z = trial.vectors, tried = x.block(0, sides, n_, tries);
-    const auto y = trial.products.block(0, 0, n_ + 1, count), of_y = y.block(0, 0, n_, count);
-    const auto start = x.block(0, 0, n_, sides), of_start = trial.products.block(0, count, n_, sides);
+    const auto start = trial.solutions.block(0, 0, n_, sides), of_start = trial.products.block(0, count, n_, sides);
     if (started) {
       e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, w_.gram, start);
       e_.copy(lane, start, of_start);
@@ -360,34 +358,47 @@ class Tsqr {
       e_.zero(lane, of_start);
     }
     e_.zero(lane, trial.products.block(n_, count, 1, sides));
-    for (const bool again : {false, true}) {
-      e_.zero(lane, z);
-      e_.add_noise(lane, Real<T>(1), 0, again ? tries : 0, z);
-      e_.copy(lane, z, tried);
-      const auto solved = started && !again ? x : tried;
-      e_.trsm(lane, Side::left, Uplo::lower, Op::conj_transpose, Diag::non_unit, w_.gram, solved);
-      const Terms<T> terms{trial.terms};
-      e_.residual_products(lane, m, x, w.block(0, 0, m.columns, sides), trial.rest.block(0, 0, m.columns, count),
-                           trial.scratch, terms.of_rank(e_.rank(), y));
-      e_.zero(lane, y);
-      subtract_sum(e_, lane, terms, y);
-      e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, w_.gram, of_y);
-      e_.subtract(lane, {z}, of_y.block(0, sides, n_, tries));
-      if (e_.size() > 1) e_.exchange(lane, {make_block(0, all_ranks, trial.products, trial.products)});
-      const ColumnNorms found = column_norms(e_, lane, trial.products);
-      const auto part = [&](std::int64_t first, std::int64_t length) {
-        return std::vector<double>(found.norms.begin() + first, found.norms.begin() + first + length);
-      };
-      double departure = 0;
-      for (const double norm : part(sides, tries)) departure = larger_or_nan(departure, norm);
-      if (!(departure <= largest_departure)) return false;
-      if (!again && departure > certain_departure) continue;
-      steps.departure = departure;
-      if (started) steps.add(part(count, sides), {});
-      steps.add(part(0, sides), {found.below.begin(), found.below.begin() + sides});
-      break;
-    }
+    ColumnNorms found;
+    const auto part = [&](std::int64_t first, std::int64_t length) {
+      return std::vector<double>(found.norms.begin() + first, found.norms.begin() + first + length);
+    };
+    // Tries R on vectors from number `first` on; the largest ||E z||.
+    const auto departure = [&](std::int64_t first, MatrixView<T> solved) {
+      found = step_and_trial(m, w, first, solved, trial);
+      double largest = 0;
+      for (const double norm : part(sides, tries)) largest = larger_or_nan(largest, norm);
+      return largest;
+    };
+    const auto tried = trial.solutions.block(0, sides, n_, tries);
+    steps.departure = departure(0, started ? trial.solutions : tried);
+    const bool in_doubt = steps.departure > certain_departure && steps.departure <= largest_departure;
+    if (in_doubt) steps.departure = departure(tries, tried);
+    if (!(steps.departure <= (in_doubt ? largest_departure : certain_departure))) return false;
+    if (started) steps.add(part(count, sides), {});
+    steps.add(part(0, sides), {found.below.begin(), found.below.begin() + sides});
     return true;
+  }
+
+  // R dx and E z, z = pseudo-random vectors from number `first` on, from one pass over A for x and R^-1 z. `solved`:
+  // the solutions that are to be multiplied by R^-1 before, z among them.
+  ColumnNorms step_and_trial(MatrixView<T> m, MatrixView<T> w, std::int64_t first, MatrixView<T> solved,
+                             GramTrialWorkspace<T>& trial) {
+    const std::int64_t sides = trial.sides, tries = trial.tries, count = sides + tries;
+    const auto x = trial.solutions, z = trial.vectors;
+    const auto y = trial.products.block(0, 0, n_ + 1, count), of_y = y.block(0, 0, n_, count);
+    e_.zero(lane, z);
+    e_.add_noise(lane, Real<T>(1), 0, first, z);
+    e_.copy(lane, z, x.block(0, sides, n_, tries));
+    e_.trsm(lane, Side::left, Uplo::lower, Op::conj_transpose, Diag::non_unit, w_.gram, solved);
+    const Terms<T> terms{trial.terms};
+    e_.residual_products(lane, m, x, w.block(0, 0, m.columns, sides), trial.rest.block(0, 0, m.columns, count),
+                         trial.scratch, terms.of_rank(e_.rank(), y));
+    e_.zero(lane, y);
+    subtract_sum(e_, lane, terms, y);
+    e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::non_unit, w_.gram, of_y);
+    e_.subtract(lane, {z}, of_y.block(0, sides, n_, tries));
+    if (e_.size() > 1) e_.exchange(lane, {make_block(0, all_ranks, trial.products, trial.products)});
+    return column_norms(e_, lane, trial.products);
   }
 
   template <class Number>

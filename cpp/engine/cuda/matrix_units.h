@@ -6,7 +6,7 @@
 //   x y = low high + high low + high high        the error is at most 2^-21 |x y|, and 2^-24 |x y| on average
 //
 // Matrix units round sums towards zero. Therefore they add up the products of only four columns, and sums of such sums
-// are formed by ordinary additions: errors are those of float32 arithmetic. Double-precision matrix units need no parts
+// are formed by ordinary additions: errors are as in float32 arithmetic. Double-precision matrix units need no parts
 // and are nearly as fast on an H100, but many GPUs have slow ones.
 //
 // For the kernel compiler only.

@@ -90,7 +90,8 @@ struct RowOfTiles {
   __device__ static int row_of_lane() { return lane() % rows; }
 
   // Adds X_i,k L_j,k^H for tiles [first, last). While a product is formed, the operands of the next tile are on their
-  // way from the L2 cache; in float32, whose products take little time, those of four tiles.
+  // way from the L2 cache; in float32, whose products take little time, the operands of
+  // four tiles.
   template <class Left, class Right>
   __device__ static __forceinline__ void accumulate(Sum& sum, Left x, Right l, int first, int last) {
     using Operands = WarpOperands<T, rows, width>;
