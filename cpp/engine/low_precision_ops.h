@@ -29,6 +29,15 @@ inline constexpr std::int64_t reals_of = is_complex<T> ? 2 : 1;
 // critical path wait: cuBLAS's kernels occupy all multiprocessors until they end.
 inline constexpr std::int64_t product_columns = 1024;
 
+// Precedence of the critical path over such products on the same device: a hint, on which no result depends.
+template <class E>
+concept PrecedenceOps = requires(E& e, Lane lane, std::int32_t* urgent) {
+  // Sets `urgent`, a number of the rank.
+  e.set_urgent(lane, bool{}, urgent);
+  // Waits while `urgent` is set, for a few milliseconds at most.
+  e.give_way(lane, urgent);
+};
+
 template <class E, class T>
 concept RoundedProductOps = requires(E& e, Lane lane, MatrixView<T> a, T alpha, Op op) {
   // C = C + alpha op(A) op(B), with operands rounded to TF32.

@@ -39,8 +39,10 @@ concept LuOps = requires(E& e, const E& c, Lane lane, MatrixView<T> a, MatrixVie
   // first: places[from] = places[to].
   e.number(lane, count, places);
   e.place(lane, moves, count, places);
-  // Row i of B = row places[row + i] of A.
-  e.scatter_rows(lane, b, places, row, a);
+  // origins[places[i]] = i for row <= i < row + count, whose places are the same numbers in another order.
+  e.invert(lane, places, row, count, places /*origins*/);
+  // Row i of B = row origins[row + i] of A; A and B begin with row `row`.
+  e.gather_rows(lane, a, places /*origins*/, row, b);
   // Column j of B = column places[j] of A.
   e.gather_columns(lane, a, places, b);
   // info = min(info, row + 1 + i), where i is the index of the first zero on the diagonal of A.

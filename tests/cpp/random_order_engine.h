@@ -592,10 +592,15 @@ class RandomOrderEngine {
     put(lane, "place", {numbers(moves, count)}, {entries(places, 1)},
         [=](HostEngine& host) { host.place(lane, moves, count, places); });
   }
+  // As for `place`, its first number stands for all of `places`.
+  void invert(Lane lane, const std::int32_t* places, std::int64_t row, std::int64_t count, std::int32_t* origins) {
+    put(lane, "invert", {entries(places, 1), entries(places + row, count)}, {entries(origins + row, count)},
+        [=](HostEngine& host) { host.invert(lane, places, row, count, origins); });
+  }
   template <class T>
-  void scatter_rows(Lane lane, MatrixView<T> from, const std::int32_t* places, std::int64_t row, MatrixView<T> to) {
-    put(lane, "scatter_rows", {Region::of(from), entries(places + row, from.rows), entries(places, 1)},
-        {Region::of(to)}, [=](HostEngine& host) { host.scatter_rows(lane, from, places, row, to); });
+  void gather_rows(Lane lane, MatrixView<T> from, const std::int32_t* origins, std::int64_t row, MatrixView<T> to) {
+    put(lane, "gather_rows", {Region::of(from), entries(origins + row, to.rows)}, {Region::of(to)},
+        [=](HostEngine& host) { host.gather_rows(lane, from, origins, row, to); });
   }
   template <class T>
   void gather_columns(Lane lane, MatrixView<T> from, const std::int32_t* places, MatrixView<T> to) {

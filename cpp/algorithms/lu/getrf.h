@@ -25,8 +25,12 @@
 // updates, and the solves for U12 of a block column, by its panels. With two FP16 numbers for each element, it is the
 // update of most of the matrix, from parts of L and U12 that are formed once for each block column.
 //
-// Interchanges also concern the columns of L to the left. They are put off to the end, where one scatter of each
-// column makes all interchanges after its own.
+// cuBLAS's products in tensor cores occupy all multiprocessors until they end, and the many small kernels of a panel
+// would wait for one of them each. While a rank's own tile column is the critical path, `bulk` therefore gives way, but
+// not on one rank, which always has the critical path.
+//
+// Interchanges also concern the columns of L to the left. They are put off to the end, where all interchanges after
+// its own are made in each column at once.
 //
 // On return tile columns hold L below their diagonal and U from there up, as LAPACK leaves them. Where a pivot is zero,
 // its column is not divided, and the factorisation goes on.
@@ -56,10 +60,12 @@ namespace jaxmg {
 
 template <class T>
 struct GetrfWorkspace {
-  std::int64_t leaf;     // columns that the engine's getrf factors at once
-  std::byte* scratch;    // getrf's
-  RowMoves* moves;       // a pivot each
-  std::int32_t* places;  // of rows, after the interchanges to the right
+  std::int64_t leaf;      // columns that the engine's getrf factors at once
+  std::byte* scratch;     // getrf's
+  RowMoves* moves;        // a pivot each
+  std::int32_t* places;   // of rows, after the interchanges to the right
+  std::int32_t* origins;  // of rows, before them
+  std::int32_t* urgent;   // whether the critical path is on this rank
   std::vector<BlockColumn> columns;
   std::vector<Panel<T>> panels;  // L of a block column, from its diagonal down
   MatrixView<T> unpermuted;      // a tile column of L
@@ -79,6 +85,8 @@ struct GetrfWorkspace {
     const std::int64_t tile = std::min(layout.tile(), layout.shard());
     moves = arena.take<RowMoves>(layout.order());
     places = arena.take<std::int32_t>(layout.order());
+    origins = arena.take<std::int32_t>(layout.order());
+    urgent = arena.take<std::int32_t>(1);
     columns = block_columns(layout, depth);
     std::int64_t widest = 0;
     for (const BlockColumn& column : columns) widest = std::max(widest, column.width());
@@ -143,7 +151,9 @@ class Getrf {
     const int next = layout_.owner(std::min(t + 1, layout_.count() - 1));
     if (a_.owns(t)) {
       if (const auto& updated = updated_[index(t)]) e_.wait(Lane::diagonal, updated->done);
+      set_urgent(Lane::diagonal, true);
       factor_columns(a_.tile(t, begin, layout_.order()), begin);
+      set_urgent(Lane::diagonal, false);
     }
     send(Lane::diagonal, o, t, next, no_rank);
     const Event sent = e_.record(Lane::diagonal);
@@ -201,6 +211,8 @@ class Getrf {
     each_updated(tiles, [&](const auto& last) {
       if (last && last->lane != lane) e_.wait(lane, last->done);
     });
+    // Until the tile column is factored.
+    if (lane == Lane::panel) set_urgent(lane, true);
     for (const Span& own : spans) {
       for (std::int64_t t = by.begin; t < by.end; ++t) {
         const std::int64_t row = layout_.begin(t);
@@ -220,23 +232,34 @@ class Getrf {
   // U12 = L11^-1 A12 in own columns.
   void solve(Lane lane, std::size_t o, Range by, const Span& own) {
     const std::int64_t end = layout_.end(by.end - 1);
+    const auto solve_with = [&](Range tiles, MatrixView<T> u) {
+      e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::unit, triangle(o, tiles), u);
+    };
+    if (w_.arithmetic == Arithmetic::full) {
+      solve_with(by, a_.span(own, layout_.begin(by.begin), end));
+      return;
+    }
+    for (std::int64_t t = by.begin; t < by.end; ++t) {
+      const std::int64_t row = layout_.begin(t), below = layout_.end(t), origin = w_.columns[o].begin;
+      const auto u = a_.span(own, row, below);
+      solve_with({t, t + 1}, u);
+      if (below == end) break;
+      // Rows of the block column lie in the first chunk.
+      const auto chunk = panel(o).chunks().piece(below - origin, row - origin, layout_.width(t));
+      subtract_product(lane, chunk.block(0, 0, end - below, chunk.columns), u, a_.span(own, below, end));
+    }
+  }
+
+  // C = C - A B, in TF32 if that is the arithmetic.
+  void subtract_product(Lane lane, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
     if constexpr (RoundedProductOps<E, T>) {
       if (w_.arithmetic == Arithmetic::tf32) {
-        for (std::int64_t t = by.begin; t < by.end; ++t) {
-          const std::int64_t row = layout_.begin(t), below = layout_.end(t), origin = w_.columns[o].begin;
-          const auto u = a_.span(own, row, below);
-          e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::unit, triangle(o, {t, t + 1}), u);
-          if (below == end) break;
-          // Rows of the block column lie in the first chunk.
-          const auto l = panel(o).chunks().piece(below - origin, row - origin, layout_.width(t));
-          e_.rounded_product(lane, Op::none, Op::none, T(-1), l.block(0, 0, end - below, l.columns), u,
-                             a_.span(own, below, end));
-        }
+        give_way(lane);
+        e_.rounded_product(lane, Op::none, Op::none, T(-1), a, b, c);
         return;
       }
     }
-    e_.trsm(lane, Side::left, Uplo::lower, Op::none, Diag::unit, triangle(o, by),
-            a_.span(own, layout_.begin(by.begin), end));
+    e_.gemm(lane, Op::none, Op::none, T(-1), a, b, c);
   }
 
   // A22 = A22 - L21 U12 in own columns.
@@ -253,6 +276,7 @@ class Getrf {
                                        [&](std::int64_t row, MatrixView<Half> l) {
                                          const auto a22 =
                                              a_.span(own, origin + row / reals, origin + (row + l.rows) / reals);
+                                         give_way(lane);
                                          e_.split_product(lane, Op::none, Real<T>(-1), l, u, a22);
                                        });
         return;
@@ -261,15 +285,20 @@ class Getrf {
     const auto u = w_.solved.block(0, own.begin, width, own.width);
     e_.copy(lane, a12, u);  // GEMMs read a matrix of short columns faster than one of long ones
     panel(o).pieces(end - origin, n - origin, begin - origin, width, [&](std::int64_t row, MatrixView<T> l) {
-      const auto a22 = a_.span(own, origin + row, origin + row + l.rows);
-      if constexpr (RoundedProductOps<E, T>) {
-        if (w_.arithmetic == Arithmetic::tf32) {
-          e_.rounded_product(lane, Op::none, Op::none, T(-1), l, u, a22);
-          return;
-        }
-      }
-      e_.gemm(lane, Op::none, Op::none, T(-1), l, u, a22);
+      subtract_product(lane, l, u, a_.span(own, origin + row, origin + row + l.rows));
     });
+  }
+
+  bool gives_way() const { return w_.arithmetic != Arithmetic::full && e_.size() > 1; }
+  void set_urgent(Lane lane, bool urgent) {
+    if constexpr (PrecedenceOps<E>) {
+      if (gives_way()) e_.set_urgent(lane, urgent, w_.urgent);
+    }
+  }
+  void give_way(Lane lane) {
+    if constexpr (PrecedenceOps<E>) {
+      if (gives_way() && lane == Lane::bulk) e_.give_way(lane, w_.urgent);
+    }
   }
 
   // Whether an update reads the parts of block column o: by all of its panels, and not of the next tile column, which
@@ -319,7 +348,8 @@ class Getrf {
       if (a_.owns(t) && end < n) {
         const auto l = a_.tile(t, end, n), before = w_.unpermuted.block(0, 0, n - end, width);
         e_.copy(lane, l, before);
-        e_.scatter_rows(lane, before, w_.places, end, l);
+        e_.invert(lane, w_.places, end, n - end, w_.origins);
+        e_.gather_rows(lane, before, w_.origins, end, l);
       }
       e_.place(lane, w_.moves + begin, width, w_.places);
     }
@@ -350,6 +380,7 @@ void Getrf<T, E>::run() {
   } else {
     ready_.resize(index(layout_.count()));
     updated_.resize(index(layout_.count()));
+    set_urgent(Lane::bulk, false);
     for (std::size_t o = 0; o < w_.columns.size(); ++o) factor_and_update(o);
     e_.join();
     permute_left();

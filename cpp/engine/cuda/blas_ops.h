@@ -82,6 +82,15 @@ class CudaBlasOps {
                              CUBLAS_GEMM_DEFAULT));
   }
 
+  void set_urgent(Lane lane, bool urgent, std::int32_t* word) {
+    launch(kernel<"set_urgent">(), {1, 32}, lanes_.stream(lane), word, urgent ? 1 : 0);
+  }
+  // The limit is several times what a tile column takes.
+  void give_way(Lane lane, const std::int32_t* urgent) {
+    constexpr long long nanoseconds = 5'000'000;
+    launch(kernel<"give_way">(), {1, 32}, lanes_.stream(lane), urgent, nanoseconds);
+  }
+
   template <class T>
     requires(sizeof(Real<T>) == 4)
   void split_left(Lane lane, MatrixView<T> a, MatrixView<Half> parts) {

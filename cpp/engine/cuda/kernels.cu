@@ -2,7 +2,9 @@
 // name (launch.h).
 //
 // Kernels that exist for several types are in headers without include guards, which are included once for each type.
+#include "arrivals.h"
 #include "chase_kernel.h"
+#include "device_flags.h"
 #include "device_scalar.h"
 #include "device_sums.h"
 #include "engine/noise.h"
@@ -93,6 +95,23 @@ extern "C" __global__ void jaxmg_number(int* places, int count) {
 extern "C" __global__ void __launch_bounds__(interchange_chunk)
     jaxmg_place(const RowMoves* moves, int count, int* places) {
   move_rows<int, 1>(true, moves, count, 1, [&](int i, int) -> int& { return places[i]; });
+}
+
+// origins[places[i]] = i for begin <= i < end.
+extern "C" __global__ void jaxmg_invert(const int* places, int begin, int end, int* origins) {
+  for (int i = begin + blockIdx.x * blockDim.x + threadIdx.x; i < end; i += gridDim.x * blockDim.x) {
+    origins[places[i]] = i;
+  }
+}
+
+extern "C" __global__ void jaxmg_set_urgent(int* word, int urgent) {
+  if (threadIdx.x == 0) store_release(word, urgent);
+}
+
+// One warp.
+extern "C" __global__ void jaxmg_give_way(const int* urgent, long long nanoseconds) {
+  const long long begin = nanoseconds_now();
+  while (load_acquire(urgent) != 0 && nanoseconds_now() - begin < nanoseconds) __nanosleep(500);
 }
 
 // A number as two of FP16, high + low / 2^11.

@@ -40,12 +40,12 @@ extern "C" __global__ void __launch_bounds__(interchange_chunk)
   }
 }
 
-// Row places[i] of B, for i < rows, is row i of A.
-extern "C" __global__ void JAXMG_NAME(scatter_rows)(const Scalar* a, long long lda, const int* places, Scalar* b,
-                                                    long long ldb, int rows, int columns) {
-  for (int j = blockIdx.x; j < columns; j += gridDim.x) {
-    for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < rows; i += gridDim.y * blockDim.x) {
-      b[places[i] + j * ldb] = a[i + j * lda];
+// Row i of B is row origins[i] of A.
+extern "C" __global__ void JAXMG_NAME(gather_rows)(const Scalar* a, long long lda, const int* origins, Scalar* b,
+                                                   long long ldb, int rows, int columns) {
+  for (int j = blockIdx.y; j < columns; j += gridDim.y) {
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < rows; i += gridDim.x * blockDim.x) {
+      b[i + j * ldb] = a[origins[i] + j * lda];
     }
   }
 }

@@ -89,11 +89,21 @@ class CudaLuOps {
     launch(kernel<"place">(), {1, interchange_chunk}, lanes_.stream(lane), moves, checked_int(count, "pivots"), places);
   }
 
+  void invert(Lane lane, const std::int32_t* places, std::int64_t row, std::int64_t count, std::int32_t* origins) {
+    if (count == 0) return;
+    launch(kernel<"invert">(), grid_for(count, 256), lanes_.stream(lane), places, checked_int(row, "row"),
+           checked_int(row + count, "rows"), origins);
+  }
+
+  // Thread blocks take a few columns at a time, whose numbers stay in the cache: a number is read with its neighbours.
   template <class T>
-  void scatter_rows(Lane lane, MatrixView<T> from, const std::int32_t* places, std::int64_t row, MatrixView<T> to) {
-    if (from.empty()) return;
-    launch(kernel<"scatter_rows", T>(), over_rows(from), lanes_.stream(lane), from.data, from.ld, places + row,
-           to.data - row, to.ld, checked_int(from.rows, "rows"), checked_int(from.columns, "columns"));
+  void gather_rows(Lane lane, MatrixView<T> from, const std::int32_t* origins, std::int64_t row, MatrixView<T> to) {
+    if (to.empty()) return;
+    constexpr unsigned threads = 256;
+    Grid grid{ceil_div(to.rows, 8 * threads), threads};
+    grid.y = std::min<std::int64_t>(to.columns, 65535);
+    launch(kernel<"gather_rows", T>(), grid, lanes_.stream(lane), from.data - row, from.ld, origins + row, to.data,
+           to.ld, checked_int(to.rows, "rows"), checked_int(to.columns, "columns"));
   }
 
   template <class T>

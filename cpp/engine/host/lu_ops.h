@@ -88,10 +88,14 @@ class HostLuOps {
     });
   }
 
+  void invert(Lane, const std::int32_t* places, std::int64_t row, std::int64_t count, std::int32_t* origins) {
+    for (std::int64_t i = row; i < row + count; ++i) origins[places[i]] = static_cast<std::int32_t>(i);
+  }
+
   template <class T>
-  void scatter_rows(Lane, MatrixView<T> from, const std::int32_t* places, std::int64_t row, MatrixView<T> to) {
-    for (std::int64_t j = 0; j < from.columns; ++j) {
-      for (std::int64_t i = 0; i < from.rows; ++i) *to.at(places[row + i] - row, j) = *from.at(i, j);
+  void gather_rows(Lane, MatrixView<T> from, const std::int32_t* origins, std::int64_t row, MatrixView<T> to) {
+    for (std::int64_t j = 0; j < to.columns; ++j) {
+      for (std::int64_t i = 0; i < to.rows; ++i) *to.at(i, j) = *from.at(origins[row + i] - row, j);
     }
   }
 
