@@ -29,6 +29,9 @@ inline constexpr std::int64_t reals_of = is_complex<T> ? 2 : 1;
 // critical path wait: cuBLAS's kernels occupy all multiprocessors until they end.
 inline constexpr std::int64_t product_columns = 1024;
 
+// Columns of a triangular solve, which does not use tensor cores, between products that do.
+inline constexpr std::int64_t solved_columns = 256;
+
 // Precedence of the critical path over such products on the same device: a hint, on which no result depends.
 template <class E>
 concept PrecedenceOps = requires(E& e, Lane lane, std::int32_t* urgent) {

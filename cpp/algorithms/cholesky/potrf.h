@@ -16,8 +16,9 @@
 // Updates follow the same order: the next block column, part by part; the block column after it (lane `ahead`); all
 // others (lane `bulk`).
 //
-// In float32 and complex64, the products of these updates may use tensor cores (engine/low_precision_ops.h). With two
-// FP16 numbers for each element, L21 = H + M / 2^11, these are two GEMMs on parts that are formed once for each panel,
+// In float32 and complex64, the products of these updates may use tensor cores (engine/low_precision_ops.h), and in
+// TF32 those of the far rows' solves, too. With two FP16 numbers for each element, L21 = H + M / 2^11, the updates are
+// two GEMMs on parts that are formed once for each panel,
 //
 //   L21 L21^H = H H^H + [H M] [M H]^H / 2^11
 //
@@ -183,9 +184,29 @@ class Potrf {
     e_.wait(lane, steps_[o].diagonal_ready);
     const std::int64_t begin = layout_.packed_before(e_.rank(), first);
     const std::int64_t end = layout_.packed_before(e_.rank(), last);
-    e_.trsm(lane, Side::right, Uplo::lower, Op::conj_transpose, Diag::non_unit, diagonal(o),
-            own_rows.block(begin, 0, end - begin, column.width()));
+    solve_rows(lane, diagonal(o), own_rows.block(begin, 0, end - begin, column.width()));
     e_.exchange(lane, broadcast);
+  }
+
+  // X = X L^-H. In TF32, far rows are solved by columns that then update those to their right.
+  void solve_rows(Lane lane, MatrixView<T> l, MatrixView<T> x) {
+    const auto solve = [&](MatrixView<T> triangle, MatrixView<T> columns) {
+      e_.trsm(lane, Side::right, Uplo::lower, Op::conj_transpose, Diag::non_unit, triangle, columns);
+    };
+    if constexpr (RoundedProductOps<E, T>) {
+      if (w_.arithmetic == Arithmetic::tf32 && lane == Lane::rows) {
+        for (std::int64_t j = 0; j < x.columns; j += solved_columns) {
+          const std::int64_t width = std::min(solved_columns, x.columns - j), next = j + width, left = x.columns - next;
+          const auto solved = x.block(0, j, x.rows, width);
+          solve(l.block(j, j, width, width), solved);
+          if (left == 0) break;
+          e_.rounded_product(lane, Op::none, Op::conj_transpose, T(-1), solved, l.block(next, j, left, width),
+                             x.block(0, next, x.rows, left));
+        }
+        return;
+      }
+    }
+    solve(l, x);
   }
 
   // Adjacent columns of this rank: where they begin in its shard and in its packed rows, and their number.
@@ -203,21 +224,23 @@ class Potrf {
   }
 
   // The same for all own tiles of block columns from `target` on, of which adjacent ones are updated together in the
-  // rows that they share.
+  // rows that they share. These include rows above the diagonal, if they are few: products of few rows are slow.
   void update_together(Lane lane, std::size_t o, std::size_t target) {
     OwnColumns joined{};
     std::int64_t begin = 0;  // of the rows that the joined tiles share
     a_.each_own(first_tile(target), layout_.count(), [&](std::int64_t t) {
       const OwnColumns own{layout_.local_offset(t), layout_.packed_offset(t), layout_.width(t)};
       const bool adjacent = own.local == joined.local + joined.width && own.packed == joined.packed + joined.width;
+      const std::int64_t diagonal = layout_.begin(t);
       if (adjacent && joined.width + own.width <= product_columns) {
-        multiply(lane, o, true, joined, begin, layout_.begin(t));
         joined.width += own.width;
+        if (diagonal - begin <= product_columns) return;
+        multiply(lane, o, true, {joined.local, joined.packed, joined.width - own.width}, begin, diagonal);
       } else {
         multiply(lane, o, true, joined, begin, layout_.order());
         joined = own;
       }
-      begin = layout_.begin(t);
+      begin = diagonal;
     });
     multiply(lane, o, true, joined, begin, layout_.order());
   }
