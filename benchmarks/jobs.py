@@ -27,6 +27,11 @@ class Job:
     def bytes(self) -> int:
         return self.n**2 * ITEMSIZE[self.dtype]
 
+    @property
+    def bound(self) -> float:
+        """Return what the errors of a right result do not reach."""
+        return self.n * EPS[self.dtype]
+
 
 @dataclass
 class Record:

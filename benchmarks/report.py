@@ -116,6 +116,8 @@ class Report:
         for key in ("date", "hardware", "driver", "load", "jax", "jaxmg", "command"):
             value = self._head[key]
             lines.append(f"- {key}: `{value}`" if key == "command" else f"- {key}: {value}")
+        if libraries := self._libraries():
+            lines.append(f"- libraries: {', '.join(libraries)}")
         lines += [
             "- Seconds are the median of warm calls, many short ones or few long ones, of "
             f"{routine.timed}. jaxmg and {routine.jax} are called from Python, in jit; "
@@ -132,6 +134,11 @@ class Report:
             lines += [f"- {solver}: {why}" for solver, why in self.absent.items()]
             lines.append("")
         return "\n".join(lines)
+
+    def _libraries(self) -> list[str]:
+        """Return NVIDIA's libraries that were measured, with their versions."""
+        found = {record.details.get("library") for record in self._records}
+        return sorted(found - {None})
 
     def _times(self) -> list[str]:
         calls = self._calls()

@@ -20,7 +20,7 @@ from pathlib import Path
 import estimates
 import hardware
 from jaxmg._tools.bench.routines import ROUTINES
-from jobs import EPS, ITEMSIZE, Record, plan_jobs
+from jobs import ITEMSIZE, Record, plan_jobs
 from peers import all_solvers
 from processes import Failed, JaxWorker
 from progress import say
@@ -186,7 +186,7 @@ def run(solver, trial, schedule, report, options, left):
 
 def check(record: Record):
     """Raise Failed if a result is wrong: it must not have a time."""
-    bound = record.job.n * EPS[record.job.dtype]
+    bound = record.job.bound
     found = {"residual": record.residual}
     if "orthogonality" in record.details:
         found["error of orthogonality"] = record.orthogonality

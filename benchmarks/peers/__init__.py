@@ -35,7 +35,7 @@ def all_solvers(machine: dict, worker: JaxWorker, tile: int | None) -> list:
             lacks=["potri", "orgqr", "gels_tall", *_BY_SVD],
             rounds=2,
         ),
-        CudaProgram("cuSOLVERMg", ["cusolverMg"], lacks=[*_BY_QR, *_BY_SVD]),
+        CudaProgram("cuSOLVERMg", ["cusolverMg"], lacks=[*_BY_QR, *_BY_SVD], rounds=2),
         CudaProgram("cuSOLVERDn", ["cusolver"], most_devices=1, lacks=[*_BY_QR[1:], *_BY_SVD]),
     ]
     return [*ours, *vendors, Stages(platform), *programs, JaxSolver(platform)]

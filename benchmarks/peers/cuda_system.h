@@ -20,7 +20,8 @@
 inline void check(int status, const char* call, int line) {
   if (status == 0) return;
   std::fprintf(stderr, "line %d: %.*s returned %d\n", line, 80, call, status);
-  std::exit(1);
+  // Not exit(): it unloads CUDA under the other ranks' threads, whose failures would hide this one.
+  std::_Exit(1);
 }
 
 template <class T>

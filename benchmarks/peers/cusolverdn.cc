@@ -179,10 +179,18 @@ class Solver {
   std::vector<char> host_work_;
 };
 
+std::string library() {
+  int version = 0;  // 1000 major + 100 minor + patch
+  CHECK(cusolverGetVersion(&version));
+  return "cuSOLVERDn " + dotted(version / 1000, version / 100 % 10, version % 100);
+}
+
 template <class T>
 int run(const Arguments& arguments) {
   Solver<T> solver(arguments);
-  print(measure<T>(arguments, solver));
+  Outcome outcome = measure<T>(arguments, solver);
+  outcome.library = library();
+  print(outcome);
   return 0;
 }
 

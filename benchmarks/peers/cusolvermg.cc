@@ -85,27 +85,33 @@ class Solver {
   std::int64_t tile() const { return tile_; }
 
   Step potrf() {
-    CHECK(cusolverMgPotrf_bufferSize(handle_, lower, n_, a_.data.data(), 1, 1, a_.description, type, reserved()));
-    return {"potrf", [this] {
-              CHECK(cusolverMgPotrf(handle_, lower, n_, a_.data.data(), 1, 1, a_.description, type, work_.data(),
-                                    size(), &info_));
+    std::int64_t size = 0;
+    CHECK(cusolverMgPotrf_bufferSize(handle_, lower, n_, a_.data.data(), 1, 1, a_.description, type, &size));
+    reserve(size);
+    return {"potrf", [this, size] {
+              CHECK(cusolverMgPotrf(handle_, lower, n_, a_.data.data(), 1, 1, a_.description, type, work_.data(), size,
+                                    &info_));
             }};
   }
 
   Step potrs() {
+    std::int64_t size = 0;
     CHECK(cusolverMgPotrs_bufferSize(handle_, lower, n_, nrhs_, a_.data.data(), 1, 1, a_.description, b_.data.data(), 1,
-                                     1, b_.description, type, reserved()));
-    return {"potrs", [this] {
+                                     1, b_.description, type, &size));
+    reserve(size);
+    return {"potrs", [this, size] {
               CHECK(cusolverMgPotrs(handle_, lower, n_, nrhs_, a_.data.data(), 1, 1, a_.description, b_.data.data(), 1,
-                                    1, b_.description, type, work_.data(), size(), &info_));
+                                    1, b_.description, type, work_.data(), size, &info_));
             }};
   }
 
   Step potri() {
-    CHECK(cusolverMgPotri_bufferSize(handle_, lower, n_, a_.data.data(), 1, 1, a_.description, type, reserved()));
-    return {"potri", [this] {
-              CHECK(cusolverMgPotri(handle_, lower, n_, a_.data.data(), 1, 1, a_.description, type, work_.data(),
-                                    size(), &info_));
+    std::int64_t size = 0;
+    CHECK(cusolverMgPotri_bufferSize(handle_, lower, n_, a_.data.data(), 1, 1, a_.description, type, &size));
+    reserve(size);
+    return {"potri", [this, size] {
+              CHECK(cusolverMgPotri(handle_, lower, n_, a_.data.data(), 1, 1, a_.description, type, work_.data(), size,
+                                    &info_));
             }};
   }
 
@@ -114,38 +120,44 @@ class Solver {
       CHECK(cudaSetDevice(d));
       CHECK(cudaMalloc(&pivots_[static_cast<std::size_t>(d)], static_cast<std::size_t>(n_) * sizeof(int)));
     }
-    CHECK(cusolverMgGetrf_bufferSize(handle_, n_, n_, a_.data.data(), 1, 1, a_.description, pivots_.data(), type,
-                                     reserved()));
-    return {"getrf", [this] {
+    std::int64_t size = 0;
+    CHECK(
+        cusolverMgGetrf_bufferSize(handle_, n_, n_, a_.data.data(), 1, 1, a_.description, pivots_.data(), type, &size));
+    reserve(size);
+    return {"getrf", [this, size] {
               CHECK(cusolverMgGetrf(handle_, n_, n_, a_.data.data(), 1, 1, a_.description, pivots_.data(), type,
-                                    work_.data(), size(), &info_));
+                                    work_.data(), size, &info_));
             }};
   }
 
   Step getrs() {
+    std::int64_t size = 0;
     CHECK(cusolverMgGetrs_bufferSize(handle_, CUBLAS_OP_N, n_, nrhs_, a_.data.data(), 1, 1, a_.description,
-                                     pivots_.data(), b_.data.data(), 1, 1, b_.description, type, reserved()));
+                                     pivots_.data(), b_.data.data(), 1, 1, b_.description, type, &size));
+    reserve(size);
     return {
-        "getrs", [this] {
+        "getrs", [this, size] {
           CHECK(cusolverMgGetrs(handle_, CUBLAS_OP_N, n_, nrhs_, a_.data.data(), 1, 1, a_.description, pivots_.data(),
-                                b_.data.data(), 1, 1, b_.description, type, work_.data(), size(), &info_));
+                                b_.data.data(), 1, 1, b_.description, type, work_.data(), size, &info_));
         }};
   }
 
   Step syevd(bool vectors) {
     const cusolverEigMode_t job = vectors ? CUSOLVER_EIG_MODE_VECTOR : CUSOLVER_EIG_MODE_NOVECTOR;
+    std::int64_t size = 0;
     CHECK(cusolverMgSyevd_bufferSize(handle_, job, lower, n_, a_.data.data(), 1, 1, a_.description, values_.data(),
-                                     data_type<R>(), type, reserved()));
-    return {"syevd", [this, job] {
+                                     data_type<R>(), type, &size));
+    reserve(size);
+    return {"syevd", [this, job, size] {
               CHECK(cusolverMgSyevd(handle_, job, lower, n_, a_.data.data(), 1, 1, a_.description, values_.data(),
-                                    data_type<R>(), type, work_.data(), size(), &info_));
+                                    data_type<R>(), type, work_.data(), size, &info_));
             }};
   }
 
   void allocate() {
     for (int d = 0; d < devices_; ++d) {
       CHECK(cudaSetDevice(d));
-      CHECK(cudaMalloc(&work_[static_cast<std::size_t>(d)], static_cast<std::size_t>(size()) * sizeof(T)));
+      CHECK(cudaMalloc(&work_[static_cast<std::size_t>(d)], static_cast<std::size_t>(size_) * sizeof(T)));
     }
   }
 
@@ -187,10 +199,7 @@ class Solver {
   static constexpr auto lower = CUBLAS_FILL_MODE_LOWER;
   static constexpr auto type = data_type<T>();
 
-  // Where a step writes how many elements of workspace it needs on each GPU.
-  std::int64_t* reserved() { return &sizes_.emplace_back(0); }
-
-  std::int64_t size() const { return *std::max_element(sizes_.begin(), sizes_.end()); }
+  void reserve(std::int64_t size) { size_ = std::max(size_, size); }
 
   int n_, nrhs_, devices_, info_ = 0;
   bool inverse_;
@@ -199,10 +208,17 @@ class Solver {
   Dealt<T> a_, b_;
   std::vector<R> values_;  // cuSOLVERMg writes eigenvalues to the host
   std::vector<std::unique_ptr<TestMatrix<T>>> source_;
-  std::vector<std::int64_t> sizes_;
+  std::int64_t size_ = 0;  // elements of workspace on each GPU, for the step that needs most
   std::vector<int*> pivots_;
   std::vector<void*> work_;
 };
+
+// The library does not report its own version.
+std::string library() {
+  int version = 0;  // 1000 major + 10 minor
+  CHECK(cudaRuntimeGetVersion(&version));
+  return "cuSOLVERMg of CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
 
 template <class T>
 int run(const Arguments& arguments) {
@@ -222,7 +238,9 @@ int run(const Arguments& arguments) {
   for (const std::int64_t tile : {256, 512}) {
     if (tile > 256 && tile * arguments.devices > arguments.n) break;
     Solver<T> solver(arguments, handle, grid, std::min(tile, arguments.n));
-    print(measure<T>(arguments, solver));
+    Outcome outcome = measure<T>(arguments, solver);
+    outcome.library = library();
+    print(outcome);
   }
   return 0;
 }

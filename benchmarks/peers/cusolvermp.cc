@@ -1,4 +1,5 @@
-// cuSOLVERMp's routines, with one thread per GPU in one process; tiles are dealt over the squarest grid of GPUs.
+// cuSOLVERMp's routines, with one thread per GPU in one process. Tiles are dealt over the squarest grid of GPUs; for
+// least squares, over a column of GPUs.
 #include <cusolverMp.h>
 #include <nccl.h>
 
@@ -14,10 +15,13 @@ struct Grid {
   int rows, columns;
 };
 
-Grid grid_of(int devices) {
-  int rows = static_cast<int>(std::sqrt(devices));
-  while (devices % rows != 0) --rows;
-  return {rows, devices / rows};
+// cusolverMpGels of cuSOLVERMp 0.9.1 failed for one right-hand side on 2 x 2 GPUs. On several columns of GPUs, it says,
+// the panel of reflectors must fit within the column tiles of B.
+Grid grid_of(const Arguments& arguments) {
+  if (arguments.routine == "gels") return {arguments.devices, 1};
+  int rows = static_cast<int>(std::sqrt(arguments.devices));
+  while (arguments.devices % rows != 0) --rows;
+  return {rows, arguments.devices / rows};
 }
 
 // Calls visit(index, local index, size) for the blocks of `n` that process `mine` of `count` holds.
@@ -47,14 +51,20 @@ struct Process {
   cusolverMpHandle_t handle = nullptr;
   cusolverMpGrid_t grid = nullptr;
 
-  Process(int devices, int mine, ncclUniqueId id) : rank(mine), size(grid_of(devices)) {
+  Process(const Arguments& arguments, int mine, ncclUniqueId id) : rank(mine), size(grid_of(arguments)) {
     CHECK(cudaSetDevice(rank));
     ncclComm_t comm = nullptr;
     cudaStream_t stream = nullptr;
-    CHECK(ncclCommInitRank(&comm, devices, id, rank));
+    CHECK(ncclCommInitRank(&comm, arguments.devices, id, rank));
     CHECK(cudaStreamCreate(&stream));
     CHECK(cusolverMpCreate(&handle, rank, stream));
     CHECK(cusolverMpCreateDeviceGrid(handle, &grid, comm, size.rows, size.columns, CUSOLVERMP_GRID_MAPPING_COL_MAJOR));
+  }
+
+  std::string library() const {
+    int version = 0;  // 10000 major + 100 minor + patch
+    CHECK(cusolverMpGetVersion(handle, &version));
+    return "cuSOLVERMp " + dotted(version / 10000, version / 100 % 100, version % 100);
   }
 };
 
@@ -291,11 +301,13 @@ int run(const Arguments& arguments) {
   std::vector<std::thread> threads;
   for (int r = 0; r < arguments.devices; ++r) {
     threads.emplace_back([&, r] {
-      const Process process(arguments.devices, r, id);
+      const Process process(arguments, r, id);
       for (const std::int64_t tile : {512, 1024}) {
         if (tile > 512 && tile * arguments.devices > arguments.n) break;
         Solver<T> solver(arguments, process, std::min(tile, arguments.n), meeting);
-        const Outcome outcome = measure<T>(arguments, solver);
+        Outcome outcome = measure<T>(arguments, solver);
+        outcome.library = process.library();
+        outcome.grid = std::to_string(process.size.rows) + " x " + std::to_string(process.size.columns);
         if (r == 0) print(outcome);
       }
     });

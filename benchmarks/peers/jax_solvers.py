@@ -56,18 +56,23 @@ class Vendor(JaxMg):
         super().__init__(f"jaxmg {backend}", worker, tile)
         self.by_planner = False
         self._backend = backend
-        self._routines = None
+        self._found = None
 
     def available(self, routine: Routine) -> str | None:
-        if self._routines is None:
+        if self._found is None:
             try:
-                self._routines = self._worker.ask("backends", 60)[self._backend]
+                self._found = self._worker.ask("backends", 60)[self._backend]
             except Failed as failure:
-                self._routines = str(failure)
-        if isinstance(self._routines, str):
-            return self._routines
-        has = (routine.plan or routine.name) in self._routines
+                self._found = str(failure)
+        if isinstance(self._found, str):
+            return self._found
+        has = (routine.plan or routine.name) in self._found["routines"]
         return None if has else f"has no {routine.name}"
+
+    def run(self, trial: Trial, seconds: float) -> Record:
+        record = super().run(trial, seconds)
+        record.details["library"] = self._found["library"]
+        return record
 
 
 class JaxSolver:

@@ -53,11 +53,17 @@ struct Step {
 };
 
 struct Outcome {
+  std::string library;  // with its version
+  std::string grid;     // of GPUs, if it has more than one row
   std::int64_t tile = 0;
   std::vector<std::pair<std::string, std::vector<double>>> steps;  // seconds of each call, in order
   double residual = std::numeric_limits<double>::quiet_NaN();
   double orthogonality = -1;  // of eigenvectors
 };
+
+inline std::string dotted(int major, int minor, int patch) {
+  return std::to_string(major) + "." + std::to_string(minor) + "." + std::to_string(patch);
+}
 
 inline double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -178,7 +184,9 @@ Outcome measure(const Arguments& arguments, Solver& solver) {
 
 // One line of JSON.
 inline void print(const Outcome& outcome) {
-  std::printf("{\"tile\": %lld, \"steps\": {", static_cast<long long>(outcome.tile));
+  std::printf("{\"library\": \"%s\", ", outcome.library.c_str());
+  if (!outcome.grid.empty()) std::printf("\"grid\": \"%s\", ", outcome.grid.c_str());
+  std::printf("\"tile\": %lld, \"steps\": {", static_cast<long long>(outcome.tile));
   for (std::size_t i = 0; i < outcome.steps.size(); ++i) {
     const auto& [name, seconds] = outcome.steps[i];
     std::printf("%s\"%s\": [", i > 0 ? ", " : "", name.c_str());

@@ -95,9 +95,13 @@ def describe() -> dict:
 
 
 def backends() -> dict:
-    """Return the routines of each backend, or why it is not available."""
-    found = jaxmg.backends()
-    return {one.name: list(one.routines) if one.available else one.reason for one in found}
+    """Return the routines and the library of each backend, or why it is not available."""
+    return {
+        one.name: {"routines": one.routines, "library": f"backend {one.name} {one.version}"}
+        if one.available
+        else one.reason
+        for one in jaxmg.backends()
+    }
 
 
 def gemm(dtype: str, devices: int) -> dict:

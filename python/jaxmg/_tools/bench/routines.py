@@ -267,7 +267,7 @@ _ALL = (
     Routine(
         name="polar",
         title="Polar decomposition",
-        jax="svd",
+        jax="polar",
         timed="all steps together",
         calls=_CALLS_ON_SVD,
         operations=lambda n, nrhs: 22 * n**3,
