@@ -46,33 +46,36 @@ class Measured(NamedTuple):
         return plans.plan(self.step, self.n, self.count, np.dtype(self.dtype), **options).seconds
 
 
-# The newest medians: on H200, but on H100 where said. Of eigenproblems, the sums of their stages.
+# The newest medians: on H200, but on H100 where said. Of syevd on H100: sums of its stages.
 MEASURED = (
     Measured("potrs", "posv", 1024, 4, 0.0017),
     Measured("potrs", "posv", 4096, 4, 0.0047),
-    Measured("potrs", "posv", 16384, 4, 0.0219),
-    Measured("potrs", "posv", 32768, 4, 0.0926),
-    Measured("potrs", "posv", 65536, 4, 0.532),
+    Measured("potrs", "posv", 16384, 4, 0.0204),
+    Measured("potrs", "posv", 32768, 4, 0.0890),
+    Measured("potrs", "posv", 65536, 4, 0.558),
     Measured("potrs", "posv", 131072, 4, 3.53),
     Measured("potrs, complex128", "posv", 32768, 4, 0.265, dtype="complex128"),
     Measured("potrs", "posv", 32768, 1, 0.237),
     Measured("cho_solve, H100", "potrs", 65536, 4, 0.0071),
-    Measured("gesv", "gesv", 16384, 4, 0.0793),
-    Measured("gesv", "gesv", 32768, 4, 0.251),
-    Measured("gesv", "gesv", 65536, 4, 1.24),
-    Measured("geqrf", "geqrf", 16384, 4, 0.112),
-    Measured("geqrf", "geqrf", 32768, 4, 0.418),
+    Measured("gesv", "gesv", 16384, 4, 0.0763),
+    Measured("gesv", "gesv", 32768, 4, 0.244),
+    Measured("gesv", "gesv", 65536, 4, 1.21),
+    Measured("geqrf", "geqrf", 16384, 4, 0.108),
+    Measured("geqrf", "geqrf", 32768, 4, 0.417),
+    Measured("geqrf", "geqrf", 65536, 4, 2.37),
     Measured("gesvd, condition 1e8", "gesvd", 8192, 4, 0.487, 8192),
+    Measured("gesvd, condition 1e8", "gesvd", 16384, 4, 1.42, 16384),
     Measured("syevd, H100", "syevd", 16384, 1, 0.922, 16384),
     Measured("syevd, H100", "syevd", 8192, 4, 0.133, 8192),
-    Measured("syevd, H100", "syevd", 16384, 4, 0.417, 16384),
-    Measured("syevd, H100", "syevd", 32768, 4, 2.14, 32768),
-    Measured("eigenvalues alone, H100", "syevd", 32768, 4, 0.864, 0),
-    Measured("potrs of cuSOLVERMp", "posv", 16384, 4, 0.0479, backend="cusolvermp"),
-    Measured("potrs of cuSOLVERMp", "posv", 32768, 4, 0.149, backend="cusolvermp"),
-    Measured("potrs of cuSOLVERMp", "posv", 65536, 4, 0.715, backend="cusolvermp"),
-    Measured("gesv of cuSOLVERMp", "gesv", 16384, 4, 0.254, backend="cusolvermp"),
-    Measured("gesv of cuSOLVERMp", "gesv", 32768, 4, 0.702, backend="cusolvermp"),
+    Measured("syevd", "syevd", 16384, 4, 0.393, 16384),
+    Measured("syevd", "syevd", 32768, 4, 2.02, 32768),
+    Measured("eigenvalues alone", "syevd", 16384, 4, 0.239, 0),
+    Measured("eigenvalues alone", "syevd", 32768, 4, 0.829, 0),
+    Measured("potrs of cuSOLVERMp", "posv", 16384, 4, 0.0448, backend="cusolvermp"),
+    Measured("potrs of cuSOLVERMp", "posv", 32768, 4, 0.141, backend="cusolvermp"),
+    Measured("potrs of cuSOLVERMp", "posv", 65536, 4, 0.716, backend="cusolvermp"),
+    Measured("gesv of cuSOLVERMp", "gesv", 16384, 4, 0.250, backend="cusolvermp"),
+    Measured("gesv of cuSOLVERMp", "gesv", 32768, 4, 0.724, backend="cusolvermp"),
 )
 
 
@@ -139,7 +142,7 @@ def draw():
         axes.grid(alpha=0.3)
         axes.legend()
     figure.suptitle(
-        "MODELLED, float64, hosts of 8 GPUs; marks: measured on H200 (syevd: H100)\n"
+        "MODELLED, float64, hosts of 8 GPUs; marks: measured on H200 (syevd on one GPU: H100)\n"
         "solid: tile columns (this library), dashed: two-dimensional grid (cuSOLVERMp)",
         fontsize=10,
     )

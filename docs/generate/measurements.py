@@ -22,6 +22,13 @@ _NAMES = {
     "jax inv": "jax.numpy.linalg.inv",
     "jax eigh": "jax.numpy.linalg.eigh",
     "jax eigvalsh": "jax.numpy.linalg.eigvalsh",
+    "jax lstsq": "jax.numpy.linalg.lstsq",
+    "jax lu_solve": "jax.scipy.linalg.lu_solve",
+    "jax polar": "jax.scipy.linalg.polar",
+    "jax qr": "jax.numpy.linalg.qr",
+    "jax solve": "jax.numpy.linalg.solve",
+    "jax svd": "jax.numpy.linalg.svd",
+    "jax svdvals": "jax.numpy.linalg.svdvals",
 }
 
 
@@ -80,6 +87,7 @@ def _by_series(records, platform: str) -> dict[str, list[dict]]:
 
 
 def shown() -> tuple[list[Run], dict[str, list[dict]]]:
+    """Return the runs, and the records of jaxmg and of each other solver called by itself."""
     hardware, title, dtype = SHOWN
     chosen = [r for r in runs() if (r.head["hardware"], r.head["title"]) == (hardware, title)]
     if not chosen:
@@ -88,7 +96,9 @@ def shown() -> tuple[list[Run], dict[str, list[dict]]]:
         record
         for run in chosen
         for record in run.times
-        if record["job"]["dtype"] == dtype and record["job"].get("nrhs") in (1, None)
+        if record["job"]["dtype"] == dtype
+        and record["job"].get("nrhs") in (1, None)
+        and not record["system"].startswith("jaxmg ")
     ]
     series = _by_series(records, "gpu")
     return chosen, {name: found for name, found in series.items() if len(found) > 1}
@@ -127,8 +137,8 @@ def times() -> str:
         dates = " and ".join(sorted({run.head["date"][:10] for run in chosen}))
         caption = (
             f"Cholesky factorisation and solve of one right-hand side, {SHOWN[2]}, measured on "
-            f"{head['hardware']}, {dates}, JAX {head['jax']}. cuSOLVERMg and cuSOLVERDn are called "
-            'from C++. <a href="performance/">All measurements</a>'
+            f"{head['hardware']}, {dates}, JAX {head['jax']}. cuSOLVERMp, cuSOLVERMg and "
+            'cuSOLVERDn are called from C++. <a href="performance/">All measurements</a>'
         )
         return plots.as_figure(figure, "times", "Time against N beside other solvers", caption)
 
@@ -196,12 +206,17 @@ def _plot(run: Run) -> str:
         return plots.as_figure(figure, run.name, f"Rates of {run.head['title']} against N")
 
 
+def _gib(count: int | None) -> str:
+    return "" if count is None else f"{count / 2**30:.4g}"
+
+
 def _table(run: Run) -> str:
     unit, scale = run.unit
     platform = run.head["platform"]
     lines = [
-        f"| N | type | solver | seconds | planned | {unit} | of GEMM | residual |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| N | type | solver | seconds | planned | {unit} | of GEMM | residual "
+        "| peak, GiB | planned, GiB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
 
     def order(record):
@@ -218,7 +233,8 @@ def _table(run: Run) -> str:
             f"| {record['seconds']:.3g} | {'' if planned is None else format(planned, '.3g')} "
             f"| {record['gflops'] / scale:.3g} "
             f"| {'' if fraction is None else f'{100 * fraction:.0f} %'} "
-            f"| {'' if record['residual'] is None else format(record['residual'], '.1e')} |"
+            f"| {'' if record['residual'] is None else format(record['residual'], '.1e')} "
+            f"| {_gib(record['peak_bytes'])} | {_gib(record['planned_bytes'])} |"
         )
     return "\n".join(lines)
 
