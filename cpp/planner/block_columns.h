@@ -121,7 +121,12 @@ Planned<typename R::Plan> plan_one_rank(const typename R::Problem& q) {
   made.shard_bytes = q.shard_bytes();
   place_right_hand_sides(q, made);
   measure_workspace<R>(q, made);
-  made.seconds += 2 * collection_seconds(q, made);  // and back
+  // Of a triangle, about half is sent. Results go back.
+  constexpr bool lower = requires { R::reads_lower; };
+  constexpr bool back = R::Buffers::returns_matrix && !requires { R::uses_up_a; };
+  const auto matrix = static_cast<double>(made.shard_bytes), sides = static_cast<double>(made.rhs_bytes);
+  const ColumnsCost cost = cost_of(q);
+  made.seconds += cost.collect((lower ? matrix / 2 : matrix) + sides) + cost.collect((back ? matrix : 0) + sides);
   return made;
 }
 

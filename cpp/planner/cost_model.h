@@ -29,25 +29,38 @@ struct Network {
 
 // What one rank does, in seconds and in operations of its scalar type (an fma counts as two, a complex one as eight).
 struct Machine {
-  double flops;            // sustained GEMM rate of deep products
-  double half_depth;       // depth of the products that reach half of it
-  double half_flops;       // GEMM rate in tensor cores with operands of FP16; 0 if it has none
-  double thin_flops;       // rate of the products of an eigensolver, which are thin or strided
-  double waves_flops;      // its back-transformation from tridiagonal form, counted as products of dense diamonds
-  double potrf_seconds;    // a column of a matrix on one rank, beyond the products
-  double pivot_seconds;    // a column of the chain of diagonal blocks, with its panel
-  double reflect_seconds;  // a column of a panel of few rows, to find its reflector and apply it
-  double polar_seconds;    // a column of a step of a polar decomposition, beyond its products and factorisation
-  double search_seconds;   // a column of a panel of few rows, to find its pivot and eliminate it
-  double step_seconds;     // a step of the chain of a solve with one right-hand side
-  double unknown_seconds;  // an unknown of the chain of a solve by one kernel on each GPU
-  double several_seconds;  // a column of a step of a solve, more with several right-hand sides
-  double panel_seconds;    // a panel of the reduction to a band
-  double sweep_seconds;    // a column of the band, for each of its diagonals: the chain of bulge chasing
-  double chase_seconds;    // an element of the matrix, for each diagonal of the band: its work
-  double count_seconds;    // a row of a tridiagonal matrix, to count eigenvalues at all points of a bisection
-  double value_seconds;    // the same for each eigenvalue, where there are many: its work
-  double column_seconds;   // a column of a reduction to tridiagonal form in one stage, of several ranks
+  double flops;             // sustained GEMM rate of deep products
+  double half_depth;        // depth of the products that reach half of it
+  double half_flops;        // GEMM rate in tensor cores with operands of FP16; 0 if it has none
+  double thin_flops;        // rate of the products of an eigensolver, which are thin or strided
+  double waves_flops;       // its back-transformation from tridiagonal form, counted as products of dense diamonds
+  double call_seconds;      // a call from Python in jit: to dispatch the program, and to begin
+  double device_seconds;    // the same for each device: ranks meet, and their kernels are launched
+  double kept_seconds;      // more for each device, if the caller keeps the factor
+  double potrf_seconds;     // a column of a matrix on one rank, beyond the products
+  double getrf_seconds;     // the same of an LU factorisation, for n = 1024
+  double potri_seconds;     // a column of the inverse from a factor, beyond its products
+  double pivot_seconds;     // a column of the chain of diagonal blocks, with its panel
+  double block_seconds;     // a block of reflectors that several ranks apply: broadcast and launches
+  double reflect_seconds;   // a column of a panel of few rows, to find its reflector and apply it
+  double polar_efficiency;  // part of the GEMM rate that a polar decomposition reaches
+  double polar_seconds;     // a column of a step of a polar decomposition, beyond its products and factorisation
+  double tile_seconds;      // a tile column of such a step: launches and exchanges
+  double search_seconds;    // a column of a panel of few rows, to find its pivot and eliminate it
+  double step_seconds;      // a step of the chain of a solve with one right-hand side
+  double unknown_seconds;   // an unknown of the chain of a solve by one kernel on each GPU
+  double sweep_bytes;       // per second: these kernels read the factor
+  double begin_seconds;     // more for a call of these kernels from Python
+  double trsm_seconds;      // an unknown of a triangular system on one rank, with one right-hand side
+  double round_seconds;     // of each rank, and once more, in a step with tall matrices: sums, norms for the host
+  double several_seconds;   // a column of a step of a solve, more with several right-hand sides
+  double panel_seconds;     // a panel of the reduction to a band
+  double sweep_seconds;     // a column of the band, for each of its diagonals: the chain of bulge chasing
+  double chase_seconds;     // an element of the matrix, for each diagonal of the band: its work
+  double count_seconds;     // a row of a tridiagonal matrix, to count eigenvalues at all points of a bisection
+  double value_seconds;     // the same for each eigenvalue, where there are many: its work
+  double column_seconds;    // a column of a reduction to tridiagonal form in one stage, of several ranks
+  double syevd_seconds;     // the same on one rank, with all that follows; 0: not known
   double memory_bytes;
 };
 
@@ -55,6 +68,10 @@ struct Machine {
 class CostModel {
  public:
   CostModel(Platform platform, ScalarType type, std::int64_t ranks, const Network& network);
+
+  // What a call of a routine from Python takes besides the routine, the same for all choices of the planner. `kept`:
+  // the caller keeps the matrix, a factor; `sweeps`: all ranks solve with it.
+  double call(bool kept, bool sweeps) const;
 
  protected:
   double elements(double count) const { return count * size_; }  // in bytes
@@ -100,6 +117,8 @@ class ColumnsCost : public CostModel {
   // To read and write a shard of `bytes` once more.
   double pass(double bytes) const { return 2 * bytes / machine_.memory_bytes; }
   double step() const { return machine_.step_seconds + exchange(); }
+  // By the library's syevd, on one rank.
+  double library_syevd(std::int64_t n, std::int64_t vectors, std::int64_t b) const;
   // `shared`: each rank keeps a part of the reflectors of bulge chasing, and sends it when it is needed.
   double syevd(std::int64_t n, std::int64_t vectors, std::int64_t b, bool shared) const;
   // The singular value decomposition of a square matrix by LAPACK, on one rank.

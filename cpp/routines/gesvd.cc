@@ -81,8 +81,9 @@ Planned<Gesvd::Plan> Gesvd::plan(const Problem& q) {
   if (blocking.library) {
     made.seconds = cost.gesdd(q.n, q.vectors) * static_cast<double>(std::max(q.m, q.n)) / static_cast<double>(q.n);
   } else {
-    made.seconds = cost.polar(q.n, made.plan.tile, made.plan.depth) +
-                   cost.syevd(q.n, q.vectors, blocking.b, blocking.kept < blocking.b);
+    const std::int64_t tile = made.plan.solo() ? made.plan.alone : made.plan.tile;
+    made.seconds =
+        cost.polar(q.n, tile, made.plan.depth) + cost.syevd(q.n, q.vectors, blocking.b, blocking.kept < blocking.b);
   }
   if (made.plan.solo()) made.seconds += collection_seconds(q, made);
   return made;

@@ -21,6 +21,7 @@ namespace jaxmg {
 struct Summary {
   std::int64_t tile = 0, distributed_rhs = 0, workspace_bytes = 0, shard_bytes = 0, rhs_bytes = 0;
   double seconds = 0;
+  double call_seconds = 0;         // of a call from Python, in addition
   std::int64_t ranks_at_work = 1;  // 1 if one rank gathers the matrix and works alone
   std::int64_t words = 0;          // of the encoded plan
 };
@@ -56,11 +57,13 @@ std::int64_t schema() {
 template <class R>
 Answer answer(typename R::Problem problem, const Header& header) {
   const auto made = R::plan(problem);
+  const bool kept = requires { requires R::Buffers::keeps_matrix; };
+  const double call = cost_of(problem).call(kept, kept && !made.plan.solo());
   // The plan already accounts for these. Ranks where they differ must still run the same program.
   problem.workspace_limit = 0;
   problem.network = {};
   problem.one_rank_up_to = -1;
-  Answer answer{{made.plan.tile, 0, made.workspace_bytes, made.shard_bytes, made.rhs_bytes, made.seconds}, {}};
+  Answer answer{{made.plan.tile, 0, made.workspace_bytes, made.shard_bytes, made.rhs_bytes, made.seconds, call}, {}};
   answer.ranks_at_work = made.plan.solo() ? 1 : problem.ranks;
   if constexpr (requires { made.plan.distributed_rhs; }) answer.distributed_rhs = made.plan.distributed_rhs;
   encode(header, answer.plan);

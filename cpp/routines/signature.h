@@ -86,8 +86,14 @@ bool divided(const auto& plan) {
   return false;
 }
 
+struct Shard;
+
 template <class... Parameters>
 struct Signature {
+  // Whether a routine reads a matrix that the caller keeps, such as a factor; and whether it returns one.
+  static constexpr bool keeps_matrix = ((Parameters::use == Use::in && std::derived_from<Parameters, Shard>) || ...);
+  static constexpr bool returns_matrix = ((Parameters::use != Use::in && std::derived_from<Parameters, Shard>) || ...);
+
   // One view per parameter; empty if the call lacks the buffer.
   template <class T>
   using On = std::tuple<MatrixView<typename Parameters::template Element<T>>...>;

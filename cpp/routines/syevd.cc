@@ -133,7 +133,8 @@ bool shrink(const SyevdProblem& q, SyevdBlocking& blocking) {
 double estimate(const SyevdProblem& q, const Planned<Syevd::Plan>& made) {
   const SyevdBlocking& blocking = made.plan.blocking;
   const ColumnsCost cost = cost_of(made.plan.solo() ? alone(q) : q);
-  const double seconds = cost.syevd(q.n, q.vectors, blocking.b, blocking.kept < blocking.b);
+  const double seconds = blocking.library ? cost.library_syevd(q.n, q.vectors, blocking.b)
+                                          : cost.syevd(q.n, q.vectors, blocking.b, blocking.kept < blocking.b);
   return made.plan.solo() ? seconds + collection_seconds(q, made) : seconds;
 }
 

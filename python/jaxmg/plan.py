@@ -43,7 +43,7 @@ class Plan:
     total_bytes : int
         Their sum: the peak memory of a call with a donated matrix.
     seconds : float
-        Estimated time.
+        Estimated time of a call from Python, compiled and called before.
     backend, reason : str
         The backend, and the reason for its choice.
     refine : str
@@ -204,7 +204,7 @@ def plan(
         steps += backends.plan_steps(chosen.name, first, of_qr, **limits)
     refined = _precision(routine, request, chosen.name, steps, limits, options.refine or "off")
     if refined is None:
-        of_matrix = steps
+        of_matrix = called = steps
         workspace = max(step.workspace_bytes for step in steps)
         seconds = sum(step.seconds for step in steps)
     else:
@@ -213,6 +213,7 @@ def plan(
         of_matrix = steps[-1:]
         workspace = refinement.workspace_bytes(steps)
         seconds = refinement.seconds(refined, positive, steps)
+        called = steps[:-1]  # all but the fall-back
     return Plan(
         routine=routine,
         shape=(m, n),
@@ -223,7 +224,7 @@ def plan(
         shard_bytes=max(step.shard_bytes for step in of_matrix),
         rhs_bytes=max(step.rhs_bytes for step in of_matrix),
         workspace_bytes=workspace,
-        seconds=seconds,
+        seconds=seconds + sum(step.call_seconds for step in called),
         backend=chosen.name,
         reason=chosen.reason,
         ranks_at_work=min(step.ranks_at_work for step in steps),

@@ -188,6 +188,24 @@ TEST(CostModel, AGridOvertakesOnceAsHostsBecomeMany) {
   check(Syevd{});
 }
 
+// On CPUs, a kept factor makes no difference.
+TEST(CostModel, CallsTakeLongerOnMoreDevicesAndWithAKeptFactor) {
+  for (const Platform platform : {Platform::cuda, Platform::cpu}) {
+    double last = 0;
+    for (const std::int64_t ranks : {1, 2, 4, 8, 64}) {
+      const CostModel cost(platform, f64, ranks, {});
+      const double call = cost.call(false, false), kept = cost.call(true, false), sweeps = cost.call(true, true);
+      if (ranks <= 8) {
+        EXPECT_GT(call, last) << ranks;
+      }
+      EXPECT_EQ(kept > call, platform == Platform::cuda) << ranks;
+      EXPECT_EQ(sweeps > kept, platform == Platform::cuda && ranks > 1) << ranks;
+      EXPECT_LT(sweeps, 2e-3) << ranks;
+      last = call;
+    }
+  }
+}
+
 TEST(CostModel, RejectsInvalidHostsOrdersAndPlatforms) {
   EXPECT_THROW(columns<Posv>(100, 1, 4, on_hosts(5)), Error);
   EXPECT_THROW(columns<Posv>(100, 1, 4, on_hosts(0)), Error);

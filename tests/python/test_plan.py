@@ -160,3 +160,45 @@ def test_limit_of_workspace():
 def test_wrong_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         jaxmg.plan(*arguments)
+
+
+# Seconds of warm calls on H200, of benchmarks/results/2026-11-28_4x-nvidia-h200_planner.md; on one
+# of them, of 2026-11-27_4x-nvidia-h200_small.md.
+@pytest.mark.parametrize(
+    ("routine", "shape", "dtype", "devices", "seconds"),
+    [
+        ("potrs", (1024, 1024), "float64", 1, 0.000828),
+        ("potrs", (1024, 1024), "float64", 2, 0.000878),
+        ("potrs", (4096, 4096), "complex128", 4, 0.00616),
+        ("potrs", (65536, 65536), "float64", 4, 0.558),
+        ("cho_solve", (1024, 1024), "float64", 4, 0.000649),
+        ("cho_solve", (32768, 32768), "float64", 2, 0.00416),
+        ("cho_solve", (32768, 32768), "complex128", 4, 0.00907),
+        ("getrs", (16384, 16384), "float32", 4, 0.0017),
+        ("potri", (2048, 2048), "float64", 1, 0.00299),
+        ("potri", (16384, 16384), "float64", 4, 0.0549),
+        ("gesv", (4096, 4096), "complex128", 4, 0.0234),
+        ("geqrf", (4096, 4096), "float64", 4, 0.015),
+        ("geqrf", (16384, 16384), "float32", 4, 0.12),
+        ("orgqr", (4096, 4096), "complex128", 4, 0.0358),
+        ("gels", (262144, 1024), "float32", 4, 0.00228),
+        ("gels", (1048576, 1024), "float64", 2, 0.0266),
+        ("syevd", (1024, 1024), "float64", 4, 0.0116),
+        ("polar", (4096, 4096), "float64", 4, 0.0906),
+        ("gesvd", (1024, 1024), "float64", 4, 0.0302),
+    ],
+)
+def test_seconds_are_close_to_measured_ones(routine, shape, dtype, devices, seconds, monkeypatch):
+    monkeypatch.delenv("JAXMG_ONE_RANK_UP_TO")
+    planned = jaxmg.plan(routine, shape, dtype, devices, platform="gpu").seconds
+    assert seconds / 1.2 <= planned <= seconds * 1.2
+
+
+def test_a_call_takes_time_even_without_work():
+    def planned(routine, devices, platform):
+        return jaxmg.plan(routine, (8, 8), "float64", devices, platform=platform).seconds
+
+    for platform in ("cpu", "gpu"):
+        one, four = (planned("cho_factor", devices, platform) for devices in (1, 4))
+        assert 20e-6 < one < four < 1e-3
+        assert four < planned("potri", 4, platform), "which takes two native calls"

@@ -21,6 +21,7 @@ class _Answer(ctypes.Structure):
         ("shard_bytes", ctypes.c_int64),
         ("rhs_bytes", ctypes.c_int64),
         ("seconds", ctypes.c_double),
+        ("call_seconds", ctypes.c_double),
         ("ranks_at_work", ctypes.c_int64),
         ("words", ctypes.c_int64),
     ]
@@ -47,6 +48,7 @@ class CallPlan(NamedTuple):
     shard_bytes: int
     rhs_bytes: int
     seconds: float
+    call_seconds: float  # Of a call from Python, in addition.
     ranks_at_work: int  # 1 if one rank gathers the matrix and works alone.
     backend: str
 
@@ -113,6 +115,7 @@ def plan(
         answer.shard_bytes,
         answer.rhs_bytes,
         answer.seconds,
+        answer.call_seconds,
         answer.ranks_at_work,
         backend,
     )

@@ -173,10 +173,13 @@ def is_tall(routine: str, request: Request) -> bool:
     """Return whether a matrix is expected to be factored faster by its rows, by "tsqr"."""
     if request.rows < 2 * request.n:
         return False
-    tall = sum(
-        plan_step(step, request, **options).seconds for step, options in _tall(routine, request)
-    )
-    return tall < sum(plan_step(step, request).seconds for step in STEPS[routine])
+    tall = [plan_step(step, request, **options) for step, options in _tall(routine, request)]
+    return _called(tall) < _called(plan_step(step, request) for step in STEPS[routine])
+
+
+def _called(made) -> float:
+    """Return the time of steps that are calls of their own."""
+    return sum(step.seconds + step.call_seconds for step in made)
 
 
 def without_q(routine: str, request: Request) -> bool:
