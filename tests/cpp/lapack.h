@@ -20,6 +20,10 @@ void strsm_();
 void dtrsm_();
 void ctrsm_();
 void ztrsm_();
+void strsv_();
+void dtrsv_();
+void ctrsv_();
+void ztrsv_();
 void spotrf_();
 void dpotrf_();
 void cpotrf_();
@@ -52,6 +56,7 @@ inline const bool lapack_is_set = [] {
   const auto set = [](const char* name, void (*routine)()) { return set_blas(name, reinterpret_cast<void*>(routine)); };
   return set("sgemm", sgemm_) && set("dgemm", dgemm_) && set("cgemm", cgemm_) && set("zgemm", zgemm_) &&
          set("strsm", strsm_) && set("dtrsm", dtrsm_) && set("ctrsm", ctrsm_) && set("ztrsm", ztrsm_) &&
+         set("strsv", strsv_) && set("dtrsv", dtrsv_) && set("ctrsv", ctrsv_) && set("ztrsv", ztrsv_) &&
          set("spotrf", spotrf_) && set("dpotrf", dpotrf_) && set("cpotrf", cpotrf_) && set("zpotrf", zpotrf_) &&
          set("sgetrf", sgetrf_) && set("dgetrf", dgetrf_) && set("cgetrf", cgetrf_) && set("zgetrf", zgetrf_) &&
          set("sgeqrf", sgeqrf_) && set("dgeqrf", dgeqrf_) && set("cgeqrf", cgeqrf_) && set("zgeqrf", zgeqrf_) &&

@@ -12,6 +12,8 @@ bool store(const std::string& routine, void* function) {
     blas.gemm = reinterpret_cast<decltype(blas.gemm)>(function);
   } else if (routine == "trsm") {
     blas.trsm = reinterpret_cast<decltype(blas.trsm)>(function);
+  } else if (routine == "trsv") {
+    blas.trsv = reinterpret_cast<decltype(blas.trsv)>(function);
   } else if (routine == "potrf") {
     blas.potrf = reinterpret_cast<decltype(blas.potrf)>(function);
   } else if (routine == "getrf") {

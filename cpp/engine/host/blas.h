@@ -40,6 +40,8 @@ struct Blas {
                const T* a, const int* lda, const T* b, const int* ldb, const T* beta, T* c, const int* ldc) = nullptr;
   void (*trsm)(const char* side, const char* uplo, const char* transa, const char* diag, const int* m, const int* n,
                const T* alpha, const T* a, const int* lda, T* b, const int* ldb) = nullptr;
+  void (*trsv)(const char* uplo, const char* trans, const char* diag, const int* n, const T* a, const int* lda, T* x,
+               const int* incx) = nullptr;
   void (*potrf)(const char* uplo, const int* n, T* a, const int* lda, int* info) = nullptr;
   void (*getrf)(const int* m, const int* n, T* a, const int* lda, int* ipiv, int* info) = nullptr;
   void (*geqrf)(const int* m, const int* n, T* a, const int* lda, T* tau, T* work, const int* lwork,

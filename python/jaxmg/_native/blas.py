@@ -9,7 +9,7 @@ def hand_over(library: ctypes.CDLL) -> None:
     """Pass SciPy's BLAS and LAPACK to the host engine as raw function pointers."""
     from scipy.linalg import cython_blas, cython_lapack
 
-    sources = {"gemm": cython_blas, "trsm": cython_blas}
+    sources = dict.fromkeys(("gemm", "trsm", "trsv"), cython_blas)
     sources |= dict.fromkeys(("potrf", "getrf", "geqrf", "larft", "gesdd"), cython_lapack)
     names = [(prefix + routine, module) for routine, module in sources.items() for prefix in "sdcz"]
     names += [(name, cython_lapack) for name in ("ssyevd", "dsyevd", "cheevd", "zheevd")]
