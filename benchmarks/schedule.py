@@ -83,7 +83,7 @@ class Schedule:
         plan = self._plan(routine, job)
         if routine.factor:
             return max(plan.total_bytes, self._factor(routine, job).total_bytes)
-        return plan.total_bytes + (0 if donate else plan.shard_bytes)
+        return plan.total_bytes + (0 if donate else plan.kept_bytes)
 
     def wall(self, routine: Routine, job: Job) -> float:
         """Return the expected seconds of a trial, its preparation included."""

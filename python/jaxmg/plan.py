@@ -11,7 +11,7 @@ from jaxmg._arguments import ArgumentError, positive_int
 from jaxmg._config import check_refinement
 from jaxmg._linalg import refinement
 from jaxmg._linalg.options import Options, takes
-from jaxmg._planning import backends
+from jaxmg._planning import backends, qr_memory
 from jaxmg._planning.precision import Precision
 from jaxmg._supported import DTYPES, PLATFORMS
 
@@ -39,9 +39,14 @@ class Plan:
         Width of the tile columns.
     shard_bytes, rhs_bytes, workspace_bytes : int
         Bytes on each device: its shard of the matrix, the right-hand sides (or eigenvalues and
-        eigenvectors), the workspace.
+        eigenvectors), the workspace. For QR, the workspace includes R and copies of the matrix that
+        the program needs, which `workspace_limit` does not limit.
     total_bytes : int
         Their sum: the peak memory of a call with a donated matrix.
+    kept_bytes : int
+        Bytes of the caller's matrix on each device, in addition, if it is not donated; 0 for
+        routines that only read the matrix or factor. `qr` may need them even if the matrix is
+        donated: XLA does not turn rows into columns in place.
     seconds : float
         Estimated time of a call from Python, compiled and called before.
     backend, reason : str
@@ -64,6 +69,7 @@ class Plan:
     reason: str
     ranks_at_work: int
     refine: str = "off"
+    kept_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
@@ -163,6 +169,10 @@ def plan(
     "tf32"): few iterations, and no fall-back.
     ``jaxmg.config.refine`` has no effect here.
 
+    The bytes of "geqrf" and "orgqr" are exact for square and tall matrices and upper bounds for
+    others, as are those of singular values alone of matrices that are not square. For "polar" of
+    such matrices, they lack the arrays around the square factor, and are too small.
+
     With "cusolvermp", the workspace queries of the library run on the GPUs: with several processes,
     all of them must plan.
 
@@ -214,6 +224,22 @@ def plan(
         workspace = refinement.workspace_bytes(steps)
         seconds = refinement.seconds(refined, positive, steps)
         called = steps[:-1]  # all but the fall-back
+    tall = chosen.name == "tiled" and rectangular and backends.is_tall(routine, request)
+    reads_only = routine in backends.READ_ONLY
+    if rectangular and not tall:
+        peak = qr_memory.peak(routine, (m, n), dtype.itemsize, ranks, steps)
+        held = max(step.shard_bytes for step in steps) + max(step.rhs_bytes for step in steps)
+        workspace = max(workspace, peak - held)
+    elif tall and backends.without_q(routine, request):
+        if m >= n:
+            reads_only = True
+        else:  # The adjoint of A is made, and kept beside Q.
+            of_matrix = [backends.plan_step("tall_gels", request, **limits)]
+            workspace = of_matrix[0].workspace_bytes
+    elif routine == "gesvd" and m != n:
+        # R beside its decomposition and Q, and U beside Q and the singular vectors of R.
+        square, u = steps[0].shard_bytes, -(-max(m, n) // ranks) * min(m, n) * dtype.itemsize
+        workspace = max(workspace, steps[0].workspace_bytes + square + u if nrhs else square)
     return Plan(
         routine=routine,
         shape=(m, n),
@@ -222,13 +248,14 @@ def plan(
         ranks=ranks,
         tile=steps[0].tile,
         shard_bytes=max(step.shard_bytes for step in of_matrix),
-        rhs_bytes=max(step.rhs_bytes for step in of_matrix),
+        rhs_bytes=max(step.rhs_bytes for step in (*steps, *of_matrix)),
         workspace_bytes=workspace,
         seconds=seconds + sum(step.call_seconds for step in called),
         backend=chosen.name,
         reason=chosen.reason,
         ranks_at_work=min(step.ranks_at_work for step in steps),
         refine="off" if refined is None else refined.name,
+        kept_bytes=0 if reads_only else -(-m // ranks) * n * dtype.itemsize,
     )
 
 

@@ -138,7 +138,7 @@ Matrix<T> orgqr(Ranks&& ranks, const DealtQr<T>& factor, const QrShape& shape) {
   upload(factors, factor.factors);
   ranks.run([&](auto& engine) {
     const int rank = engine.rank();
-    call.run(engine, workspace.view(rank), shards.view(rank), factors.view(rank));
+    call.run(engine, workspace.view(rank), shards.view(rank), MatrixView<T>{}, factors.view(rank));
   });
   const auto all = from_blocks(download(shards, shape.ranks), shape.layout());
   Matrix<T> q(shape.m, shape.reflectors());

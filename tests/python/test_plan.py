@@ -21,6 +21,12 @@ def test_fields_and_text(make_mesh, devices):
         plan.tile = 3
 
 
+def test_bytes_of_a_matrix_that_is_not_donated():
+    assert jaxmg.plan("gesv", (1000, 1000), "float64", 4).kept_bytes == 250 * 1000 * 8
+    assert jaxmg.plan("getrs", (1000, 1000), "float64", 4).kept_bytes == 0
+    assert jaxmg.plan("gels", (100000, 50), "float64", 4).kept_bytes == 0
+
+
 def test_forms_of_devices(make_mesh, devices):
     mesh = make_mesh(2)
     plans = [jaxmg.plan("potrs", (64, 64), np.complex64, d) for d in (2, devices[:2], mesh)]

@@ -173,10 +173,12 @@ def upper(a, *, rows: int, call: plans.CallPlan, ranks: Ranks):
     return r
 
 
-def orgqr(a, factors, *, call: plans.CallPlan, ranks: Ranks):
-    """Return this rank's columns of Q as rows, in place of the factor; zeros beyond column m."""
-    (q,) = _call("orgqr", (a,), (), read=(factors,), call=call, ranks=ranks)
-    return q
+def orgqr(a, r, factors, *, call: plans.CallPlan, ranks: Ranks):
+    """Return (this rank's columns of Q as rows, in place of the factor; its rows of R).
+
+    Columns beyond column m are zero. `r` passes through: R is made before the factor is gone.
+    """
+    return _call("orgqr", (a, r), (), read=(factors,), call=call, ranks=ranks)
 
 
 def ormqr(b, a, factors, *, call: plans.CallPlan, ranks: Ranks):

@@ -49,6 +49,8 @@ RECTANGULAR = {"geqrf": False, "orgqr": True, "gels": True}
 _SEMINORMAL = ("getsls",)
 # Products with A that the seminormal equations take the place of Q with, about.
 _SEMINORMAL_PRODUCTS = 8
+# Routines that only read a factor.
+READ_ONLY = ("cho_solve", "getrs")
 # Routines of square matrices, and of the square factor R of others.
 SQUARE_FACTORS = ("gesvd", "polar")
 # "auto" requires another backend's expected time to be below this fraction of ours: models err.

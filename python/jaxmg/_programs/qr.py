@@ -193,13 +193,17 @@ def upper(factor: DealtQR, *, call: Call):
     return programs.auto(batchable_on_all(run), ranks, ranks.rows)(factor.data)
 
 
-def orgqr(factor: DealtQR, *, call: Call):
-    """Return Q, turned: its columns as rows, zero from row min(m, n) on, in row blocks."""
+def orgqr(factor: DealtQR, r, *, call: Call):
+    """Return (Q, R): Q turned, its columns as rows, zero from row min(m, n) on, in row blocks.
+
+    Q overwrites the factor, once R is there: `r`, in row blocks, is returned unchanged.
+    """
     ranks, m = call.ranks, factor.data.shape[1]
     plan = call.reading(factor).plan("orgqr", factor.n, 1, factor.data.dtype, rows=m)
     native = functools.partial(ffi.orgqr, call=plan, ranks=ranks)
-    run = programs.over_ranks(native, ranks, (ranks.rows, ranks.rows), ranks.rows)
-    return programs.auto(batchable_on_all(run), ranks, ranks.rows)(factor.data, factor.factors)
+    run = programs.over_ranks(native, ranks, (ranks.rows,) * 3, (ranks.rows,) * 2)
+    run = programs.auto(batchable_on_all(run), ranks, (ranks.rows,) * 2)
+    return run(factor.data, r, factor.factors)
 
 
 def ormqr(factor: DealtQR, b, *, call: Call, adjoint: bool, spec=None):

@@ -33,7 +33,8 @@ def decompose(call: Call, a):
         return q, qr.in_row_blocks(r, call=call)
     factor, _ = qr.geqrf(qr.turned(a, call=call), call=call)
     r = qr.turned_back(qr.upper(factor, call=call), n, call=call)
-    return qr.turned_back(qr.orgqr(factor, call=call), min(m, n), call=call), r
+    q, r = qr.orgqr(factor, r, call=call)
+    return qr.turned_back(q, min(m, n), call=call), r
 
 
 @decompose.defjvp

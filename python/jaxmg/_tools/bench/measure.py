@@ -475,7 +475,7 @@ def _with_plan(outcome: dict, problem: Problem, routine: str, *own, tile=None, *
     n, tile = problem.n, tile or problem.tile
     shape = own[0].shape if routine == "gels" else (n, n)
     plan = jaxmg.plan(routine, shape, problem.dtype, problem.mesh, tile=tile, **wanted)
-    if problem.donate:
+    if problem.donate or (routine == "gels" and plan.kept_bytes == 0):
         own = own[1:]  # the plan has the matrix
     details = {"tile": plan.tile, "planned_seconds": plan.seconds}
     own_bytes = sum(array.addressable_shards[0].data.nbytes for array in own)
