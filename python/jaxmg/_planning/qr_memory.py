@@ -47,7 +47,9 @@ def peak(routine: str, shape, itemsize: int, ranks: int, steps) -> int:
     results = {"geqrf": (r,), "orgqr": (r, q), "gels": ()}[routine]
     # Arrays on the way from columns to rows, before the result.
     hops = 2 if ranks > 1 else 1
-    moments = [_Moment((columns, factors, steps[0].workspace_bytes), results)]
+    # Among several devices, XLA does not keep the factor in the memory of Q or R.
+    free = results if routine == "geqrf" or ranks == 1 else ()
+    moments = [_Moment((columns, factors, steps[0].workspace_bytes), free)]
     if ranks > 1 and not wide:
         moments.append(_Moment((a, columns), results))
     if routine == "geqrf":
