@@ -58,4 +58,18 @@ concept SplitProductOps = requires(E& e, Lane lane, MatrixView<T> a, MatrixView<
   e.split_product(lane, op, alpha, parts, parts, a);
 };
 
+// C = C - A op(B), with operands rounded to TF32 if that is the arithmetic.
+template <class T, class E>
+  requires BlasOps<E, T>
+void subtract_product(E& e, Lane lane, Arithmetic arithmetic, Op opb, MatrixView<T> a, MatrixView<T> b,
+                      MatrixView<T> c) {
+  if constexpr (RoundedProductOps<E, T>) {
+    if (arithmetic == Arithmetic::tf32) {
+      e.rounded_product(lane, Op::none, opb, T(-1), a, b, c);
+      return;
+    }
+  }
+  e.gemm(lane, Op::none, opb, T(-1), a, b, c);
+}
+
 }  // namespace jaxmg

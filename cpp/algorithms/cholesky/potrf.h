@@ -17,8 +17,8 @@
 // others (lane `bulk`).
 //
 // In float32 and complex64, the products of these updates may use tensor cores (engine/low_precision_ops.h), and in
-// TF32 those of the far rows' solves, too. With two FP16 numbers for each element, L21 = H + M / 2^11, the updates are
-// two GEMMs on parts that are formed once for each panel,
+// TF32 the products in the solves for far rows, too. With two FP16 numbers for each element, L21 = H + M / 2^11, the
+// updates are two GEMMs on parts that are formed once for each panel,
 //
 //   L21 L21^H = H H^H + [H M] [M H]^H / 2^11
 //
@@ -193,20 +193,18 @@ class Potrf {
     const auto solve = [&](MatrixView<T> triangle, MatrixView<T> columns) {
       e_.trsm(lane, Side::right, Uplo::lower, Op::conj_transpose, Diag::non_unit, triangle, columns);
     };
-    if constexpr (RoundedProductOps<E, T>) {
-      if (w_.arithmetic == Arithmetic::tf32 && lane == Lane::rows) {
-        for (std::int64_t j = 0; j < x.columns; j += solved_columns) {
-          const std::int64_t width = std::min(solved_columns, x.columns - j), next = j + width, left = x.columns - next;
-          const auto solved = x.block(0, j, x.rows, width);
-          solve(l.block(j, j, width, width), solved);
-          if (left == 0) break;
-          e_.rounded_product(lane, Op::none, Op::conj_transpose, T(-1), solved, l.block(next, j, left, width),
-                             x.block(0, next, x.rows, left));
-        }
-        return;
-      }
+    if (w_.arithmetic != Arithmetic::tf32 || lane != Lane::rows) {
+      solve(l, x);
+      return;
     }
-    solve(l, x);
+    for (std::int64_t j = 0; j < x.columns; j += solved_columns) {
+      const std::int64_t width = std::min(solved_columns, x.columns - j), next = j + width, left = x.columns - next;
+      const auto solved = x.block(0, j, x.rows, width);
+      solve(l.block(j, j, width, width), solved);
+      if (left == 0) break;
+      subtract_product(e_, lane, w_.arithmetic, Op::conj_transpose, solved, l.block(next, j, left, width),
+                       x.block(0, next, x.rows, left));
+    }
   }
 
   // Adjacent columns of this rank: where they begin in its shard and in its packed rows, and their number.
@@ -266,14 +264,7 @@ class Potrf {
     }
     const auto right = w_.own_rows[slot(o)].block(own.packed, 0, own.width, depth);
     w_.panels[slot(o)].pieces(begin, end, 0, depth, [&](std::int64_t row, MatrixView<T> left) {
-      const auto a22 = columns(row, left.rows);
-      if constexpr (RoundedProductOps<E, T>) {
-        if (w_.arithmetic == Arithmetic::tf32) {
-          e_.rounded_product(lane, Op::none, Op::conj_transpose, T(-1), left, right, a22);
-          return;
-        }
-      }
-      e_.gemm(lane, Op::none, Op::conj_transpose, T(-1), left, right, a22);
+      subtract_product(e_, lane, w_.arithmetic, Op::conj_transpose, left, right, columns(row, left.rows));
     });
   }
 

@@ -250,16 +250,10 @@ class Getrf {
     }
   }
 
-  // C = C - A B, in TF32 if that is the arithmetic.
+  // C = C - A B.
   void subtract_product(Lane lane, MatrixView<T> a, MatrixView<T> b, MatrixView<T> c) {
-    if constexpr (RoundedProductOps<E, T>) {
-      if (w_.arithmetic == Arithmetic::tf32) {
-        give_way(lane);
-        e_.rounded_product(lane, Op::none, Op::none, T(-1), a, b, c);
-        return;
-      }
-    }
-    e_.gemm(lane, Op::none, Op::none, T(-1), a, b, c);
+    if (w_.arithmetic == Arithmetic::tf32) give_way(lane);
+    jaxmg::subtract_product(e_, lane, w_.arithmetic, Op::none, a, b, c);
   }
 
   // A22 = A22 - L21 U12 in own columns.
