@@ -170,8 +170,8 @@ def plan(
     ``jaxmg.config.refine`` has no effect here.
 
     The bytes of "geqrf" and "orgqr" are exact for square and tall matrices and upper bounds for
-    others, as are those of singular values alone of matrices that are not square. For "polar" of
-    such matrices, they lack the arrays around the square factor, and are too small.
+    others, as are the bytes of "gesvd" without vectors for matrices that are not square. For
+    "polar" of such matrices, they lack the arrays around the square factor, and are too small.
 
     With "cusolvermp", the workspace queries of the library run on the GPUs: with several processes,
     all of them must plan.
@@ -238,8 +238,10 @@ def plan(
             workspace = of_matrix[0].workspace_bytes
     elif routine == "gesvd" and m != n:
         # R beside its decomposition and Q, and U beside Q and the singular vectors of R.
-        square, u = steps[0].shard_bytes, -(-max(m, n) // ranks) * min(m, n) * dtype.itemsize
+        square = steps[0].shard_bytes
+        u = qr_memory.shard_bytes(max(m, n), min(m, n), dtype.itemsize, ranks)
         workspace = max(workspace, steps[0].workspace_bytes + square + u if nrhs else square)
+    kept = 0 if reads_only else qr_memory.shard_bytes(m, n, dtype.itemsize, ranks)
     return Plan(
         routine=routine,
         shape=(m, n),
@@ -255,7 +257,7 @@ def plan(
         reason=chosen.reason,
         ranks_at_work=min(step.ranks_at_work for step in steps),
         refine="off" if refined is None else refined.name,
-        kept_bytes=0 if reads_only else -(-m // ranks) * n * dtype.itemsize,
+        kept_bytes=kept,
     )
 
 

@@ -26,6 +26,11 @@ class _Moment:
         return needed
 
 
+def shard_bytes(rows: int, columns: int, itemsize: int, ranks: int) -> int:
+    """Return the bytes of a device for a matrix in row blocks."""
+    return -(-rows // ranks) * columns * itemsize
+
+
 def peak(routine: str, shape, itemsize: int, ranks: int, steps) -> int:
     """Return the peak memory of a device in bytes, without the caller's matrix.
 
@@ -37,7 +42,7 @@ def peak(routine: str, shape, itemsize: int, ranks: int, steps) -> int:
     wide = routine == "gels" and m < n
 
     def share(rows, columns):
-        return -(-rows // ranks) * columns * itemsize
+        return shard_bytes(rows, columns, itemsize, ranks)
 
     if wide:  # Its adjoint is factored, whose columns are the rows of A as they lie.
         m, n = n, m
