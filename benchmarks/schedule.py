@@ -28,6 +28,11 @@ def samples_for(seconds: float) -> int:
     return next((number for most, number in _SAMPLES if seconds <= most), 0)
 
 
+def _result_takes_the_place_of_a(routine: Routine) -> bool:
+    """Return whether donating the matrix to a jitted call saves the copy of it."""
+    return not (routine.rhs or routine.values_only)
+
+
 class Schedule:
     """The jobs of one solver, and what is known about their time."""
 
@@ -104,7 +109,8 @@ class Schedule:
         return samples_for(self.seconds(routine, job))
 
     def _donate(self, routine: Routine, job: Job) -> bool:
-        return self._memory is not None and self.bytes(routine, job) > _USABLE * self._memory
+        too_large = self._memory is not None and self.bytes(routine, job) > _USABLE * self._memory
+        return too_large and _result_takes_the_place_of_a(routine)
 
     def _chosen(self, seconds: float) -> list[tuple[Routine, Job]]:
         """Return the tasks of the most value for their time."""
@@ -118,7 +124,7 @@ class Schedule:
 
     def _drop_too_large(self):
         for routine, job in self.remaining:
-            need = self.bytes(routine, job, donate=True)
+            need = self.bytes(routine, job, donate=_result_takes_the_place_of_a(routine))
             if self._memory is not None and need > _USABLE * self._memory:
                 del self._tasks[routine, job]
                 why = f"needs {need / 2**30:.3g} GiB of {self._memory / 2**30:.3g} GiB"

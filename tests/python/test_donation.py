@@ -58,6 +58,21 @@ def test_donation_to_an_outer_jit(make_mesh, axis_type):
         assert_solves(A, run(put(A, mesh, "x", None), put(B, mesh)), B)
 
 
+def test_a_result_in_the_place_of_a_donated_matrix_saves_the_copy(make_mesh, axis_type):
+    """As the documentation says: without one, XLA makes the copy nevertheless."""
+    mesh = make_mesh(4, axis_type=axis_type)
+    a, b = put(A, mesh, "x", None), put(B, mesh)
+
+    def with_factor(a, b):
+        factor = linalg.cho_factor(a)
+        return linalg.cho_solve(factor, b), factor
+
+    run = jax.jit(with_factor, donate_argnums=0).lower(a, b).compile()
+    assert run.memory_analysis().alias_size_in_bytes >= a.addressable_shards[0].data.nbytes
+    assert_solves(A, run(a, b)[0], B)
+    assert a.is_deleted()
+
+
 @pytest.mark.gpu
 def test_peak_memory_agrees_with_the_plan(devices):
     import jaxmg

@@ -45,9 +45,10 @@ class Options:
         False,
         """
         donate : bool
-            Allow `a` to be overwritten. Outside ``jit``, `a` cannot be used afterwards; inside,
-            donate it to the outer ``jit`` instead. If `a` has to be promoted, only the promoted
-            copy is overwritten.
+            Allow `a` to be overwritten. Outside ``jit``, `a` cannot be used afterwards. Inside, it
+            has no effect: donate `a` to the outer ``jit``, which saves the copy if the program
+            returns an array in its place: an inverse, eigenvectors, or a factor with the solution.
+            If `a` has to be promoted, only the promoted copy is overwritten.
         """,
     )
     refine: str | None = keyword(
