@@ -34,6 +34,7 @@ struct PlannedCall {
 // A Platform has
 //   Engine, name                  the engine, and the name of the devices in messages
 //   copy(to, from)                of buffers
+//   prepare(region)               of memory that nothing has written yet
 //   run(needs, body)              calls body(engine, workspace) for this rank, among the ranks of the call
 template <class Table, class R, class Platform>
 void run_call(const PlannedCall& call, const Platform& platform) {
@@ -48,6 +49,8 @@ void run_call(const PlannedCall& call, const Platform& platform) {
         // XLA normally gives an operand and its aliased result the same buffer; otherwise the result starts as a copy.
         if (call.operands[i].data != call.results[i].data) platform.copy(call.results[i], call.operands[i]);
       }
+      for (std::size_t i = in_place; i < call.results.size(); ++i) platform.prepare(call.results[i].region());
+      platform.prepare(call.workspace.region());
       constexpr bool data_decides = requires { S::data_decides; };
       EngineNeeds needs{{}, call.workspace.region(), {}, data_decides, plan.largest_potrf, problem.processes};
       needs.one_at_work = problem.concurrent == 1 && (problem.ranks == 1 || plan.solo());

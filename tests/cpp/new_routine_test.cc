@@ -83,6 +83,7 @@ struct OnThreads {
   static constexpr auto name = "threads";
   Communicator& communicator;
 
+  static void prepare(const MemoryRegion&) {}
   static void copy(const Buffer& to, const Buffer& from) {
     std::memcpy(to.data, from.data, static_cast<std::size_t>(from.bytes));
   }

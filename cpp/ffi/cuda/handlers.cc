@@ -44,6 +44,7 @@ struct Gpu {
     JAXMG_CHECK(
         cudaMemcpyAsync(to, entries.data(), entries.size() * sizeof(RollEntry), cudaMemcpyHostToDevice, stream));
   }
+  static void prepare(const MemoryRegion&) {}
   void copy(const Buffer& to, const Buffer& from) const {
     JAXMG_CHECK(
         cudaMemcpyAsync(to.data, from.data, static_cast<std::size_t>(from.bytes), cudaMemcpyDeviceToDevice, stream));

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "algorithms/host/instances.h"
+#include "engine/host/huge_pages.h"
 #include "engine/host/with_engine.h"
 #include "ffi/c_api.h"
 #include "ffi/call.h"
@@ -26,6 +27,7 @@ struct Cpu {
   static void copy(const Buffer& to, const Buffer& from) {
     std::memcpy(to.data, from.data, static_cast<std::size_t>(from.bytes));
   }
+  static void prepare(const MemoryRegion& region) { prefer_huge_pages(region); }
   template <class Body>
   void run(const EngineNeeds& needs, Body&& body) const {
     with_host_engine(call.members(call.roll.data, device), needs, body);
