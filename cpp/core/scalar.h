@@ -46,6 +46,10 @@ using Real = typename ScalarTraits<T>::Real;
 template <class T>
 inline constexpr bool is_complex = ScalarTraits<T>::is_complex;
 
+// The type in single precision.
+template <class T>
+using Single = std::conditional_t<is_complex<T>, std::complex<float>, float>;
+
 template <class T>
 T conjugate(T value) {
   if constexpr (is_complex<T>) {

@@ -206,6 +206,12 @@ double ColumnsCost::hemm(std::int64_t order, std::int64_t nrhs, std::int64_t til
   return std::max(products, pass(elements(n * n / 2 / ranks_)) + n / ranks_ / width * machine_.step_seconds) + sum;
 }
 
+double ColumnsCost::equilibrate(std::int64_t order, bool triangle) const {
+  const double n = static_cast<double>(order), share = n * n / ranks_;
+  const double read = triangle ? share * (2 * ranks_ - 1) / (2 * ranks_) : share;
+  return step() + pass((elements(read) + elements(share) * (single(type_) ? 1 : 0.5)) / 2);
+}
+
 // Two stages of products, of which each is sent half a matrix: rows of L that all have, columns of Y that some have. In
 // the first, every block of rows waits for the solve with its diagonal block: for n = 1024, 2048, 4096 and 6144, one
 // H200 (f64) takes 0.9, 1.7, 4.4 and 8.7 ms for the inverse from the factor, of which products and passes are 0.1, 0.3,

@@ -102,6 +102,8 @@ class ColumnsCost : public CostModel {
   double potri(std::int64_t n, std::int64_t tile, std::int64_t depth) const;
   // Products with a Hermitian matrix, whose triangle each of them reads twice, and their sum over the ranks.
   double hemm(std::int64_t n, std::int64_t nrhs, std::int64_t tile) const;
+  // Reading a matrix, or a triangle of it, and writing a copy in single precision.
+  double equilibrate(std::int64_t n, bool triangle) const;
   double getrf(std::int64_t n, std::int64_t tile, std::int64_t depth, Arithmetic arithmetic = Arithmetic::full) const;
   double getri(std::int64_t n, std::int64_t tile) const;
   double geqrf(std::int64_t m, std::int64_t n, std::int64_t tile) const;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "routines/diagonal.h"
+#include "routines/equilibrate.h"
 #include "routines/geqrf.h"
 #include "routines/gesv.h"
 #include "routines/gesvd.h"
@@ -61,6 +62,7 @@ using Routines = List<routines::Posv,        //
                       routines::Hemm,        //
                       routines::TallGels,    //
                       routines::Seminormal,  //
-                      routines::Getsls>;
+                      routines::Getsls,      //
+                      routines::Equilibrate>;
 
 }  // namespace jaxmg

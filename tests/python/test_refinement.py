@@ -11,7 +11,6 @@ import jaxmg
 import numpy as np
 import pytest
 from jaxmg import config, linalg
-from jaxmg._programs import row_products
 from systems import gaussian, put
 
 N, COUNT, RANKS = 50, 7, 3
@@ -428,10 +427,18 @@ def test_errors_of_kept_factors():
         linalg.solve_triangular(factor, jnp.ones(4))
 
 
-@pytest.mark.parametrize("rows_of_part", [1, 3, 10, 64])
-def test_the_norm_in_parts_is_that_of_the_triangle(monkeypatch, rows_of_part):
-    a = gaussian((10, 12), "complex128")
-    monkeypatch.setattr(row_products, "_BYTES_OF_PART", rows_of_part * a[0].nbytes)
-    of_rows, of_columns = row_products._sums_of_triangle(jnp.asarray(a), 2, in_parts=True)
-    np.testing.assert_allclose(of_rows, np.abs(np.triu(a, 2)).sum(axis=1), rtol=1e-14)
-    np.testing.assert_allclose(of_columns, np.abs(np.triu(a, 3)).sum(axis=0), rtol=1e-14)
+@both
+@pytest.mark.parametrize("ranks", [1, RANKS])
+@pytest.mark.parametrize("dtype", ["float64", "complex64"])
+def test_norms_of_a_kept_factor_are_those_of_the_scaled_matrix(make_mesh, assume_a, ranks, dtype):
+    a = 10 * with_condition(N, 10, assume_a, dtype)
+    a *= 2.0 ** (np.arange(N) % 5)[:, None] * (
+        2.0 ** (np.arange(N) % 5) if assume_a == "pos" else 1
+    )
+    make = linalg.cho_factor if assume_a == "pos" else linalg.lu_factor
+    factor = make(put(a, make_mesh(ranks), "x", None), refine="fp16x2")
+    left, right = 2.0 ** np.asarray(factor.exponents)
+    scaled = np.abs(left[:, None] * a * right)
+    assert scaled.max() <= 2
+    expected = scaled.sum(axis=1).max(), scaled.sum(axis=0).max()
+    np.testing.assert_allclose(factor.norms, expected, rtol=N * np.finfo(dtype).eps)

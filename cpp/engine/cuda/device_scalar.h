@@ -22,6 +22,17 @@ struct DeviceScalar<DeviceComplex<R>> {
 template <class T>
 using DeviceReal = typename DeviceScalar<T>::Real;
 
+template <class T>
+struct DeviceSinglePrecision {
+  using Type = float;
+};
+template <class R>
+struct DeviceSinglePrecision<DeviceComplex<R>> {
+  using Type = DeviceComplex<float>;
+};
+template <class T>
+using DeviceSingle = typename DeviceSinglePrecision<T>::Type;
+
 template <class R>
 __device__ inline DeviceComplex<R> operator+(DeviceComplex<R> x, DeviceComplex<R> y) {
   return {x.re + y.re, x.im + y.im};
@@ -137,6 +148,21 @@ __device__ inline double squared_modulus(double x) { return x * x; }
 template <class R>
 __device__ inline R squared_modulus(DeviceComplex<R> x) {
   return x.re * x.re + x.im * x.im;
+}
+
+__device__ inline float modulus(float x) { return fabsf(x); }
+__device__ inline double modulus(double x) { return fabs(x); }
+// Overflows or underflows where its square does.
+template <class R>
+__device__ inline R modulus(DeviceComplex<R> x) {
+  return sqrt(squared_modulus(x));
+}
+
+__device__ inline float to_single(float x) { return x; }
+__device__ inline float to_single(double x) { return static_cast<float>(x); }
+template <class R>
+__device__ inline DeviceComplex<float> to_single(DeviceComplex<R> x) {
+  return {static_cast<float>(x.re), static_cast<float>(x.im)};
 }
 
 __device__ inline float reciprocal_root(float x) { return rsqrtf(x); }

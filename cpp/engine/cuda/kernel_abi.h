@@ -223,6 +223,23 @@ struct HermitianProduct {
 
 constexpr int hermitian_threads = 256;  // of a block
 
+// Columns of a matrix to scale, to copy to single precision and to sum, see equilibrate_kernel.h.
+struct Equilibration {
+  const void* a;  // `own` columns
+  long long ld;
+  const void* rows;     // factors
+  const void* columns;  // factors
+  const void* shift;
+  void* to;
+  long long to_ld;
+  void* sums_of_rows;     // partial sums: a column for each chunk
+  void* sums_of_columns;  // partial sums: a column for each strip
+  void* of_rows;
+  void* of_columns;
+  int n, first, own;
+  int lower;
+};
+
 // A pass over the rows of a tall matrix, see row_pass_kernel.h.
 struct RowPass {
   const void* a;  // n by m

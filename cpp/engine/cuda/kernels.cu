@@ -11,6 +11,7 @@
 #include "engine/scaling.h"
 #include "engine/secular.h"
 #include "engine/tridiagonal.h"
+#include "equilibrate_kernel.h"
 #include "geqrt_kernel.h"
 #include "getrf_kernel.h"
 #include "hermitian_kernel.h"

@@ -118,3 +118,7 @@ extern "C" __global__ void JAXMG_NAME(divide_upper)(const Real* scale, Real* a, 
     for (int i = threadIdx.x; i < rows && i < end; i += blockDim.x) a[i + j * ld] /= by;
   }
 }
+
+extern "C" __global__ void JAXMG_NAME(add_equilibration_sums)(const __grid_constant__ Equilibration p) {
+  add_equilibration_sums<Real>(p);
+}

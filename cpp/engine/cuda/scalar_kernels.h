@@ -96,3 +96,8 @@ extern "C" __global__ void JAXMG_NAME(zero_below)(Scalar* a, long long ld, int n
     for (int i = j + 1 + threadIdx.x; i < n; i += blockDim.x) a[i + j * ld] = Scalar{};
   }
 }
+
+extern "C" __global__ void __launch_bounds__(hermitian_threads)
+    JAXMG_NAME(equilibrate)(const __grid_constant__ Equilibration p) {
+  equilibrate<Scalar>(p);
+}

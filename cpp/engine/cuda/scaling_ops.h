@@ -1,4 +1,5 @@
-// The CUDA engine's operations that scale matrices (ScalingOps), except choose_scale, which combines all ranks.
+// The CUDA engine's operations that scale matrices (ScalingOps, EquilibrationOps), except choose_scale, which combines
+// all ranks.
 #pragma once
 
 #include <algorithm>
@@ -8,8 +9,10 @@
 #include "core/matrix_view.h"
 #include "core/scalar.h"
 #include "engine/cuda/blas_ops.h"
+#include "engine/cuda/kernel_abi.h"
 #include "engine/cuda/lanes.h"
 #include "engine/cuda/launch.h"
+#include "engine/equilibration_ops.h"
 #include "engine/scaling_ops.h"
 
 namespace jaxmg::cuda {
@@ -46,6 +49,33 @@ class CudaScalingOps {
     launch(kernel<"divide_upper", Real<T>>(), grid_of_columns(a.columns, 256), lanes_.stream(lane), scale, a.data,
            a.ld * reals<T>, checked_int(a.rows * reals<T>, "rows"), checked_int(a.columns, "columns"),
            checked_int(std::min(row, a.rows), "row"), checked_int(reals<T>, "reals"));
+  }
+
+  template <class T>
+  void equilibrate(Lane lane, const Equilibrated<T>& a, MatrixView<Single<T>> to, MatrixView<Real<T>> of_rows,
+                   MatrixView<Real<T>> of_columns, const EquilibrationWorkspace<T>& w) {
+    const Equilibration p{a.m.data,
+                          a.m.ld,
+                          a.rows.data,
+                          a.columns.data,
+                          a.shift.data,
+                          to.data,
+                          to.ld,
+                          w.of_rows.data,
+                          w.of_columns.data,
+                          of_rows.data,
+                          of_columns.data,
+                          checked_int(a.m.rows, "n"),
+                          checked_int(a.first, "the first column"),
+                          checked_int(a.m.columns, "columns"),
+                          a.lower ? 1 : 0};
+    constexpr std::int64_t strip = hermitian_strip<sizeof(Real<T>)>;
+    const cudaStream_t stream = lanes_.stream(lane);
+    if (a.m.columns > 0) {
+      launch(kernel<"equilibrate", T>(),
+             {hermitian_strips(a.m.rows, strip), hermitian_threads, hermitian_chunks(a.m.columns)}, stream, p);
+    }
+    launch(kernel<"add_equilibration_sums", Real<T>>(), grid_for(a.m.rows + a.m.columns, 256), stream, p);
   }
 
  private:

@@ -1,4 +1,5 @@
-// The host engine's operations that scale matrices (ScalingOps), except choose_scale, which combines all ranks.
+// The host engine's operations that scale matrices (ScalingOps, EquilibrationOps), except choose_scale, which combines
+// all ranks.
 #pragma once
 
 #include <algorithm>
@@ -7,9 +8,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 
 #include "core/matrix_view.h"
 #include "core/scalar.h"
+#include "engine/equilibration_ops.h"
 #include "engine/scaling_ops.h"
 
 namespace jaxmg {
@@ -56,7 +59,62 @@ class HostScalingOps {
     }
   }
 
+  template <class T>
+  void equilibrate(Lane, const Equilibrated<T>& a, MatrixView<Single<T>> to, MatrixView<Real<T>> of_rows,
+                   MatrixView<Real<T>> of_columns, const EquilibrationWorkspace<T>&) {
+    const std::int64_t n = a.m.rows;
+    std::fill_n(of_rows.data, n, Real<T>(0));
+    for (std::int64_t j = 0; j < a.m.columns; ++j) {
+      const std::int64_t diagonal = a.first + j, begin = a.lower ? diagonal : 0;
+      const Real<T> factor = *a.columns.at(diagonal, 0);
+      std::fill_n(to.at(0, j), begin, Single<T>(0));
+      const T corner = *a.m.at(diagonal, j) * factor * *a.rows.at(diagonal, 0) * (1 + *a.shift.data);
+      const Real<T> size = magnitude(corner);
+      *to.at(diagonal, j) = static_cast<Single<T>>(corner);
+      if (!a.lower) *of_rows.at(diagonal, 0) += size;
+      *of_columns.at(j, 0) = size + equilibrate_rows(a, j, factor, begin, diagonal, to, of_rows) +
+                             equilibrate_rows(a, j, factor, diagonal + 1, n, to, of_rows);
+    }
+  }
+
  private:
+  // |x|, which may overflow or underflow where its square does: callers take that for a matrix that single precision
+  // cannot represent.
+  template <class T>
+  static Real<T> magnitude(T x) {
+    if constexpr (is_complex<T>) {
+      return std::sqrt(x.real() * x.real() + x.imag() * x.imag());
+    } else {
+      return std::abs(x);
+    }
+  }
+
+  // Equilibrates rows [begin, end) of a column, adds to the sums of rows, and returns the sum of the column.
+  template <class T>
+  static Real<T> equilibrate_rows(const Equilibrated<T>& a, std::int64_t column, Real<T> factor, std::int64_t begin,
+                                  std::int64_t end, MatrixView<Single<T>> to, MatrixView<Real<T>> of_rows) {
+    const T* const from = a.m.at(0, column);
+    const Real<T>* const factors = a.rows.data;
+    Single<T>* const target = to.at(0, column);
+    Real<T>* const sums = of_rows.data;
+    // Sums of interleaved rows do not depend on each other: compilers vectorise them.
+    constexpr std::int64_t lanes = 8;
+    std::array<Real<T>, lanes> total{};
+    const auto add = [&](std::int64_t i, std::size_t lane) {
+      const T value = from[i] * factor * factors[i];
+      const Real<T> size = magnitude(value);
+      target[i] = static_cast<Single<T>>(value);
+      sums[i] += size;
+      total[lane] += size;
+    };
+    std::int64_t i = begin;
+    for (; i + lanes <= end; i += lanes) {
+      for (std::size_t k = 0; k < lanes; ++k) add(i + static_cast<std::int64_t>(k), k);
+    }
+    for (; i < end; ++i) add(i, 0);
+    return std::accumulate(total.begin(), total.end(), Real<T>(0));
+  }
+
   // The larger of `most` and |x|; infinity if x is not finite.
   template <class R>
   static R larger(R most, R x) {

@@ -87,7 +87,9 @@ def expected_seconds(
 
 
 def steps(precision: Precision, positive: bool, n: int, nrhs: int, dtype, platform: str, plan):
-    """Return the plans of a refined solve: factor, solve with it, product with A, full solve.
+    """Return the plans of a refined solve.
+
+    Its steps are: factor, solve, multiply by A, scale and round A; and solve in full precision.
 
     ``plan(routine, n, count, dtype)`` plans a routine.
     """
@@ -97,16 +99,19 @@ def steps(precision: Precision, positive: bool, n: int, nrhs: int, dtype, platfo
         plan(factor, n, 1, low, **precision.factor_options(platform)),
         plan(solve, n, nrhs, low),
         plan("hemm", n, nrhs, dtype),
+        plan("equilibrate", n, 1, dtype, hermitian=positive),
         plan(full, n, nrhs, dtype),
     )
 
 
 def seconds(precision: Precision, positive: bool, made) -> float:
     """Return the expected time of a refined solve from its steps."""
-    factor, solve, product, _ = (step.seconds for step in made)
+    factor, solve, product, equilibrate, _ = (step.seconds for step in made)
     iterations = (_TYPICAL if positive else _TYPICAL_OF_GENERAL)[precision.name]
-    # The conversion reads A as one product does, and the last residual is a product, too.
-    return factor + 2 * product + iterations * (solve + product)
+    # The last residual is a product. The largest elements of rows and of columns of a general A are
+    # found before, each in as long as a product takes.
+    products = iterations + (1 if positive else 3)
+    return equilibrate + factor + iterations * solve + products * product
 
 
 def workspace_bytes(made) -> int:

@@ -135,7 +135,7 @@ def _factored_positive(a, precision: Precision, options: dict[str, int], call: C
 
     `options` are further arguments of the factorisation. Return (data, exponents, norms, status).
     """
-    n, low = a.shape[1], precision.dtype_for(a.dtype)
+    n = a.shape[1]
     diagonal = row_blocks.diagonal(a, call=call).real
     valid = jnp.all(jnp.isfinite(diagonal) & (diagonal > 0))
     # a_ii = f 2^e, hence a_ii 2^(2 k) is in [1/2, 2) for k = -floor(e / 2).
@@ -145,44 +145,33 @@ def _factored_positive(a, precision: Precision, options: dict[str, int], call: C
 
     def attempt(state):
         tries, _, _, _ = state
-        # XLA would move the scaled matrix, in the precision of A, out of the loop, where it stays.
-        _, factors = lax.optimization_barrier((tries, scales))
-        scaled = row_products.scaled_copy(a, factors, factors, low, shifts[tries], call=call)
-        norm = row_products.hermitian_norm(scaled, call=call).astype(diagonal.dtype)
-        # The norm first: the factorisation overwrites the scaled matrix.
-        norm, scaled = lax.optimization_barrier((norm, scaled))
+        scaled, norms = row_products.equilibrated(
+            a, scales, scales, shifts[tries], hermitian=True, call=call
+        )
         dealt, info = cholesky.potrf(scaled, call=call, **options)
-        return tries + 1, dealt.data, info, norm
+        return tries + 1, dealt.data, info, norms
 
     # The scaled elements of a positive definite matrix are below 2.
     def unfinished(state):
-        tries, _, info, norm = state
-        return valid & (info != 0) & (tries < shifts.size) & (norm <= 2 * n)
+        tries, _, info, norms = state
+        return valid & (info != 0) & (tries < shifts.size) & jnp.all(norms <= 2 * n)
 
-    # Most matrices need one attempt. It is outside of the loop, before which XLA computes masks of
-    # the size of A, and the loop is in a branch.
+    # Most matrices need one attempt, whose results begin the loop.
     state = attempt((varying.zeros_like(k[0]), None, None, None))
-    state = lax.cond(
-        unfinished(state),
-        lambda state: lax.while_loop(unfinished, attempt, state),
-        lambda state: state,
-        state,
-    )
-    _, data, info, norm = state
-    status = _status(valid & (norm <= 2 * n), info)
-    return data, jnp.stack([k, k]), jnp.stack([norm, norm]), status
+    _, data, info, norms = lax.while_loop(unfinished, attempt, state)
+    status = _status(valid & jnp.all(norms <= 2 * n), info)
+    return data, jnp.stack([k, k]), norms, status
 
 
 def _factored_general(a, precision: Precision, options: dict[str, int], call: Call):
     """Factor row blocks; return (data, exponents, norms, status, pivots)."""
-    n, low = a.shape[1], precision.dtype_for(a.dtype)
+    n = a.shape[1]
     r = -_exponent(_positive(row_products.largest_of_rows(a, call=call)))
     left = _power_of_two(r, np.finfo(a.dtype).dtype)
     c = -_exponent(_positive(row_products.largest_of_columns(a, left, call=call)))
     right = _power_of_two(c, left.dtype)
-    norms = row_products.norms(a, left, right, call=call)
+    scaled, norms = row_products.equilibrated(a, left, right, hermitian=False, call=call)
     valid = jnp.all(norms <= n)  # No scaled element exceeds 1.
-    scaled = row_products.scaled_copy(a, left, right, low, call=call)
     factors, info = lu.getrf(scaled, call=call, **options)
     # Two FP16 numbers overflow at 65504, far above the elements of U without growth.
     info = jnp.where(jnp.all(jnp.isfinite(lu.diagonal(factors, call=call))), info, 1)
