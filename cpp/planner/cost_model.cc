@@ -93,10 +93,13 @@ constexpr double polar_steps = 6, polar_cubes = 3 * polar_steps + 4, polar_broad
 // memory. LU of 16384, 32768 and 65536 columns takes 0.079, 0.25 and 1.24 s on four H200, QR 0.108, 0.417 and 2.37 s.
 double beside(double one, double other) { return std::max(one, other) + std::min(one, other) / 4; }
 
-// Tensor cores multiply this many times faster. On one H100, Cholesky factorisations of order 16384, 32768 and 49152
-// take 0.029, 0.141 and 0.388 s with TF32, and 0.035, 0.166 and 0.464 s with two FP16 numbers.
-double speedup(Arithmetic arithmetic) {
-  return arithmetic == Arithmetic::tf32 ? 2.4 : arithmetic == Arithmetic::fp16x2 ? 1.95 : 1;
+// Tensor cores multiply this many times faster. One rank has all of the panels' rows, whose solves gain less: on one
+// H200, a Cholesky factorisation of order 32768 takes 0.109 s with TF32 and 0.136 s with two FP16 numbers. On four, the
+// orders 32768, 65536 and 131072 take 0.041, 0.17 and 1.2 s with TF32, and LU of order 65536 0.52 s with two numbers.
+double speedup(Arithmetic arithmetic, double ranks) {
+  if (arithmetic == Arithmetic::full) return 1;
+  const bool tf32 = arithmetic == Arithmetic::tf32;
+  return ranks > 1 ? (tf32 ? 3.4 : 2.5) : (tf32 ? 2.7 : 2.15);
 }
 
 }  // namespace
@@ -160,7 +163,7 @@ double ColumnsCost::potrf(std::int64_t order, std::int64_t tile, std::int64_t pi
     // Some rank has half a tile column more than its share.
     const double products = fma_ * ((left * left * left - after * after * after) / 3 / ranks_ + left * width * depth);
     seconds += std::max(
-        {products / speedup(arithmetic) / rate(depth), spread(elements(after * depth), ranks_) + exchange(), chain});
+        {products / speedup(arithmetic, ranks_) / rate(depth), spread(elements(after * depth), ranks_) + exchange(), chain});
   }
   return seconds;
 }
@@ -237,7 +240,7 @@ double ColumnsCost::potri(std::int64_t order, std::int64_t tile, std::int64_t pi
 double ColumnsCost::getrf(std::int64_t order, std::int64_t tile, std::int64_t depth, Arithmetic arithmetic) const {
   const double n = static_cast<double>(order), width = static_cast<double>(std::min(tile, order));
   // Single panels have no parts in FP16.
-  const double faster = speedup(arithmetic), faster_alone = arithmetic == Arithmetic::fp16x2 ? 1 : faster;
+  const double faster = speedup(arithmetic, ranks_), faster_alone = arithmetic == Arithmetic::fp16x2 ? 1 : faster;
   if (ranks_ == 1 && arithmetic == Arithmetic::full) {
     constexpr double efficiency = 0.75;
     return fma_ * 2 * n * n * n / 3 / (efficiency * machine_.flops) +
