@@ -86,14 +86,16 @@ inline Buffer buffer_of(xffi::AnyBuffer buffer) {
           {shape.begin(), shape.end()}};
 }
 
-// One rank's call, as passed by XLA. The last result is the workspace. With several ranks, the last operand is the roll
-// or, where they meet without one, the rank.
-struct CallFrame : PlannedCall {
+// One rank's call, as passed by XLA; it may outlive XLA's own frame. The last result is the workspace. With several
+// ranks, the last operand is the roll or, where they meet without one, the rank.
+class CallFrame : public PlannedCall {
+ public:
   Buffer roll;  // or the rank; empty if there is one rank
-  xffi::Dictionary attributes;
 
-  CallFrame(xffi::RemainingArgs all_operands, xffi::RemainingRets all_results, xffi::Dictionary call_attributes)
-      : attributes(call_attributes) {
+  CallFrame(xffi::RemainingArgs all_operands, xffi::RemainingRets all_results, xffi::Dictionary attributes)
+      : ranks_(attribute(attributes, "ranks")),
+        call_site_(attribute(attributes, "call_site")),
+        timeout_(attribute(attributes, "timeout_ms")) {
     for (std::size_t i = 0; i < all_operands.size(); ++i) {
       operands.push_back(buffer_of(*all_operands.get<xffi::AnyBuffer>(i)));
     }
@@ -101,11 +103,11 @@ struct CallFrame : PlannedCall {
       results.push_back(buffer_of(**all_results.get<xffi::AnyBuffer>(i)));
     }
     const auto encoded = attributes.get<xffi::Span<const std::int64_t>>("plan");
-    ranks_ = attribute(attributes, "ranks");
     if ((ranks_ > 1 && operands.empty()) || results.empty() || !encoded.has_value()) {
       throw Error(ErrorCode::internal, "the call has no roll, no workspace or no plan");
     }
-    plan = {encoded->begin(), encoded->size()};
+    words_.assign(encoded->begin(), encoded->end());
+    plan = words_;
     if (ranks_ > 1) {
       roll = operands.back();
       operands.pop_back();
@@ -118,19 +120,24 @@ struct CallFrame : PlannedCall {
   // execution, used if the ranks meet without a roll.
   Membership members(const void* words, std::int32_t device, std::int64_t run = 0) const {
     const auto own = static_cast<std::uint32_t>(device);
-    const std::int64_t call_site = attribute(attributes, "call_site");
-    const std::chrono::milliseconds timeout(attribute(attributes, "timeout_ms"));
-    if (ranks_ <= 1) return Membership::alone(own, call_site, timeout);
+    if (ranks_ <= 1) return Membership::alone(own, call_site_, timeout_);
     if (roll.type == ElementType::i32) {
       std::int32_t rank = 0;
       std::memcpy(&rank, words, sizeof(rank));
-      return Membership::of_run(run, checked_int(ranks_, "ranks"), rank, own, call_site, timeout);
+      return Membership::of_run(run, checked_int(ranks_, "ranks"), rank, own, call_site_, timeout_);
     }
-    return {Roll(words, roll.shape[0]), own, call_site, timeout};
+    return {Roll(words, roll.shape[0]), own, call_site_, timeout_};
   }
 
+  CallFrame(const CallFrame&) = delete;  // `plan` refers to a member
+  CallFrame& operator=(const CallFrame&) = delete;
+
+  std::int64_t ranks() const { return ranks_; }
+
  private:
-  std::int64_t ranks_ = 1;
+  std::int64_t ranks_, call_site_;
+  std::chrono::milliseconds timeout_;
+  std::vector<std::int64_t> words_;  // of the plan
 };
 
 }  // namespace jaxmg

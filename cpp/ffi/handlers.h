@@ -3,11 +3,14 @@
 // Besides what run_call() takes, a Platform has
 //   bind(binding)         adds the arguments `of_platform` of its handlers to a binding
 //   Platform(call, device, of_platform...)
+//   start(error, call, body)                 returns `error`, if it is one, or runs body(), which may wait for the
+//                                            other ranks, and returns its xffi::Error; or a future of either
 //   meet(entries, device)                    completes the roll entries of a call across processes
 //   write(to, entries, of_platform...)       the entries of this rank
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -25,9 +28,11 @@ XLA_FFI_Error* handler(XLA_FFI_CallFrame* frame) {
       Platform::bind(xffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs().template Ctx<xffi::DeviceOrdinal>())
           .To([](xffi::RemainingArgs operands, xffi::RemainingRets results, xffi::Dictionary attributes,
                  auto... of_platform) {
-            return guarded(R::name, [&] {
-              const CallFrame call(operands, results, attributes);
-              run_call<Calls, R>(call, Platform{call, of_platform...});
+            std::shared_ptr<CallFrame> call;
+            const xffi::Error error =
+                guarded(R::name, [&] { call = std::make_shared<CallFrame>(operands, results, attributes); });
+            return Platform::start(error, call, [call, of_platform...] {
+              return guarded(R::name, [&] { run_call<Calls, R>(*call, Platform{*call, of_platform...}); });
             });
           })
           .release();

@@ -1,5 +1,6 @@
 """Derivatives to second order: agreement with differences and jax.numpy, and shardings."""
 
+import functools
 import math
 import re
 
@@ -92,6 +93,16 @@ def test_like_jax_numpy(make_mesh, axis_type, name, dtype):
         np.testing.assert_allclose(value, known, rtol=1e-9, atol=1e-9 * abs(known).max())
     for _, (of_a, _) in zip("ab", made, strict=True):
         assert of_a.sharding.is_equivalent_to(a_on.sharding, 2)
+
+
+def test_independent_calls_do_not_wait_for_each_other(make_mesh):
+    """CPU devices run them in different orders, and once waited forever after some hundred runs."""
+    mesh = make_mesh(4)
+    a = put(positive_definite(8, complex), mesh, "x", None)
+    b = put(gaussian((8, 2), complex), mesh, None, None)
+    run = jax.jit(functools.partial(derivatives, FUNCTIONS["whiten"][0]))
+    for _ in range(1000):
+        jax.block_until_ready(run(a, b))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstring>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -43,6 +44,9 @@ struct Gpu {
     // Pageable memory: the source may be reused when the call returns.
     JAXMG_CHECK(
         cudaMemcpyAsync(to, entries.data(), entries.size() * sizeof(RollEntry), cudaMemcpyHostToDevice, stream));
+  }
+  static xffi::Error start(const xffi::Error& error, const std::shared_ptr<CallFrame>&, auto&& body) {
+    return error.success() ? body() : error;
   }
   static void prepare(const MemoryRegion&) {}
   void copy(const Buffer& to, const Buffer& from) const {

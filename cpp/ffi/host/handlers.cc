@@ -1,5 +1,6 @@
 // XLA FFI handlers of the CPU.
 #include <cstring>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "ffi/c_api.h"
 #include "ffi/call.h"
 #include "ffi/handlers.h"
+#include "ffi/host/workers.h"
 
 namespace jaxmg {
 namespace {
@@ -26,6 +28,29 @@ struct Cpu {
   }
   static void copy(const Buffer& to, const Buffer& from) {
     std::memcpy(to.data, from.data, static_cast<std::size_t>(from.bytes));
+  }
+  // XLA has few threads. Its devices may run independent calls in different orders: if a call held its thread until the
+  // other ranks come, these might wait in another call, or in a collective operation, for the same thread.
+  static xffi::Future start(const xffi::Error& error, const std::shared_ptr<CallFrame>& call, auto&& body) {
+    xffi::Promise promise;
+    xffi::Future future(promise);
+    auto complete = [promise](xffi::Error outcome) mutable {
+      if (outcome.success()) {
+        promise.SetAvailable();
+      } else {
+        promise.SetError(std::move(outcome));
+      }
+    };
+    if (!error.success()) {
+      complete(error);
+    } else if (call->ranks() == 1) {
+      complete(body());
+    } else {
+      xffi::Error started =
+          guarded("call", [&] { Workers::instance().run([complete, body]() mutable { complete(body()); }); });
+      if (!started.success()) complete(std::move(started));
+    }
+    return future;
   }
   static void prepare(const MemoryRegion& region) { prefer_huge_pages(region); }
   template <class Body>

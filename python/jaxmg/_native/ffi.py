@@ -338,16 +338,12 @@ def _roll(ranks: Ranks, call_site: int, *operands):
     flight. To XLA, however, the roll call is a pure function: equal roll calls may be merged, or
     hoisted out of a loop. It therefore takes all operands of the call and its `call_site`: only
     calls with equal results can share a roll, and these are interchangeable.
-
-    The slices are not read either. Without them, about one in a thousand programs with independent
-    calls deadlocked on CPUs under JAX 0.6.2, which ran the calls in another order on each device.
     """
-    slices = [operand[:1, :1] for operand in operands]
     name = jax.ffi.ffi_call(
         "jaxmg_roll_call",
         varying.result((_ROLL_WORDS,), np.uint32, *operands),
         vmap_method="expand_dims",
-    )(*operands, *slices, call_site=np.int64(call_site), processes=np.int64(ranks.processes))
+    )(*operands, call_site=np.int64(call_site), processes=np.int64(ranks.processes))
     return lax.all_gather(name, ranks.axes)
 
 
