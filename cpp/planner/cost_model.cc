@@ -162,8 +162,8 @@ double ColumnsCost::potrf(std::int64_t order, std::int64_t tile, std::int64_t pi
     const double left = n - done, after = std::max(0.0, left - depth);
     // Some rank has half a tile column more than its share.
     const double products = fma_ * ((left * left * left - after * after * after) / 3 / ranks_ + left * width * depth);
-    seconds += std::max(
-        {products / speedup(arithmetic, ranks_) / rate(depth), spread(elements(after * depth), ranks_) + exchange(), chain});
+    seconds += std::max({products / speedup(arithmetic, ranks_) / rate(depth),
+                         spread(elements(after * depth), ranks_) + exchange(), chain});
   }
   return seconds;
 }
