@@ -3,7 +3,8 @@
     python benchmarks/jaxmg_1_4.py --processes 4 --sizes 16384,32768
 
 Which library is measured depends on the environment: an installation of one or the other. The
-matrices are dense, pseudo-random and not donated; times are medians of warm calls inside jit.
+matrices are dense, pseudo-random and not donated; times are medians of warm calls inside jit. They
+are made here, as is the check: JAXMg 1.4 has the name of this package, whose benchmarks it hides.
 """
 
 import argparse

@@ -116,6 +116,9 @@ class CallFrame : public PlannedCall {
     results.pop_back();
   }
 
+  CallFrame(const CallFrame&) = delete;  // `plan` refers to a member
+  CallFrame& operator=(const CallFrame&) = delete;
+
   // The participants of the call. `words` are the contents of `roll`, on the host. `run` is XLA's number of the
   // execution, used if the ranks meet without a roll.
   Membership members(const void* words, std::int32_t device, std::int64_t run = 0) const {
@@ -128,9 +131,6 @@ class CallFrame : public PlannedCall {
     }
     return {Roll(words, roll.shape[0]), own, call_site_, timeout_};
   }
-
-  CallFrame(const CallFrame&) = delete;  // `plan` refers to a member
-  CallFrame& operator=(const CallFrame&) = delete;
 
   std::int64_t ranks() const { return ranks_; }
 

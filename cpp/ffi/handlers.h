@@ -3,8 +3,8 @@
 // Besides what run_call() takes, a Platform has
 //   bind(binding)         adds the arguments `of_platform` of its handlers to a binding
 //   Platform(call, device, of_platform...)
-//   start(error, call, body)                 returns `error`, if it is one, or runs body(), which may wait for the
-//                                            other ranks, and returns its xffi::Error; or a future of either
+//   start(waits, body)                       runs body() and returns its xffi::Error, or a future of it; `waits`: the
+//                                            body may wait for other ranks of the call
 //   meet(entries, device)                    completes the roll entries of a call across processes
 //   write(to, entries, of_platform...)       the entries of this rank
 #pragma once
@@ -31,8 +31,10 @@ XLA_FFI_Error* handler(XLA_FFI_CallFrame* frame) {
             std::shared_ptr<CallFrame> call;
             const xffi::Error error =
                 guarded(R::name, [&] { call = std::make_shared<CallFrame>(operands, results, attributes); });
-            return Platform::start(error, call, [call, of_platform...] {
-              return guarded(R::name, [&] { run_call<Calls, R>(*call, Platform{*call, of_platform...}); });
+            const bool waits = error.success() && call->ranks() > 1;
+            return Platform::start(waits, [error, call, of_platform...] {
+              const auto run = [&] { run_call<Calls, R>(*call, Platform{*call, of_platform...}); };
+              return error.success() ? guarded(R::name, run) : error;
             });
           })
           .release();

@@ -22,8 +22,8 @@ class EquilibrateProperties : public ::testing::Test {};
 
 TYPED_TEST_SUITE_P(EquilibrateProperties);
 
-// Powers of two, as callers use them: each element is rounded once, and is equal on all engines. Sums over the ranks
-// are those of rows and columns up to n eps.
+// Powers of two, as callers use them: each element is rounded once, and is equal on all engines. The sums of rows,
+// and of columns over the ranks, are correct up to n eps.
 TYPED_TEST_P(EquilibrateProperties, ScalesRoundsAndAddsUpMagnitudes) {
   using T = typename TypeParam::Scalar;
   using R = Real<T>;

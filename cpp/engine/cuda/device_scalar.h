@@ -12,26 +12,19 @@ struct alignas(2 * sizeof(Real)) DeviceComplex {
 template <class T>
 struct DeviceScalar {
   using Real = T;
+  using Single = float;
   static constexpr bool complex = false;
 };
 template <class R>
 struct DeviceScalar<DeviceComplex<R>> {
   using Real = R;
+  using Single = DeviceComplex<float>;
   static constexpr bool complex = true;
 };
 template <class T>
 using DeviceReal = typename DeviceScalar<T>::Real;
-
 template <class T>
-struct DeviceSinglePrecision {
-  using Type = float;
-};
-template <class R>
-struct DeviceSinglePrecision<DeviceComplex<R>> {
-  using Type = DeviceComplex<float>;
-};
-template <class T>
-using DeviceSingle = typename DeviceSinglePrecision<T>::Type;
+using DeviceSingle = typename DeviceScalar<T>::Single;
 
 template <class R>
 __device__ inline DeviceComplex<R> operator+(DeviceComplex<R> x, DeviceComplex<R> y) {

@@ -1,6 +1,5 @@
 // XLA FFI handlers of the CPU.
 #include <cstring>
-#include <memory>
 #include <utility>
 #include <vector>
 
@@ -31,7 +30,7 @@ struct Cpu {
   }
   // XLA has few threads. Its devices may run independent calls in different orders: if a call held its thread until the
   // other ranks come, these might wait in another call, or in a collective operation, for the same thread.
-  static xffi::Future start(const xffi::Error& error, const std::shared_ptr<CallFrame>& call, auto&& body) {
+  static xffi::Future start(bool waits, auto&& body) {
     xffi::Promise promise;
     xffi::Future future(promise);
     auto complete = [promise](xffi::Error outcome) mutable {
@@ -41,15 +40,13 @@ struct Cpu {
         promise.SetError(std::move(outcome));
       }
     };
-    if (!error.success()) {
-      complete(error);
-    } else if (call->ranks() == 1) {
+    if (!waits) {
       complete(body());
-    } else {
-      xffi::Error started =
-          guarded("call", [&] { Workers::instance().run([complete, body]() mutable { complete(body()); }); });
-      if (!started.success()) complete(std::move(started));
+      return future;
     }
+    xffi::Error started =
+        guarded("call", [&] { Workers::instance().run([complete, body]() mutable { complete(body()); }); });
+    if (!started.success()) complete(std::move(started));
     return future;
   }
   static void prepare(const MemoryRegion& region) { prefer_huge_pages(region); }

@@ -83,9 +83,9 @@ def equilibrate(a, left, right, shift, *, call: plans.CallPlan, ranks: Ranks):
     """Scale A and round it to single precision; return (scaled, sums of rows, sums of columns).
 
     `a` is as for `posv`, but only read. (1, n) `left` and `right` multiply all rows and columns of
-    A, and 1 + `shift`, a (1, 1) array, its diagonal. Sums of magnitudes are those of this rank's
-    rows, and this rank's part of the sums of columns; if A is Hermitian, the diagonal and the
-    elements above it count in the former, and the elements above the diagonal in the latter.
+    A, and 1 + `shift`, a (1, 1) array, its diagonal. Magnitudes are summed over this rank's rows,
+    and over its part of all columns; if A is Hermitian, the diagonal and the elements above it
+    count in the former sums, and the elements above the diagonal in the latter.
     """
     single = np.complex64 if jnp.iscomplexobj(a) else np.float32
     shapes = (a.shape, single), (a.shape[:1], left.dtype), (a.shape[1:], left.dtype)
